@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Set up and run, with nothing but Python 3.11 or newer: `python3 dev.py demo`.
+
+The first call makes an environment in the folder .venv, with uv if there is one, else with pip;
+later calls start at once. What is not an option here goes to the program that is run:
+`python3 dev.py test -k spikes`.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+TESTS = {"jaxley", "plot", "dask", "dev"}
+ALL = "not benchmark and not browser"
+QUICK = f"not slow and not oracle and {ALL}"
+PINNED = ["--constraint", "constraints.txt"]
+# To compare with. Not an extra: its cap, jax < 0.12, would hold back what constraints.txt names.
+JAXFNE = "jaxfne==0.5.8"
+
+
+def run(*command):
+    """Run a program in the repository and return its exit status."""
+    words = [str(word) for word in command]
+    print("$", shlex.join(words), flush=True)
+    return subprocess.run(words, cwd=ROOT, check=False).returncode
+
+
+def need(*command):
+    """Run a program without which nothing can go on."""
+    status = run(*command)
+    if status:
+        sys.exit(status)
+
+
+def environment(folder, extras, options=PINNED, uv=None):
+    """Return the Python of an environment that has `extras`; make it, or add to it, if need be."""
+    import tomllib  # an older Python would stumble over it before it is told its age
+
+    home = ROOT / folder
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    inputs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"], options, ROOT
+    pins = (ROOT / "constraints.txt").read_text()
+    key = hashlib.sha256(repr([inputs, pins, sys.version]).encode()).hexdigest()
+    stamp = home / "dev-stamp.json"
+    made = json.loads(stamp.read_text()) if stamp.exists() else {}
+    usable = made.get("key") == key
+    wanted = sorted(extras.union(made["extras"] if usable else ()))
+    if usable and wanted == made["extras"]:
+        return python
+
+    print(f"Setting up {folder} with {', '.join(wanted)}: about a minute, about 1 GB.", flush=True)
+    uv = uv or ([shutil.which("uv")] if shutil.which("uv") else None)
+    stamp.unlink(missing_ok=True)  # if anything below fails, the next call starts afresh
+    if not usable:
+        shutil.rmtree(home, ignore_errors=True)
+        base = getattr(sys, "_base_executable", sys.executable)  # we may have run in `home`
+        if uv:
+            need(*uv, "venv", "--quiet", "--python", base, home)
+        elif importlib.util.find_spec("ensurepip"):
+            need(base, "-m", "venv", home)
+        else:
+            sys.exit("Python's venv is missing. Debian, Ubuntu: sudo apt-get install python3-venv")
+    # pip always compiles to bytecode, uv only if told, and some machines forbid doing it later
+    install = [python, "-m", "pip", "install"]
+    if uv:
+        install = [*uv, "pip", "install", "--compile-bytecode", "--python", python]
+    need(*install, "--quiet", *options, "--editable", f".[{','.join(wanted)}]")
+    stamp.write_text(json.dumps({"key": key, "extras": wanted}))
+    return python
+
+
+def demo(args, rest):
+    """Simulate three cells with Jaxley, label, draw, save, and open again."""
+    python = environment(args.venv, {"jaxley", "plot"})
+    return run(python, "examples/01_jaxley_bridge.py", *rest)
+
+
+def test(args, rest):
+    """Run the quick tests; all tests with --all or where the variable CI is "true"."""
+    full = args.all or os.environ.get("CI") == "true"
+    python = environment(args.venv, TESTS | {"oracles"} if full else TESTS)
+    return run(python, "-m", "pytest", *(["-m", ALL, "--cov"] if full else ["-m", QUICK]), *rest)
+
+
+def lint(args, rest):
+    """Check style, types, and which layer imports which."""
+    python = environment(args.venv, TESTS)
+    layers = [python.parent / "lint-imports", "--no-logo", "--cache-dir", ".cache/import_linter"]
+    modules = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
+    return max(run(*check) for check in [*([python, "-m", *words] for words in modules), layers])
+
+
+def docs(args, rest):
+    """Build the site, a warning being an error, and run every doctest."""
+    python = environment(args.venv, TESTS | {"docs"})
+    strict = ["--fail-on-warning", "--nitpicky", "--keep-going", "--fresh-env"]
+    site = run(python, "-m", "sphinx", *strict, "docs", "docs/_build/html", *rest)
+    return max(site, run(python, "-m", "pytest", "--doctest-modules", "jaxfne_xr"))
+
+
+def bench(args, rest):
+    """Measure speed and memory, as ratios, jaxfne beside them."""
+    python = environment(args.venv, TESTS)
+    need(python, "-m", "uv", "pip", "install", "--quiet", "--python", python, "--no-deps", JAXFNE)
+    return run(python, "-m", "pytest", "-m", "benchmark", "--capture=no", *rest)
+
+
+def lowest(args, rest):
+    """Run the quick tests with the oldest dependencies that pyproject.toml allows."""
+    uv = [environment(args.venv, TESTS), "-m", "uv"]
+    python = environment(".venv-lowest", TESTS, ["--resolution", "lowest-direct"], uv)
+    return run(python, "-m", "pytest", "-m", QUICK, "-W", "default", *rest)
+
+
+def pin(args, rest):
+    """Write constraints.txt anew: one version of everything for each Python, and no address."""
+    python = environment(args.venv, TESTS)
+    compiling = [python, "-m", "uv", "pip", "compile", "--quiet", "--upgrade", "--universal"]
+    plain = ["--all-extras", "--no-header", "--no-annotate"]
+    return run(*compiling, *plain, "pyproject.toml", "--output-file", "constraints.txt")
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):  # noqa: UP036
+        sys.exit("Python 3.11 or newer is needed; this one is " + sys.version.split()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for command in (demo, test, lint, docs, bench, lowest, pin):
+        options = commands.add_parser(command.__name__, help=command.__doc__)
+        options.set_defaults(command=command)
+        options.add_argument("--venv", default=".venv", help="another folder than .venv")
+        if command is test:
+            options.add_argument("--all", action="store_true", help="slow tests and oracles too")
+    args, rest = parser.parse_known_args()
+    sys.exit(args.command(args, rest))
