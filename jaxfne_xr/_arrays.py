@@ -1,0 +1,130 @@
+"""What kind of array this is, cache-sized blocks of it, and whether all of it is finite."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import jax
+import numpy as np
+
+from .errors import NonFiniteError, Problem
+
+#: Bytes of input that one block of a large NumPy array holds: the block and what is made of it stay in cache.
+BLOCK_BYTES = 1 << 20
+
+
+def is_jax(data: object) -> bool:
+    """Whether `data` is a JAX array, traced or not."""
+    return isinstance(data, jax.Array)
+
+
+def is_traced(data: object) -> bool:
+    """Whether `data` is a JAX tracer, whose values cannot be looked at."""
+    return isinstance(data, jax.core.Tracer)
+
+
+def is_dask(data: object) -> bool:
+    """Whether `data` is a dask array (without importing dask)."""
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(data, dask_array.Array)
+
+
+def precision_of(data: Any, *, host: bool = False) -> AbstractContextManager[Any]:
+    """Return the context in which JAX keeps the precision of `data`: float64 stays float64.
+
+    ``host`` is for NumPy data, whose counts and truth values become float64 when they are averaged, as NumPy has it.
+    """
+    dtype = np.dtype(data.dtype)
+    wide = dtype.itemsize == 8 or (host and dtype.kind in "iub")
+    if wide and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        return jax.enable_x64(True)
+    return nullcontext()
+
+
+def blocks(data: np.ndarray) -> tuple[int, list[slice]]:
+    """Return the axis along which `data` lies most widely spaced in memory, and slices of it of one block each.
+
+    Each block is then one stretch of memory, whatever the order of the axes.
+    """
+    if data.nbytes <= BLOCK_BYTES:
+        return 0, [slice(None)] if data.ndim else []
+    axis = int(
+        np.argmax([abs(s) if n > 1 else -1 for s, n in zip(data.strides, data.shape, strict=True)])
+    )
+    length = data.shape[axis]
+    step = max(1, length * BLOCK_BYTES // data.nbytes)
+    return axis, [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def take(axis: int, where: slice) -> tuple[slice, ...]:
+    """Return the index that takes the slice `where` of `axis` and all of the axes before it."""
+    return (slice(None),) * axis + (where,)
+
+
+def all_finite(block: np.ndarray) -> bool:
+    """Whether a NumPy block holds neither NaN nor Inf."""
+    # A sum of squares takes a third of this, but BLAS then starts threads for every block.
+    return block.dtype.kind in "iub" or bool(np.isfinite(block).all())
+
+
+def require_finite(
+    data: Any,
+    dims: Sequence[Hashable],
+    name: str,
+    offset: Sequence[int] = (),
+) -> None:
+    """Raise if concrete NumPy or JAX `data` holds NaN or Inf: how many, and where the first is.
+
+    ``offset`` is the index of the first element in a larger array, of which `data` is one chunk.
+    """
+    problem = nonfinite_problem(data, dims, name, offset)
+    if problem is not None:
+        raise NonFiniteError(problem)
+
+
+def nonfinite_problem(
+    data: Any,
+    dims: Sequence[Hashable],
+    name: str,
+    offset: Sequence[int] = (),
+) -> Problem | None:
+    """Return the problem of NaN or Inf in concrete NumPy or JAX `data`, None where all is finite."""
+    array = np.asarray(data)
+    axis, slices = blocks(array)
+    if all(all_finite(array[take(axis, where)]) for where in slices):
+        return None
+    count, first = 0, None
+    for start, block in _scan(array):
+        bad = ~np.isfinite(block)
+        here = int(np.count_nonzero(bad))
+        if here and first is None:
+            first = np.unravel_index(start + int(np.argmax(bad)), array.shape)
+        count += here
+    if first is None:  # pragma: no cover - only if somebody changed the data meanwhile
+        return None
+    kind = "NaN" if np.isnan(array[first]) else "Inf"
+    offset = offset or (0,) * array.ndim
+    index = {d: int(i) + o for d, i, o in zip(dims, first, offset, strict=True)}
+    place = ", ".join(f"{d}={i}" for d, i in index.items())
+    return Problem(
+        where=name,
+        found=f"{count} of {array.size} values not finite; the first is {kind} at index {place}",
+        wanted="finite values only",
+        remedy="mend the simulation (a smaller time step?), or fill or drop them: "
+        f'ds["{name}"].fillna(...), or select what is finite',
+        error=NonFiniteError,
+    )
+
+
+def _scan(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield stretches of `array` in C order with the flat index at which each starts."""
+    if array.ndim == 0:
+        yield 0, array.reshape(1)
+        return
+    row = array[:1].size
+    rows = max(1, BLOCK_BYTES // max(1, row * array.itemsize))
+    for start in range(0, len(array), rows):
+        yield start * row, array[start : start + rows].ravel()

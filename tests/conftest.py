@@ -1,0 +1,191 @@
+"""What the tests of the labelled functions share: every kind of array, every order of dims, what an error says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import permutations
+from types import SimpleNamespace
+from typing import Any
+
+import dask.array
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+import jaxfne_xr as jfx
+from jaxfne_xr._arrays import precision_of
+from jaxfne_xr.units import is_quantity, magnitude, quantity
+
+DIMS = ("time", "unit", "trial")
+SIZES = {"time": 9, "unit": 3, "trial": 2}
+
+
+def to_jax(values: np.ndarray) -> jax.Array:
+    """Return a JAX array of the same precision, also where 64 bits are off."""
+    with precision_of(values):
+        return jnp.array(values)
+
+
+def to_dask(values: np.ndarray) -> dask.array.Array:
+    """Return a dask array in chunks of two, which divide nothing evenly."""
+    return dask.array.from_array(values, chunks=2)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One kind of array, with its unit in attrs or as a pint quantity."""
+
+    name: str
+    array: Callable[[np.ndarray], Any]
+    kind: type
+    quantified: bool
+
+    def by_hand(
+        self, values: Any, dims: Sequence[str], units: str = "mV", name: str = "v", dt: float = 0.1
+    ) -> xr.Dataset:
+        """Return the Dataset that someone would make with xarray alone."""
+        data, attrs = self.array(np.asarray(values)), {"units": units}
+        if self.quantified:
+            data, attrs = quantity(data, units), {}
+        ds = xr.Dataset({name: (tuple(dims), data, attrs)})
+        return ds.assign_coords(time=("time", dt * np.arange(ds.sizes["time"]), {"units": "ms"}))
+
+    def traces(self, values: Any, dims: Sequence[str], **options: Any) -> xr.Dataset:
+        """Return `jfx.traces` of this kind of array."""
+        options = {"dt_ms": 0.1, "quantify": self.quantified} | options
+        return jfx.traces(self.array(np.asarray(values)), dims, **options)
+
+    def holds(self, variable: xr.DataArray, *, unit: bool = True) -> bool:
+        """Whether a variable is of this kind; `unit`: whether it has a unit, and so may be a quantity."""
+        data = variable.variable._data
+        quantified = is_quantity(data)
+        return quantified == (self.quantified and unit) and isinstance(magnitude(data), self.kind)
+
+    def values(self, variable: xr.DataArray) -> np.ndarray:
+        """Return the numbers of a variable as NumPy."""
+        return np.asarray(magnitude(variable.variable._data))
+
+
+BACKENDS = [
+    Backend("numpy", np.array, np.ndarray, False),
+    Backend("jax", to_jax, jax.Array, False),
+    Backend("dask", to_dask, dask.array.Array, False),
+    Backend("numpy-quantified", np.array, np.ndarray, True),
+    Backend("dask-quantified", to_dask, dask.array.Array, True),
+]
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every kind of array."""
+    return request.param
+
+
+@pytest.fixture(params=list(permutations(DIMS)), ids="-".join)
+def order(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Every order of three dims."""
+    return request.param
+
+
+@pytest.fixture
+def voltage() -> xr.DataArray:
+    """Float32 voltages around 0 mV, so that many samples cross it, on (time, unit, trial)."""
+    random = np.random.default_rng(1)
+    values = random.normal(0, 30, tuple(SIZES[d] for d in DIMS)).astype(np.float32)
+    return xr.DataArray(values, dims=DIMS)
+
+
+@pytest.fixture
+def refused() -> Callable[..., Any]:
+    """Return a context manager: the body must raise one error of exactly this type, which says what to do."""
+
+    @contextmanager
+    def check(error: type[jfx.JfneError], *said: str) -> Iterator[pytest.ExceptionInfo[Any]]:
+        with pytest.raises(jfx.JfneError) as caught:
+            yield caught
+        assert type(caught.value) is error, caught.value
+        text = str(caught.value)
+        for problem in caught.value.problems:
+            for part in (problem.where, problem.found, problem.wanted, problem.remedy):
+                assert part
+                assert part in text
+        for part in said:
+            assert part in text
+
+    return check
+
+
+def crossings(v: np.ndarray, threshold: float, axis: int) -> np.ndarray:
+    """Return the crossings of a threshold by a plain loop over samples."""
+    v = np.moveaxis(np.asarray(v), axis, 0)
+    spikes = np.zeros(v.shape, bool)
+    for place in np.ndindex(v.shape):
+        k, *rest = place
+        spikes[place] = k > 0 and v[place] >= threshold and v[(k - 1, *rest)] < threshold
+    return np.moveaxis(spikes, 0, axis)
+
+
+@pytest.fixture(name="crossings")
+def _crossings() -> Callable[[np.ndarray, float, int], np.ndarray]:
+    """The reference for the rule of crossings."""
+    return crossings
+
+
+#: A soma, an axon, and an apical dendrite that forks; made up for these tests.
+SWC = """\
+1 1 0 0 0 8 -1
+2 1 0 8 0 8 1
+3 1 0 -8 0 8 1
+4 3 0 20 0 2 1
+5 3 0 120 0 1.5 4
+6 3 60 200 10 1 5
+7 3 -60 210 -20 1 5
+8 3 -100 260 -20 0.6 7
+9 2 10 -20 0 0.8 1
+10 2 40 -150 5 0.5 9
+"""
+
+
+@pytest.fixture(scope="session")
+def neuron_cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SimpleNamespace]:
+    """Return a branched LFPy cell as two runs left it: with two synapses, and with a current clamp besides.
+
+    There is only one cell in all: NEURON crashes when another is made after one with synapses.
+    """
+    import LFPy
+
+    path = tmp_path_factory.mktemp("swc") / "cell.swc"
+    path.write_text(SWC)
+    cell = LFPy.Cell(
+        morphology=str(path), passive=True, passive_parameters={"g_pas": 1e-4, "e_pas": -65.0},
+        cm=1.0, Ra=120.0, nsegs_method="lambda_f", lambda_f=500, dt=2**-5, tstart=0, tstop=20, v_init=-65.0,
+    )  # fmt: skip
+    for place, weight in (((60, 200, 10), 0.005), ((-100, 260, -20), 0.003)):
+        synapse = LFPy.Synapse(
+            cell, idx=cell.get_closest_idx(*place), e=0, syntype="ExpSyn", tau=3.0, weight=weight
+        )
+        synapse.set_spike_times(np.array([3.0, 7.0]))
+    runs = {}
+    for name in ("synapses", "clamp"):
+        if name == "clamp":
+            LFPy.StimIntElectrode(cell, idx=0, pptype="IClamp", amp=0.3, delay=2.0, dur=5.0)
+        cell.simulate(rec_vmem=True, rec_imem=True)
+        names = (
+            "allseclist",
+            "totnsegs",
+            "x",
+            "y",
+            "z",
+            "d",
+            "area",
+            "somaidx",
+            "vmem",
+            "imem",
+            "tvec",
+        )
+        runs[name] = SimpleNamespace(cell=cell, **{n: getattr(cell, n) for n in names})
+    return runs

@@ -1,0 +1,144 @@
+"""Scope follows from provenance, and nothing raises it."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+import jaxfne_xr as jfx
+from jaxfne_xr import scope
+
+PROXY = "uncalibrated_voltage_proxy"
+JAXLEY = "uncalibrated_jaxley_voltage_proxy"
+CURRENT = "uncalibrated_current"
+
+
+def made(origin="array", **parameters):
+    """Return the provenance of Signals from `origin`."""
+    before = scope.record(None, "traces", {}, stage="traces", origin=origin)
+    return scope.record(before, "to_signals", parameters, stage="signals")
+
+
+@pytest.mark.parametrize(
+    ("provenance", "source"),
+    [
+        (None, PROXY),
+        (made(), PROXY),
+        (made("unknown"), PROXY),
+        (made("jaxley"), JAXLEY),
+        (made(source="voltage"), PROXY),
+        (made(source="current"), CURRENT),
+        (made("jaxley", source="current"), CURRENT),
+    ],
+)
+def test_the_source_follows_from_how_it_was_made(provenance, source):
+    derived = scope.derive(provenance)
+    assert derived.source_calibration_status == source
+    assert derived.amplitude_status is False
+    assert derived.field_solver_status == "not_computed"
+    assert derived.model_status == "computational_scaffold"
+
+
+def test_attrs_are_text_and_ints_that_netcdf_holds():
+    attrs = scope.attrs(made("jaxley"))
+    assert attrs["amplitude_status"] == 0
+    assert type(attrs["amplitude_status"]) is int
+    assert {type(value) for value in attrs.values()} == {int, str}
+    assert scope.read(attrs) == made("jaxley")
+
+
+def test_traces_claim_nothing():
+    assert set(scope.attrs(scope.record(None, "traces", {}, stage="traces"))) == {"jaxfne_xr"}
+
+
+def test_a_record_grows_and_changes_nothing_before():
+    first = scope.record(None, "traces", {"a": 1}, stage="traces", origin="jaxley")
+    copy = json.loads(json.dumps(first))
+    second = scope.record(first, "to_signals", {"b": 2}, stage="signals")
+    assert first == copy
+    assert [step["function"] for step in second["steps"]] == ["traces", "to_signals"]
+    assert second["origin"] == "jaxley"
+    assert {"python", "jax", "numpy", "xarray", "jaxfne-xr"} <= set(second["versions"])
+    assert scope.record(None, "to_signals", {}, stage="signals")["origin"] == "unknown"
+
+
+def test_the_weaker_of_two_is_the_weaker_of_each_claim():
+    names = list(scope.STRENGTH)
+    every = [
+        scope.Scope(**dict(zip(names, claims, strict=True)))
+        for claims in itertools.product(*(known[-2:] for known in scope.STRENGTH.values()))
+    ]
+    for a, b in itertools.product(every, repeat=2):
+        both = scope.weaker(a, b)
+        assert both == scope.weaker(b, a)
+        for name, known in scope.STRENGTH.items():
+            ranks = [known.index(getattr(s, name)) for s in (a, b, both)]
+            assert ranks[2] == min(ranks[:2])
+
+
+@pytest.mark.parametrize(
+    ("name", "claim"),
+    [
+        ("amplitude_status", True),
+        ("amplitude_status", 1),
+        ("amplitude_status", np.int8(1)),
+        ("amplitude_status", "0"),
+        ("amplitude_status", np.array([0, 0])),
+        ("source_calibration_status", CURRENT),
+        ("source_calibration_status", "calibrated"),
+        ("field_solver_status", "line_source_homogeneous"),
+        ("field_solver_status", "toy_lead_field_proxy"),
+        ("model_status", "recording"),
+        ("model_status", None),
+    ],
+)
+def test_a_claim_that_is_not_supported_is_a_problem(name, claim):
+    attrs = scope.attrs(made("jaxley"))
+    assert scope.problems(attrs) == []
+    (problem,) = scope.problems({**attrs, name: claim})
+    assert problem.error is jfx.ScopeError
+    assert name in problem.where
+    assert repr(scope.attrs(made("jaxley"))[name]) in problem.wanted
+    assert name in problem.remedy
+
+
+def test_claiming_less_is_allowed_and_so_is_a_numpy_zero():
+    attrs = scope.attrs(made("jaxley", source="current"))
+    weaker = {"source_calibration_status": PROXY, "amplitude_status": np.int64(0)}
+    assert scope.problems({**attrs, **weaker}) == []
+    assert scope.problems({}) == []
+
+
+def test_claims_without_provenance_support_nothing():
+    (problem,) = scope.problems({"source_calibration_status": JAXLEY})
+    assert problem.error is jfx.ScopeError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "{}",
+        '{"schema": "x"}',
+        '{"schema": 1, "steps": 3}',
+        '{"schema": 1, "steps": ["x"]}',
+        3,
+    ],
+)
+def test_a_record_that_cannot_be_read(refused, text):
+    with refused(jfx.SchemaError, "not a provenance record"):
+        scope.read({"jaxfne_xr": text})
+    assert [p.error for p in scope.problems({"jaxfne_xr": text})] == [jfx.SchemaError]
+
+
+def test_a_newer_record(refused):
+    with refused(jfx.SchemaError, "version 99", "upgrade"):
+        scope.read({"jaxfne_xr": '{"schema": 99, "steps": "of another kind"}'})
+
+
+def test_scope_reads_as_text():
+    assert str(scope.Scope()).splitlines()[1] == "amplitude_status: False"

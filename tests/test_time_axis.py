@@ -1,0 +1,160 @@
+"""Time axes: float64 ms in even steps, from any unit and precision; refused where they are not."""
+
+import numpy as np
+import pint
+import pytest
+import xarray as xr
+
+import jaxfne_xr as jfx
+from jaxfne_xr.time_axis import check_dt, even_times, time_from_dt
+
+ureg = pint.application_registry
+MS = {"units": "ms"}
+
+
+def at(times, attrs=None, n=None):
+    """Return a hand-made Dataset with a time coordinate."""
+    n = len(times) if n is None else n
+    return xr.Dataset(
+        {"v": ("time", np.zeros(n), {"units": "mV"})}, {"time": ("time", times, attrs)}
+    )
+
+
+def times_of(ds, **options):
+    """Return the times of Signals and the interval that they record."""
+    signals = ds.jfne.to_signals(**options)
+    assert signals.time.dtype == np.float64
+    assert signals.time.attrs["units"] == "ms"
+    assert signals.jfne.validate(), signals.jfne.validate()
+    return signals.time.values, signals.jfne.provenance["steps"][-1]["parameters"]["dt_ms"]
+
+
+STEPS = 0.025 * np.arange(40)
+
+
+@pytest.mark.parametrize(
+    ("times", "attrs"),
+    [
+        (STEPS, {"units": "ms"}),
+        (STEPS, {"units": "milliseconds", "note": "any spelling"}),
+        (STEPS / 1000, {"units": "s"}),
+        (STEPS * 1000, {"units": "us"}),
+        ((STEPS * 1000).round().astype("i4"), {"units": "us"}),
+        (STEPS.astype("f4"), {"units": "ms"}),
+        ((STEPS / 1000).astype("f4"), {"units": "s"}),
+        ((STEPS * 1e6).round().astype("m8[ns]"), {}),
+        ((STEPS * 1e3).round().astype("m8[us]"), {}),
+    ],
+)
+def test_times_of_any_unit_and_precision(times, attrs):
+    found, dt = times_of(at(times, attrs))
+    np.testing.assert_allclose(found, STEPS, rtol=2e-7, atol=1e-12)
+    assert dt == pytest.approx(0.025, rel=2e-7)
+
+
+@pytest.mark.parametrize("offset", [-50.0, 0.0, 1e5])
+def test_times_may_start_anywhere(offset):
+    found, dt = times_of(at(offset + STEPS, MS))
+    np.testing.assert_array_equal(found, offset + STEPS)
+    assert dt == pytest.approx(0.025, rel=1e-9)
+
+
+def test_float32_times_come_back_even():
+    raw = (1000 + 0.025 * np.arange(4000)).astype("f4")
+    assert np.ptp(np.diff(raw)) > 1e-5
+    found, dt = times_of(at(raw, MS))
+    assert np.ptp(np.diff(found)) < 1e-9
+    assert np.abs(found - raw).max() < 1e-4
+    assert dt == pytest.approx(0.025, rel=1e-5)
+
+
+def test_a_rate_that_is_no_whole_number_of_nanoseconds():
+    times = (np.arange(3000) * 1e6 / 30).round().astype("m8[ns]")  # 30 kHz
+    found, dt = times_of(at(times))
+    assert dt == pytest.approx(1 / 30, rel=1e-7)
+    assert np.ptp(np.diff(found)) < 1e-12
+
+
+def test_a_pint_index_comes_out_plain():
+    for unit in ("ms", "s"):
+        ds = at(STEPS, {"units": unit}).pint.quantify()
+        assert type(ds.xindexes["time"]).__name__ == "PintIndex"
+        found, _ = times_of(ds)
+        np.testing.assert_allclose(found, STEPS * (1000 if unit == "s" else 1), rtol=1e-14)
+
+
+def test_a_good_axis_keeps_its_index_and_its_attrs():
+    ds = at(STEPS, {"units": "ms", "axis": "T"})
+    signals = ds.jfne.to_signals()
+    assert signals.xindexes["time"] is ds.xindexes["time"]
+    assert signals.time.attrs == ds.time.attrs
+
+
+def test_one_sample():
+    assert times_of(at([3.0], MS)) == ([3.0], None)
+    assert times_of(at([3.0], MS), dt_ms=0.5) == ([3.0], 0.5)
+
+
+def test_without_a_unit_dt_says_that_it_is_ms(refused):
+    with refused(jfx.UnitError, "no unit", "dt_ms"):
+        at(STEPS).jfne.to_signals()
+    np.testing.assert_array_equal(times_of(at(STEPS), dt_ms=0.025)[0], STEPS)
+    with refused(jfx.TimeAxisError, "agree"):
+        at(STEPS / 1000).jfne.to_signals(dt_ms=0.025)
+
+
+@pytest.mark.parametrize(
+    ("times", "attrs", "error", "said"),
+    [
+        ([0, 1, 2.1, 3], MS, jfx.TimeAxisError, "uneven steps: 1.1 ms after index 1"),
+        ([0, 1, 1, 2], MS, jfx.TimeAxisError, "a repeated time at index 2"),
+        ([0, 1, 0.5, 2], MS, jfx.TimeAxisError, "a step back at index 2"),
+        ([3, 2, 1, 0], MS, jfx.TimeAxisError, "a step back at index 1"),
+        (
+            [0, np.nan, 2, np.inf],
+            MS,
+            jfx.TimeAxisError,
+            "2 values not finite, the first at index 1",
+        ),
+        (np.array([0, "NaT", 2], "m8[ns]"), None, jfx.TimeAxisError, "1 values not finite"),
+        (np.array(["2020", "2021"], "M8[ns]"), None, jfx.TimeAxisError, "datetime64"),
+        (["a", "b"], MS, jfx.TimeAxisError, "<U1"),
+        ([0.0, 1.0], {"units": "mV"}, jfx.UnitError, "'mV'"),
+        ([0.0, 1.0], {"units": "moments"}, jfx.UnitError, "cannot read"),
+        (np.array([0, 1, 2.01], "f4"), MS, jfx.TimeAxisError, "uneven"),
+    ],
+)
+def test_bad_axes_are_refused(refused, times, attrs, error, said):
+    ds = at(times, attrs)
+    before = ds.copy(deep=True)
+    for call in (ds.jfne.to_signals, ds.jfne.validate().raise_problems):
+        with refused(error, said):
+            call()
+    assert ds.identical(before)
+
+
+@pytest.mark.parametrize(
+    "times", [STEPS, STEPS.astype("f4"), (0.025 * np.arange(40001)).astype("f4")]
+)
+@pytest.mark.parametrize("dt", [0.0251, 0.02499, 0.05, "25 ms"])
+def test_a_dt_that_disagrees_is_refused(refused, times, dt):
+    with refused(jfx.TimeAxisError, "to agree", "drop_vars"):
+        at(times, MS).jfne.to_signals(dt_ms=dt)
+
+
+@pytest.mark.parametrize("dt", [0.025, "25 us", ureg.Quantity(25e-6, "s")])
+def test_a_dt_that_agrees_is_taken(dt):
+    for times in (STEPS, STEPS.astype("f4")):
+        assert times_of(at(times, MS), dt_ms=dt)[1] == pytest.approx(0.025, rel=1e-15)
+
+
+@pytest.mark.parametrize("dt", [0, -1, np.nan, np.inf, -np.inf])
+def test_check_dt(refused, dt):
+    with refused(jfx.TimeAxisError, "positive"):
+        check_dt(dt)
+
+
+def test_times_from_dt_do_not_drift():
+    times = time_from_dt(0.1, 1_000_001)
+    assert times[-1] == 0.1 * 1_000_000
+    assert even_times(xr.Variable("time", times, MS), None)[1] == pytest.approx(0.1, rel=1e-12)
