@@ -1,0 +1,384 @@
+"""Signals: voltages become `V_m` and spikes, with the scope that their making supports."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from . import scope
+from ._arrays import is_dask, is_traced
+from ._dispatch import along, checked
+from .errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    JfneError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from .kernels import spikes as kernels
+from .schema import LONG_NAMES, STRUCTURE, find_voltage, kind_problems, require_time, unit_problem
+from .time_axis import TIME, check_dt, coords_along, sampling, time_problem
+from .traces import with_unit
+from .units import convert, is_quantity, magnitude, scalar, text_of, units_of
+
+#: Every spike rule: its kernel, and how many earlier samples it looks at.
+SPIKE_RULES = {"crossing": (kernels.crossing, 1), "level": (kernels.level, 0)}
+
+
+def to_signals(
+    ds: xr.Dataset,
+    dt_ms: Any = None,
+    spike_threshold: Any = 0.0,
+    spike_rule: str = "crossing",
+    voltage: Hashable | None = None,
+    source: Any = None,
+) -> xr.Dataset:
+    """Return the membrane voltage, its spikes, and what they may be taken to mean.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        With a voltage on ``time`` and any other dims, in any order; NumPy-, JAX- or dask-backed; its unit in
+        ``attrs["units"]`` or as a pint quantity. Made by `traces`, by `from_jaxley`, or by hand.
+    dt_ms : float, str or pint.Quantity, optional
+        Sampling interval, ms, where `ds` has no ``time`` coordinate. Where it has one, the two must agree.
+    spike_threshold : float, str, pint.Quantity or None
+        mV, rounded to the precision of the data. None: no spikes.
+    spike_rule : {"crossing", "level"}
+        ``"crossing"``: a sample at or above the threshold after one below it, so that each spike counts once.
+        ``"level"``: every sample at or above the threshold.
+    voltage : str, optional
+        Name of the voltage. By default the variable ``v`` or ``V_m``, else the only one in a unit of voltage.
+    source : str, array (dims of the voltage), xr.DataArray or pint.Quantity, optional
+        The current that acts as the source, nA: a variable's name, or data that fit the voltage. A bare array is
+        read in nA, and copied; what comes labelled is shared. By default the variable ``source``, where there is one.
+
+    Returns
+    -------
+    xr.Dataset
+        ``V_m`` (mV; the values are shared with `ds`, as xarray does, unless they had to be converted), ``spikes``
+        (bool), and ``source`` (nA) if one was given; every coordinate of the voltage, ``time`` in ms; axial
+        conductances, if there are; the scope and the provenance in attrs.
+
+    Raises
+    ------
+    VariableError, UnitError, DimensionError, TimeAxisError, DataError, ArgumentError
+        With what to type. Nothing is made in part.
+    NonFiniteError
+        NaN or Inf in the voltage: how many, and where the first is. On dask when computed; under a JAX trace unchecked.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.array([[-65.0, -65.0, 20.0, 30.0, -70.0]])
+    >>> signals = to_signals(jfx.traces(v, dims=("unit", "time"), dt_ms=0.1))
+    >>> signals.spikes.values.tolist()
+    [[False, False, True, False, False]]
+    >>> signals.attrs["source_calibration_status"]
+    'uncalibrated_voltage_proxy'
+    """
+    name = find_voltage(ds, voltage)
+    require_time(ds, name)
+    if source is None and "source" in ds.data_vars:
+        source = "source"
+    original = ds.variables[name]
+    problems = kind_problems(original, str(name))
+    if spike_rule not in SPIKE_RULES:
+        problems.append(
+            Problem(
+                where="spike_rule",
+                found=repr(spike_rule),
+                wanted=f"one of {list(SPIKE_RULES)}",
+                remedy='spike_rule="crossing"',
+                error=ArgumentError,
+            )
+        )
+    threshold = time = None
+    try:
+        threshold = None if spike_threshold is None else threshold_mV(spike_threshold)
+    except JfneError as error:
+        problems += error.problems
+    try:
+        step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
+        time, step = sampling(ds, step)
+    except JfneError as error:
+        problems += error.problems
+    raise_problems(problems)
+
+    v = _in_unit(original, "mV", LONG_NAMES["V_m"])
+    variables = {"V_m": v}
+    if threshold is None:
+        variables["V_m"] = checked(v, str(name))
+    else:
+        if is_dask(magnitude(v.data)):
+            variables["V_m"] = v = checked(v, str(name))
+        kernel, look_back = SPIKE_RULES[spike_rule]
+        spikes = along(
+            kernel,
+            v,
+            TIME,
+            threshold,
+            look_back=look_back,
+            fill=False,
+            dtype=np.bool_,
+            finite=str(name),
+        )
+        spikes.attrs = {"long_name": LONG_NAMES["spikes"]}
+        variables["spikes"] = spikes
+    if source is not None:
+        variables["source"] = _source(ds, source, v)
+
+    provenance = scope.record(
+        scope.read(ds.attrs),
+        "to_signals",
+        {
+            "dt_ms": step,
+            "precision": str(v.dtype),
+            "spike_rule": spike_rule,
+            "spike_threshold_mV": threshold,
+            "source": "voltage" if source is None else "current",
+        },
+        stage="signals",
+    )
+    structure = {n: x for n, x in ds.variables.items() if x.dims == STRUCTURE and n in ds.data_vars}
+    coords = coords_along(ds, (*v.dims, *STRUCTURE), time)
+    return xr.Dataset(variables | structure, coords, scope.attrs(provenance))
+
+
+def spike_times(signals: xr.Dataset) -> xr.Dataset:
+    """Return every spike as one row of a list, ordered in time.
+
+    Parameters
+    ----------
+    signals : xr.Dataset
+        From `to_signals`: ``spikes`` on ``time`` and any other dims.
+
+    Returns
+    -------
+    xr.Dataset
+        One dim ``spike`` with the coordinates ``time`` (ms), every other dim of ``spikes`` (the label of its
+        coordinate, or the index where there is none), and every other coordinate of them. Scope and provenance are
+        kept.
+
+    Raises
+    ------
+    VariableError
+        If there are no ``spikes``.
+    DataError
+        If JAX traces them: how many there are is not known then.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.array([[-65.0, 20.0, -70.0, -70.0], [-65.0, -65.0, -65.0, 20.0]])
+    >>> times = spike_times(jfx.traces(v, dims=("unit", "time"), dt_ms=0.5).jfne.to_signals())
+    >>> times.time.values.tolist(), times.unit.values.tolist()
+    ([0.5, 1.5], [0, 1])
+    """
+    spikes = spikes_of(signals)
+    if is_traced(spikes._data):
+        raise DataError(
+            Problem(
+                where="spikes",
+                found="data that JAX traces",
+                wanted="concrete spikes: the number of rows depends on the values",
+                remedy="call spike_times outside jit and grad; inside, use firing_rate",
+                error=DataError,
+            )
+        )
+    time_first = spikes.transpose(TIME, ...)
+    where = np.nonzero(np.asarray(time_first.data))
+    rows = {
+        dim: xr.Variable("spike", index) for dim, index in zip(time_first.dims, where, strict=True)
+    }
+    labels = {dim: index for dim, index in rows.items() if dim not in signals.coords}
+    for name, coord in signals.coords.items():
+        if set(coord.dims) <= set(rows):
+            values = np.asarray(magnitude(coord.variable.data))
+            labels[name] = xr.Variable(coord.dims, values)[{d: rows[d] for d in coord.dims}]
+            unit = units_of(coord)
+            labels[name].attrs = {**coord.attrs, **({} if unit is None else {"units": unit})}
+    provenance = scope.record(scope.read(signals.attrs), "spike_times", {}, stage="spike_times")
+    return xr.Dataset({}, labels, scope.attrs(provenance))
+
+
+def firing_rate(signals: xr.Dataset) -> xr.Dataset:
+    """Return the mean firing rate of every site over the whole of the signals.
+
+    Parameters
+    ----------
+    signals : xr.Dataset
+        From `to_signals`: ``spikes`` on ``time`` and any other dims. For a window, select it first:
+        ``signals.sel(time=slice(100, 600))``.
+
+    Returns
+    -------
+    xr.Dataset
+        ``firing_rate`` (Hz) on every dim but ``time``: the number of spikes divided by ``n * dt``, where each of the
+        n samples stands for one interval dt. JAX-backed spikes give a JAX array.
+
+    Raises
+    ------
+    VariableError
+        If there are no ``spikes``.
+    TimeAxisError
+        If there is no way to tell the interval: a single sample.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)
+    >>> rate = firing_rate(jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals())
+    >>> round(float(rate.firing_rate.data.magnitude), 9)
+    100.0
+    """
+    spikes = spikes_of(signals)
+    time, dt_ms = sampling(signals, None)
+    if dt_ms is None:
+        raise time_problem(
+            "one sample", "at least two, to tell the interval", "select more samples"
+        )
+    count = magnitude(spikes.data).sum(axis=spikes.get_axis_num(TIME))
+    rate = count / (len(time) * dt_ms * 1e-3)
+    dims = tuple(d for d in spikes.dims if d != TIME)
+    quantified = is_quantity(signals["V_m"].variable._data) if "V_m" in signals else False
+    variable = with_unit(
+        xr.Variable(dims, rate),
+        "Hz",
+        quantify=quantified,
+        attrs={"long_name": LONG_NAMES["firing_rate"]},
+    )
+    provenance = scope.record(
+        scope.read(signals.attrs),
+        "firing_rate",
+        {"start_ms": float(time[0]), "duration_ms": len(time) * dt_ms},
+        stage="firing_rate",
+    )
+    coords = coords_along(signals, dims)
+    return xr.Dataset({"firing_rate": variable}, coords, scope.attrs(provenance))
+
+
+def threshold_mV(value: Any) -> float:
+    """Return the spike threshold in mV."""
+    threshold = scalar(value, "mV", "spike_threshold")
+    if not np.isfinite(threshold):
+        raise ArgumentError(
+            Problem(
+                where="spike_threshold",
+                found=str(threshold),
+                wanted="a finite voltage, or None for no spikes",
+                remedy='spike_threshold=0.0, or spike_threshold="-20 mV"',
+                error=ArgumentError,
+            )
+        )
+    return threshold
+
+
+def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
+    """Return the variable `name` in `unit`, as itself where it is; checked to convert."""
+    if units_of(variable) == unit:
+        return variable
+    raise_problems(unit_problem(variable, name, unit))
+    return _in_unit(variable, unit, LONG_NAMES[name])
+
+
+def _in_unit(variable: xr.Variable, unit: str, long_name: str) -> xr.Variable:
+    """Return a variable in `unit`, quantified if it was; its values are shared where nothing had to be converted."""
+    data = convert(magnitude(variable.data), str(units_of(variable)), unit)
+    quantified = is_quantity(variable._data)
+    bare = xr.Variable(variable.dims, data)
+    return with_unit(bare, unit, quantify=quantified, attrs={"long_name": long_name})
+
+
+def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
+    """Return the source current in nA on the dims of the voltage `v`."""
+    if isinstance(source, str):
+        if source not in ds.data_vars:
+            raise VariableError(
+                Problem(
+                    where="source",
+                    found=f"{source!r}, which is not among the variables {list(map(str, ds.data_vars))}",
+                    wanted="the name of a current, or the current itself",
+                    remedy='ds.jfne.to_signals(source="i")',
+                    error=VariableError,
+                )
+            )
+        variable = ds.variables[source]
+    elif isinstance(source, (xr.DataArray, xr.Variable)):
+        variable = source.variable if isinstance(source, xr.DataArray) else source
+        if isinstance(source, xr.DataArray):
+            raise_problems(misaligned(ds, source, "source"))
+    else:
+        data: Any = source if hasattr(source, "shape") else np.asarray(source)
+        if np.shape(data) != v.shape:
+            raise DimensionError(_misfit(f"an array of shape {np.shape(data)}", v))
+        unit = text_of(data.units) if is_quantity(data) else "nA"
+        data = magnitude(data)
+        data = np.array(data) if isinstance(data, np.ndarray) else data
+        quantified = is_quantity(v._data) and not is_traced(data)
+        variable = with_unit(xr.Variable(v.dims, data), unit, quantify=quantified)
+    if dict(variable.sizes) != dict(v.sizes):
+        raise DimensionError(_misfit(f"{dict(variable.sizes)}", v))
+    problems = kind_problems(magnitude(variable.data), "source")
+    problems += unit_problem(variable, "source", "nA")
+    raise_problems(problems)
+    return checked(_in_unit(variable, "nA", LONG_NAMES["source"]), "source")
+
+
+def _misfit(found: str, v: xr.Variable) -> Problem:
+    return Problem(
+        where="source",
+        found=found,
+        wanted=f"one value for every value of the voltage, {dict(v.sizes)}",
+        remedy="select or broadcast the current first; a DataArray is matched by the names of its dims",
+        error=DimensionError,
+    )
+
+
+def misaligned(ds: xr.Dataset, source: xr.DataArray, name: str) -> list[Problem]:
+    """Return the problem of every index on which a DataArray, handed in as `name`, and the signals differ."""
+    return [
+        Problem(
+            where=name,
+            found=f'labels along "{dim}" that differ from those of the voltage',
+            wanted="the same labels in the same order",
+            remedy=f'{name}.reindex_like(ds), or {name}.drop_vars("{dim}") to match by position',
+            error=DimensionError,
+        )
+        for dim in source.dims
+        if dim in source.coords
+        and dim in ds.coords
+        and ds.sizes[dim] == source.sizes[dim]
+        and not _same_labels(source[dim].variable, ds[dim].variable)
+    ]
+
+
+def _same_labels(source: xr.Variable, voltage: xr.Variable) -> bool:
+    a, b = magnitude(source.data), magnitude(voltage.data)
+    units = units_of(source), units_of(voltage)
+    if None not in units and units[0] != units[1]:
+        a = convert(a, str(units[0]), str(units[1]))
+    if a.dtype.kind == "f" and b.dtype.kind in "fiu":
+        return np.allclose(a, b, rtol=1e-9, atol=1e-9)
+    return bool(np.array_equal(a, b))
+
+
+def spikes_of(signals: xr.Dataset) -> xr.Variable:
+    """Return the spikes of Signals."""
+    if "spikes" not in signals:
+        raise VariableError(
+            Problem(
+                where="spikes",
+                found=f"no such variable among {list(map(str, signals.data_vars))}",
+                wanted="Signals with spikes",
+                remedy="ds.jfne.to_signals() first, with a spike_threshold",
+                error=VariableError,
+            )
+        )
+    require_time(signals, "spikes")
+    return signals.variables["spikes"]
