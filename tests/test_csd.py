@@ -1,0 +1,571 @@
+"""`csd` and `ground_truth_csd`: every kind of array, every order of dims, closed forms, the kernels' own numbers."""
+
+from itertools import permutations
+
+import dask.array
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from jax.test_util import check_grads
+
+import jaxfne_xr as jfx
+from jaxfne_xr._dispatch import on_arrays
+from jaxfne_xr.kernels import csd as kernels
+from jaxfne_xr.kernels import kcsd
+from jaxfne_xr.units import units_of
+
+N = 12
+Z = -1200.0 + 100.0 * np.arange(N)
+DIMS = ("time", "contact", "trial")
+#: A source above a sink.
+DENSITY = np.exp(-((Z + 500) ** 2) / 2 / 150**2) - np.exp(-((Z + 800) ** 2) / 2 / 150**2)
+SITES = ("time", "recording", "trial")
+METHODS = ["standard", "delta", "step", "spline", "kernel"]
+
+
+def forward(method="spline", z=Z, diameter=500.0, sigma=0.3, top=None):
+    """Return potentials per density, in float64."""
+    given = [np.asarray(z, float), np.asarray(diameter, float), np.asarray(sigma)]
+    given += [] if top is None else [np.asarray(float(top))]
+    return on_arrays(kernels.icsd_forward, *given, method=method)
+
+
+def labelled(values, dims=("time", "contact"), units="uV", name="lfp", **coords):
+    ds = xr.Dataset({name: (dims, values, {"units": units})}, coords)
+    return ds if coords else ds.assign_coords(z=("contact", Z, {"units": "um"}))
+
+
+def on_probe(values, probe):
+    return xr.Dataset({"lfp": (("time", "contact"), values, {"units": "uV"})}, probe.coords)
+
+
+def parameters(ds):
+    return ds.jfne.provenance["steps"][-1]["parameters"]
+
+
+def close(a, b, tol):
+    assert np.abs(np.asarray(a) - b).max() <= tol * np.abs(b).max()
+
+
+@pytest.fixture
+def potential():
+    """Potentials (time, contact, trial), uV."""
+    weights = np.random.default_rng(2).normal(size=(7, 1, 2))
+    return weights * (forward() @ DENSITY)[:, None]
+
+
+# ------------------------------------------------------------------------------------------------ every kind
+
+
+@pytest.mark.parametrize("order", list(permutations(DIMS)), ids="-".join)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_array_and_order(backend, order, method, potential):
+    want = jfx.csd(labelled(potential, DIMS), method).csd
+    values = np.transpose(potential, [DIMS.index(d) for d in order])
+    lfp = backend.by_hand(values, order, "uV", "lfp").assign_coords(
+        z=("contact", Z, {"units": "um"})
+    )
+    lfp = lfp.assign_coords(trial=("trial", ["a", "b"]))
+    before = lfp.copy(deep=True)
+    with jax.enable_x64(True):
+        made = jfx.csd(lfp, method)
+    assert made.csd.dims[0] == "time"
+    assert made.csd.dims[-1] == "contact"
+    assert backend.holds(made.csd)
+    assert units_of(made.csd) == "uA/mm^3"
+    assert made.csd.attrs["sign_convention"] == "source positive"
+    assert made.trial.values.tolist() == ["a", "b"]
+    close(backend.values(made.csd), want.transpose(*made.csd.dims).values, 1e-9)
+    assert made.time.identical(lfp.time)
+    assert lfp.identical(before)
+    kept = lfp.isel(contact=slice(1, -1)) if method == "standard" else lfp
+    np.testing.assert_array_equal(made.z, kept.z)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_float32_is_kept_and_matrices_are_float64(method, potential):
+    exact = jfx.csd(labelled(potential, DIMS), method)
+    made = jfx.csd(labelled(potential.astype(np.float32), DIMS), method)
+    assert made.csd.dtype == np.float32
+    settings = {"kernel": 1e-2}  # another regularisation may be chosen
+    close(made.csd.values, exact.csd.values, settings.get(method, 1e-4))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_dask_stays_lazy(method, potential):
+    computed = []
+
+    def watched(block):
+        computed.append(block.size)
+        return block
+
+    data = dask.array.from_array(potential, chunks=(2, -1, -1))
+    data = data.map_blocks(watched, dtype=data.dtype, meta=np.empty((0, 0, 0)))
+    made = jfx.csd(labelled(data, DIMS), method)
+    assert sum(computed) == 0
+    close(made.csd.values, jfx.csd(labelled(potential, DIMS), method).csd.values, 1e-9)
+
+
+# --------------------------------------------------------------------------------------------- right numbers
+
+
+def test_standard_is_minus_the_second_derivative():
+    lfp = labelled((1e-4 * Z**2)[None])
+    made = jfx.csd(lfp, conductivity="3 mS/cm")
+    close(made.csd.values, np.full((1, N - 2), -0.3 * 2e-4 * 1e3), 1e-9)
+    assert parameters(made) == {
+        "method": "standard",
+        "ends": "drop",
+        "conductivity_S_per_m": pytest.approx(0.3),
+        "spacing_um": 100.0,
+        "sign_convention": "source positive",
+    }
+
+
+def test_vaknin_keeps_the_ends(potential):
+    lfp = labelled(potential[..., 0])
+    made = jfx.csd(lfp, ends="vaknin")
+    assert made.sizes["contact"] == N
+    close(made.csd.values[:, 1:-1], jfx.csd(lfp).csd.values, 1e-12)
+
+
+@pytest.mark.parametrize("method", ["delta", "step", "spline"])
+@pytest.mark.parametrize("top", [None, 0.0, 1.5])
+def test_inverse_methods_undo_their_own_forward_model(method, top):
+    sizes = np.linspace(200, 800, N)
+    depth = 20.0 - Z
+    phi = forward(method, depth, 2 * sizes, 0.4, top) @ DENSITY
+    given = {} if top is None else {"conductivity_top": top, "surface": "20 um"}
+    made = jfx.csd(labelled(phi[None]), method, radius=sizes, conductivity=0.4, **given)
+    close(made.csd.values[0], DENSITY, 1e-10)
+
+
+def test_a_depth_that_grows_downwards():
+    phi = forward("step", Z - Z[0] + 60, 500.0, 0.3, 0.0) @ DENSITY
+    lfp = labelled(phi[None], depth=("contact", (Z - Z[0] + 60) * 1e-3, {"units": "mm"}))
+    made = jfx.csd(lfp, "step", conductivity_top="0 S/m", surface=0)
+    close(made.csd.values[0], DENSITY, 1e-10)
+    assert parameters(made)["surface_um"] == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_order_of_contacts_does_not_matter(method, potential):
+    lfp = labelled(potential[..., 0]).assign_coords(name=("contact", [f"c{i}" for i in range(N)]))
+    shuffle = np.random.default_rng(3).permutation(N)
+    sorted_, mixed = jfx.csd(lfp, method), jfx.csd(lfp.isel(contact=shuffle), method)
+    kept = [name for name in lfp.name.values[shuffle] if name in sorted_.name.values]
+    assert mixed.name.values.tolist() == kept
+    there = [mixed.name.values.tolist().index(name) for name in sorted_.name.values]
+    close(mixed.csd.values[:, there], sorted_.csd.values, 1e-9)
+    reverse = jfx.csd(lfp.isel(contact=slice(None, None, -1)), method)
+    close(reverse.csd.values[:, ::-1], sorted_.csd.values, 1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_line_of_a_tilted_probe(method, potential):
+    tilted = jfx.linear_probe(N, 100.0, origin=(50, 20, -900), direction=(1, 2, 2))
+    lfp = labelled(potential[..., 0])
+    made = jfx.csd(lfp.drop_vars("z").assign_coords(tilted.coords), method)
+    close(made.csd.values, jfx.csd(lfp, method).csd.values, 1e-8)
+    assert made.name.sizes == made.z.sizes
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_units_are_covariant(method, potential):
+    lfp = labelled(potential[..., 0])
+    other = labelled(potential[..., 0] * 1e-3, units="mV", z=("contact", Z * 1e-3, {"units": "mm"}))
+    close(
+        jfx.csd(other, method).csd.values, jfx.csd(lfp, method, conductivity=0.3).csd.values, 1e-9
+    )
+    settings = {} if method == "standard" else {"radius": "0.25 mm"}
+    with_units = jfx.csd(lfp, method, conductivity="0.003 S/cm", **settings)
+    close(with_units.csd.values, jfx.csd(lfp, method).csd.values, 1e-12)
+
+
+def test_uneven_spacing_works_where_it_can():
+    z = np.cumsum(np.random.default_rng(0).uniform(50, 150, N))
+    density = np.exp(-((z - 600) ** 2) / 2 / 150**2)
+    lfp = labelled((forward(z=z) @ density)[None], z=("contact", z, {"units": "um"}))
+    for method, tol in {"delta": 0.2, "step": 0.1, "spline": 1e-10, "kernel": 0.05}.items():
+        close(jfx.csd(lfp, method).csd.values[0], density, tol)
+
+
+@pytest.mark.parametrize("method", ["spline", "kernel"])
+def test_elsewhere_than_at_contacts(method, potential):
+    lfp = labelled(
+        potential[..., 0],
+        x=("contact", 0 * Z, {"units": "um"}),
+        y=("contact", 0 * Z, {"units": "um"}),
+        z=("contact", Z, {"units": "um"}),
+    )
+    here = jfx.csd(lfp, method)
+    there = jfx.csd(lfp, method, at=Z)
+    assert there.csd.dims == ("time", "depth")
+    np.testing.assert_array_equal(there.depth, Z)
+    close(there.csd.values, here.csd.values, 1e-9)
+    fine = jfx.csd(lfp, method, at=["-0.7 mm", -650.0])
+    assert fine.depth.values.tolist() == [-700, -650]
+    probe = jfx.probe_at([[0, 0, -700], [0, 0, -650]], name=["a", "b"])
+    as_probe = jfx.csd(lfp, method, at=probe)
+    assert as_probe.csd.dims == ("time", "contact")
+    assert as_probe.name.values.tolist() == ["a", "b"]
+    close(as_probe.csd.values, fine.csd.values, 1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------- kernel
+
+
+def test_kernel_is_the_kernels_own_with_the_pair_that_leave_one_out_prefers(potential):
+    lfp = labelled(potential[..., 0])
+    widths, strengths = np.array([80.0, 160.0]), np.array([1e-6, 1e-3, 1e-1])
+    made = jfx.csd(lfp, "kernel", width=["80 um", 160], regularisation=strengths, radius=300)
+    source = np.arange(Z[0] - 320, Z[-1] + 320 + 79, 80)
+    lower, upper = np.array([Z[0] - 320]), np.array([Z[-1] + 320])
+    source = on_arrays(
+        kcsd.source_grid, lower, upper, shape=(int(np.ceil((upper - lower)[0] / 80)) + 1,)
+    )
+    place, sigma, extent = Z[:, None], np.array(0.3), np.array(300.0)
+    errors = on_arrays(
+        kcsd.kcsd_errors, place, source, potential[..., 0].T, widths, strengths, sigma, extent
+    )
+    i, j = np.unravel_index(errors.argmin(), errors.shape)
+    matrix = on_arrays(
+        kcsd.kcsd_matrix, place, source, place, widths[i], strengths[j], sigma, extent
+    ).matrix
+    close(made.csd.values, potential[..., 0] @ matrix.T, 1e-10)
+    record = parameters(made)
+    assert (record["width_um"], record["regularisation"]) == (widths[i], strengths[j])
+    assert record["leave_one_out_uV"] == pytest.approx(errors.min(), rel=1e-8)
+    fixed = jfx.csd(lfp, "kernel", width=widths[i], regularisation=strengths[j], radius=300)
+    close(fixed.csd.values, made.csd.values, 1e-2)  # with another margin of basis sources
+
+
+def test_kernel_chooses_dims_by_where_contacts_are():
+    rng = np.random.default_rng(1)
+    flat, thick = jfx.grid_probe((5, 4), (40, 40)), jfx.probe_at(rng.uniform(0, 200, (15, 3)))
+    for probe, dims in ((jfx.linear_probe(6), 1), (flat, 2), (thick, 3)):
+        n = probe.sizes["contact"]
+        lfp = on_probe(rng.normal(size=(3, n)), probe)
+        made = jfx.csd(lfp, "kernel", regularisation=1e-2)
+        assert parameters(made)["dims"] == dims
+        assert made.csd.shape == (3, n)
+    column = on_probe(rng.normal(size=(3, 5)), flat.isel(contact=flat.column == 1))
+    made = jfx.csd(column, "kernel", dims="z", regularisation=1e-2)
+    close(made.csd.values, jfx.csd(column, "kernel", regularisation=1e-2).csd.values, 1e-12)
+    lfp = on_probe(rng.normal(size=(3, 20)), flat)
+    made = jfx.csd(lfp, "kernel", at=np.array([[60.0, 80.0]]), regularisation=1e-2)
+    assert made.csd.dims == ("time", "point")
+    assert (made.x.item(), made.z.item()) == (60, 80)
+    assert jfx.csd(lfp, "kernel", at=thick, regularisation=1e-2).csd.shape == (3, 15)
+
+
+@pytest.mark.parametrize(("dims", "tol"), [("xz", 0.15), ("xyz", 0.15)])
+def test_kernel_finds_a_gaussian_in_2d_and_3d(dims, tol):
+    axes = [np.arange(0, 500, 100.0) for _ in dims]
+    place = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(dims))
+    middle, width = np.full((1, len(dims)), 200.0), np.array(100.0)
+    extent = [np.array(500.0)] if len(dims) == 2 else []
+    phi = on_arrays(kcsd.basis_potential, place, middle, width, np.array(0.3), *extent)[:, 0]
+    coords = {a: ("contact", place[:, i], {"units": "um"}) for i, a in enumerate(dims)}
+    made = jfx.csd(labelled(phi[None], **coords), "kernel", radius=250)
+    density = on_arrays(kcsd.basis_density, place, middle, width)[:, 0]
+    close(made.csd.values[0], density, tol)
+
+
+# -------------------------------------------------------------------------------------------- differentiable
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_in_potential_and_numbers(method, potential, x64):
+    phi = jnp.asarray(potential[:3, :, 0])
+    settings = {"regularisation": 1e-3} if method == "kernel" else {}
+
+    def energy(phi, sigma, scale):
+        if method == "kernel":
+            lfp = labelled(phi)
+        else:
+            lfp = labelled(phi, z=("contact", jnp.asarray(Z) * scale, {"units": "um"}))
+        return (jfx.csd(lfp, method, conductivity=sigma, **settings).csd ** 2).sum().data
+
+    check_grads(
+        jax.jit(energy),
+        (phi, jnp.asarray(0.3), jnp.asarray(1.0)),
+        order=1,
+        modes=["rev"],
+        rtol=1e-4,
+    )
+
+
+def test_jit_and_vmap_with_a_lambda_that_is_chosen(potential):
+    values = jnp.asarray(potential, jnp.float32)
+
+    def one(phi):
+        return jfx.csd(labelled(phi), "kernel").csd.data
+
+    made = jax.jit(jax.vmap(one, in_axes=2, out_axes=2))(values)
+    want = [
+        jfx.csd(labelled(potential[..., k]), "kernel", regularisation=1e-5).csd.values
+        for k in range(2)
+    ]
+    close(made, np.stack(want, axis=-1), 0.1)
+    grad = jax.grad(lambda phi: (one(phi) ** 2).sum())(values[..., 0])
+    assert np.isfinite(grad).all()
+
+
+# --------------------------------------------------------------------------------------------------- refused
+
+
+@pytest.mark.parametrize(
+    ("error", "settings", "said"),
+    [
+        (jfx.ArgumentError, {"method": "laplace"}, ["'laplace'", "spline"]),
+        (jfx.ArgumentError, {"radius": 100}, ["radius", "standard"]),
+        (jfx.ArgumentError, {"conductivity": 0}, ["0 S/m", "positive"]),
+        (jfx.ArgumentError, {"conductivity": -0.3}, ["-0.3 S/m"]),
+        (jfx.UnitError, {"conductivity": "0.3 ohm"}, ["0.3 ohm", "S/m"]),
+        (jfx.ArgumentError, {"ends": "mirror"}, ["mirror", "vaknin"]),
+        (jfx.ArgumentError, {"method": "step", "radius": -1}, ["positive"]),
+        (jfx.UnitError, {"method": "step", "radius": "250 mV"}, ["250 mV"]),
+        (jfx.DimensionError, {"method": "step", "radius": [1.0, 2.0]}, ["(2,)", "12"]),
+        (jfx.ArgumentError, {"method": "step", "surface": 0}, ["conductivity_top"]),
+        (jfx.ArgumentError, {"method": "step", "conductivity_top": -1}, ["-1 S/m"]),
+        (
+            jfx.ArgumentError,
+            {"method": "step", "conductivity_top": 0, "surface": -150},
+            ["contacts beyond it", "50 um"],
+        ),
+        (jfx.ArgumentError, {"method": "kernel", "regularisation": 0}, ["positive"]),
+        (jfx.ArgumentError, {"method": "kernel", "width": "0.01 um"}, ["basis sources", "width"]),
+        (jfx.ArgumentError, {"method": "kernel", "dims": "zz"}, ["x, y and z"]),
+        (jfx.DimensionError, {"method": "kernel", "dims": "x"}, ["'x'"]),
+        (jfx.DimensionError, {"method": "kernel", "at": [[1.0, 2.0]]}, ["(1, 2)"]),
+    ],
+)
+def test_settings_that_cannot_be(refused, potential, error, settings, said):
+    with refused(error, *said):
+        jfx.csd(labelled(potential[..., 0]), **settings)
+
+
+def test_contacts_that_cannot_be(refused, potential):
+    lfp = labelled(potential[..., 0])
+    uneven = lfp.assign_coords(z=("contact", np.where(Z[3] == Z, Z + 20, Z), {"units": "um"}))
+    with refused(jfx.ArgumentError, "80 to 120 um", "delta", "kernel"):
+        jfx.csd(uneven)
+    double = lfp.assign_coords(z=("contact", np.where(Z[3] == Z, Z[5], Z), {"units": "um"}))
+    for method in METHODS:
+        with refused(jfx.ArgumentError, "contacts 3 and 5"):
+            jfx.csd(double, method)
+    with refused(jfx.DimensionError, "2 contacts", "at least 3"):
+        jfx.csd(lfp.isel(contact=[0, 1]))
+    for method in METHODS[1:]:
+        with refused(jfx.DimensionError, "1 contacts", "at least 2"):
+            jfx.csd(lfp.isel(contact=[0]), method)
+    with refused(jfx.DimensionError, "'z'", "um"):
+        jfx.csd(lfp.drop_vars("z"))
+    with refused(jfx.UnitError, "no unit"):
+        jfx.csd(lfp.assign_coords(z=("contact", Z)))
+    grid = on_probe(np.zeros((2, 6)), jfx.grid_probe((3, 2)))
+    with refused(jfx.DimensionError, "off the line", "kernel"):
+        jfx.csd(grid, "step")
+
+
+def test_potentials_that_cannot_be(refused, potential):
+    lfp = labelled(potential[..., 0])
+    with refused(jfx.VariableError, "csd_proxy"):
+        jfx.csd(
+            lfp.rename(lfp="lfp_proxy").assign(
+                lfp_proxy=lambda d: d.lfp_proxy.assign_attrs(units="1")
+            )
+        )
+    with refused(jfx.UnitError, "S/m"):
+        jfx.csd(lfp.assign(lfp=lfp.lfp.assign_attrs(units="S/m")))
+    bad = lfp.copy(deep=True)
+    bad.lfp[2, 3] = np.nan
+    with refused(jfx.NonFiniteError, "time=2, contact=3"):
+        jfx.csd(bad, "kernel")
+    other = lfp.rename(lfp="phi")
+    assert jfx.csd(other).csd.identical(jfx.csd(lfp).csd)
+
+
+def test_scope_is_that_of_the_potential(potential):
+    made = jfx.csd(labelled(potential[..., 0]), "delta")
+    assert not made.jfne.scope.amplitude_status
+    assert made.jfne.scope.field_solver_status == "not_computed"
+    assert made.jfne.provenance["stage"] == "readout"
+    cell = jfx.morphology(
+        [[0, 0, -900], [0, 0, -600]], [[0, 0, -600], [0, 0, -300]], diameter=2.0, parent=[-1, 0]
+    )
+    v = jfx.traces(np.array([[-65.0, -60.0], [-65.0, -64.0]]), ("recording", "time"), dt_ms=0.1)
+    currents = v.jfne.with_morphology(cell).jfne.transmembrane_currents()
+    lfp = currents.jfne.lfp(
+        jfx.linear_probe(N, 100.0, origin=(30, 0, -1200)), model=jfx.LineSource()
+    )
+    made = lfp.jfne.csd("spline")
+    assert made.jfne.scope.amplitude_status
+    assert made.jfne.scope == lfp.jfne.scope
+    truth = currents.jfne.ground_truth_csd(np.arange(-1250, 0, 100.0), radius="500 um")
+    assert np.argmax(abs(truth.csd.data.magnitude[1])) in (3, 4, 5, 6, 7, 8)
+    np.testing.assert_allclose(
+        (truth.csd.data.magnitude * truth.volume.values).sum(axis=1), 0, atol=1e-9
+    )
+
+
+# ---------------------------------------------------------------------------------------------- ground truth
+
+
+@pytest.fixture
+def currents():
+    """Currents (time, recording, trial) of segments, nA, and their ends, um."""
+    rng = np.random.default_rng(5)
+    n = 30
+    start = rng.uniform(-150, 150, (n, 3))
+    end = start + rng.normal(0, 60, (n, 3))
+    return rng.normal(size=(6, n, 2)), start, end
+
+
+def segments(i, start, end, dims=SITES, units="nA"):
+    ds = xr.Dataset({"i_membrane": (dims, i, {"units": units})})
+    ends = {"_start": start, "_end": end, "": (start + end) / 2}
+    return ds.assign_coords(
+        {
+            a + side: ("recording", p[:, k], {"units": "um"})
+            for side, p in ends.items()
+            for k, a in enumerate("xyz")
+        }
+    )
+
+
+EDGES = np.arange(-250, 251, 50.0)
+
+
+@pytest.mark.parametrize("order", list(permutations(SITES)), ids="-".join)
+@pytest.mark.parametrize(
+    "how",
+    [{"bins": EDGES}, {"grid": {"x": EDGES, "y": EDGES[::2], "z": EDGES}}],
+    ids=["bins", "grid"],
+)
+def test_the_truth_conserves_current(backend, order, how, currents):
+    i, *ends = currents
+    values = np.transpose(i, [SITES.index(d) for d in order])
+    made = backend.by_hand(values, order, "nA", "i_membrane").assign_coords(
+        segments(i, *ends).coords
+    )
+    with jax.enable_x64(True):
+        truth = jfx.ground_truth_csd(made, **how)
+    assert backend.holds(truth.csd)
+    assert backend.holds(truth.i_outside)
+    assert truth.csd.dims[0] == "time"
+    assert truth.csd.dims[2:] == (("depth",) if "bins" in how else ("x", "y", "z"))
+    assert (units_of(truth.csd), units_of(truth.i_outside)) == ("uA/mm^3", "nA")
+    volume = np.asarray(truth.volume)
+    axes = tuple(range(2, 2 + volume.ndim))
+    inside = (backend.values(truth.csd) * volume).sum(axis=axes) * 1e-6
+    np.testing.assert_allclose(inside + backend.values(truth.i_outside), i.sum(axis=1), atol=1e-10)
+    bare = jfx.ground_truth_csd(segments(i, *ends), **how)
+    close(backend.values(truth.csd), bare.csd.transpose(*truth.csd.dims).values, 1e-12)
+
+
+def test_the_truth_against_points_along_segments(currents):
+    i, start, end = currents
+    steps = 20_000
+    share = (np.arange(steps) + 0.5) / steps
+    depth = start[:, 2] + share[:, None] * (end - start)[:, 2]
+    across = (start[:, :2] + share[:, None, None] * (end - start)[:, :2]) - [10.0, -20.0]
+    near = np.linalg.norm(across, axis=-1) <= 120.0
+    counts = (
+        np.stack(
+            [np.histogram(depth[:, k][near[:, k]], EDGES)[0] for k in range(len(start))], axis=-1
+        )
+        / steps
+    )
+    want = np.einsum("bs,tsk->tkb", counts, i) * 1e6 / (np.pi * 120.0**2 * 50)
+    made = jfx.ground_truth_csd(segments(i, start, end), EDGES, radius="120 um", centre=(10, -20))
+    close(made.csd.values, want, 1e-3)
+    assert made.depth.values.tolist() == ((EDGES[1:] + EDGES[:-1]) / 2).tolist()
+    assert made.depth_upper.values.tolist() == EDGES[1:].tolist()
+    sideways = jfx.ground_truth_csd(
+        segments(i, start[:, [2, 0, 1]], end[:, [2, 0, 1]]),
+        EDGES,
+        radius=120,
+        centre=(10, -20),
+        along="x",
+    )
+    close(sideways.csd.values, made.csd.values, 1e-12)
+
+
+def test_points_units_and_other_currents(currents):
+    i, start, _ = currents
+    points = segments(i, start, start).drop_vars([a + s for a in "xyz" for s in ("_start", "_end")])
+    made = jfx.ground_truth_csd(points, EDGES)
+    np.testing.assert_array_equal(
+        made.csd, jfx.ground_truth_csd(segments(i, start, start), EDGES).csd
+    )
+    smaller = jfx.ground_truth_csd(
+        segments(i * 1e3, start, start, units="pA"), [f"{e} um" for e in EDGES]
+    )
+    close(smaller.csd.values, made.csd.values, 1e-12)
+    source = points.rename(i_membrane="source")
+    np.testing.assert_array_equal(jfx.ground_truth_csd(source, EDGES).csd, made.csd)
+    assert not made.jfne.scope.amplitude_status
+
+
+def test_the_truth_is_differentiable(currents, x64):
+    def loss(i, start, end, bins):
+        how = {"bins": EDGES} if bins else {"grid": dict.fromkeys("xyz", EDGES)}
+        return (jfx.ground_truth_csd(segments(i, start, end), **how).csd ** 2).sum().data
+
+    arrays = [jnp.asarray(a) for a in currents]
+    for bins in (True, False):
+        check_grads(
+            jax.jit(lambda *a, b=bins: loss(*a, b)), arrays, order=1, modes=["rev"], rtol=1e-3
+        )
+
+
+def test_bins_that_cannot_be(refused, currents):
+    ds = segments(*currents)
+    with refused(jfx.ArgumentError, "neither"):
+        jfx.ground_truth_csd(ds)
+    with refused(jfx.ArgumentError, "rise"):
+        jfx.ground_truth_csd(ds, EDGES[::-1])
+    with refused(jfx.ArgumentError, "along"):
+        jfx.ground_truth_csd(ds, grid={"x": EDGES})
+    with refused(jfx.UnitError, "mV"):
+        jfx.ground_truth_csd(ds, EDGES, radius="1 mV")
+    with refused(jfx.DimensionError, "'x'"):
+        jfx.ground_truth_csd(ds.drop_vars(["x", "x_start"]), EDGES)
+    voltage = ds.rename(i_membrane="v").assign(v=lambda d: d.v.assign_attrs(units="mV"))
+    with refused(jfx.VariableError, "voltage is no source", "from_jaxley"):
+        jfx.ground_truth_csd(voltage, EDGES)
+
+
+# ------------------------------------------------------------------------------------------------ other codes
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("top", [0.3, 0.0])
+def test_against_elephant(top):
+    import quantities as pq
+    from elephant.current_source_density_src import icsd
+
+    depth = 100.0 * np.arange(1, N + 1)
+    phi = forward("step", depth) @ np.random.default_rng(4).normal(size=(N, 5))
+    lfp = labelled(phi.T * 1e-3, units="mV", z=("contact", -depth * 1e-3, {"units": "mm"}))
+    given = {
+        "lfp": phi * 1e-6 * pq.V,
+        "coord_electrode": depth * 1e-6 * pq.m,
+        "sigma": 0.3 * pq.S / pq.m,
+    }
+    standard = (
+        np.asarray(icsd.StandardCSD(**given).get_csd()).T / 100e-6 * 1e-3
+    )  # it divides by h, not by h^2
+    close(jfx.csd(lfp, ends="vaknin").csd.values, standard, 1e-10)
+    given |= {"diam": 500e-6 * pq.m, "sigma_top": top * pq.S / pq.m}
+    delta = np.asarray(icsd.DeltaiCSD(**given).get_csd()).T / 100e-6 * 1e-3  # A/m^2 of each plane
+    close(jfx.csd(lfp, "delta", conductivity_top=top).csd.values, delta, 1e-9)
+    step = (
+        np.asarray(icsd.StepiCSD(**given, h=np.full(N, 100e-6) * pq.m, tol=1e-14).get_csd()).T
+        * 1e-3
+    )
+    close(jfx.csd(lfp, "step", conductivity_top=top).csd.values, step, 1e-6)
