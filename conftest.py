@@ -32,9 +32,5 @@ def x64() -> Iterator[None]:
     """Double precision in JAX for the length of one test."""
     import jax
 
-    try:
-        enable_x64 = jax.enable_x64
-    except AttributeError:  # before jax 0.8
-        from jax.experimental import enable_x64
-    with enable_x64(True):
+    with jax.enable_x64(True):
         yield

@@ -18,9 +18,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-TESTS = {"jaxley", "plot", "dask", "dev"}
+TESTS = {"jaxley", "plot", "dask", "mne", "dev"}
 ALL = "not benchmark and not browser"
 QUICK = f"not slow and not oracle and {ALL}"
+CORES = ["-n", str(os.cpu_count() or 1)]  # for a debugger: python3 dev.py test -n 0 --pdb
 PINNED = ["--constraint", "constraints.txt"]
 # To compare with. Not an extra: its cap, jax < 0.12, would hold back what constraints.txt names.
 JAXFNE = "jaxfne==0.5.8"
@@ -77,6 +78,11 @@ def environment(folder, extras, options=PINNED, uv=None):
     return python
 
 
+def add_jaxfne(python):
+    """Install the original, to compare with, and nothing that it asks for."""
+    need(python, "-m", "uv", "pip", "install", "--quiet", "--python", python, "--no-deps", JAXFNE)
+
+
 def demo(args, rest):
     """Simulate three cells with Jaxley, label, draw, save, and open again."""
     python = environment(args.venv, {"jaxley", "plot"})
@@ -87,7 +93,10 @@ def test(args, rest):
     """Run the quick tests; all tests with --all or where the variable CI is "true"."""
     full = args.all or os.environ.get("CI") == "true"
     python = environment(args.venv, TESTS | {"oracles"} if full else TESTS)
-    return run(python, "-m", "pytest", *(["-m", ALL, "--cov"] if full else ["-m", QUICK]), *rest)
+    if full:
+        add_jaxfne(python)
+    chosen = ["-m", ALL, "--cov"] if full else ["-m", QUICK]
+    return run(python, "-m", "pytest", *CORES, *chosen, *rest)
 
 
 def lint(args, rest):
@@ -109,7 +118,7 @@ def docs(args, rest):
 def bench(args, rest):
     """Measure speed and memory, as ratios, jaxfne beside them."""
     python = environment(args.venv, TESTS)
-    need(python, "-m", "uv", "pip", "install", "--quiet", "--python", python, "--no-deps", JAXFNE)
+    add_jaxfne(python)
     return run(python, "-m", "pytest", "-m", "benchmark", "--capture=no", *rest)
 
 
@@ -117,7 +126,7 @@ def lowest(args, rest):
     """Run the quick tests with the oldest dependencies that pyproject.toml allows."""
     uv = [environment(args.venv, TESTS), "-m", "uv"]
     python = environment(".venv-lowest", TESTS, ["--resolution", "lowest-direct"], uv)
-    return run(python, "-m", "pytest", "-m", QUICK, "-W", "default", *rest)
+    return run(python, "-m", "pytest", *CORES, "-m", QUICK, "-W", "default", *rest)
 
 
 def pin(args, rest):
