@@ -28,6 +28,7 @@ from ._arrays import (
     require_finite,
     take,
 )
+from .kernels import mean as mean_kernel
 from .units import magnitude
 
 #: Bytes of input in one block of `across`: the block, its result and what lies between stay in cache.
@@ -487,17 +488,11 @@ def mean_over(
         with precision_of(data):
             return xr.Variable(rest, _jax_mean(data, centre, axes=axes, of=of))
     if is_dask(data):
-        return xr.Variable(rest, _OF[of](data - centre).mean(axis=axes))
+        return xr.Variable(rest, mean_kernel.OF[of](data - centre).mean(axis=axes))
     return xr.Variable(rest, _numpy_mean(data, centre, axes, of))
 
 
-#: What `mean_over` averages; operators that NumPy, JAX and dask share.
-_OF: dict[str, Callable[[Any], Any]] = {"value": lambda x: x, "abs": abs, "square": lambda x: x * x}
-
-
-@partial(jax.jit, static_argnames=("axes", "of"))
-def _jax_mean(data: Any, centre: Any, *, axes: tuple[int, ...], of: str) -> Any:
-    return jnp.mean(_OF[of](data - centre), axis=axes, dtype=jnp.result_type(data, 1.0))
+_jax_mean = jax.jit(mean_kernel.mean_over, static_argnames=("axes", "of"))
 
 
 def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -> np.ndarray:
@@ -510,7 +505,7 @@ def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -
         part = data[take(axis, where)]
         if np.ndim(centre):
             part = part - (centre if axis in axes else centre[take(axis, where)])
-        part = _OF[of](part).sum(axis=axes, dtype=np.float64)
+        part = mean_kernel.OF[of](part).sum(axis=axes, dtype=np.float64)
         if axis in axes:
             total += part
         else:

@@ -248,7 +248,10 @@ def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
     positions = np.asarray(probe.contact_positions, float)
     if positions.shape[1] == 2:
         positions = np.stack([positions[:, 0], np.zeros(len(positions)), positions[:, 1]], axis=1)
-    sides = [_area(shape, p) for shape, p in zip(probe.contact_shapes, probe.contact_shape_params)]
+    sides = [
+        _area(shape, p)
+        for shape, p in zip(probe.contact_shapes, probe.contact_shape_params, strict=True)
+    ]
     radius = convert(np.sqrt(np.array(sides) / np.pi), probe.si_units, "um")
     ids = probe.contact_ids
     names = name if ids is None or not any(map(str, ids)) else [str(i) for i in ids]

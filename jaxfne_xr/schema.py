@@ -81,6 +81,16 @@ LONG_NAMES = {
     "eeg": "EEG",
     "meg": "MEG",
     "firing_rate": "firing rate",
+    "spike_rate_hz": "mean firing rate",
+    "spike_count": "number of spikes",
+    "mean_V_m": "mean membrane voltage",
+    "source_abs_mean": "mean size of the source",
+    "lfp_abs_mean": "mean size of the LFP (proxy)",
+    "csd_abs_mean": "mean size of the CSD (proxy)",
+    "eeg_power": "power of the EEG (proxy)",
+    "psd": "power spectral density",
+    "coherence": "magnitude-squared coherence",
+    "band_power": "power in the band",
     "conductance": "axial conductance",
 }
 #: Coordinates that are positions or lengths, in um.
