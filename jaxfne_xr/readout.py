@@ -1,0 +1,433 @@
+"""Readouts: what is read from Signals, one decorated function each, and all that are asked for in one Dataset.
+
+A readout is a function whose positional parameters name what it needs (``signals``, ``probe``, ``sensors``, or
+another readout;
+with a default, what of the first three it can do without) and whose keyword-only parameters are settings.
+`compute_readout` computes each once, however many others need it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from . import scope
+from ._arrays import is_traced
+from ._dispatch import mean_over
+from .errors import ArgumentError, Problem, VariableError, raise_problems
+from .probe import SENSORS, prefixed
+from .schema import SITES
+from .signals import in_unit, spikes_of
+from .source import source, source_of
+from .time_axis import TIME, sampling, time_problem, windowed
+from .traces import finish
+from .units import is_quantity, magnitude, product, units_of
+
+#: What a readout may need that is no readout: handed to `compute_readout`, or set in a configuration.
+GIVEN = {
+    "signals": "Signals, from ds.jfne.to_signals()",
+    "probe": "contacts, as in probe=jfx.linear_probe(n=16)",
+    "sensors": 'EEG or MEG sensors, as in sensors=jfx.probe_at(positions, dim="channel")',
+}
+
+
+@dataclass(frozen=True)
+class Readout:
+    """One readout: how it is called, what it needs, and what comes out.
+
+    Attributes
+    ----------
+    name : str
+        As in ``compute_readout(signals, [name])``.
+    function : callable
+        Datasets in, a Dataset with one variable out.
+    needs, takes : tuple of str
+        Inputs that it cannot do without, what is given and other readouts; and those, given, that it can.
+    settings : mapping
+        Keyword parameters and their defaults.
+    units : str
+        Unit of the result.
+    formula : str
+        What it computes, in one line.
+    """
+
+    name: str
+    function: Callable[..., xr.Dataset]
+    needs: tuple[str, ...]
+    takes: tuple[str, ...]
+    settings: Mapping[str, Any]
+    units: str
+    formula: str
+
+
+class Readouts(Mapping[str, Readout]):
+    """All known readouts by name; prints as a table."""
+
+    def __init__(self, known: Mapping[str, Readout]) -> None:
+        self._known = dict(known)
+
+    def __getitem__(self, name: str) -> Readout:
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """Return (name, units, inputs, formula) of each; inputs that it can do without in brackets."""
+        return [
+            (r.name, r.units, ", ".join([*r.needs, *(f"[{t}]" for t in r.takes)]), r.formula)
+            for r in self.values()
+        ]
+
+    def __repr__(self) -> str:
+        rows = [("readout", "units", "inputs", "formula"), *self.rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        return "\n".join(
+            "  ".join((*(c.ljust(w) for c, w in zip(r[:3], widths, strict=True)), r[3]))
+            for r in rows
+        )
+
+
+_KNOWN: dict[str, Readout] = {}
+
+
+def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]], Any]:
+    """Register a function as a readout under its own name.
+
+    Parameters
+    ----------
+    units : str
+        Unit of the result.
+    formula : str
+        What it computes, in one line.
+
+    Returns
+    -------
+    callable
+        A decorator; the function comes back unchanged.
+
+    Raises
+    ------
+    ArgumentError
+        If a readout of this name is known already, or it needs something that is neither given nor known.
+
+    Examples
+    --------
+    >>> import jaxfne_xr as jfx
+    >>> @readout(units="mV", formula="max over time and sites of V_m")
+    ... def peak_V_m(signals):
+    ...     return signals[["V_m"]].max().rename(V_m="peak_V_m")
+    >>> "peak_V_m" in jfx.readouts()
+    True
+    """
+
+    def register(function: Callable[..., xr.Dataset]) -> Callable[..., xr.Dataset]:
+        name = function.__name__
+        parameters = inspect.signature(function).parameters.values()
+        inputs = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        needs = tuple(p.name for p in inputs if p.default is p.empty)
+        takes = tuple(p.name for p in inputs if p.default is not p.empty)
+        settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        unknown = [need for need in needs if need not in GIVEN and need not in _KNOWN]
+        unknown += [take for take in takes if take not in GIVEN]
+        if name in _KNOWN and _KNOWN[name].function.__module__ != function.__module__:
+            raise _refuse("readout", repr(name), "a name that is not taken", "another name")
+        if unknown:
+            raise _refuse(
+                name,
+                f"the inputs {unknown}",
+                f"some of {[*GIVEN, *_KNOWN]}; with a default, of {[*GIVEN]}",
+                "name its parameters so, and settings after a *",
+            )
+        _KNOWN[name] = Readout(name, function, needs, takes, settings, units, formula)
+        return function
+
+    return register
+
+
+def readouts() -> Readouts:
+    """Return every readout that `compute_readout` knows: its unit, what it needs, and its formula.
+
+    Examples
+    --------
+    >>> readouts()["spike_rate_hz"].units
+    'Hz'
+    """
+    return Readouts(_KNOWN)
+
+
+def compute_readout(
+    signals: xr.Dataset,
+    names: str | Sequence[str],
+    *,
+    probe: xr.Dataset | None = None,
+    sensors: xr.Dataset | None = None,
+    **settings: Any,
+) -> xr.Dataset:
+    """Return readouts of Signals in one Dataset; what several of them need is computed once.
+
+    Parameters
+    ----------
+    signals : xr.Dataset
+        From `to_signals`.
+    names : str or sequence of str
+        Some of `readouts`.
+    probe, sensors : xr.Dataset, optional
+        Contacts for fields, and channels for EEG and MEG.
+    **settings
+        Keyword parameters of the readouts asked for, and of those they need: ``sigma``, ``domain``, ``window``, ...
+
+    Returns
+    -------
+    xr.Dataset
+        One variable a readout. Sites keep ``x``, ``y``, ``z``; those of contacts are ``contact_x``, ..., of channels
+        ``channel_x``, ....
+
+    Raises
+    ------
+    ArgumentError
+        If a name or a setting is not known.
+    VariableError
+        If a readout lacks an input: which, and how to give it.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)[:, None]
+    >>> signals = jfx.traces(v, ["time", "unit"], dt_ms=0.1).jfne.to_signals()
+    >>> made = compute_readout(signals, ["mean_V_m", "spike_rate_hz"])
+    >>> {name: round(float(value.data.magnitude), 6) for name, value in made.data_vars.items()}
+    {'mean_V_m': -64.15, 'spike_rate_hz': 100.0}
+    """
+    asked = [names] if isinstance(names, str) else list(names)
+    raise_problems(_unknown_names(asked) + _unknown_settings(asked, settings))
+    given = {"signals": signals, "probe": probe, "sensors": sensors}
+    made = {name: value for name, value in given.items() if value is not None}
+    results = [_resolve(name, made, settings) for name in asked]
+    variables: dict[Hashable, Any] = {}
+    coords: dict[Hashable, Any] = {}
+    before = (scope.read(signals.attrs) or {}).get("steps", [])
+    steps: list[Any] = list(before)
+    for result in results:
+        variables |= result.data_vars
+        coords |= {prefixed(name, c.dims): c.variable for name, c in result.coords.items()}
+        record = scope.read(result.attrs) or {}
+        steps += [step for step in record.get("steps", []) if step not in steps]
+    provenance = scope.record(
+        {**(scope.read(signals.attrs) or {}), "steps": steps},
+        "compute_readout",
+        {"names": asked, "settings": {key: _json_safe(value) for key, value in settings.items()}},
+        stage="readout",
+    )
+    return xr.Dataset(
+        {n: v.variable for n, v in variables.items()}, coords, scope.attrs(provenance)
+    )
+
+
+def _json_safe(value: Any) -> Any:
+    """Return a setting in a form that JSON holds and that means the same when handed in again."""
+    if isinstance(value, xr.DataArray):
+        value = magnitude(value.transpose("channel", ...).variable.data)
+    if is_traced(value):
+        return "traced"
+    if is_quantity(value):
+        return [str(v) for v in value] if value.ndim else str(value)
+    if isinstance(value, (tuple, list)):
+        return [_json_safe(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(key): _json_safe(v) for key, v in value.items()}
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if value is None or isinstance(value, (str, int, float)) else repr(value)
+
+
+def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]) -> xr.Dataset:
+    """Return a readout, computed with all that it needs unless it was made before."""
+    if name not in made:
+        entry = _KNOWN[name]
+        for need in entry.needs:
+            if need in GIVEN and need not in made:
+                raise VariableError(
+                    Problem(
+                        where=name,
+                        found=f"no {need}",
+                        wanted=GIVEN[need],
+                        remedy=f"compute_readout(..., {need}=...), or .probe(...) in the configuration",
+                        error=VariableError,
+                    )
+                )
+        inputs = {
+            need: _resolve(need, made, settings) if need in _KNOWN else made[need]
+            for need in entry.needs
+        }
+        inputs |= {key: made[key] for key in entry.takes if key in made}
+        own = {key: value for key, value in settings.items() if key in entry.settings}
+        made[name] = entry.function(**inputs, **own)
+    return made[name]
+
+
+def chain(names: Iterable[str]) -> set[str]:
+    """Return the readouts named and all that they need."""
+    found: set[str] = set()
+    for name in names:
+        if name in _KNOWN and name not in found:
+            found |= {name} | chain(_KNOWN[name].needs)
+    return found
+
+
+def _unknown_names(asked: Sequence[str]) -> list[Problem]:
+    return [
+        Problem(
+            name,
+            "a readout that is not known",
+            f"some of {list(_KNOWN)}",
+            "jfx.readouts()",
+            ArgumentError,
+        )
+        for name in asked
+        if name not in _KNOWN
+    ]
+
+
+def _unknown_settings(asked: Sequence[str], settings: Mapping[str, Any]) -> list[Problem]:
+    known = sorted({key for name in chain(asked) for key in _KNOWN[name].settings})
+    return [
+        Problem(
+            key,
+            f"a setting that none of {list(asked)} takes",
+            f"some of {known}",
+            "leave it out",
+            ArgumentError,
+        )
+        for key in settings
+        if key not in known
+    ]
+
+
+def _refuse(where: str, found: str, wanted: str, remedy: str) -> ArgumentError:
+    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+
+
+# -------------------------------------------------------------------------------------------- series and scalars
+
+
+@readout(units="mV", formula="V_m")
+def vm(signals: xr.Dataset) -> xr.Dataset:
+    """Return the membrane voltage ``vm``, mV, on the dims of ``V_m``; values are shared."""
+    v = _voltage(signals)
+    return finish(signals, "vm", xr.Variable(v.dims, magnitude(v.data)), "mV")
+
+
+@readout(units="bool", formula="spikes")
+def spk(signals: xr.Dataset) -> xr.Dataset:
+    """Return the spikes ``spk``, bool, on the dims of ``spikes``; values are shared."""
+    return finish(signals, "spk", spikes_of(signals), None)
+
+
+readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a proxy for it")(
+    source
+)
+
+
+@readout(units="Hz", formula="spikes / (sites * duration)")
+def spike_rate_hz(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    """Return the mean firing rate over all sites and the time window, Hz.
+
+    Parameters
+    ----------
+    signals : xr.Dataset
+        With ``spikes``.
+    window : pair of float, str or pint.Quantity, optional
+        Start and stop, ms; all of the data by default.
+
+    Returns
+    -------
+    xr.Dataset
+        ``spike_rate_hz``: the mean of ``spikes`` over time and sites, divided by the sampling interval.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)
+    >>> signals = jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals()
+    >>> round(spike_rate_hz(signals, window=("0 ms", "50 ms")).spike_rate_hz.data.m.item(), 9)
+    100.0
+    """
+    chosen, dt_ms = windowed(signals, window), sampling(signals, None)[1]
+    if dt_ms is None:
+        raise time_problem(
+            "one sample", "at least two, to tell the interval", "select more samples"
+        )
+    spikes = spikes_of(chosen)
+    mean = mean_over(spikes, _reduced(spikes))
+    rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
+    return finish(signals, "spike_rate_hz", rate, "Hz", _window(chosen, dt_ms))
+
+
+@readout(units="1", formula="sum of spikes over time and sites")
+def spike_count(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    """Return the number of spikes of all sites in the time window; see `spike_rate_hz`."""
+    chosen = windowed(signals, window)
+    spikes = spikes_of(chosen)
+    dims = _reduced(spikes)
+    data = magnitude(spikes.data).sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
+    count = xr.Variable(tuple(d for d in spikes.dims if d not in dims), data)
+    return finish(signals, "spike_count", count, "1", _window(chosen, sampling(signals, None)[1]))
+
+
+@readout(units="mV", formula="mean of V_m over time and sites")
+def mean_V_m(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    """Return the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
+    made = signals.assign(V_m=_voltage(signals))
+    return mean_of("mean_V_m", made, "V_m", "value", window)
+
+
+@readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
+def source_abs_mean(source: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    """Return the mean size of the source over time and sites, nA, or 1 where it is a proxy; see `spike_rate_hz`."""
+    name, variable = source_of(source)
+    return mean_of("source_abs_mean", source.assign({name: variable}), name, "abs", window)
+
+
+def mean_of(
+    name: str, ds: xr.Dataset, variable: str, of: str, window: tuple[Any, Any] | None
+) -> xr.Dataset:
+    """Return the mean of one variable over time and its sites, contacts or channels."""
+    chosen = windowed(ds, window)
+    data = chosen.variables[variable]
+    units = str(units_of(data))
+    if of == "square":
+        units = product(units, units)
+    window_ms = _window(chosen, sampling(ds, None)[1])
+    return finish(ds, name, mean_over(data, _reduced(data), of), units, window_ms)
+
+
+def _reduced(variable: xr.Variable) -> list[Hashable]:
+    """Return the dims that a scalar readout averages over; any others are kept."""
+    return [d for d in variable.dims if d == TIME or d in SITES or d in SENSORS]
+
+
+def _window(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
+    time, _ = sampling(chosen, None)
+    return {"start_ms": float(time[0]), "stop_ms": float(time[-1]) + (dt_ms or 0.0)}
+
+
+def _voltage(signals: xr.Dataset) -> xr.Variable:
+    if "V_m" not in signals.data_vars:
+        raise VariableError(
+            Problem(
+                where="V_m",
+                found=f"no such variable among {list(map(str, signals.data_vars))}",
+                wanted="Signals",
+                remedy="ds.jfne.to_signals() first",
+                error=VariableError,
+            )
+        )
+    return in_unit(signals.variables["V_m"], "V_m", "mV")

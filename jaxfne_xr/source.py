@@ -1,0 +1,176 @@
+"""Sources: the current that stands behind the field, or the voltage that stands in for it as a proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+
+from . import scope
+from ._dispatch import whole
+from .errors import ArgumentError, Problem, VariableError
+from .kernels import source as kernels
+from .schema import LONG_NAMES, SITES
+from .signals import in_unit, spikes_of
+from .time_axis import TIME, coords_along, sampling, time_problem
+from .traces import with_unit
+from .units import is_quantity, magnitude, scalar
+
+#: The kernels through which spikes become a current.
+SYNAPSES = ("exponential", "alpha")
+
+
+def source(signals: xr.Dataset) -> xr.Dataset:
+    """Return the source of Signals: the current where there is one, else the voltage as a proxy for it.
+
+    Parameters
+    ----------
+    signals : xr.Dataset
+        From `to_signals`.
+
+    Returns
+    -------
+    xr.Dataset
+        ``source`` (nA), or ``source_proxy``: the numbers of ``V_m`` in mV, without a unit, since they are no
+        current. Values are shared, and scope is kept.
+
+    Raises
+    ------
+    VariableError
+        If there is neither a source nor a voltage.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> signals = jfx.traces(np.full((2, 5), -65.0), dims=("unit", "time"), dt_ms=0.1).jfne.to_signals()
+    >>> source(signals).source_proxy.long_name
+    'source (voltage proxy)'
+    """
+    name, variable = source_of(signals)
+    provenance = scope.record(scope.read(signals.attrs), "source", {}, stage="source")
+    coords = coords_along(signals, variable.dims)
+    return xr.Dataset({name: variable}, coords, scope.attrs(provenance))
+
+
+def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
+    """Return the name and the variable of the source in Signals, or in what `source` made of them."""
+    if "source" in signals.data_vars:
+        return "source", in_unit(signals.variables["source"], "source", "nA")
+    if "source_proxy" in signals.data_vars:
+        return "source_proxy", signals.variables["source_proxy"]
+    if "V_m" not in signals.data_vars:
+        raise VariableError(
+            Problem(
+                where="source",
+                found=f"neither a source nor a voltage among {list(map(str, signals.data_vars))}",
+                wanted="Signals",
+                remedy="ds.jfne.to_signals() first, with source=... where there is a current",
+                error=VariableError,
+            )
+        )
+    v = in_unit(signals.variables["V_m"], "V_m", "mV")
+    proxy = xr.Variable(v.dims, magnitude(v.data))
+    return "source_proxy", with_unit(
+        proxy, "1", quantify=is_quantity(v._data), attrs={"long_name": LONG_NAMES["source_proxy"]}
+    )
+
+
+def site_dim(signals: xr.Dataset) -> str:
+    """Return the dim along which sources lie: ``unit`` or ``recording``."""
+    dims = source_of(signals)[1].dims
+    for dim in SITES:
+        if dim in dims:
+            return dim
+    raise VariableError(
+        Problem(
+            where="source",
+            found=f"the dims {dims}",
+            wanted=f"sites along one of {list(SITES)}",
+            remedy='ds.expand_dims("unit") for a single trace; ds.rename(your_dim="unit") for others',
+            error=VariableError,
+        )
+    )
+
+
+def synaptic_source(
+    signals: xr.Dataset,
+    *,
+    kernel: str = "exponential",
+    tau: Any = 5.0,
+    weight: Any = 1.0,
+) -> xr.Dataset:
+    """Give Signals a source current: their spikes through a synaptic kernel.
+
+    Parameters
+    ----------
+    signals : xr.Dataset
+        With ``spikes`` on ``time`` and any other dims.
+    kernel : {"exponential", "alpha"}
+        ``k(s) = exp(-s / tau)``, or ``k(s) = (s / tau) exp(1 - s / tau)``: the current that one spike sets off, 1 at
+        its peak.
+    tau : float, str or pint.Quantity
+        Time constant, ms.
+    weight : float, str or pint.Quantity
+        Peak of the current of one spike, nA, outward positive: an excitatory synapse, a sink, has a negative one.
+
+    Returns
+    -------
+    xr.Dataset
+        `signals` with ``source(t) = weight sum_k spikes(t_k) k(t - t_k)``, nA, exact at any sampling interval.
+
+    Raises
+    ------
+    ArgumentError, UnitError
+        If the kernel is not known, or tau is not a positive time.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.array([-65.0, 20.0, -65.0, -65.0])
+    >>> signals = jfx.traces(v, ["time"], dt_ms=1.0).jfne.to_signals()
+    >>> synaptic_source(signals, tau="2 ms").source.data.magnitude.round(3).tolist()
+    [0.0, 1.0, 0.607, 0.368]
+    """
+    if kernel not in SYNAPSES:
+        raise ArgumentError(
+            Problem(
+                where="kernel",
+                found=repr(kernel),
+                wanted=f"one of {list(SYNAPSES)}",
+                remedy='kernel="exponential"',
+                error=ArgumentError,
+            )
+        )
+    tau_ms = scalar(tau, "ms", "tau")
+    if not 0 < tau_ms < float("inf"):
+        raise ArgumentError(
+            Problem("tau", f"{tau_ms:g} ms", "a positive time", 'tau="5 ms"', ArgumentError)
+        )
+    weight_nA = scalar(weight, "nA", "weight")
+    spikes = spikes_of(signals)
+    dt_ms = sampling(signals, None)[1]
+    if dt_ms is None:
+        raise time_problem(
+            "one sample", "at least two, to tell the interval", "select more samples"
+        )
+    current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
+    quantified = "V_m" in signals and is_quantity(signals.variables["V_m"]._data)
+    with_source = signals.assign(
+        source=with_unit(
+            current, "nA", quantify=quantified, attrs={"long_name": LONG_NAMES["source"]}
+        )
+    )
+    with_source.attrs = scope.attrs(
+        scope.record(
+            scope.read(signals.attrs),
+            "synaptic_source",
+            {"kernel": kernel, "tau_ms": tau_ms, "weight_nA": weight_nA, "source": "current"},
+            stage="signals",
+        )
+    )
+    return with_source
+
+
+def _current(spikes: Any, dt: Any, tau: Any, weight: Any, *, axis: int, kernel: str) -> Any:
+    """Return the current alone; what is left over at the end is for those who process time in blocks."""
+    return kernels.synaptic_current(spikes, dt, tau, weight, axis=axis, kernel=kernel)[0]
