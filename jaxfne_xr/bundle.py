@@ -1,0 +1,224 @@
+"""Bundles: a run as one tree, to be saved as one file, and run again to the same bits."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from . import scope
+from ._arrays import is_dask, is_jax
+from .configuration import Configuration
+from .errors import Problem, SchemaError, raise_problems
+from .manifest import not_finite
+from .schema import STRUCTURE, validate
+from .traces import to_jax
+from .units import is_quantity, magnitude, quantity, text_of
+from .workflow import BARE, Model, construct
+
+#: Version of the tree's layout.
+SCHEMA_VERSION = 1
+
+
+def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTree:
+    """Return a run as one tree, which `to_netcdf` writes as one file and `replay` runs again.
+
+    Parameters
+    ----------
+    model : Model
+        What made the Signals.
+    signals : xr.Dataset
+        From ``model.simulate_external``.
+    readouts : xr.Dataset
+        From ``model.compute_readout``.
+
+    Returns
+    -------
+    xr.DataTree
+        The groups ``signals``, ``readouts`` and, as far as there are, ``probe`` and ``sensors``; in the attrs of the
+        root the configuration (JSON) and its hash, scope, provenance with versions, and the report of `validate`.
+
+    Raises
+    ------
+    NonFiniteError
+        If a readout is not finite: which. On dask it is not looked at.
+    SchemaError
+        If the readouts are not as ``compute_readout`` returned them, which alone `replay` can repeat.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> cfg = (jfx.configuration().network(n=1).emitter(mode="external_voltage")
+    ...        .field(domain="point").probe(name="soma", modes=["lfp_proxy"]))
+    >>> model = jfx.construct(cfg)
+    >>> signals = model.simulate_external(np.full((5, 1), -65.0), dt_ms=0.1)
+    >>> tree = bundle(model, signals, model.compute_readout(signals))
+    >>> sorted(tree.children), bool(replay(tree))
+    (['probe', 'readouts', 'signals'], True)
+    """
+    raise_problems(_unknown_origin(readouts) + not_finite(readouts))
+    places = {"probe": model.contacts(), "sensors": model.configuration.stages["probe"]["sensors"]}
+    parts = {"signals": signals, "readouts": readouts}
+    record = scope.attrs(scope.record(None, "probe", {}, stage="probe", origin="probe"))
+    parts |= {name: ds.assign_attrs(record) for name, ds in places.items() if ds is not None}
+    attrs = {
+        **scope.attrs({**(scope.read(readouts.attrs) or {}), "stage": "bundle"}),
+        "bundle_schema": SCHEMA_VERSION,
+        "configuration": model.configuration.to_json(),
+        "configuration_hash": model.configuration.hash(),
+        "computed_on": json.dumps(_computed_on(signals), sort_keys=True),
+        "validation": str(validate(signals)),
+    }
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **parts})
+
+
+def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
+    """Return the problem of readouts that `replay` could not compute again."""
+    steps = (scope.read(readouts.attrs) or {}).get("steps", [])
+    last = steps[-1]["function"] if steps else "no record"
+    if last == "compute_readout":
+        return []
+    return [
+        Problem(
+            where="readouts",
+            found=f"{last!r} as the last step of their provenance",
+            wanted="what model.compute_readout returned, or some of its variables",
+            remedy="model.compute_readout(signals, names); save other results beside the bundle",
+            error=SchemaError,
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of running a bundle again; true if every number is the same to the bit.
+
+    Attributes
+    ----------
+    differences : mapping of str to float
+        For each variable, as ``"signals/V_m"``, the largest difference: 0.0 where it is the same to the bit;
+        infinite where shape or kind differ.
+    """
+
+    differences: Mapping[str, float]
+
+    def __bool__(self) -> bool:
+        return not any(self.differences.values())
+
+    def __str__(self) -> str:
+        same = [name for name, gap in self.differences.items() if gap == 0]
+        other = [
+            f"{name}: differs by up to {gap:g}" for name, gap in self.differences.items() if gap
+        ]
+        head = f"replay: {len(same)} of {len(self.differences)} variables the same to the bit"
+        return "\n".join([head, *other])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def replay(tree: xr.DataTree) -> Replay:
+    """Run the stored configuration on the stored source again, and compare with what was stored.
+
+    Parameters
+    ----------
+    tree : xr.DataTree
+        From `bundle`, or from `open`.
+
+    Returns
+    -------
+    Replay
+        True if everything is the same to the bit, as it is on the same machine with the same versions.
+
+    Raises
+    ------
+    SchemaError
+        If it is no bundle, or of a newer version.
+    """
+    is_bundle = isinstance(tree, xr.DataTree) and {"signals", "readouts"} <= set(tree.children)
+    attrs = tree.attrs if is_bundle else {}
+    version = attrs.get("bundle_schema")
+    if version is None or int(version) > SCHEMA_VERSION:
+        raise SchemaError(
+            Problem(
+                where="bundle",
+                found="no bundle" if version is None else f"schema version {version}",
+                wanted=f"a tree made by bundle, at most of version {SCHEMA_VERSION}",
+                remedy="jfx.bundle(model, signals, readouts)"
+                if version is None
+                else "pip install --upgrade jaxfne-xr",
+                error=SchemaError,
+            )
+        )
+    stored_signals, stored = tree["signals"].to_dataset(), tree["readouts"].to_dataset()
+    model = construct(Configuration.from_dict(json.loads(attrs["configuration"])))
+    source = BARE[model.configuration.stages["emitter"]["mode"]][0]
+    source = "V_m" if source == "v" else source
+    driven = _as_computed(stored_signals[[source]], json.loads(attrs["computed_on"]))
+    structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
+    signals = model.simulate_external(driven.assign(structure))
+    asked = scope.read(stored.attrs)["steps"][-1]["parameters"]  # type: ignore[index]
+    readouts = model.compute_readout(signals, asked["names"], **asked["settings"])
+    differences = {}
+    for part, before, after in (
+        ("signals", stored_signals, signals),
+        ("readouts", stored, readouts),
+    ):
+        for name, variable in before.data_vars.items():
+            differences[f"{part}/{name}"] = _difference(
+                variable.variable, after[name].variable if name in after else None
+            )
+    return Replay(differences)
+
+
+def _difference(a: xr.Variable, b: xr.Variable | None) -> float:
+    """Return the largest difference between two variables; 0 only if they are the same to the bit."""
+    if b is None or a.dims != b.dims or a.shape != b.shape or a.dtype != b.dtype:
+        return float("inf")
+    x, y = (np.asarray(magnitude(v.data)) for v in (a, b))
+    if x.tobytes() == y.tobytes():
+        return 0.0
+    gap = np.abs(x.astype(float) - y.astype(float)).max()
+    return float(gap) if gap > 0 else float("inf")  # -0.0 or another NaN: not the same bits
+
+
+def _computed_on(signals: xr.Dataset) -> dict[str, Any]:
+    """Return on what kind of arrays Signals were computed; how they are cut up and lie decides the rounding."""
+    variable = next(iter(signals.data_vars.values())).variable
+    data = magnitude(variable.data)
+    if is_dask(data):
+        return {
+            "kind": "dask",
+            "chunks": dict(zip(map(str, variable.dims), data.chunks, strict=True)),
+        }
+    if is_jax(data):
+        return {"kind": "jax"}
+    steps = dict(zip(map(str, variable.dims), map(abs, data.strides), strict=True))
+    return {"kind": "numpy", "memory": sorted(steps, key=steps.__getitem__, reverse=True)}
+
+
+def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
+    """Return stored data on the kind of arrays that it was computed on, cut up and in memory as they were."""
+    if on["kind"] == "jax":
+        return to_jax(ds)
+    changed = {}
+    for name, variable in ds.data_vars.items():
+        dims, data = variable.dims, magnitude(variable.variable.data)
+        if on["kind"] == "dask":
+            import dask.array
+
+            data = dask.array.asarray(data).rechunk([tuple(on["chunks"][str(d)]) for d in dims])
+        else:
+            order = [dims.index(d) for d in on["memory"]]
+            data = np.ascontiguousarray(np.transpose(data, order)).transpose(np.argsort(order))
+        if is_quantity(variable.variable.data):
+            data = quantity(data, text_of(variable.variable.data.units))
+        changed[name] = xr.Variable(dims, data, variable.attrs)
+    return ds.assign(changed)

@@ -1,0 +1,448 @@
+"""The configuration of a workflow: what drives it, where its field lies, and what reads it.
+
+A configuration is a value: each call returns a new one, it prints as the pipeline it is, and it goes to JSON and
+back unchanged.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .errors import ArgumentError, DimensionError, Problem, SchemaError, raise_problems
+from .probe import positions_along
+from .proxy import DOMAINS
+from .readout import readouts
+from .signals import SPIKE_RULES, threshold_mV
+from .source import SYNAPSES
+from .units import magnitude, scalar
+
+#: Version of the form that `Configuration.to_dict` writes.
+SCHEMA_VERSION = 1
+#: What may drive a model.
+MODES = ("external_voltage", "external_current", "external_spikes")
+#: The stages, in the order in which data walks through them; all are needed.
+STAGES = ("network", "emitter", "field", "probe")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A pipeline being described; made by `configuration`, completed by its methods, run by `construct`.
+
+    Attributes
+    ----------
+    stages : mapping
+        Each stage that was set, with its options in plain units.
+
+    Examples
+    --------
+    >>> cfg = configuration().network(n=1).emitter(mode="external_voltage").field(domain="point")
+    >>> print(cfg.probe(name="soma"))
+    network(n=1) -> emitter(family='custom', mode='external_voltage') -> field(domain='point') -> probe(name='soma')
+    """
+
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def network(self, *, n: int | None = None, groups: Any = None, **unknown: Any) -> Configuration:
+        """Say how many sites there are, and in which groups.
+
+        Parameters
+        ----------
+        n : int, optional
+            Number of sites; the data must have as many.
+        groups : mapping, optional
+            Label of each group: how many sites it has, one group after the other (``{"E": 80, "I": 20}``), or their
+            indices (``{"E": [0, 2], "I": [1, 3]}``). Becomes the coordinate ``population``. Every site needs one.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        ArgumentError, DimensionError
+            If neither is given, a site has no group or two, or the numbers disagree.
+        """
+        problems = _unknown("network", unknown, ("n", "groups"))
+        if n is None and groups is None:
+            problems.append(
+                _problem("network", "neither n nor groups", "one of the two", "network(n=1)")
+            )
+        if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1):
+            problems.append(_problem("n", repr(n), "a number of sites, at least 1", "network(n=1)"))
+        raise_problems(problems)
+        labels = None if groups is None else _labels(groups, n)
+        return self._with("network", n=len(labels) if labels else int(n or 0), labels=labels)
+
+    def emitter(
+        self,
+        *,
+        family: str = "custom",
+        mode: str = "external_voltage",
+        spike_threshold: Any = 0.0,
+        spike_rule: str = "crossing",
+        kernel: str = "exponential",
+        tau: Any = 5.0,
+        weight: Any = 1.0,
+        **unknown: Any,
+    ) -> Configuration:
+        """Say what drives the model.
+
+        Parameters
+        ----------
+        family : {"custom"}
+            Activity that comes from elsewhere.
+        mode : {"external_voltage", "external_current", "external_spikes"}
+            What `Model.simulate_external` is given: voltages (mV), currents (nA), or spikes, which go through a
+            synaptic kernel.
+        spike_threshold, spike_rule
+            For voltages, as in `to_signals`.
+        kernel, tau, weight
+            For spikes, as in `synaptic_source`.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        ArgumentError, UnitError
+            If a name is not known or a value is of the wrong kind: lists what is known. If the mode does not use it.
+        """
+        known = ("family", "mode", "spike_threshold", "spike_rule", "kernel", "tau", "weight")
+        problems = _unknown("emitter", unknown, known)
+        problems += _choices(("family", family, ("custom",)), ("mode", mode, MODES))
+        problems += _choices(("spike_rule", spike_rule, SPIKE_RULES), ("kernel", kernel, SYNAPSES))
+        for_voltages = {
+            "spike_threshold": spike_threshold != 0.0,
+            "spike_rule": spike_rule != "crossing",
+        }
+        for_spikes = {"kernel": kernel != "exponential", "tau": tau != 5.0, "weight": weight != 1.0}
+        changed = {
+            **({} if mode == "external_voltage" else for_voltages),
+            **({} if mode == "external_spikes" else for_spikes),
+        }
+        problems += [
+            _problem(
+                key,
+                f"a value, in mode {mode!r}",
+                "none, since that mode does not use it",
+                "leave it out",
+            )
+            for key, given in changed.items()
+            if given and mode in MODES
+        ]
+        raise_problems(problems)
+        options: dict[str, Any] = {"family": family, "mode": mode}
+        if mode == "external_voltage":
+            threshold = None if spike_threshold is None else threshold_mV(spike_threshold)
+            options |= {"spike_threshold_mV": threshold, "spike_rule": spike_rule}
+        if mode == "external_spikes":
+            tau_ms = scalar(tau, "ms", "tau")
+            if not 0 < tau_ms < float("inf"):
+                raise_problems([_problem("tau", f"{tau_ms:g} ms", "a positive time", 'tau="5 ms"')])
+            options |= {
+                "kernel": kernel,
+                "tau_ms": tau_ms,
+                "weight_nA": scalar(weight, "nA", "weight"),
+            }
+        return self._with("emitter", **options)
+
+    def field(self, *, domain: str = "point", sigma: Any = None, **unknown: Any) -> Configuration:
+        """Say where the field lies.
+
+        Parameters
+        ----------
+        domain : {"point", "laminar", "volume"}
+            Whether distance counts not at all, in depth (z) only, or in three dimensions.
+        sigma : float, str or pint.Quantity, optional
+            Width of the kernel, um (or ``"0.12 mm"``); needed for all but a point, which has none.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        ArgumentError, UnitError
+            If the domain is not known, or sigma is missing or not a positive length.
+        """
+        problems = _unknown("field", unknown, ("domain", "sigma"))
+        problems += _choices(("domain", domain, DOMAINS))
+        raise_problems(problems)
+        if domain == "point" and sigma is None:
+            return self._with("field", domain=domain)
+        width = float("nan") if sigma is None else scalar(sigma, "um", "sigma")
+        if not 0 < width < float("inf"):
+            found = "none" if sigma is None else f"{width:g} um"
+            raise_problems([_problem("sigma", found, "a positive length", "sigma=120.0")])
+        if domain == "point":
+            wanted = "none for a point, which has no extent"
+            raise_problems([_problem("sigma", f"{width:g} um", wanted, 'domain="laminar"')])
+        return self._with("field", domain=domain, sigma_um=width)
+
+    def probe(
+        self,
+        *,
+        name: str = "probe",
+        contacts: xr.Dataset | None = None,
+        sensors: xr.Dataset | None = None,
+        modes: Sequence[str] = (),
+        eeg_lead_field: Any = None,
+        meg_lead_field: Any = None,
+        **unknown: Any,
+    ) -> Configuration:
+        """Say what reads the model.
+
+        Parameters
+        ----------
+        name : str
+            Of the probe.
+        contacts, sensors : xr.Dataset, optional
+            From `linear_probe`, `grid_probe` or `probe_at`: along ``contact``, and along ``channel`` for EEG and MEG.
+        modes : sequence of str
+            The readouts that `Model.compute_readout` computes if it is not told which.
+        eeg_lead_field, meg_lead_field : array (channel, site), optional
+            See `eeg_proxy`.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        ArgumentError, DimensionError, UnitError
+            If a readout is not known, or contacts have no positions.
+        """
+        known = ("name", "contacts", "sensors", "modes", "eeg_lead_field", "meg_lead_field")
+        problems = _unknown("probe", unknown, known)
+        modes = (modes,) if isinstance(modes, str) else tuple(modes)
+        problems += _choices(*(("modes", mode, tuple(readouts())) for mode in modes))
+        raise_problems(problems)
+        for places, dim in ((contacts, "contact"), (sensors, "channel")):
+            if places is not None:
+                positions_along(places, dim, "xyz")
+        options: dict[str, Any] = {
+            "name": str(name),
+            "contacts": _own(contacts),
+            "sensors": _own(sensors),
+            "modes": list(modes),
+            "eeg_lead_field": _rows(eeg_lead_field, "eeg_lead_field"),
+            "meg_lead_field": _rows(meg_lead_field, "meg_lead_field"),
+        }
+        return self._with("probe", **options)
+
+    def missing(self) -> list[str]:
+        """Return the stages that are not set yet."""
+        return [stage for stage in STAGES if stage not in self.stages]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON-safe values; `from_dict` takes them back without a loss."""
+        plain = {
+            stage: {key: _to_json(value) for key, value in options.items()}
+            for stage, options in self.stages.items()
+        }
+        return {"schema": SCHEMA_VERSION, "stages": plain}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
+        """Return the configuration that `to_dict` wrote.
+
+        Raises
+        ------
+        SchemaError
+            If it is of a newer schema, or no configuration at all.
+        """
+        version = values.get("schema") if isinstance(values, Mapping) else None
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        if newer or not isinstance(version, int) or not isinstance(values.get("stages"), Mapping):
+            raise SchemaError(
+                Problem(
+                    where="configuration",
+                    found=f"schema version {version}" if newer else f"{str(values)[:60]!r}",
+                    wanted=f"the output of to_dict, at most of version {SCHEMA_VERSION}",
+                    remedy="pip install --upgrade jaxfne-xr" if newer else "cfg.to_dict()",
+                    error=SchemaError,
+                )
+            )
+        return cls(
+            {
+                stage: {key: _from_json(value) for key, value in options.items()}
+                for stage, options in values["stages"].items()
+            }
+        )
+
+    def to_json(self) -> str:
+        """Return the configuration as one line of JSON, the same for equal configurations."""
+        return json.dumps(self.to_dict(), sort_keys=True, allow_nan=False)
+
+    def hash(self) -> str:
+        """Return 16 hexadecimal digits that are the same for equal configurations, on any machine."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Configuration):
+            return NotImplemented
+        return self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __str__(self) -> str:
+        shown = [
+            f"{stage}({', '.join(_shown(k, v) for k, v in self.stages[stage].items() if _worth(k, v))})"
+            for stage in STAGES
+            if stage in self.stages
+        ]
+        return " -> ".join(shown) or "configuration()"
+
+    __repr__ = __str__
+
+    def _with(self, stage: str, **options: Any) -> Configuration:
+        return replace(self, stages={**self.stages, stage: options})
+
+
+def configuration() -> Configuration:
+    """Return an empty configuration, to be completed by its methods.
+
+    Examples
+    --------
+    >>> configuration().network(n=2).missing()
+    ['emitter', 'field', 'probe']
+    """
+    return Configuration()
+
+
+def _labels(groups: Any, n: int | None) -> list[str]:
+    """Return the label of each site."""
+    if not isinstance(groups, Mapping) or not groups:
+        raise DimensionError(_groups_problem(repr(groups), n))
+    kinds = {np.asarray(v).dtype.kind for v in groups.values()}
+    if not kinds <= set("iu"):
+        raise DimensionError(_groups_problem(f"{groups!r}, not whole numbers", n))
+    dims = {np.ndim(v) for v in groups.values()}
+    if dims not in ({0}, {1}):
+        raise DimensionError(_groups_problem(f"{groups!r}, numbers of sites and indices mixed", n))
+    if dims == {0}:
+        if min(groups.values()) < 1:
+            raise DimensionError(_groups_problem(f"a group of {min(groups.values())} sites", n))
+        labels = [str(label) for label, count in groups.items() for _ in range(int(count))]
+        if n is not None and len(labels) != n:
+            raise DimensionError(_groups_problem(f"groups of {len(labels)} sites in all", n))
+        return labels
+    members = {str(label): [int(i) for i in v] for label, v in groups.items()}
+    sites = [i for indices in members.values() for i in indices]
+    count = n if n is not None else max(sites, default=-1) + 1
+    twice = sorted(i for i, times in Counter(sites).items() if times > 1)
+    without = sorted(set(range(count)) - set(sites))
+    beyond = sorted(i for i in set(sites) if not 0 <= i < count)
+    for what, which in (("in two groups", twice), ("in no group", without), ("not there", beyond)):
+        if which:
+            found = f"{len(which)} site(s) {what}, the first of them {which[0]}"
+            raise DimensionError(_groups_problem(found, n))
+    site_of = {i: label for label, indices in members.items() for i in indices}
+    return [site_of[i] for i in range(count)]
+
+
+def _groups_problem(found: str, n: int | None) -> Problem:
+    wanted = "a group for every site" + ("" if n is None else f" of the {n}")
+    return Problem("groups", found, wanted, 'groups={"E": 80, "I": 20}', DimensionError)
+
+
+def _own(places: xr.Dataset | None) -> xr.Dataset | None:
+    """Return a copy that nobody else changes, without the record of which versions made it."""
+    return None if places is None else places.drop_attrs(deep=False).copy(deep=True)
+
+
+def _rows(matrix: Any, name: str) -> Any:
+    """Return a lead field as nested lists, which JSON holds."""
+    if matrix is None:
+        return None
+    if isinstance(matrix, xr.DataArray):
+        channels_first = [d for d in matrix.dims if d == "channel"] + [
+            d for d in matrix.dims if d != "channel"
+        ]
+        matrix = matrix.transpose(*channels_first).variable.data
+    try:
+        rows = np.asarray(magnitude(matrix), float)
+    except (TypeError, ValueError):
+        rows = np.empty(0)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise DimensionError(
+            Problem(
+                where=name,
+                found=f"shape {rows.shape}" if rows.ndim != 2 else "values that are not finite",
+                wanted="finite numbers, a row for each channel and a column for each site",
+                remedy=f"{name}=np.array([[...], ...])",
+                error=DimensionError,
+            )
+        )
+    return rows.tolist()
+
+
+def _to_json(value: Any) -> Any:
+    """Return an option as JSON-safe values."""
+    if isinstance(value, xr.Dataset):
+        kept = value.as_numpy().to_dict(data="list")
+        kinds = {str(name): str(v.dtype) for name, v in value.variables.items()}
+        return {"dataset": json.loads(json.dumps(kept)), "dtypes": kinds}
+    return copy.deepcopy(value)
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, Mapping) and "dataset" in value:
+        ds = xr.Dataset.from_dict(value["dataset"])
+        return ds.assign_coords(
+            {name: ds[name].astype(dtype) for name, dtype in value["dtypes"].items()}
+        )
+    return value
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, xr.Dataset):
+        return f"{key}={next(iter(value.sizes.values()))}"
+    if key == "labels":
+        return f"groups={ {label: value.count(label) for label in dict.fromkeys(value)} }"
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return f"{key}=({len(value)}, {len(value[0])})"
+    return f"{key}={value!r}"
+
+
+#: Options that are not shown while they are what they usually are.
+_USUAL = {"spike_threshold_mV": 0.0, "spike_rule": "crossing", "modes": []}
+
+
+def _worth(key: str, value: Any) -> bool:
+    return value is not None and not (key in _USUAL and value == _USUAL[key])
+
+
+def _choices(*given: tuple[str, Any, Any]) -> list[Problem]:
+    return [
+        _problem(name, repr(value), f"one of {list(known)}", f"{name}={next(iter(known))!r}")
+        for name, value, known in given
+        if value not in known
+    ]
+
+
+def _unknown(stage: str, unknown: Mapping[str, Any], known: Sequence[str]) -> list[Problem]:
+    return [
+        _problem(
+            stage,
+            f"{key}={value!r}, which it does not take",
+            f"some of {list(known)}",
+            "leave it out",
+        )
+        for key, value in unknown.items()
+    ]
+
+
+def _problem(where: str, found: str, wanted: str, remedy: str) -> Problem:
+    return Problem(where, found, wanted, remedy, ArgumentError)

@@ -1,0 +1,97 @@
+"""The manifest: what a run was and what came out, as strict JSON values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from . import scope
+from ._arrays import is_dask
+from .configuration import Configuration
+from .errors import NonFiniteError, Problem, raise_problems
+from .schema import validate
+from .units import magnitude, units_of
+
+
+def manifest(
+    configuration: Configuration, signals: xr.Dataset, readouts: xr.Dataset
+) -> dict[str, Any]:
+    """Return what a run was and what came out, as strict JSON values: numbers are finite, arrays are described.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        Of the model that made them.
+    signals, readouts : xr.Dataset
+        From ``model.simulate_external`` and ``model.compute_readout``.
+
+    Returns
+    -------
+    dict
+        ``json.dumps(manifest(...), allow_nan=False)`` works. A scalar readout has its ``value``; a series its dims,
+        shape, dtype, and its least, mean and largest value.
+
+    Raises
+    ------
+    NonFiniteError
+        If a readout is not finite: which.
+    """
+    # one by one: xarray refuses to compute dask arrays with and without a quantity together
+    readouts = readouts.assign({name: x.compute() for name, x in readouts.data_vars.items()})
+    raise_problems(not_finite(readouts))
+    return {
+        "schema": 1,
+        "configuration": configuration.to_dict(),
+        "configuration_hash": configuration.hash(),
+        "scope": scope.derive(scope.read(readouts.attrs)).attrs(),
+        "provenance": scope.read(readouts.attrs),
+        "versions": scope.versions(),
+        "validation": str(validate(signals)),
+        "signals": {
+            str(n): _described(v.variable, values=False) for n, v in signals.data_vars.items()
+        },
+        "readouts": {
+            str(n): _described(v.variable, values=True) for n, v in readouts.data_vars.items()
+        },
+    }
+
+
+def not_finite(readouts: xr.Dataset) -> list[Problem]:
+    """Return the problem of every readout with NaN or Inf in it."""
+    problems = []
+    for name, variable in readouts.data_vars.items():
+        data = magnitude(variable.variable.data)
+        if is_dask(data) or data.dtype.kind != "f":
+            continue
+        bad = int(np.count_nonzero(~np.isfinite(np.asarray(data))))
+        if bad:
+            problems.append(
+                Problem(
+                    where=str(name),
+                    found=f"{bad} of {data.size} values not finite",
+                    wanted="finite readouts, which JSON can hold",
+                    remedy=f'readouts.drop_vars("{name}"), or look for where the source is not finite',
+                    error=NonFiniteError,
+                )
+            )
+    return problems
+
+
+def _described(variable: xr.Variable, *, values: bool) -> dict[str, Any]:
+    data = magnitude(variable.data)
+    about: dict[str, Any] = {
+        "dims": [str(d) for d in variable.dims],
+        "shape": list(data.shape),
+        "dtype": str(data.dtype),
+        "units": units_of(variable),
+    }
+    if values and data.size:
+        array = np.asarray(data)
+        if array.ndim == 0:
+            about["value"] = array.item()
+        else:
+            extremes = {"least": array.min(), "mean": array.mean(), "largest": array.max()}
+            about |= {key: value.item() for key, value in extremes.items()}
+    return about

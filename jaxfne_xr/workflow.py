@@ -1,0 +1,315 @@
+"""The workflow: a configuration is constructed into a model, which takes activity from elsewhere and reads it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from . import scope
+from ._dispatch import checked
+from .configuration import Configuration
+from .errors import ArgumentError, DataError, DimensionError, Problem, SchemaError, raise_problems
+from .manifest import manifest
+from .probe import probe_at
+from .readout import chain, compute_readout, readouts
+from .schema import LONG_NAMES, SITES, kind_problems, require_time, unit_problem
+from .signals import to_signals
+from .source import synaptic_source
+from .time_axis import TIME, check_dt, coords_along, sampling
+from .traces import traces, with_unit
+from .units import convert, is_quantity, magnitude, scalar, units_of
+
+#: The name that bare data gets in each mode, and the unit it is read in.
+BARE = {
+    "external_voltage": ("v", "mV"),
+    "external_current": ("source", "nA"),
+    "external_spikes": ("spikes", "1"),
+}
+
+
+def construct(configuration: Configuration) -> Model:
+    """Return the model that a complete configuration describes.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        With all of its stages.
+
+    Raises
+    ------
+    SchemaError
+        If a stage is missing: which.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> cfg = (jfx.configuration().network(n=1).emitter(family="custom", mode="external_voltage")
+    ...        .field(domain="point").probe(name="jaxley_soma"))
+    >>> model = construct(cfg)
+    >>> v = np.where(np.arange(4000) % 1000 == 500, 20.0, -65.0)[:, None]
+    >>> signals = model.simulate_external(v, dt_ms=0.025)
+    >>> readouts = model.compute_readout(signals, ["vm", "spike_rate_hz", "lfp_proxy"])
+    >>> round(float(readouts.spike_rate_hz.data.magnitude), 9)
+    40.0
+    """
+    missing = configuration.missing()
+    if missing:
+        raise SchemaError(
+            Problem(
+                where="configuration",
+                found=f"no {', no '.join(missing)} in {configuration}",
+                wanted="network, emitter, field and probe",
+                remedy="".join(_EXAMPLES[stage] for stage in missing),
+                error=SchemaError,
+            )
+        )
+    return Model(configuration)
+
+
+_EXAMPLES = {
+    "network": ".network(n=1)",
+    "emitter": '.emitter(mode="external_voltage")',
+    "field": '.field(domain="point")',
+    "probe": '.probe(name="soma")',
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A constructed configuration: ``simulate_external``, then ``compute_readout``.
+
+    Attributes
+    ----------
+    configuration : Configuration
+        What it was made from.
+    """
+
+    configuration: Configuration
+
+    def __str__(self) -> str:
+        return f"Model {self.configuration.hash()}: {self.configuration}"
+
+    __repr__ = __str__
+
+    def simulate_external(self, source: Any, dt_ms: Any = None) -> xr.Dataset:
+        """Return Signals from activity that was simulated elsewhere.
+
+        Parameters
+        ----------
+        source : xr.Dataset, xr.DataArray or array (time, neuron) or (time, neuron, feature)
+            What the emitter's mode says: voltages (mV), currents (nA) or spikes. In a Dataset, the variable named
+            ``v`` or ``V_m``,
+            ``source``, or ``spikes``; or the only one.
+        dt_ms : float, str or pint.Quantity, optional
+            Sampling interval, ms; needed where `source` has no ``time`` coordinate.
+
+        Returns
+        -------
+        xr.Dataset
+            ``V_m`` and ``spikes``; or ``source``; or ``spikes`` and ``source``. ``population`` labels the sites if
+            groups were set.
+
+        Raises
+        ------
+        DimensionError
+            If the number of sites is not the network's.
+        JfneError
+            As `traces`, `to_signals` and `synaptic_source` do.
+        """
+        emitter = self.configuration.stages["emitter"]
+        mode = emitter["mode"]
+        ds = _labelled(source, mode, dt_ms)
+        if mode == "external_voltage":
+            signals = to_signals(ds, dt_ms, emitter["spike_threshold_mV"], emitter["spike_rule"])
+        else:
+            signals = _driven(ds, mode, dt_ms)
+            if mode == "external_spikes":
+                names = {"kernel": "kernel", "tau": "tau_ms", "weight": "weight_nA"}
+                signals = synaptic_source(signals, **{k: emitter[v] for k, v in names.items()})
+        signals = self._grouped(signals)
+        signals.attrs = scope.attrs(
+            scope.record(
+                scope.read(signals.attrs),
+                "simulate_external",
+                {"configuration": self.configuration.hash(), "mode": mode},
+                stage="signals",
+            )
+        )
+        return signals
+
+    def compute_readout(
+        self, signals: xr.Dataset, names: str | Sequence[str] | None = None, **settings: Any
+    ) -> xr.Dataset:
+        """Return readouts of Signals, with the configuration's probe and field.
+
+        Parameters
+        ----------
+        signals : xr.Dataset
+            From `simulate_external`.
+        names : str or sequence of str, optional
+            Some of `readouts`; by default the probe's modes.
+        **settings
+            Of the readouts; they go before the configuration's.
+
+        Returns
+        -------
+        xr.Dataset
+            As from `jaxfne_xr.compute_readout`.
+        """
+        probe = self.configuration.stages["probe"]
+        names = (
+            probe["modes"] if names is None else [names] if isinstance(names, str) else list(names)
+        )
+        if not names:
+            raise ArgumentError(
+                Problem(
+                    where="names",
+                    found="none, and a probe without modes",
+                    wanted=f"some of {list(readouts())}",
+                    remedy='model.compute_readout(signals, ["vm"]), or .probe(modes=["vm"])',
+                    error=ArgumentError,
+                )
+            )
+        options = {**self._settings(), **settings}
+        taken = {key for name in chain(names) for key in readouts()[name].settings}
+        options = {key: v for key, v in options.items() if key in taken or key in settings}
+        return compute_readout(
+            signals, names, probe=self.contacts(), sensors=probe["sensors"], **options
+        )
+
+    def manifest(self, signals: xr.Dataset, readouts: xr.Dataset) -> dict[str, Any]:
+        """Return what a run was and what came out, as strict JSON values.
+
+        Parameters
+        ----------
+        signals, readouts : xr.Dataset
+            From `simulate_external` and `compute_readout`.
+
+        Returns
+        -------
+        dict
+            Configuration and hash, scope, provenance, versions, validation report; a scalar readout has its
+            ``value``, a series its dims, shape, dtype, and its least, mean and largest value.
+
+        Raises
+        ------
+        NonFiniteError
+            If a readout is not finite: which.
+        """
+        return manifest(self.configuration, signals, readouts)
+
+    def contacts(self) -> xr.Dataset | None:
+        """Return the probe's contacts; for a point, which needs no place, one that bears the probe's name."""
+        probe = self.configuration.stages["probe"]
+        if probe["contacts"] is None and self.configuration.stages["field"]["domain"] == "point":
+            return probe_at([[0.0, 0.0, 0.0]], name=[probe["name"]]).drop_vars(("x", "y", "z"))
+        return probe["contacts"]
+
+    def _settings(self) -> dict[str, Any]:
+        field, probe = self.configuration.stages["field"], self.configuration.stages["probe"]
+        settings = {"domain": field["domain"]}
+        if "sigma_um" in field:
+            settings["sigma"] = field["sigma_um"]
+        for key in ("eeg_lead_field", "meg_lead_field"):
+            if probe[key] is not None:
+                settings[key] = np.asarray(probe[key])
+        return settings
+
+    def _grouped(self, signals: xr.Dataset) -> xr.Dataset:
+        """Return Signals with as many sites as the network has, labelled by group."""
+        network = self.configuration.stages["network"]
+        dim = next((d for d in SITES if d in signals.dims), None)
+        count = 1 if dim is None else signals.sizes[dim]
+        if count != network["n"]:
+            raise DimensionError(
+                Problem(
+                    where="network",
+                    found=f"{count} sites along {dim!r}"
+                    if dim
+                    else f"no dim of sites, {' or '.join(SITES)}, among {tuple(signals.dims)}",
+                    wanted=f"the {network['n']} of network(n={network['n']})",
+                    remedy=f"network(n={count}), or select one site for each neuron first"
+                    if dim
+                    else 'source.rename(your_dim="unit")',
+                    error=DimensionError,
+                )
+            )
+        if network["labels"] is None:
+            return signals
+        if dim is None:
+            return signals.assign_coords(population=network["labels"][0])
+        return signals.assign_coords(population=(dim, np.array(network["labels"])))
+
+
+def _labelled(source: Any, mode: str, dt_ms: Any) -> xr.Dataset:
+    """Return what drives the model as a Dataset."""
+    name, units = BARE[mode]
+    if isinstance(source, xr.Dataset):
+        return source
+    if isinstance(source, xr.DataArray):
+        return source.to_dataset(name=name)
+    data = magnitude(source) if is_quantity(source) else source
+    if np.ndim(data) not in (2, 3):
+        raise DimensionError(
+            Problem(
+                where="source",
+                found=f"an array of {np.ndim(data)} axes",
+                wanted="(time, neuron) or (time, neuron, feature)",
+                remedy="v[:, None] for a single neuron; or name the axes: jfx.traces(v, dims=...)",
+                error=DimensionError,
+            )
+        )
+    dims = (TIME, "unit", "feature")[: np.ndim(data)]
+    if mode == "external_spikes":
+        step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
+        spikes = xr.Variable(dims, np.array(data) if isinstance(data, np.ndarray) else data)
+        time, _ = sampling(xr.Dataset({name: spikes}), step)
+        provenance = scope.record(
+            None, "spikes", {"dims": list(dims)}, stage="traces", origin="array"
+        )
+        return xr.Dataset(
+            {name: spikes}, {TIME: (TIME, time, {"units": "ms"})}, scope.attrs(provenance)
+        )
+    return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
+
+
+def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
+    """Return Signals without a voltage: a current, or spikes."""
+    name, units = BARE[mode]
+    variables = list(ds.data_vars)
+    chosen = name if name in variables else variables[0] if len(variables) == 1 else None
+    if chosen is None:
+        raise DataError(
+            Problem(
+                where=name,
+                found=f"the variables {list(map(str, variables))}",
+                wanted=f"one named {name!r}, or only one",
+                remedy=f'ds.rename(your_name="{name}")',
+                error=DataError,
+            )
+        )
+    require_time(ds, chosen)
+    variable = ds.variables[chosen]
+    step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
+    time, _ = sampling(ds, step)
+    attrs = {"long_name": LONG_NAMES[name]}
+    data = magnitude(variable.data)
+    if mode == "external_spikes":
+        raise_problems([] if data.dtype.kind == "b" else kind_problems(data, str(chosen)))
+        made = checked(xr.Variable(variable.dims, data, attrs), str(chosen))
+    else:
+        raise_problems(
+            kind_problems(data, str(chosen)) + unit_problem(variable, str(chosen), units)
+        )
+        data = convert(data, str(units_of(variable)), units)
+        quantified = is_quantity(variable._data)
+        bare = checked(xr.Variable(variable.dims, data), str(chosen))
+        made = with_unit(bare, units, quantify=quantified, attrs=attrs)
+    kind = "current" if mode == "external_current" else "spikes"
+    provenance = scope.record(scope.read(ds.attrs), mode, {"source": kind}, stage="signals")
+    coords = coords_along(ds, variable.dims, time)
+    return xr.Dataset({name: made}, coords, scope.attrs(provenance))
