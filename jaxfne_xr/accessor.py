@@ -1,0 +1,353 @@
+"""``.jfne`` on every Dataset: each method calls the public function of the same name, and nothing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from . import (
+    csd,
+    current,
+    dipole,
+    eeg_meg,
+    field,
+    ground_truth,
+    io,
+    proxy,
+    readout,
+    schema,
+    scope,
+    signals,
+    source,
+    spectra,
+    summary,
+    traces,
+)
+from . import morphology as shapes
+from .errors import SchemaError
+
+
+@xr.register_dataset_accessor("jfne")
+class JfneAccessor:
+    """The functions of `jaxfne_xr` as methods of a Dataset.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> signals = jfx.traces(np.full((3, 100), -65.0), dims=("unit", "time"), dt_ms=0.1).jfne.to_signals()
+    >>> print(signals.jfne)
+    <jfne: signals on (unit: 3, time: 100)>
+    model_status: computational_scaffold
+    amplitude_status: False
+    source_calibration_status: uncalibrated_voltage_proxy
+    field_solver_status: not_computed
+    """
+
+    def __init__(self, ds: xr.Dataset) -> None:
+        self._ds = ds
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{dim}: {n}" for dim, n in self._ds.sizes.items())
+        try:
+            claims = str(self.scope)
+        except SchemaError as error:
+            claims = str(error)
+        return f"<jfne: {schema.stage_of(self._ds)} on ({sizes})>\n{claims}"
+
+    @property
+    def scope(self) -> scope.Scope:
+        """What the numbers may be taken to mean; `amplitude_status` as a bool."""
+        return scope.derive(scope.read(self._ds.attrs))
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """How the Dataset was made; None where it was made by hand."""
+        return scope.read(self._ds.attrs)
+
+    def validate(self) -> schema.Report:
+        """See `jaxfne_xr.validate`."""
+        return schema.validate(self._ds)
+
+    def quantify(self) -> xr.Dataset:
+        """See `jaxfne_xr.quantify`."""
+        return traces.quantify(self._ds)
+
+    def to_jax(self) -> xr.Dataset:
+        """See `jaxfne_xr.to_jax`."""
+        return traces.to_jax(self._ds)
+
+    def to_signals(
+        self,
+        dt_ms: Any = None,
+        spike_threshold: Any = 0.0,
+        spike_rule: str = "crossing",
+        voltage: Hashable | None = None,
+        source: Any = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.to_signals`."""
+        return signals.to_signals(self._ds, dt_ms, spike_threshold, spike_rule, voltage, source)
+
+    def spike_times(self) -> xr.Dataset:
+        """See `jaxfne_xr.spike_times`."""
+        return signals.spike_times(self._ds)
+
+    def firing_rate(self) -> xr.Dataset:
+        """See `jaxfne_xr.firing_rate`."""
+        return signals.firing_rate(self._ds)
+
+    def csd(
+        self,
+        method: str = "standard",
+        *,
+        conductivity: Any = 0.3,
+        radius: Any = None,
+        conductivity_top: Any = None,
+        surface: Any = None,
+        ends: str | None = None,
+        at: Any = None,
+        dims: str | None = None,
+        width: Any = None,
+        regularisation: Any = None,
+        basis: str | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.csd`."""
+        return csd.csd(
+            self._ds,
+            method,
+            conductivity=conductivity,
+            radius=radius,
+            conductivity_top=conductivity_top,
+            surface=surface,
+            ends=ends,
+            at=at,
+            dims=dims,
+            width=width,
+            regularisation=regularisation,
+            basis=basis,
+        )
+
+    def ground_truth_csd(
+        self,
+        bins: Any = None,
+        *,
+        grid: Mapping[str, Any] | None = None,
+        radius: Any = 250.0,
+        centre: Any = (0.0, 0.0),
+        along: str = "z",
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.ground_truth_csd`."""
+        return ground_truth.ground_truth_csd(
+            self._ds, bins, grid=grid, radius=radius, centre=centre, along=along
+        )
+
+    def dipole_moment(self, by: str | None = "unit", *, origin: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.dipole_moment`."""
+        return dipole.dipole_moment(self._ds, by, origin=origin)
+
+    def move_to(self, *, x: Any = None, y: Any = None, z: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.move_to`."""
+        return dipole.move_to(self._ds, x=x, y=y, z=z)
+
+    def rotate(self, angle: Any = None, axis: Any = "z", *, to: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.rotate`."""
+        return dipole.rotate(self._ds, angle, axis, to=to)
+
+    def eeg(self, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.eeg`."""
+        return eeg_meg.eeg(self._ds, sensors, head)
+
+    def meg(self, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.meg`."""
+        return eeg_meg.meg(self._ds, sensors, head)
+
+    def with_morphology(self, morphology: xr.Dataset) -> xr.Dataset:
+        """See `jaxfne_xr.with_morphology`."""
+        return shapes.with_morphology(self._ds, morphology)
+
+    def transmembrane_currents(
+        self, *, scheme: str = "backward_euler", stimulus: xr.DataArray | None = None
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.transmembrane_currents`."""
+        return current.transmembrane_currents(self._ds, scheme=scheme, stimulus=stimulus)
+
+    def check_currents(self, *, stimulus: xr.DataArray | None = None) -> current.CurrentReport:
+        """See `jaxfne_xr.check_currents`."""
+        return current.check_currents(self._ds, stimulus=stimulus)
+
+    def lead_field(self, probe: xr.Dataset, model: field.Model | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.lead_field`."""
+        return field.lead_field(self._ds, probe, model)
+
+    def lfp(
+        self, probe: xr.Dataset, model: field.Model | None = None, *, by: str | None = None
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.lfp`."""
+        return field.lfp(self._ds, probe, model, by=by)
+
+    def calibrate(self, reference: xr.Dataset | xr.DataArray) -> xr.Dataset:
+        """See `jaxfne_xr.calibrate`."""
+        return field.calibrate(self._ds, reference)
+
+    def source(self) -> xr.Dataset:
+        """See `jaxfne_xr.source`."""
+        return source.source(self._ds)
+
+    def synaptic_source(
+        self,
+        *,
+        kernel: str = "exponential",
+        tau: Any = 5.0,
+        weight: Any = 1.0,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.synaptic_source`."""
+        return source.synaptic_source(self._ds, kernel=kernel, tau=tau, weight=weight)
+
+    def compute_readout(
+        self,
+        names: str | Sequence[str],
+        *,
+        probe: xr.Dataset | None = None,
+        sensors: xr.Dataset | None = None,
+        **settings: Any,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.compute_readout`."""
+        return readout.compute_readout(self._ds, names, probe=probe, sensors=sensors, **settings)
+
+    def vm(self) -> xr.Dataset:
+        """See `jaxfne_xr.vm`."""
+        return readout.vm(self._ds)
+
+    def spk(self) -> xr.Dataset:
+        """See `jaxfne_xr.spk`."""
+        return readout.spk(self._ds)
+
+    def spike_rate_hz(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.spike_rate_hz`."""
+        return readout.spike_rate_hz(self._ds, window=window)
+
+    def spike_count(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.spike_count`."""
+        return readout.spike_count(self._ds, window=window)
+
+    def mean_V_m(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.mean_V_m`."""
+        return readout.mean_V_m(self._ds, window=window)
+
+    def source_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.source_abs_mean`."""
+        return readout.source_abs_mean(self._ds, window=window)
+
+    def lfp_proxy(
+        self,
+        probe: xr.Dataset | None = None,
+        *,
+        domain: str = "volume",
+        sigma: Any = 100.0,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.lfp_proxy`."""
+        return proxy.lfp_proxy(self._ds, probe, domain=domain, sigma=sigma)
+
+    def csd_proxy(self) -> xr.Dataset:
+        """See `jaxfne_xr.csd_proxy`."""
+        return proxy.csd_proxy(self._ds)
+
+    def eeg_proxy(
+        self,
+        sensors: xr.Dataset | None = None,
+        *,
+        eeg_lead_field: Any = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.eeg_proxy`."""
+        return proxy.eeg_proxy(self._ds, sensors, eeg_lead_field=eeg_lead_field)
+
+    def meg_proxy(
+        self,
+        sensors: xr.Dataset | None = None,
+        *,
+        meg_lead_field: Any = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.meg_proxy`."""
+        return proxy.meg_proxy(self._ds, sensors, meg_lead_field=meg_lead_field)
+
+    def emm_proxy(
+        self,
+        source: xr.Dataset,
+        lfp_proxy: xr.Dataset,
+        *,
+        emm_weights: Sequence[float] = (1.0, 1.0, 1.0),
+        emm_scales: Sequence[float] | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.emm_proxy`."""
+        return proxy.emm_proxy(
+            self._ds, source, lfp_proxy, emm_weights=emm_weights, emm_scales=emm_scales
+        )
+
+    def lfp_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.lfp_abs_mean`."""
+        return proxy.lfp_abs_mean(self._ds, window=window)
+
+    def csd_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.csd_abs_mean`."""
+        return proxy.csd_abs_mean(self._ds, window=window)
+
+    def eeg_power(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.eeg_power`."""
+        return proxy.eeg_power(self._ds, window=window)
+
+    def psd(
+        self,
+        variable: str | None = None,
+        *,
+        segment: Any = None,
+        overlap: float = 0.5,
+        window: str = "hann",
+        detrend: str = "constant",
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.psd`."""
+        return spectra.psd(
+            self._ds, variable, segment=segment, overlap=overlap, window=window, detrend=detrend
+        )
+
+    def coherence(
+        self,
+        other: xr.Dataset | xr.DataArray,
+        *,
+        segment: Any = None,
+        overlap: float = 0.5,
+        window: str = "hann",
+        detrend: str = "constant",
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.coherence`."""
+        return spectra.coherence(
+            self._ds, other, segment=segment, overlap=overlap, window=window, detrend=detrend
+        )
+
+    def band_power(self, bands: Mapping[str, tuple[Any, Any]] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.band_power`."""
+        return spectra.band_power(self._ds, bands)
+
+    def summary(
+        self,
+        by: str | None = "population",
+        window: tuple[Any, Any] | None = None,
+        *,
+        bin: Any = 5.0,
+        bands: Mapping[str, tuple[Any, Any]] | None = None,
+        segment: Any = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.summary`."""
+        return summary.summary(self._ds, by, window, bin=bin, bands=bands, segment=segment)
+
+    def to_netcdf(
+        self,
+        path: str | PathLike[str],
+        *,
+        compression: str = "fast",
+        encoding: Mapping[Hashable, Any] | None = None,
+    ) -> Path:
+        """See `jaxfne_xr.to_netcdf`."""
+        return io.to_netcdf(self._ds, path, compression=compression, encoding=encoding)

@@ -1,0 +1,85 @@
+"""What importing does to the process: it registers `.jfne`, and nothing else."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxfne_xr as jfx
+
+LAZY = [
+    "pint",
+    "pint_xarray",
+    "dask",
+    "netCDF4",
+    "h5netcdf",
+    "scipy.signal",
+    "matplotlib",
+    "jaxley",
+    "jaxfne",
+]
+
+PROBE = """
+import json, sys, warnings
+warnings.simplefilter("error")
+import jax, xarray
+before = dict(xarray.get_options()), dict(jax.config.values), set(sys.modules)
+import jaxfne_xr
+after = dict(xarray.get_options()), dict(jax.config.values)
+print(json.dumps({
+    "options": [a == b for a, b in zip(before, after)],
+    "loaded": sorted(set(sys.modules) - before[2]),
+    "backends": len(jax._src.xla_bridge._backends),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """What a new process says after importing."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_what_is_not_needed_is_not_imported(fresh, name):
+    assert name not in fresh["loaded"]
+
+
+def test_no_option_is_changed(fresh):
+    assert fresh["options"] == [True, True]
+
+
+def test_no_device_is_started(fresh):
+    assert fresh["backends"] == 0
+
+
+def test_little_more_than_the_package_itself_is_imported(fresh):
+    ours = ("jaxfne_xr", "jaxtyping", "jax.")  # parts of jax that jax itself leaves for later
+    others = {name.partition(".")[0] for name in fresh["loaded"] if not name.startswith(ours)}
+    assert not [name for name in others if name not in sys.stdlib_module_names], others
+
+
+def test_public_names_are_those_of_init():
+    text = Path(jfx.__file__).read_text()
+    exported = set(re.findall(r"^from \S+ import (\w+) as \1$", text, re.MULTILINE))
+    assert len(exported) == text.count("import ")
+    rooms = {name for name in vars(jfx) if f"jaxfne_xr.{name}" in sys.modules}
+    assert {name for name in vars(jfx) if not name.startswith("_")} - rooms <= exported
+    for name in exported:
+        assert getattr(jfx, name).__doc__, name
+
+
+def test_errors_are_value_errors_and_what_they_are_besides():
+    errors = [e for e in vars(jfx).values() if isinstance(e, type) and issubclass(e, jfx.JfneError)]
+    assert len(errors) == 12
+    assert all(issubclass(error, ValueError) for error in errors)
+    assert issubclass(jfx.NonFiniteError, jfx.DataError)
+    assert issubclass(jfx.FileError, OSError)
+    assert issubclass(jfx.MissingDependencyError, ImportError)
