@@ -69,6 +69,7 @@ def test_min_distance(cell):
     assert given[0, 0] == pytest.approx(1000 / (4 * np.pi * 0.3 * 20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["disk", "square"])
 @pytest.mark.parametrize("model", [*MODELS, jfx.Slab], ids=lambda m: m.__name__)
 def test_shapes_average_over_the_surface(cell, probe, shape, model):
@@ -95,6 +96,7 @@ def test_shape_needs_a_size(cell, probe, refused):
         jfx.lead_field(cell, jfx.linear_probe(3, origin=(50, 0, 0)), jfx.LineSource(shape="disk"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["line", "point", "root_as_point"])
 def test_slab(cell, probe, source):
     contact, middle, start, end, r = arrays(cell, probe)
@@ -124,6 +126,7 @@ def test_slab(cell, probe, source):
     )
 
 
+@pytest.mark.slow
 def test_contacts_on_the_glass_take_the_short_way(cell):
     flat = jfx.grid_probe((2, 3), 40.0, rows=(0, 1, 0), normal=(0, 0, 1), radius=5.0)
     for shape in ("point", "disk"):
@@ -140,7 +143,8 @@ def test_outside_the_slab(cell, probe, refused):
     with refused(jfx.ArgumentError, "site", "1 of 3 outside", "site 2"):
         jfx.lead_field(cell, probe.isel(contact=[0]), jfx.Slab(250.0))
     with refused(jfx.ArgumentError, "contact", "1 of 4 outside"):
-        jfx.lead_field(cell, probe.assign_coords(z=probe.z - 16), jfx.Slab(300.0, shape="disk"))
+        lower = probe.assign_coords(z=(probe.z - 16).assign_attrs(units="um"))
+        jfx.lead_field(cell, lower, jfx.Slab(300.0, shape="disk"))
     assert jfx.lead_field(cell, probe, jfx.Slab(260.0)).sizes["contact"] == 4
 
 
@@ -231,6 +235,7 @@ def test_models_say_what_they_are(model):
 # ------------------------------------------------------------------------------------------------------ gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["point", "disk"])
 @pytest.mark.parametrize(
     "model",
@@ -258,6 +263,7 @@ def test_gradients_in_parameters_and_positions(cell, probe, model, shape):
         assert all(np.isfinite(g).all() for g in jax.tree.leaves(jax.grad(loss, (0, 1, 2))(*args)))
 
 
+@pytest.mark.slow
 def test_gradients_on_a_source_are_finite(cell):
     def loss(z):
         contacts = jfx.probe_at(jnp.stack([jnp.zeros(()), jnp.zeros(()), z])[None])
@@ -270,6 +276,7 @@ def test_gradients_on_a_source_are_finite(cell):
             assert np.isfinite(jax.grad(loss)(z))
 
 
+@pytest.mark.slow
 def test_a_slab_of_traced_conductivities_needs_a_number_of_images(cell, probe, refused):
     def loss(sigma, images):
         model = jfx.Slab(300.0, conductivity=sigma, images=images)

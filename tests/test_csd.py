@@ -59,6 +59,7 @@ def potential():
 # ------------------------------------------------------------------------------------------------ every kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(permutations(DIMS)), ids="-".join)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_array_and_order(backend, order, method, potential):
@@ -131,6 +132,7 @@ def test_vaknin_keeps_the_ends(potential):
     close(made.csd.values[:, 1:-1], jfx.csd(lfp).csd.values, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["delta", "step", "spline"])
 @pytest.mark.parametrize("top", [None, 0.0, 1.5])
 def test_inverse_methods_undo_their_own_forward_model(method, top):
@@ -217,6 +219,7 @@ def test_elsewhere_than_at_contacts(method, potential):
 # ---------------------------------------------------------------------------------------------------- kernel
 
 
+@pytest.mark.slow
 def test_kernel_is_the_kernels_own_with_the_pair_that_leave_one_out_prefers(potential):
     lfp = labelled(potential[..., 0])
     widths, strengths = np.array([80.0, 160.0]), np.array([1e-6, 1e-3, 1e-1])
@@ -242,6 +245,7 @@ def test_kernel_is_the_kernels_own_with_the_pair_that_leave_one_out_prefers(pote
     close(fixed.csd.values, made.csd.values, 1e-2)  # with another margin of basis sources
 
 
+@pytest.mark.slow
 def test_kernel_chooses_dims_by_where_contacts_are():
     rng = np.random.default_rng(1)
     flat, thick = jfx.grid_probe((5, 4), (40, 40)), jfx.probe_at(rng.uniform(0, 200, (15, 3)))
@@ -261,6 +265,7 @@ def test_kernel_chooses_dims_by_where_contacts_are():
     assert jfx.csd(lfp, "kernel", at=thick, regularisation=1e-2).csd.shape == (3, 15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dims", "tol"), [("xz", 0.15), ("xyz", 0.15)])
 def test_kernel_finds_a_gaussian_in_2d_and_3d(dims, tol):
     axes = [np.arange(0, 500, 100.0) for _ in dims]
@@ -277,6 +282,7 @@ def test_kernel_finds_a_gaussian_in_2d_and_3d(dims, tol):
 # -------------------------------------------------------------------------------------------- differentiable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_in_potential_and_numbers(method, potential, x64):
     phi = jnp.asarray(potential[:3, :, 0])
@@ -440,6 +446,7 @@ def segments(i, start, end, dims=SITES, units="nA"):
 EDGES = np.arange(-250, 251, 50.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(permutations(SITES)), ids="-".join)
 @pytest.mark.parametrize(
     "how",
@@ -511,6 +518,7 @@ def test_points_units_and_other_currents(currents):
     assert not made.jfne.scope.amplitude_status
 
 
+@pytest.mark.slow
 def test_the_truth_is_differentiable(currents, x64):
     def loss(i, start, end, bins):
         how = {"bins": EDGES} if bins else {"grid": dict.fromkeys("xyz", EDGES)}

@@ -314,6 +314,7 @@ def test_report_of_traced_data(refused):
 # ------------------------------------------------------------------------------------------------------ gradients
 
 
+@pytest.mark.slow
 def test_gradients_in_voltages_and_conductances():
     cell = cells(False)
 
@@ -335,6 +336,7 @@ def test_gradients_in_voltages_and_conductances():
 # ----------------------------------------------------------------------------------------------------------- laws
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
 def test_laws(seed, n):
@@ -370,6 +372,7 @@ def test_laws(seed, n):
 # --------------------------------------------------------------------------------------------------------- Jaxley
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cell", "network"])
 @pytest.mark.filterwarnings("ignore:The .* channel does not support:UserWarning")
 def test_jaxleys_own_balance(kind):
@@ -424,6 +427,7 @@ def test_jaxleys_own_balance(kind):
     assert ds.jfne.transmembrane_currents(stimulus=late).jfne.check_currents(stimulus=late)
 
 
+@pytest.mark.slow
 def test_jaxley_cells_name_what_is_missing(refused):
     import jaxley as jx
 

@@ -63,6 +63,7 @@ def by_hand(moment, dims=("time", "xyz"), units="nA*um", **coords):
     return xr.Dataset({"dipole_moment": (dims, moment, {"units": units})}, coords)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(permutations(DIMS)), ids="-".join)
 @pytest.mark.parametrize("few", [True, False])
 def test_every_array_and_order(backend, order, few, monkeypatch):

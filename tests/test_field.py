@@ -129,6 +129,7 @@ def test_signals_without_trials():
     assert one.lfp.dims == ("contact",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("road", ["folded", "currents"])
 @pytest.mark.parametrize("by", ["population", "unit", "compartment_id", "soma"])
 def test_by_adds_up(backend, by, road, monkeypatch):
@@ -327,6 +328,7 @@ def test_ones_own_class_cannot_claim_a_solver():
 # --------------------------------------------------------------------------------------------------- gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jax", "numpy"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.filterwarnings("ignore:voltages are float32:UserWarning")
@@ -395,6 +397,7 @@ def test_only_the_voltages_are_traced(model):
 # -------------------------------------------------------------------------------------------------------- laws
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 2**32 - 1), st.sampled_from([jfx.PointSource, jfx.LineSource, jfx.RootAsPoint])

@@ -304,6 +304,7 @@ def test_a_class_of_ones_own():
 # -------------------------------------------------------------------------------------------- differentiable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "head"), CASES, ids=NAMES)
 def test_gradients_in_moments_places_sensors_and_numbers(name, head, x64):
     scale = jnp.asarray(1.0)

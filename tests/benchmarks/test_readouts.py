@@ -21,7 +21,14 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.filterwarnings("default")]
 
 TIME, SITES, CONTACTS = 40_000, 1_000, 32
 PROXIES = ["lfp_proxy", "csd_proxy", "eeg_proxy", "meg_proxy", "emm_proxy"]
-SUMMARIES = ["lfp_abs_mean", "csd_abs_mean", "eeg_power", "source_abs_mean", "mean_V_m", "spike_rate_hz"]
+SUMMARIES = [
+    "lfp_abs_mean",
+    "csd_abs_mean",
+    "eeg_power",
+    "source_abs_mean",
+    "mean_V_m",
+    "spike_rate_hz",
+]
 
 
 def positions() -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:
@@ -49,7 +56,10 @@ def test_compute_readout(kind: str, dims: tuple[str, str]) -> None:
     contacts, channels, sites = (jnp.asarray(p, jnp.float32) for p in xyz)
     weights = kernels.gaussian_weights(contacts, sites, 100.0)
     curve = -kernels.second_derivative_matrix(contacts[:, 2])
-    eeg, meg = kernels.toy_eeg_lead_field(channels, sites), kernels.toy_meg_lead_field(channels, sites)
+    eeg, meg = (
+        kernels.toy_eeg_lead_field(channels, sites),
+        kernels.toy_meg_lead_field(channels, sites),
+    )
 
     @jax.jit
     def bare(x: jax.Array) -> tuple[jax.Array, ...]:
@@ -58,7 +68,9 @@ def test_compute_readout(kind: str, dims: tuple[str, str]) -> None:
         return lfp, lfp @ curve.T, x @ eeg.T, x @ meg.T
 
     def ours(names: list[str]) -> None:
-        jax.block_until_ready([x.data for x in jfx.compute_readout(signals, names, **given).data_vars.values()])
+        jax.block_until_ready(
+            [x.data for x in jfx.compute_readout(signals, names, **given).data_vars.values()]
+        )
 
     products, four, proxies, everything = interleaved(
         lambda: jax.block_until_ready(bare(on_jax)),
@@ -89,14 +101,16 @@ def test_workflow(quantify: bool) -> None:
         .probe(contacts=jfx.linear_probe(16), modes=["lfp_proxy"])
     )
     plain, workflow = interleaved(
-        lambda: ds.jfne.to_signals(),
+        ds.jfne.to_signals,
         lambda: jfx.construct(cfg).simulate_external(ds),
         rounds=30,
         repeat=20,
     )
     units = "quantified" if quantify else "units in attrs"
     print(f"\n{machine()}")
-    report(f"construct + simulate_external, 1000 x 16, {units}", workflow, "to_signals", plain, None)
+    report(
+        f"construct + simulate_external, 1000 x 16, {units}", workflow, "to_signals", plain, None
+    )
     report("    of which on top of to_signals", workflow - plain, "1 ms", 1e-3, 1.0)
 
 
@@ -105,7 +119,9 @@ def test_summary() -> None:
     v = np.where(rng.random((TIME, SITES)) < 1e-3, np.float32(20), np.float32(-65))
     v += rng.standard_normal(v.shape, dtype=np.float32)
     groups = {"population": ("unit", np.repeat(["E", "I"], SITES // 2))}
-    signals = jfx.traces(v, ("time", "unit"), dt_ms=0.1, quantify=False, coords=groups).jfne.to_signals()
+    signals = jfx.traces(
+        v, ("time", "unit"), dt_ms=0.1, quantify=False, coords=groups
+    ).jfne.to_signals()
     counts = rng.poisson(0.5, (800, SITES)).astype(np.float32)
     group = np.repeat([0, 1], SITES // 2)
 
@@ -127,5 +143,11 @@ def test_summary() -> None:
         rounds=5,
     )
     print(f"\n{machine()}")
-    report("pairwise correlation of 1000 units, 800 bins", correlation, "one product of (unit, bin)", one, 1.0)
+    report(
+        "pairwise correlation of 1000 units, 800 bins",
+        correlation,
+        "one product of (unit, bin)",
+        one,
+        1.0,
+    )
     report("summary of 1000 x 40 000", whole, "np.copyto", copy, None)

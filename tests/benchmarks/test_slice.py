@@ -79,8 +79,8 @@ def test_jax(voltage: np.ndarray) -> None:
         return jnp.pad(kernels.crossing(x, 0.0, axis=0), ((1, 0), (0, 0)))
 
     kernel, road = interleaved(
-        lambda: bare(v).block_until_ready(),
-        lambda: ds.jfne.to_signals().spikes.data.block_until_ready(),
+        lambda: jax.block_until_ready(bare(v)),
+        lambda: jax.block_until_ready(ds.jfne.to_signals().spikes.data),
     )
     report("to_signals, JAX (time, unit)", road, "the bare jitted kernel", kernel, 1.5)
 

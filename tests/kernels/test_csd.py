@@ -165,6 +165,7 @@ def test_spline_forward_with_a_diameter_for_every_contact():
     close(forward(UNEVEN, WIDE, 0.3, method="spline") @ values, expected, 1e-10)
 
 
+@pytest.mark.slow
 def test_spline_interpolation():
     values = np.random.default_rng(1).normal(size=6)
     ends = edges_of(UNEVEN, 1.0)
@@ -197,6 +198,7 @@ def test_wide_discs_reduce_to_the_second_difference():
 
 
 # ----------------------------------------------------------------------------------------- inverse
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("top", [None, 1.5])
 def test_inverse_of_its_own_forward(method, top):
@@ -205,6 +207,7 @@ def test_inverse_of_its_own_forward(method, top):
     close(estimate(UNEVEN, WIDE, 0.3, top, method=method).matrix @ potential, values, 1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "tol"), [("delta", 0.12), ("step", 0.03), ("spline", 0.01)])
 def test_recovers_a_gaussian_source(method, tol):
     density = lambda z: np.exp(-(((z - 600) / 150) ** 2)) - 0.5 * np.exp(-(((z - 900) / 100) ** 2))
@@ -238,6 +241,7 @@ def test_laws(seed, method, scale):
         close(moved, estimate(depth, diameter, 0.3, method=method).matrix, 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients(method):
     weight = jnp.asarray(np.random.default_rng(4).normal(size=(6, 6)))
@@ -251,6 +255,7 @@ def test_gradients(method):
     check_grads(total, arguments, order=1, modes=["rev"], eps=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_float32_stays_float32(method):
     depth = jnp.asarray(UNEVEN, dtype=jnp.float32)

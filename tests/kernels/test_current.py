@@ -195,6 +195,7 @@ def test_float32_voltages_err_within_the_bound_and_not_far_below_it(x64):
     assert (abs(np.asarray(in_float32, float) - exact).max(1) <= 1.2 * bound).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edges", ["concrete", "traced"])
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
 def test_gradients_in_voltage_and_conductance(x64, cell, edges, mode):

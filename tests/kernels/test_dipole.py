@@ -157,6 +157,7 @@ def test_a_line_of_dipoles_makes_the_field_of_a_straight_wire(x64):
     assert abs(field[0] - tesla * 1e15) <= 1e-10 * tesla * 1e15
 
 
+@pytest.mark.slow
 def test_min_distance_makes_the_potential_linear_and_the_pole_is_finite(x64):
     sensor = np.array([[0.0, 0.0, 4.0]])
     origin = np.zeros((1, 3))
@@ -180,6 +181,7 @@ def test_min_distance_makes_the_potential_linear_and_the_pole_is_finite(x64):
     assert_close(gradient, [[0.0, 0.0, at_rim[0, 2, 0] / 10.0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
 def test_gradients_in_positions_sensors_conductivity_currents(x64, geometry, mode):
     dipole, moment, sensor = geometry

@@ -67,8 +67,8 @@ def test_disk_above_its_middle_in_closed_form(distance):
     exact = 1e3 / (4 * np.pi * 0.3) * 2 * (np.hypot(10, distance) - distance) / 100
     site = np.array([[0.0, 0.0, distance]])
     errors = [abs(mean_over("disk", n, site)[0, 0] / exact - 1) for n in (1, 2, 3, 4, 30)]
-    assert errors[-1] < 1e-14
-    assert all(b < 0.5 * a for a, b in pairwise(errors) if b > 1e-14)
+    assert errors[-1] < 1e-13
+    assert all(b < 0.5 * a for a, b in pairwise(errors) if b > 1e-13)
     if distance >= 20:
         assert errors[2] < 2e-5  # the default order
     if distance >= 100:
@@ -149,6 +149,7 @@ def test_memory_never_holds_every_node():
     assert memory.temp_size_in_bytes < memory.output_size_in_bytes  # every node: 60 times as much
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["disk", "square"])
 def test_gradients(shape):
     site = jnp.array([[4.0, -7.0, 9.0], [-20.0, 3.0, 15.0]])

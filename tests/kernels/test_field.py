@@ -298,6 +298,7 @@ def hard_lines():
     return tuple(jnp.asarray(x) for x in (contact, start, end, [1.0, 2.0, 400.0]))
 
 
+@pytest.mark.slow
 @both_media
 def test_gradients_in_every_argument(sigma):
     contact, start, end, limit = hard_lines()
@@ -337,6 +338,7 @@ def test_gradient_beside_an_end_in_closed_form():
     assert abs(slope(16.0) + expected) < 1e-12 * expected
 
 
+@pytest.mark.slow
 def test_gradient_on_the_axis_beyond_the_end_in_closed_form():
     start, end = np.zeros((1, 3)), np.array([[0.0, 0.0, 16.0]])
     potential = lambda p: line_source(p[None], start, end, SIGMA, 0.0)[0, 0]
@@ -348,6 +350,7 @@ def test_gradient_on_the_axis_beyond_the_end_in_closed_form():
     close(curvature, np.diag([across, across, -2 * across]), 1e-11)  # Laplace: the trace is 0
 
 
+@pytest.mark.slow
 def test_gradient_of_a_segment_of_no_length():
     """Both ends share the gradient of the point; the second derivative is that of the average."""
     contact, site = jnp.array([[5.0, 40.0, -3.0]]), jnp.array([[1.0, 2.0, 3.0]])
@@ -364,6 +367,7 @@ def test_gradient_of_a_segment_of_no_length():
     close(one_end, point_curvature / 3, 1e-11)  # the mean of s^2 over 0 < s < 1
 
 
+@pytest.mark.slow
 @both_media
 def test_gradients_are_finite_at_every_kink(sigma):
     start = np.zeros((4, 3))

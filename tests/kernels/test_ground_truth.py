@@ -69,6 +69,7 @@ def test_voxels_against_clipping_each_box():
     np.testing.assert_allclose(binning.volume[0, 1, 1], 40 * 20 * 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth_axis", [0, 1, 2])
 def test_cylinder_against_many_points(depth_axis):
     start, end = segments(50, seed=1)
@@ -167,6 +168,7 @@ def test_compact_and_unstored_matrix_give_the_dense_product():
         assert jnp.abs(difference).max() < 1e-13 * jnp.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_gradients():
     start, end = segments(6, seed=6)
     current = jnp.linspace(-1.0, 2.0, 6)
@@ -185,6 +187,7 @@ def test_gradients():
     check_grads(in_column, (start, end, 35.0, jnp.zeros(2)), order=1, eps=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_gradients_are_finite_for_points_and_for_segments_along_borders(dtype):
     start = jnp.array([[0, 0, 10], [0, 0, -20], [1e-25, 0, 5], [35, 0, 0]], dtype=dtype)

@@ -267,6 +267,7 @@ def test_reciprocity_inside_the_brain(x64):
     assert abs(forth - back) <= 1e-11 * abs(forth)
 
 
+@pytest.mark.slow
 def test_a_dipole_at_the_centre_and_sensors_at_the_centre_or_the_dipole(x64):
     centre = jnp.zeros((1, 3))
     sensor = jnp.array([[0, 0, 90e3], [0, 0, 0], [10e3, 0, 0]])
@@ -320,6 +321,7 @@ def test_eccentricity_of_sensors_in_the_brain(x64):
     assert beyond == pytest.approx(39.5 / 90, rel=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_terms", [300])
 def test_float32_needs_no_more_range(x64, n_terms):
     rng = np.random.default_rng(7)
@@ -338,6 +340,7 @@ def test_float32_needs_no_more_range(x64, n_terms):
     assert all(jnp.isfinite(leaf).all() for leaf in gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
 def test_gradients_of_the_sphere_in_everything(x64, mode):
     rng = np.random.default_rng(8)
@@ -440,6 +443,7 @@ def test_sarvas_at_the_centre_and_outside(x64):
     assert np.isfinite(lead[..., 2]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
 def test_gradients_of_sarvas(x64, mode):
     rng = np.random.default_rng(12)

@@ -121,6 +121,7 @@ def test_1d_step():
     close(found[:, 0], expected, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [1, 2])
 def test_quadrature_over_its_range(dim, monkeypatch):
     """Against the same integral by a rule with four times the nodes."""
@@ -176,6 +177,7 @@ def test_what_is_wrong_is_said():
 
 
 # ---------------------------------------------------------------------------------------- estimates
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_matrix_is_ridge_regression(dim):
     """The same estimate from the side of the sources: smallest coefficients that explain."""
@@ -190,6 +192,7 @@ def test_matrix_is_ridge_regression(dim):
     assert abs(float(condition) / np.linalg.cond(system) - 1) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_recovers_a_basis_source_better_from_more_contacts(dim):
     errors = []
@@ -288,6 +291,7 @@ def test_more_noise_takes_more_regularisation():
 
 
 # ---------------------------------------------------------------------------------------- gradients
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dim", "basis"), [(1, "gauss"), (2, "gauss"), (3, "gauss"), (1, "step"), (3, "step")]
 )
@@ -306,6 +310,7 @@ def test_gradients_of_potentials(dim, basis):
     check_grads(total, arguments, order=1, eps=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_gradients_are_finite_at_the_centre_of_a_source(dim):
     at = jnp.zeros((1, dim))
@@ -314,6 +319,7 @@ def test_gradients_are_finite_at_the_centre_of_a_source(dim):
         assert jnp.abs(jax.grad(f)(at)).max() < 1e-15
 
 
+@pytest.mark.slow
 def test_gradients_of_the_matrix_and_of_the_errors():
     contact, source, point = setup(2, n=6)
     measured = jnp.asarray(np.random.default_rng(4).normal(size=(6, 5)))
@@ -337,6 +343,7 @@ def test_gradients_of_the_matrix_and_of_the_errors():
     check_grads(error, arguments, order=1, eps=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_errors_where_eigenvalues_coincide():
     square = source_grid(jnp.zeros(2), jnp.full(2, 200.0), shape=(3, 3))
     offset = jnp.sum((square[:, None] - square) ** 2, -1)

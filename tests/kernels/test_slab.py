@@ -112,6 +112,7 @@ def test_point_solves_the_boundary_value_problem(sigmas, rho, z, source):
     assert abs(ours - reference) < 1e-10 * reference
 
 
+@pytest.mark.slow
 @each_medium
 def test_point_against_the_plain_sum(sigmas):
     contact, site = tissue(0, 20, 30)
@@ -131,6 +132,7 @@ def test_point_against_the_plain_sum(sigmas):
     assert (np.abs(ours - reference) < 2e-14 * (np.abs(reference) + direct)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("w", [-1.0, -0.999, -2 / 3, -0.1, -1e-3, 0.0, 0.1, 0.9])
 def test_weights_sum_the_whole_series(w):
     """F_n = 1 / (a + n) and exp(-n), moments of x^(a - 1) and of a pulse."""
@@ -152,6 +154,7 @@ LONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LONG)
 @pytest.mark.parametrize("z", [0.0, 140.0])
 def test_line_is_the_integral_of_points(case, z):
@@ -191,6 +194,7 @@ def test_images_needed():
 # --------------------------------------------------------------------------------------------- laws
 
 
+@pytest.mark.slow
 @each_medium
 def test_contacts_on_the_boundary(sigmas):
     contact, start, end = tissue(2, 10, 12, 12)
@@ -201,6 +205,7 @@ def test_contacts_on_the_boundary(sigmas):
     close(points(contact, start, sigmas, on_boundary=True), general, 1e-14)
 
 
+@pytest.mark.slow
 def test_equal_conductivities_are_no_slab():
     contact, start, end = tissue(3, 10, 12, 12)
     same = (0.3, 0.3, 0.3)
@@ -274,6 +279,7 @@ def test_order_and_change_of_units(seed):
 # ---------------------------------------------------------------------------------------- gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_boundary", [False, True])
 def test_gradients_in_every_argument(on_boundary):
     contact, start, end = (jnp.asarray(x) for x in tissue(5, 2, 2, 2))
@@ -303,6 +309,7 @@ def test_second_derivatives():
     check_grads(potential, (contact, start, *numbers), order=2, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_on_source_and_image():
     contact = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.0, H], [5.0, 0.0, 0.0]])
     start = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.0, H], [0.0, 0.0, 0.0]])

@@ -99,6 +99,7 @@ def test_linear_in_the_spikes(kernel, a, b, seed):
     np.testing.assert_allclose(f(a * x + b * y), a * f(x * 1.0) + b * f(y * 1.0), atol=1e-12)
 
 
+@pytest.mark.slow
 @each_kernel
 def test_gradients(kernel):
     spikes = train(12, 2).astype(float)

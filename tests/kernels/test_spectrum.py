@@ -136,6 +136,7 @@ def test_no_signals_give_no_spectra():
     assert psd(np.zeros((100, 0)), DT, axis=0, nperseg=64).shape == (33, 0)
 
 
+@pytest.mark.slow
 def test_gradients():
     x, y = noise(2, 40), noise(2, 40, seed=1)
     cut = {"axis": 1, "nperseg": 8}

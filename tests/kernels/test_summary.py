@@ -189,6 +189,7 @@ def test_ratio_that_is_not_defined(missing):
     assert np.isfinite(slope).all()
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_with_silent_units():
     c = jnp.asarray(counts(bins=8), float)
 
@@ -241,6 +242,7 @@ def chi_of(v):
     return np.sqrt(v.mean(0).var() / v.var(1).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (2, 0, 1), (1, 2, 0)])
 def test_synchrony_is_its_definition_on_any_axes(axes):
     v = np.random.default_rng(0).normal(size=(2, 12, 100)) - 65  # trial, site, time
@@ -264,6 +266,7 @@ def test_synchrony_has_its_limits():
     assert np.isnan(synchrony(constant, one, **k)).all()
 
 
+@pytest.mark.slow
 def test_synchrony_gradient():
     k = {"n_groups": 2, "axis": 1, "site_axis": 0}
     group = np.array([0, 0, 1, 1])
