@@ -1,0 +1,90 @@
+"""Sphinx configuration. Builds offline: the names that we link to are listed in links.toml."""
+
+import datetime
+import hashlib
+import os
+import shutil
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from inventories import write_inventories  # noqa: E402
+from reference import write_reference  # noqa: E402
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+shutil.rmtree(HERE / "generated", ignore_errors=True)  # pages of names that are no more
+
+
+def _package_digest() -> str:
+    """Name this state of the package: a notebook runs again when the package has changed."""
+    sources = sorted((HERE.parent / "jaxfne_xr").rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+project = "jaxfne_xr"
+author = "the jaxfne_xr developers"
+copyright = f"{datetime.date.today().year}, {author}"
+release = version_of("jaxfne-xr")
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+nitpicky = True
+
+# Pages are MyST text; those with {code-cell}s are executed, and an error in a cell fails the build.
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE.parent / ".cache" / "notebooks" / _package_digest())
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+
+autosummary_generate = True
+autodoc_typehints = "none"  # docstrings give shapes and units, which annotations cannot
+autodoc_member_order = "bysource"
+numpydoc_class_members_toctree = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # of the words in a type, link those that are listed here
+numpydoc_xref_aliases = {
+    **dict.fromkeys(["xr.DataArray", "xarray.DataArray", "DataArray"], "xarray.DataArray"),
+    **dict.fromkeys(["xr.Dataset", "xarray.Dataset", "Dataset"], "xarray.Dataset"),
+    **dict.fromkeys(["xr.DataTree", "xarray.DataTree", "DataTree"], "xarray.DataTree"),
+    **dict.fromkeys(["jax.Array", "Array"], "jax.Array"),
+    **dict.fromkeys(["pint.Quantity", "Quantity"], "pint.Quantity"),
+    "Path": "pathlib.Path",
+    # numpydoc's own entries for these point to labels, which links.toml does not have
+    **dict.fromkeys(["array_like", "array-like"], "numpy.typing.ArrayLike"),
+    "bool": "bool",
+    "scalar": "numpy.generic",
+    "callable": "collections.abc.Callable",
+    "iterable": "collections.abc.Iterable",
+    "sequence": "collections.abc.Sequence",
+}
+# a parameter that is described but does not exist, or stands in another order; ruff checks the rest
+numpydoc_validation_checks = {"PR02", "PR03"}
+
+write_reference(HERE / "generated" / "api.md")
+intersphinx_mapping = write_inventories(HERE / "links.toml", HERE / "_build" / "inventories")
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"jaxfne_xr {release}"
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"**": []}
+html_show_sourcelink = False

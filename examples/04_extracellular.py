@@ -1,0 +1,188 @@
+"""A spike of a branched neuron, simulated by Jaxley, as electrodes see it: in uV, uA/mm^3 and nV.
+
+    python examples/04_extracellular.py [output folder, by default ./output]
+
+A cell with Hodgkin-Huxley channels is read from branched_cell.swc, which was made up for this example. A current step
+at its soma makes it fire. From its voltages come the transmembrane currents, the spike at a probe laid out as
+Neuropixels 2.0, the current source density of a column of such cells that fire at once, true and estimated, their
+dipole moment and their EEG through four spheres. Takes about 30 s. Needs jaxley and matplotlib:
+pip install "jaxfne-xr[jaxley,plot]"
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jaxley as jx
+import matplotlib
+import numpy as np
+import xarray as xr
+from jaxley.channels import HH
+
+import jaxfne_xr as jfx
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+from matplotlib.collections import LineCollection
+
+# Currents are small differences of voltages: float32 would leave up to some percent of them to rounding, and say so.
+jax.config.update("jax_enable_x64", True)
+
+output = Path(sys.argv[1] if len(sys.argv) > 1 else "output")
+output.mkdir(parents=True, exist_ok=True)
+
+# ------------------------------------------------------------------------------------ simulate, in Jaxley
+dt = 0.025  # ms
+swc = Path(__file__).with_name("branched_cell.swc")
+cell = jx.read_swc(str(swc), ncomp=1, max_branch_len=25.0)
+cell.insert(HH())
+cell.set("axial_resistivity", 150.0)  # ohm cm
+for dendrites in (cell.basal, cell.apical):  # weakly excitable
+    dendrites.set("HH_gNa", 0.02)  # S/cm^2
+    dendrites.set("HH_gK", 0.006)
+cell.set("v", -65.0)  # mV
+cell.init_states()
+step = jx.step_current(i_delay=5.0, i_dur=10.0, i_amp=0.8, delta_t=dt, t_max=16.0)  # ms, nA
+cell.soma.branch(0).stimulate(step, verbose=False)
+cell.record(
+    "v", verbose=False
+)  # of every compartment: a current is the difference to all neighbours
+recordings = jx.integrate(cell, delta_t=dt)
+print(f"Jaxley returned a bare array of shape {recordings.shape}.\n")
+
+# ------------------------------------------------------------------------- currents, and what they sum to
+traces = jfx.from_jaxley(cell, recordings, delta_t=dt)
+soma = traces.query(recording="soma").isel(recording=[0])
+(spike,) = jfx.spike_times(soma.jfne.to_signals(spike_threshold="0 mV")).time.values
+currents = jfx.transmembrane_currents(traces)
+print(jfx.check_currents(currents), "\n")
+
+# --------------------------------------------------------------------------------- the spike at a probe, uV
+probe = jfx.grid_probe(
+    (60, 2), ("15 um", "32 um"), origin=(12.0, -20.0, -260.0), radius="6 um", name="site"
+)
+tissue = jfx.LineSource("0.3 S/m", shape="square")
+lfp = jfx.lfp(currents, probe, tissue)
+deepest = lfp.lfp.min("time").data.magnitude
+print(
+    f"{tissue}\nThe largest spike is {deepest.min():.0f} uV, at {probe.name[deepest.argmin()].item()}.\n"
+)
+print(f"What the numbers may be taken to mean:\n{lfp.jfne.scope}\n")
+
+# ------------------------------------------------------- a column of such cells, and its current source density
+n, radius = 60, 200.0  # cells, um
+angle, distance = np.pi * (3 - 5**0.5) * np.arange(n), radius * np.sqrt((np.arange(n) + 0.5) / n)
+
+
+def shifted(k: int) -> xr.Dataset:
+    """Return the currents of the k-th cell, which stands elsewhere."""
+    by = {"x": distance[k] * np.cos(angle[k]), "y": distance[k] * np.sin(angle[k])}
+    places = {a + end: currents[a + end] + by[a] for a in by for end in ("", "_start", "_end")}
+    return currents.assign_coords({**places, "unit": currents.unit + k})
+
+
+column = xr.concat([shifted(k) for k in range(n)], "recording")
+edges = np.arange(-275.0, 626.0, 50.0)
+truth = jfx.ground_truth_csd(column, edges, radius=radius)
+shank = jfx.linear_probe(len(edges) - 1, "50 um", origin=(-12.0, -28.0, -250.0))
+estimate = jfx.csd(
+    jfx.lfp(column, shank, jfx.LineSource("0.3 S/m")),
+    "step",
+    conductivity="0.3 S/m",
+    radius=radius,
+)
+
+# ------------------------------------------------------- the dipole, moved into a head, and its EEG
+dipole = jfx.dipole_moment(column, by=None)
+away = np.deg2rad([0, 15, 40, 90])
+scalp = 90.0 * np.stack([np.sin(away), 0 * away, np.cos(away)], axis=1)
+electrodes = jfx.probe_at(
+    scalp, units="mm", name=[f"{a:.0f} deg" for a in np.rad2deg(away)], dim="channel"
+)
+eeg = jfx.eeg(jfx.move_to(dipole, x=0, y=0, z="78 mm"), electrodes, head=jfx.FourSphere())
+print(f"{jfx.FourSphere()}")
+print(f"The EEG of {n} cells is {np.abs(eeg.eeg.data.magnitude).max() * 1e3:.2g} nV.\n")
+
+# ----------------------------------------------------------------------- draw, with plain xarray and matplotlib
+early = slice(spike - 2, spike + 5)
+fig, axes = plt.subplot_mosaic(
+    [[*"abcf"]] * 2 + [[*"abdf"]] + [[*"abdg"]] + [[*"abeg"]] * 2,
+    figsize=(14, 8),
+    width_ratios=[1.15, 0.8, 1.1, 1.25],
+    layout="constrained",
+)
+ends = [np.stack([traces[a + end] for a in "xz"], axis=1) for end in ("_start", "_end")]
+lines = np.stack(ends, axis=1)
+kinds = {"apical": "tab:blue", "basal": "tab:green", "axon": "tab:orange", "soma": "black"}
+for kind, color in kinds.items():
+    chosen = traces[kind].values
+    widths = np.clip(traces.diameter.values[chosen], 0.8, 12)
+    axes["a"].add_collection(
+        LineCollection(lines[chosen], colors=color, linewidths=widths, label=kind, capstyle="round")
+    )
+dots = axes["a"].scatter(
+    probe.x, probe.z, c=-deepest, s=11, marker="s", cmap="magma_r", edgecolors="0.4",
+    linewidths=0.3, zorder=3, norm="log",
+)  # fmt: skip
+fig.colorbar(dots, ax=axes["a"], label="depth of the spike (uV)", shrink=0.5, pad=0.02)
+axes["a"].set_aspect("equal")
+axes["a"].legend(loc="lower left", frameon=False, fontsize="small")
+
+wave = lfp.lfp.isel(contact=probe.column.values == 0).sel(time=early).pint.dequantify()
+wave = wave.isel(contact=slice(None, None, 3))
+scale = 90.0 / float(np.abs(wave).max())  # um per uV
+for k in range(wave.sizes["contact"]):
+    axes["b"].plot(wave.time, wave.z[k] + scale * wave.isel(contact=k), color="black", lw=0.9)
+corner = float(wave.time[-1]) - 0.3
+axes["b"].plot([corner] * 2, [560, 560 + 20 * scale], color="tab:red", lw=2)
+axes["b"].text(
+    corner - 0.2,
+    560 + 10 * scale,
+    "20 uV",
+    ha="right",
+    va="center",
+    color="tab:red",
+    bbox={"color": "white", "pad": 1},
+)
+axes["b"].sharey(axes["a"])
+
+soma.v.isel(recording=0).sel(time=early).pint.dequantify().plot(
+    x="time", ax=axes["c"], color="black"
+)
+dipole.dipole_moment.sel(time=early).pint.dequantify().plot(x="time", ax=axes["d"], hue="xyz")
+shown = eeg.eeg.sel(time=early).pint.dequantify() * 1e3
+shown.swap_dims(channel="name").plot(x="time", ax=axes["e"], hue="name")
+axes["d"].get_legend().set(title=None, frame_on=False)
+axes["e"].get_legend().set(title=None, frame_on=False)
+
+largest = float(np.abs(truth.csd.data.magnitude).max())
+maps = truth.csd, estimate.csd.assign_coords(depth=estimate.z).swap_dims(contact="depth")
+for key, density in zip("fg", maps, strict=True):
+    image = density.sel(time=early).pint.dequantify().plot(
+        x="time", y="depth", ax=axes[key], cmap="RdBu_r", vmin=-largest, vmax=largest,
+        add_colorbar=False,
+    )  # fmt: skip
+fig.colorbar(image, ax=[axes["f"], axes["g"]], label="CSD (uA/mm$^3$), source positive", pad=0.02)
+
+time = "time (ms)"
+for key, title, xlabel, ylabel in (
+    ("a", "Cell and probe", "x (um)", "z (um)"),
+    ("b", "Spike along one column of the probe", time, "z (um)"),
+    ("c", "Voltage at the soma", "", "voltage (mV)"),
+    ("d", f"Dipole moment of {n} cells", "", "moment (nA um)"),
+    ("e", "EEG, by angle from the column", time, "potential (nV)"),
+    ("f", f"True CSD of {n} cells", "", "z (um)"),
+    ("g", "CSD from 18 contacts (step)", time, "z (um)"),
+):
+    axes[key].set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes[key].spines[["top", "right"]].set_visible(False)
+fig.savefig(output / "04_extracellular.png", dpi=150)
+
+# ------------------------------------------------------------------------------- save, and open it again
+print(f"Wrote {output / '04_extracellular.png'}.")
+results = {"lfp": lfp, "csd_truth": truth, "csd_estimate": estimate, "dipole": dipole, "eeg": eeg}
+for name, made in results.items():
+    path = output / f"04_extracellular_{name}.nc"
+    made.jfne.to_netcdf(path)
+    assert jfx.open(path).identical(made)
+    print(f"Wrote {path}; opened again, it is identical.")
