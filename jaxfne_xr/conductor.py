@@ -168,7 +168,9 @@ class PointSource(Conductor):
     order : int
         Of the quadrature over that surface.
 
-    Notes ----- ``phi = I / (4 pi sigma r)``. The medium is infinite, linear, without capacitance; the potential is
+    Notes
+    -----
+    ``phi = I / (4 pi sigma r)``. The medium is infinite, linear, without capacitance; the potential is
     zero at infinity. Nicholson and Freeman, J Neurophysiol 38, 1975. Gradients are finite everywhere.
 
     Examples
@@ -209,7 +211,9 @@ class PointSource(Conductor):
 class LineSource(PointSource):
     """Each site is a straight line from its start to its end, in an infinite conductor; parameters as in `PointSource`.
 
-    Notes ----- ``phi = I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L))``, r1 and r2 the distances to the ends:
+    Notes
+    -----
+    ``phi = I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L))``, r1 and r2 the distances to the ends:
     the mean of a point source over the line. The least distance is to the finite line. Holt and Koch, J Comput
     Neurosci 6, 1999.
 
@@ -275,7 +279,9 @@ class Slab(Conductor):
         model is made with; has to be given where it is made with numbers that JAX traces: 21 are enough where one
         neighbour conducts better than the tissue and the other worse.
 
-    Notes ----- The method of images: potential and normal current are continuous at both boundaries. Contacts and
+    Notes
+    -----
+    The method of images: potential and normal current are continuous at both boundaries. Contacts and
     sites lie in the tissue or on its boundaries. Ness et al., Neuroinformatics 13, 2015; Barrera, Guzman and
     Balaguer, Am J Phys 46, 1978.
 
