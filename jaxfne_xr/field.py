@@ -125,7 +125,9 @@ def lfp(
     UserWarning
         As for `lead_field`, and if voltages are float32.
 
-    Notes ----- ``phi = L I``, L the lead field. From float64 voltages with more samples than contacts, L and the
+    Notes
+    -----
+    ``phi = L I``, L the lead field. From float64 voltages with more samples than contacts, L and the
     axial Laplacian G are one matrix: ``phi = (L G) V`` costs one product, and currents are never made. From float32
     voltages the differences have to come first, so currents are. Both are of the scheme ``"backward_euler"``; for
     others, or a stimulus to be included, use `transmembrane_currents` first.

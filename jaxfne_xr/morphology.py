@@ -69,7 +69,9 @@ def morphology(
     DimensionError, UnitError, ArgumentError
         All problems at once.
 
-    Notes ----- Each half of a segment has the resistance ``R = rho l / 2 / (pi d^2 / 4)``. Where several meet at a
+    Notes
+    -----
+    Each half of a segment has the resistance ``R = rho l / 2 / (pi d^2 / 4)``. Where several meet at a
     point there is no membrane, so the point is eliminated: ``g_ab = g_a g_b / sum(g)`` for every pair. That is what
     NEURON and Jaxley do.
 
