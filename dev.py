@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent
 TESTS = {"jaxley", "plot", "dask", "mne", "dev"}
 ALL = "not benchmark and not browser"
 QUICK = f"not slow and not oracle and {ALL}"
+# On other versions than the pinned ones: what depends on them. Kernels depend on jax alone, and compile the longest.
+LABELLED = ["--ignore", "tests/kernels"]
 CORES = ["-n", str(os.cpu_count() or 1)]  # for a debugger: python3 dev.py test -n 0 --pdb
 PINNED = ["--constraint", "constraints.txt"]
 # To compare with. Not an extra: its cap, jax < 0.12, would hold back what constraints.txt names.
@@ -126,7 +128,7 @@ def lowest(args, rest):
     """Run the quick tests with the oldest dependencies that pyproject.toml allows."""
     uv = [environment(args.venv, TESTS), "-m", "uv"]
     python = environment(".venv-lowest", TESTS, ["--resolution", "lowest-direct"], uv)
-    return run(python, "-m", "pytest", *CORES, "-m", QUICK, "-W", "default", *rest)
+    return run(python, "-m", "pytest", *CORES, *LABELLED, "-m", QUICK, "-W", "default", *rest)
 
 
 def pin(args, rest):

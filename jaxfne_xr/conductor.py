@@ -270,9 +270,11 @@ class Slab(Conductor):
         saline.
     bottom : float, str or pint.Quantity
         z of the lower boundary, um.
+    min_distance : float, str or pint.Quantity, optional
+        As in `PointSource`.
     source : {"line", "point", "root_as_point"}
         What each site is, as in `LineSource`, `PointSource` and `RootAsPoint`.
-    min_distance, shape, order, root
+    shape, order, root
         As in `PointSource` and `RootAsPoint`.
     images : int, optional
         How many mirror images to sum. By default as many as full precision takes, from the conductivities that the

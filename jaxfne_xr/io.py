@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-import uuid
+import shutil
+import tempfile
+import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -263,22 +265,32 @@ def _unreadable(path: Path, found: str) -> FileError:
 
 def _replace(target: Path, write: Callable[[str], object]) -> None:
     """Have `write` make a file beside `target`, sync it, and move it into place; leave nothing behind if it fails."""
-    temporary = str(target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"))
-    # made here, so that it gets the permissions that the umask leaves
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    # In a folder of its own: where one of dask's threads fails, others may write on, and make the file anew.
+    workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    temporary = workshop / target.name
     try:
-        write(temporary)
-        with Path(temporary).open("rb") as file:
+        # made here, so that it gets the permissions that the umask leaves
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        write(str(temporary))
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         if target.exists():
-            Path(temporary).chmod(target.stat().st_mode & 0o777)
+            temporary.chmod(target.stat().st_mode & 0o777)
         os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        _remove(workshop)
     if os.name == "posix":
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder into which somebody may still be writing."""
+    for _ in range(100):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.01)

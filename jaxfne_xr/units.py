@@ -127,7 +127,10 @@ def text_of(unit: Any) -> str:
 @lru_cache(maxsize=512)
 def _text(registry_id: int, unit: Any) -> str:
     # units of two registries hash alike and cannot be compared: the id before them keeps them apart
-    text = f"{unit:~C}".replace("**", "^").replace("µ", "u").replace("Δ", "delta_")
+    text = f"{unit:~C}".replace("**", "^").replace("Δ", "delta_")
+    text = text.replace("\u00b5", "u").replace(
+        "\u03bc", "u"
+    )  # micro sign; Greek mu, since pint 0.26
     return text or "1"
 
 

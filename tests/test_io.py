@@ -403,7 +403,7 @@ def test_a_writer_killed_midway_leaves_the_old_file_whole(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         try:
             assert writer.stdout.readline() == "writing\n"
-            unfinished = [p for p in tmp_path.iterdir() if p != path]
+            unfinished = [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
             deadline = time.monotonic() + 20  # the chunks before it are on their way into the file
             while (
                 not any(p.stat().st_size > 1e5 for p in unfinished) and time.monotonic() < deadline
