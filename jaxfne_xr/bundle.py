@@ -161,7 +161,8 @@ def replay(tree: xr.DataTree) -> Replay:
     model = construct(Configuration.from_dict(json.loads(attrs["configuration"])))
     source = BARE[model.configuration.stages["emitter"]["mode"]][0]
     source = "V_m" if source == "v" else source
-    driven = _as_computed(stored_signals[[source]], json.loads(attrs["computed_on"]))
+    driving = [source, *({"source"} & {*stored_signals} if source == "V_m" else ())]
+    driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
     structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
     signals = model.simulate_external(driven.assign(structure))
     asked = scope.read(stored.attrs)["steps"][-1]["parameters"]  # type: ignore[index]

@@ -299,7 +299,12 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
     attrs = {"long_name": LONG_NAMES[name]}
     data = magnitude(variable.data)
     if mode == "external_spikes":
-        raise_problems([] if data.dtype.kind == "b" else kind_problems(data, str(chosen)))
+        problems = []
+        if data.dtype.kind != "b":  # of truth values, xarray keeps the unit of what was compared
+            problems += kind_problems(data, str(chosen))
+            if units_of(variable) is not None:
+                problems += unit_problem(variable, str(chosen), units)
+        raise_problems(problems)
         made = checked(xr.Variable(variable.dims, data, attrs), str(chosen))
     else:
         raise_problems(

@@ -334,3 +334,13 @@ def test_a_run_on_jax_in_double_precision_needs_it_again(refused):
         )
     with refused(jfx.DataError, "jax_enable_x64"):
         jfx.replay(tree)
+
+
+def test_replay_of_a_voltage_with_a_current_beside_it():
+    cfg = jfx.configuration().network(n=2).emitter(mode="external_voltage").field(domain="point")
+    model = jfx.construct(cfg.probe(name="a", modes=["lfp_proxy"]))
+    v = np.random.default_rng(0).normal(-65, 5, (50, 2))
+    ds = jfx.traces(v, ("time", "unit"), dt_ms=0.1).jfne.to_signals(source=v / 65)
+    signals = model.simulate_external(ds)
+    assert "source" in signals
+    assert jfx.replay(jfx.bundle(model, signals, model.compute_readout(signals)))

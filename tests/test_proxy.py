@@ -483,3 +483,11 @@ def test_every_order_of_dims_gives_the_same_bits_of_time():
         signals = jfx.traces(turned, order, dt_ms=0.1, coords=positions()).jfne.to_signals()
         made.append(jfx.lfp_proxy(signals, PROBE).lfp_proxy)
     assert {m.dims for m in made} == {("time", "trial", "contact")}
+
+
+def test_a_site_without_a_position_is_named(refused):
+    ds = jfx.traces(
+        np.ones((5, 2)), ["time", "unit"], dt_ms=0.1, coords={"z": ("unit", [0.0, np.nan])}
+    )
+    with refused(jfx.ArgumentError, "1 of 2 sites", "unit 1 first"):
+        jfx.lfp_proxy(ds.jfne.to_signals(), jfx.linear_probe(3), domain="laminar")

@@ -370,3 +370,10 @@ def test_a_readout_that_cannot_be_is_named(refused):
         model.compute_readout(signals, ["vm"], width=3)
     with refused(jfx.DimensionError, "z: found not there"):
         jfx.construct(configured()).compute_readout(signals)
+
+
+def test_spikes_are_not_voltages(refused):
+    cfg = jfx.configuration().network(n=2).emitter(mode="external_spikes").field(domain="point")
+    voltages = xr.DataArray(np.full((9, 2), -65.0), dims=("time", "unit"), attrs={"units": "mV"})
+    with refused(jfx.UnitError, "mV"):
+        jfx.construct(cfg.probe(name="a")).simulate_external(voltages, dt_ms=0.1)
