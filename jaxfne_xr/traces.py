@@ -201,7 +201,8 @@ def with_unit(
 ) -> xr.Variable:
     """Return a variable that carries `unit`, as a quantity or in its attrs, and nothing else but `attrs`."""
     if quantify:
-        return xr.Variable(variable.dims, quantity(_without_jax(variable.data), unit), attrs)
+        data = _owned(variable.data, True) if is_jax(variable.data) else variable.data
+        return xr.Variable(variable.dims, quantity(data, unit), attrs)
     return xr.Variable(variable.dims, variable.data, {**(attrs or {}), "units": unit})
 
 
@@ -485,10 +486,6 @@ def _owned(data: Any, quantify: bool) -> Any:
             )
         )
     return np.array(data, order="K")
-
-
-def _without_jax(data: Any) -> Any:
-    return _owned(data, True) if is_jax(data) else data
 
 
 def _with_geometry_units(ds: xr.Dataset) -> xr.Dataset:

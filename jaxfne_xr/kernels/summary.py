@@ -58,25 +58,6 @@ def centred(x: Num[Array, "*dims"], *, axis: int) -> Float[Array, "*dims"]:
     return x - (first + (x - first).mean(axis, keepdims=True))
 
 
-def mean(x: Num[Array, "*dims"], *, axis: int | tuple[int, ...] | None) -> Float[Array, "*rest"]:
-    """Return the mean over one axis, several, or all (``axis=None``), in the unit of `x`."""
-    return jnp.mean(as_float(x), axis)
-
-
-def mean_abs(
-    x: Num[Array, "*dims"], *, axis: int | tuple[int, ...] | None
-) -> Float[Array, "*rest"]:
-    """Return the mean of absolute values, in the unit of `x`; its gradient at 0 is 0."""
-    return jnp.mean(jnp.abs(as_float(x)), axis)
-
-
-def mean_square(
-    x: Num[Array, "*dims"], *, axis: int | tuple[int, ...] | None
-) -> Float[Array, "*rest"]:
-    """Return the mean of squares (the power, the mean not removed), in the unit of `x` squared."""
-    return jnp.mean(jnp.square(as_float(x)), axis)
-
-
 def spike_counts(spikes: Spikes, *, samples: int, axis: int) -> Num[Array, "*before bin *after"]:
     """Count spikes in consecutive bins.
 

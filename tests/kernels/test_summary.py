@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from jax.test_util import check_grads
 
 from jaxfne_xr.kernels import summary
+from jaxfne_xr.kernels.mean import mean_over
 
 AXES = ("axis", "site_axis")
 pairwise_correlation = jax.jit(summary.pairwise_correlation, static_argnames=(*AXES, "n_groups"))
@@ -79,10 +80,10 @@ def test_the_rate_of_nothing_is_not_defined():
 
 def test_means():
     x = np.random.default_rng(0).normal(size=(3, 4, 5))
-    close(summary.mean(x, axis=(0, 2)), x.mean((0, 2)))
-    close(summary.mean_abs(x, axis=None), np.abs(x).mean())
-    close(summary.mean_square(x, axis=1), (x**2).mean(1))
-    close(summary.mean(x > 0, axis=0), (x > 0).mean(0))
+    close(mean_over(x, axes=(0, 2)), x.mean((0, 2)))
+    close(mean_over(x, axes=(0, 1, 2), of="abs"), np.abs(x).mean())
+    close(mean_over(x, axes=(1,), of="square"), (x**2).mean(1))
+    close(mean_over(x > 0, axes=(0,)), (x > 0).mean(0))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
