@@ -45,6 +45,7 @@ from .head import InfiniteHomogeneous as InfiniteHomogeneous
 from .head import LeadField as LeadField
 from .head import Spherical as Spherical
 from .interop.jaxley import from_jaxley as from_jaxley
+from .interop.jaxley_field import integrate_field as integrate_field
 from .interop.jaxley_trace import JaxleyTraceSpec as JaxleyTraceSpec
 from .interop.jaxley_trace import jaxley_trace_to_signals as jaxley_trace_to_signals
 from .interop.lfpy import from_lfpy as from_lfpy

@@ -36,7 +36,7 @@ SCHEMES = ("backward_euler", "crank_nicolson")
 CURRENTS = ("i_membrane", "source")
 
 #: Voltages, mV, that the expected error of float32 is stated for.
-_LARGEST = 100.0
+LARGEST = 100.0
 
 _GET_VOLTAGES = 'module.delete_recordings(); module.record("v") of the whole cell or network, and simulate again'
 _GET_CABLE = (
@@ -280,6 +280,11 @@ class Cable:
     ends: _Static
     conductance: Any
 
+    @classmethod
+    def between(cls, dim: str, start: np.ndarray, stop: np.ndarray, conductance: Any) -> Cable:
+        """Return the cable of conductances from the rows `start` to the rows `stop`."""
+        return cls(dim, _Static(start.astype(np.int64), stop.astype(np.int64)), conductance)
+
 
 def cable_of(ds: xr.Dataset) -> Cable:
     """Return the axial conductances of the cells in a Dataset, between its rows; all compartments must be there."""
@@ -319,11 +324,7 @@ def cable_of(ds: xr.Dataset) -> Cable:
     start, stop = (order[np.searchsorted(ids, end[kept], sorter=order)] for end in (start, stop))
     data = convert(magnitude(g.data), str(units_of(g)), "uS")
     data = data.compute() if is_dask(data) else data
-    return Cable(
-        dim,
-        _Static(start.astype(np.int64), stop.astype(np.int64)),
-        data if kept.all() else data[kept],
-    )
+    return Cable.between(dim, start, stop, data if kept.all() else data[kept])
 
 
 def _require_all(ds: xr.Dataset, kept: np.ndarray, ids: np.ndarray) -> None:
@@ -373,6 +374,11 @@ def folded(lead_field: Any, cable: Cable) -> Any:
     return on_arrays(_fold, lead_field, cable.conductance, ends=cable.ends)
 
 
+def along_edges(lead_field: Any, cable: Cable) -> Any:
+    """Return the lead field that takes differences of voltage along edges (contact, edge), uV/mV."""
+    return on_arrays(_along_edges, lead_field, cable.conductance, ends=cable.ends)
+
+
 def _current(
     v: Any, g: Any, *, axis: int, time_axis: int | None, ends: _Static, method: Any
 ) -> Any:
@@ -380,6 +386,11 @@ def _current(
     return kernels.transmembrane_current(
         v, start, stop, g, axis=axis, time_axis=time_axis, method=method
     )
+
+
+def _along_edges(lead_field: Any, g: Any, *, ends: _Static) -> Any:
+    start, stop = ends.arrays
+    return kernels.difference_weights(lead_field, start, stop, g)
 
 
 def _fold(lead_field: Any, g: Any, *, ends: _Static) -> Any:
@@ -538,7 +549,7 @@ def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable) -> None:
     """Say what rounding the voltages can do to the currents, where they are coarser than float64."""
     if v.dtype.kind != "f" or v.dtype.itemsize >= 8 or is_traced(cable.conductance):
         return
-    size = np.full(v.sizes[cable.dim], _LARGEST)
+    size = np.full(v.sizes[cable.dim], LARGEST)
     g = np.asarray(cable.conductance, float)
     bound = float(
         np.max(on_arrays(_bound, size, g, ends=cable.ends, dtype=str(v.dtype)), initial=0)

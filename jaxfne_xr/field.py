@@ -75,7 +75,7 @@ def lead_field(sites: xr.Dataset, probe: xr.Dataset, model: Model | None = None)
     [[5.17], [4.15]]
     """
     model = LineSource() if model is None else model
-    matrix, _ = _matrix(sites, probe, model)
+    matrix, _ = matrix_of(sites, probe, model)
     dim = sites_dim(sites)
     contacts = {prefixed(name, c.dims): c.variable for name, c in check_probe(probe).coords.items()}
     return finish(
@@ -156,7 +156,7 @@ def lfp(
     dim = site_dim_of(variable, of)
     if sites_dim(ds) != dim:
         raise _elsewhere(of, dim, sites_dim(ds))
-    matrix, inside = _matrix(ds, probe, model)
+    matrix, inside = matrix_of(ds, probe, model)
     if by is None:
         matrix = matrix if cable is None else folded(matrix, cable)
         made = contract(matrix, variable, dim, "contact")
@@ -167,19 +167,31 @@ def lfp(
         made = xr.Variable.concat(parts, by)
         made = made.transpose(*(d for d in ("time", by) if d in made.dims), ..., "contact")
         labels = {by: (by, np.asarray(names))}
+    parameters = {
+        "of": of,
+        "source": "transmembrane_current" if physical else "current",
+        "by": by,
+        "contacts_inside": inside,
+    }
+    return labelled_lfp(ds, made, probe, model, parameters, labels)
+
+
+def labelled_lfp(
+    ds: xr.Dataset,
+    potential: xr.Variable,
+    probe: xr.Dataset,
+    model: Model,
+    parameters: dict[str, Any],
+    labels: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """Return potentials (uV) that a model gave at a probe as a Dataset, with what the record says of them."""
     return finish(
         ds,
         "lfp",
-        made,
+        potential,
         "uV",
-        {
-            **_recorded(model),
-            "of": of,
-            "source": "transmembrane_current" if physical else "current",
-            "by": by,
-            "contacts_inside": inside,
-        },
-        coords={**probe.coords, **labels},
+        {**_recorded(model), **parameters},
+        coords={**probe.coords, **(labels or {})},
         attrs={"reference": "zero at infinity"},
     )
 
@@ -317,7 +329,7 @@ def _fit(x: Any, y: Any) -> tuple[Any, Any]:
 # ------------------------------------------------------------------------------------------------- the matrix
 
 
-def _matrix(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, int | None]:
+def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, int | None]:
     """Return the lead field (contact, site), and how many contacts are inside a site, None where that is not known."""
     contact = positions_along(probe, "contact", "xyz")
     if not callable(model) or isinstance(model, type):
@@ -353,6 +365,26 @@ def _matrix(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, in
 
 def _look(sites: xr.Dataset, contact: Any, model: Model) -> int | None:
     """Warn of contacts inside of sites, and of a probe that is nowhere near; return how many are inside."""
+    near = nearest(sites, contact, model)
+    if near is None:
+        return None
+    distances, inside = near
+    if distances.min() > FAR:
+        warn(
+            f"the probe lies {distances.min() / 1000:.3g} mm from the nearest site: are its positions in um? "
+            'jfx.probe_at(positions, units="mm") converts.'
+        )
+    count = int(np.count_nonzero(inside))
+    if count:
+        warn(
+            f"{count} of {len(inside)} contacts lie within min_distance of a site, and read as at that distance: "
+            "a contact inside a cell has no extracellular potential."
+        )
+    return count
+
+
+def nearest(sites: xr.Dataset, contact: Any, model: Model) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return how far each contact is from the nearest site, um, and whether it is inside; None where JAX traces it."""
     dim = sites_dim(sites)
     if isinstance(model, Conductor):
         extent, limit = model.extent(sites), model.limit(sites)
@@ -364,21 +396,10 @@ def _look(sites: xr.Dataset, contact: Any, model: Model) -> int | None:
         limit = np.zeros(len(start))
     if any(map(is_traced, (contact, start, end, limit))) or not len(start):
         return None
-    nearest, inside = on_arrays(
+    distances, inside = on_arrays(
         distance.nearest_segment, *(np.asarray(a, float) for a in (contact, start, end, limit))
     )
-    if nearest.min() > FAR:
-        warn(
-            f"the probe lies {nearest.min() / 1000:.3g} mm from the nearest site: are its positions in um? "
-            'jfx.probe_at(positions, units="mm") converts.'
-        )
-    count = int(np.count_nonzero(inside))
-    if count:
-        warn(
-            f"{count} of {len(inside)} contacts lie within min_distance of a site, and read as at that distance: "
-            "a contact inside a cell has no extracellular potential."
-        )
-    return count
+    return distances, inside
 
 
 def _recorded(model: Model) -> dict[str, Any]:

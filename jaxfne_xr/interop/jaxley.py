@@ -150,7 +150,7 @@ def from_jaxley(
     >>> ds.branch.values, ds.compartment.values, str(ds.v.pint.units)
     (array([0, 0, 1, 1]), array([0, 1, 0, 1]), 'millivolt')
     """
-    version = _require_module(module)
+    version = require_module(module)
     dims = tuple(dims)
     states, index = _recorded(module)
     recordings = _bare(recordings)
@@ -206,10 +206,38 @@ def from_jaxley(
     )
 
 
+def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr.Dataset:
+    """Return every compartment of a module that is simulated here, with the labels that `from_jaxley` gives.
+
+    Parameters
+    ----------
+    module : jaxley module
+        As for `from_jaxley`; nothing has to be recorded.
+    time : array (time)
+        ms.
+    parameters : mapping
+        Of the simulation, for the provenance.
+    """
+    table = cable.compartments(module)
+    coords = _labels(table, np.arange(len(table["unit"])), ROW, suffix="")
+    conductance, ends = _edges(module, table, np.unique(table["unit"]))
+    coords |= ends
+    coords |= _groups(module, coords, taken={*coords, ROW, TIME})
+    parameters = {
+        "module": type(module).__name__,
+        **parameters,
+        "geometry": cable.geometry(module),
+        "jaxley": importlib.metadata.version("jaxley"),
+    }
+    record = scope.record(None, "integrate_field", parameters, stage="traces", origin="jaxley")
+    variables = {"conductance": (conductance, "uS")}
+    return assemble(variables, time, coords, quantify=False, provenance=record)
+
+
 # ---------------------------------------------------------------------------------- what was handed in
 
 
-def _require_module(module: Any) -> str:
+def require_module(module: Any) -> str:
     """Return the version of Jaxley; raise unless `module` is a whole module of one that is new enough."""
     try:
         from jaxley.modules.base import Module, View
@@ -320,7 +348,7 @@ def _units(
     units: dict[str, str] = {}
     problems: list[Problem] = []
     for state in sorted(states, key=lambda state: state != "v"):
-        known, named = _known_unit(module, state), given.get(state)
+        known, named = known_unit(module, state), given.get(state)
         try:
             unit = known if named is None else readable(named)
         except UnitError as error:
@@ -349,7 +377,7 @@ def _unit_problem(state: str, found: str, wanted: str) -> Problem:
     )
 
 
-def _known_unit(module: Any, state: str) -> str | None:
+def known_unit(module: Any, state: str) -> str | None:
     """Return the unit of a recorded state where Jaxley's own code settles it."""
     mechanisms = [*module.channels, *module.pumps, *module.synapses]
     own = [m for m in mechanisms if type(m).__module__.startswith("jaxley.")]

@@ -6,9 +6,15 @@ gaps in a network, where branch points sit between the cells; ``_comp_edges`` us
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+#: The columns of a table of compartments that say how well current flows along them.
+RESISTANCE = ("axial_resistivity", "resistive_load_in", "resistive_load_out")
 
 
 def compartments(module: Any) -> dict[str, np.ndarray]:
@@ -39,10 +45,14 @@ def geometry(module: Any) -> str:
     return "drawn by Jaxley" if all(drawn) else "partly drawn by Jaxley"
 
 
-def axial_conductances(module: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def axial_conductances(
+    module: Any, parameters: Mapping[str, Any] | None = None
+) -> tuple[np.ndarray, np.ndarray, Any]:
     """Return compartments i < j and the conductance between them, uS, with branch points eliminated.
 
-    They are the off-diagonal of the Laplacian G of the module, whose rows sum to zero: ``I_m = G V`` in nA.
+    They are the off-diagonal of the Laplacian G of the module, whose rows sum to zero: ``I_m = G V`` in nA. With the
+    `parameters` of a simulation, by the labels of ``module.nodes.index`` as Jaxley holds them, the conductances are
+    those and JAX arrays; else they are those of the table.
 
     Notes
     -----
@@ -55,12 +65,15 @@ def axial_conductances(module: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     kind = edges["type"].to_numpy()
     source, sink = (edges[end].to_numpy(dtype=np.int64) for end in ("source", "sink"))
     row = nodes.index.get_indexer
-    resistivity = nodes["axial_resistivity"].to_numpy(dtype=float)
+    if parameters is None:
+        xp: Any = np
+        table = {name: nodes[name].to_numpy(dtype=float) for name in RESISTANCE}
+    else:
+        xp = jnp
+        table = {name: parameters[name][nodes.index.to_numpy()] for name in RESISTANCE}
     # resistive load (1/um) * resistivity (ohm cm) is in 1e4 ohm: a hundredth of 1/uS
-    into, out_of = (
-        resistivity * nodes[f"resistive_load_{half}"].to_numpy(dtype=float) / 100
-        for half in ("in", "out")
-    )
+    resistivity, into, out_of = (table[name] for name in RESISTANCE)
+    into, out_of = resistivity * into / 100, resistivity * out_of / 100
 
     within = (kind == 0) & (edges["ordered"].to_numpy() == 1)
     a, b = row(source[within]), row(sink[within])
@@ -69,15 +82,20 @@ def axial_conductances(module: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     arm = np.flatnonzero(np.isin(kind, (3, 4)))
     arm = arm[np.argsort(sink[arm], kind="stable")]
     tip = row(source[arm])
-    g = 1 / np.where(kind[arm] == 3, out_of[tip], into[tip])
+    g = 1 / xp.where(kind[arm] == 3, out_of[tip], into[tip])
     _, hub, arms = np.unique(sink[arm], return_inverse=True, return_counts=True)
-    total = np.bincount(hub, g)
+    total = (
+        np.bincount(hub, g)
+        if parameters is None
+        else jax.ops.segment_sum(g, hub, max(len(arms), 1))
+    )
     for shift in range(1, arms.max(initial=0)):  # every arm with the one `shift` places after it
         first = np.flatnonzero(hub[:-shift] == hub[shift:])
         second = first + shift
         found.append((tip[first], tip[second], g[first] * g[second] / total[hub[first]]))
 
-    a, b, g = (np.concatenate(part) for part in zip(*found, strict=True))
+    starts, stops, conductances = zip(*found, strict=True)
+    a, b, g = np.concatenate(starts), np.concatenate(stops), xp.concatenate(conductances)
     i, j = np.minimum(a, b), np.maximum(a, b)
     order = np.lexsort((j, i))
     return i[order], j[order], g[order]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "axial_current",
     "current_sum",
+    "difference_weights",
     "fold",
     "laplacian",
     "neighbours",
@@ -273,6 +274,41 @@ def fold(
     [[-1.0, 1.0]]
     """
     return axial_current(lead_field, edge_from, edge_to, conductance, axis=1)
+
+
+def difference_weights(
+    lead_field: Float[Array, "contact site"],
+    edge_from: Int[Array, " edge"],
+    edge_to: Int[Array, " edge"],
+    conductance: Float[Array, " edge"],
+) -> Float[Array, "contact edge"]:
+    """Return the lead field of the voltage differences along edges, ``W_ce = g_e (L_ca - L_cb)``, in uV/mV.
+
+    An edge e from a to b carries ``g_e (V_b - V_a)`` into a, where it leaves through the membrane, and as much out of
+    b, so ``phi = L G V = W d`` with ``d_e = V_b - V_a``. Differences come before the product, of voltages and of lead
+    fields, which float32 needs.
+
+    Parameters
+    ----------
+    lead_field : array, (contact, site)
+        Potential at each contact per current at each site, L (uV/nA); or position of each site (um), for dipoles.
+    edge_from, edge_to : int array, (edge,)
+        Sites that each edge joins, a and b.
+    conductance : array, (edge,)
+        Axial conductance, g (uS).
+
+    Returns
+    -------
+    array, (contact, edge)
+        Potential per difference of voltage (uV/mV).
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> difference_weights(jnp.array([[3.0, 1.0]]), jnp.array([0]), jnp.array([1]), jnp.array([0.5])).tolist()
+    [[1.0]]
+    """
+    return conductance * (lead_field[:, edge_from] - lead_field[:, edge_to])
 
 
 def laplacian(
