@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-TESTS = {"jaxley", "plot", "dask", "mne", "dev"}
+TESTS = {"jaxley", "plot", "dask", "mne", "fit", "dev"}
 ALL = "not benchmark and not browser"
 QUICK = f"not slow and not oracle and {ALL}"
 # On other versions than the pinned ones: what depends on them. Kernels depend on jax alone, and compile the longest.
