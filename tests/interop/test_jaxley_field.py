@@ -12,7 +12,6 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.kernels import loop
 
 jx = pytest.importorskip("jaxley")
 from jaxley.channels import HH, Leak  # noqa: E402
@@ -430,28 +429,3 @@ def test_contacts_inside_a_cell_are_counted_and_said_once():
         made = online(cell, jfx.probe_at([[0.0, 0.0, 0.0], [0.0, 300.0, 0.0]]))
     assert ["within min_distance" in str(w.message) for w in caught].count(True) == 1
     assert made.jfne.provenance["steps"][-1]["parameters"]["contacts_inside"] == 1
-
-
-# ---------------------------------------------------------------------------------------------------- the recurrence
-
-
-@pytest.mark.parametrize("lengths", [(12,), (1, 12), (12, 1), (3, 4), (2, 3, 2)])
-@pytest.mark.parametrize("checkpoint", [False, True])
-def test_blocks_of_a_recurrence_are_the_recurrence(lengths, checkpoint):
-    x = np.random.default_rng(0).normal(size=(12, 2))
-    expected, state = [], np.ones(2)
-    for row in x:
-        state = 0.9 * state + row
-        expected.append([state.sum(), (state**2).sum()])
-
-    def step(state, row):
-        state = 0.9 * state + row
-        return state, state
-
-    def read(samples):
-        return jnp.stack([samples.sum(axis=1), (samples**2).sum(axis=1)], axis=1)
-
-    made = loop.read_in_blocks(
-        step, read, jnp.ones(2), jnp.asarray(x), lengths, checkpoint=checkpoint
-    )
-    assert_close(np.asarray(made), np.array(expected), 1e-14)

@@ -11,6 +11,7 @@ from jax.test_util import check_grads
 from jaxfne_xr.kernels.current import (
     axial_current,
     current_sum,
+    difference_weights,
     fold,
     laplacian,
     neighbours,
@@ -240,3 +241,16 @@ def test_laws_conserved_linear_blind_to_order(n, seed, scale):
         moved[label] = v
         relabelled = axial_current(moved, label[stop[turn]], label[start[turn]], g[turn], axis=0)
         assert abs(np.asarray(relabelled)[label] - current).max() <= 1e-12 * size
+
+
+def test_weights_of_differences_are_the_lead_field_of_the_loop(x64, cell):
+    start, stop, g, v = cell
+    lead_field = np.random.default_rng(4).normal(size=(5, 30))
+    weights = difference_weights(lead_field, start, stop, g)
+    assert_close(weights @ (v[stop] - v[start]), lead_field @ loop(v, start, stop, g), 1e-13)
+
+
+def test_weights_of_differences_have_gradients(x64, cell):
+    start, stop, g, _ = cell
+    lead_field = np.random.default_rng(4).normal(size=(3, 30))
+    check_grads(lambda a, b: difference_weights(a, start, stop, b), (lead_field, g), order=2)
