@@ -7,8 +7,8 @@ from types import ModuleType
 import jaxfne_xr
 
 #: Rooms in the order that data walks through them; any other comes after these.
-ROAD = ["traces", "interop", "signals", "source", "current", "morphology", "probe", "conductor"]
-ROAD += ["field", "csd", "dipole", "head", "readout", "proxy", "spectra", "summary"]
+ROAD = ["traces", "interop", "signals", "soft_spikes", "source", "current", "morphology", "probe"]
+ROAD += ["conductor", "field", "csd", "dipole", "head", "readout", "proxy", "spectra", "summary"]
 ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "schema", "scope", "accessor"]
 
 SECTION = """

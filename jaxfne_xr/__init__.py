@@ -81,6 +81,8 @@ from .scope import Scope as Scope
 from .signals import firing_rate as firing_rate
 from .signals import spike_times as spike_times
 from .signals import to_signals as to_signals
+from .soft_spikes import soft_firing_rate as soft_firing_rate
+from .soft_spikes import soft_spike_times as soft_spike_times
 from .source import source as source
 from .source import synaptic_source as synaptic_source
 from .spectra import band_power as band_power

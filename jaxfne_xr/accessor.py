@@ -22,6 +22,7 @@ from . import (
     schema,
     scope,
     signals,
+    soft_spikes,
     source,
     spectra,
     summary,
@@ -87,9 +88,21 @@ class JfneAccessor:
         spike_rule: str = "crossing",
         voltage: Hashable | None = None,
         source: Any = None,
+        *,
+        surrogate: str | None = None,
+        slope: Any = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.to_signals`."""
-        return signals.to_signals(self._ds, dt_ms, spike_threshold, spike_rule, voltage, source)
+        return signals.to_signals(
+            self._ds,
+            dt_ms,
+            spike_threshold,
+            spike_rule,
+            voltage,
+            source,
+            surrogate=surrogate,
+            slope=slope,
+        )
 
     def spike_times(self) -> xr.Dataset:
         """See `jaxfne_xr.spike_times`."""
@@ -98,6 +111,18 @@ class JfneAccessor:
     def firing_rate(self) -> xr.Dataset:
         """See `jaxfne_xr.firing_rate`."""
         return signals.firing_rate(self._ds)
+
+    def soft_spike_times(
+        self, n: int, *, spike_threshold: Any = 0.0, fill: Any = None
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.soft_spike_times`."""
+        return soft_spikes.soft_spike_times(self._ds, n, spike_threshold=spike_threshold, fill=fill)
+
+    def soft_firing_rate(
+        self, *, spike_threshold: Any = 0.0, slope: Any = signals.SLOPE
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.soft_firing_rate`."""
+        return soft_spikes.soft_firing_rate(self._ds, spike_threshold=spike_threshold, slope=slope)
 
     def csd(
         self,

@@ -16,7 +16,7 @@ from typing import Any
 import xarray as xr
 
 from . import scope
-from ._arrays import is_traced
+from ._arrays import is_traced, precision_of
 from ._dispatch import mean_over
 from .errors import ArgumentError, Problem, VariableError, raise_problems
 from .probe import SENSORS, prefixed
@@ -327,7 +327,7 @@ def vm(signals: xr.Dataset) -> xr.Dataset:
 
 @readout(units="bool", formula="spikes")
 def spk(signals: xr.Dataset) -> xr.Dataset:
-    """Return the spikes ``spk``, bool, on the dims of ``spikes``; values are shared."""
+    """Return the spikes ``spk``, bool or, with a surrogate, float, on the dims of ``spikes``; values are shared."""
     return finish(signals, "spk", spikes_of(signals), None)
 
 
@@ -377,7 +377,9 @@ def spike_count(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -
     chosen = windowed(signals, window)
     spikes = spikes_of(chosen)
     dims = _reduced(spikes)
-    data = magnitude(spikes.data).sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
+    data = magnitude(spikes.data)
+    with precision_of(data):
+        data = data.sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
     count = xr.Variable(tuple(d for d in spikes.dims if d not in dims), data)
     return finish(signals, "spike_count", count, "1", _window(chosen, sampling(signals, None)[1]))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_dask, is_traced
+from ._arrays import is_dask, is_traced, precision_of
 from ._dispatch import along, checked
 from .errors import (
     ArgumentError,
@@ -21,13 +22,23 @@ from .errors import (
     raise_problems,
 )
 from .kernels import spikes as kernels
+from .kernels import surrogate as surrogates
 from .schema import LONG_NAMES, STRUCTURE, find_voltage, kind_problems, require_time, unit_problem
 from .time_axis import TIME, check_dt, coords_along, sampling, time_problem
 from .traces import with_unit
-from .units import convert, is_quantity, magnitude, scalar, text_of, units_of
+from .units import convert, is_quantity, magnitude, positive, scalar, text_of, units_of
 
 #: Every spike rule: its kernel, and how many earlier samples it looks at.
 SPIKE_RULES = {"crossing": (kernels.crossing, 1), "level": (kernels.level, 0)}
+#: The same with a gradient, by the name of the surrogate as well. Made once: a new `partial` is a new kernel to JAX.
+SURROGATE_RULES = {
+    (rule, name): partial(getattr(surrogates, rule), surrogate=name)
+    for rule in SPIKE_RULES
+    for name in surrogates.SURROGATES
+}
+#: Derivative of a spike at the threshold where none is given, 1/mV: one over 20 mV, about the way from rest to the
+#: threshold of a neuron, which is the unit of voltage in the papers on surrogates, with a slope of 1.
+SLOPE = 0.05
 
 
 def to_signals(
@@ -37,6 +48,9 @@ def to_signals(
     spike_rule: str = "crossing",
     voltage: Hashable | None = None,
     source: Any = None,
+    *,
+    surrogate: str | None = None,
+    slope: Any = None,
 ) -> xr.Dataset:
     """Return the membrane voltage, its spikes, and what they may be taken to mean.
 
@@ -57,13 +71,22 @@ def to_signals(
     source : str, array (dims of the voltage), xr.DataArray or pint.Quantity, optional
         The current that acts as the source, nA: a variable's name, or data that fit the voltage. A bare array is
         read in nA, and copied; what comes labelled is shared. By default the variable ``source``, where there is one.
+    surrogate : {"fast_sigmoid", "arctan", "triangle"}, optional
+        Makes the same spikes of 0.0 and 1.0, with a derivative in the voltage that is not theirs: s(V - threshold) for
+        the level; for a crossing that of the later minus that of the earlier sample, where the voltage rises. With
+        x in mV from the threshold, s is ``slope / (1 + 2 slope |x|)^2`` (Zenke and Ganguli 2018),
+        ``slope / (1 + (pi slope x)^2)`` (Fang et al. 2021), or ``slope max(0, 1 - slope |x|)`` (Esser et al. 2016,
+        Bellec et al. 2018).
+    slope : float, str or pint.Quantity, optional
+        The derivative at the threshold, 1/mV; its area is 1, so that one over it is a width. By default 0.05/mV. For
+        the triangle, which is 0 beyond ``1 / slope``, one over the distance from rest to the threshold.
 
     Returns
     -------
     xr.Dataset
         ``V_m`` (mV; the values are shared with `ds`, as xarray does, unless they had to be converted), ``spikes``
-        (bool), and ``source`` (nA) if one was given; every coordinate of the voltage, ``time`` in ms; axial
-        conductances, if there are; the scope and the provenance in attrs.
+        (bool, or float with a surrogate), and ``source`` (nA) if one was given; every coordinate of the voltage,
+        ``time`` in ms; axial conductances, if there are; the scope and the provenance in attrs.
 
     Raises
     ------
@@ -81,6 +104,15 @@ def to_signals(
     [[False, False, True, False, False]]
     >>> signals.attrs["source_calibration_status"]
     'uncalibrated_voltage_proxy'
+
+    With a gradient, for a voltage in JAX:
+
+    >>> import jax
+    >>> def count(v):
+    ...     ds = jfx.traces(v, dims=["time"], dt_ms=0.1, quantify=False)
+    ...     return ds.jfne.to_signals(surrogate="arctan", slope="0.1 / mV").spikes.data.sum()
+    >>> print(count(v[0]), jax.grad(count)(jax.numpy.array(v[0])).round(5))
+    1.0 [ 0.      -0.00024  0.       0.00111  0.     ]
     """
     name = find_voltage(ds, voltage)
     require_time(ds, name)
@@ -98,7 +130,13 @@ def to_signals(
                 error=ArgumentError,
             )
         )
-    threshold = time = None
+    problems += _surrogate_problems(surrogate, slope, spike_threshold)
+    threshold = time = steepness = None
+    try:
+        if surrogate is not None:
+            steepness = positive(SLOPE if slope is None else slope, "1/mV", "slope")
+    except JfneError as error:
+        problems += error.problems
     try:
         threshold = None if spike_threshold is None else threshold_mV(spike_threshold)
     except JfneError as error:
@@ -118,21 +156,19 @@ def to_signals(
         if is_dask(magnitude(v.data)):
             variables["V_m"] = v = checked(v, str(name))
         kernel, look_back = SPIKE_RULES[spike_rule]
-        spikes = along(
-            kernel,
-            v,
-            TIME,
-            threshold,
-            look_back=look_back,
-            fill=False,
-            dtype=np.bool_,
-            finite=str(name),
-        )
+        how: dict[str, Any] = {"look_back": look_back, "fill": False, "dtype": np.bool_}
+        numbers: list[Any] = [threshold]
+        if surrogate is not None:
+            kernel = SURROGATE_RULES[spike_rule, surrogate]
+            how |= {"fill": 0.0, "dtype": surrogates.spike_dtype(magnitude(v.data).dtype)}
+            numbers.append(steepness)
+        spikes = along(kernel, v, TIME, *numbers, finite=str(name), **how)
         spikes.attrs = {"long_name": LONG_NAMES["spikes"]}
         variables["spikes"] = spikes
     if source is not None:
         variables["source"] = _source(ds, source, v)
 
+    declared = {"surrogate": surrogate, "slope_per_mV": scope.recorded(steepness)}
     provenance = scope.record(
         scope.read(ds.attrs),
         "to_signals",
@@ -142,6 +178,7 @@ def to_signals(
             "spike_rule": spike_rule,
             "spike_threshold_mV": threshold,
             "source": "voltage" if source is None else "current",
+            **({} if surrogate is None else declared),
         },
         stage="signals",
     )
@@ -187,7 +224,7 @@ def spike_times(signals: xr.Dataset) -> xr.Dataset:
                 where="spikes",
                 found="data that JAX traces",
                 wanted="concrete spikes: the number of rows depends on the values",
-                remedy="call spike_times outside jit and grad; inside, use firing_rate",
+                remedy="call spike_times outside jit and grad; inside, use firing_rate or soft_spike_times",
                 error=DataError,
             )
         )
@@ -220,7 +257,8 @@ def firing_rate(signals: xr.Dataset) -> xr.Dataset:
     -------
     xr.Dataset
         ``firing_rate`` (Hz) on every dim but ``time``: the number of spikes divided by ``n * dt``, where each of the
-        n samples stands for one interval dt. JAX-backed spikes give a JAX array.
+        n samples stands for one interval dt. JAX-backed spikes give a JAX array; spikes with a surrogate give their
+        gradient on.
 
     Raises
     ------
@@ -243,8 +281,9 @@ def firing_rate(signals: xr.Dataset) -> xr.Dataset:
         raise time_problem(
             "one sample", "at least two, to tell the interval", "select more samples"
         )
-    count = magnitude(spikes.data).sum(axis=spikes.get_axis_num(TIME))
-    rate = count / (len(time) * dt_ms * 1e-3)
+    data = magnitude(spikes.data)
+    with precision_of(data):
+        rate = data.sum(axis=spikes.get_axis_num(TIME)) / (len(time) * dt_ms * 1e-3)
     dims = tuple(d for d in spikes.dims if d != TIME)
     quantified = is_quantity(signals["V_m"].variable._data) if "V_m" in signals else False
     variable = with_unit(
@@ -277,6 +316,23 @@ def threshold_mV(value: Any) -> float:
             )
         )
     return threshold
+
+
+def _surrogate_problems(surrogate: Any, slope: Any, spike_threshold: Any) -> list[Problem]:
+    """Return what is wrong with a surrogate as such, or with where it stands."""
+    known = list(surrogates.SURROGATES)
+    said = []
+    if surrogate is not None and surrogate not in known:
+        said.append(("surrogate", repr(surrogate), f"one of {known}", f'surrogate="{known[0]}"'))
+    if surrogate is None and slope is not None:
+        wanted = "the surrogate whose slope it is"
+        said.append(("slope", f"{slope!r} and no surrogate", wanted, f'surrogate="{known[0]}"'))
+    if surrogate is not None and spike_threshold is None:
+        found, wanted = "None and a surrogate", "a threshold: without one there are no spikes"
+        said.append(
+            ("spike_threshold", found, wanted, "spike_threshold=0.0, or leave out surrogate")
+        )
+    return [Problem(*parts, ArgumentError) for parts in said]
 
 
 def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:

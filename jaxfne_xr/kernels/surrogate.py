@@ -1,0 +1,260 @@
+"""Spikes with a gradient: the exact steps of `spikes`, with the derivative of a sigmoid in place of their own.
+
+A step function has the derivative 0 everywhere but at the threshold, and none there, so that autodiff, though right,
+is of no use; a `custom_jvp` gives it a *surrogate* derivative s(v - threshold), and leaves its value alone. Each
+surrogate here is a density: its integral over the voltage is 1, the height of the step, and its value at the threshold
+is `slope`. So it is the exact derivative of something: of the *expected* spike where the threshold is noisy, with
+that density. For a crossing this also says how its two samples share the derivative; see `crossing`.
+
+The derivative of the derivative is that of the surrogate as written. It has kinks, at which JAX's choice of 0 (or, for
+the ends of the triangle, half the jump) stands: at the threshold for all but the arctan.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import spikes as exact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxtyping import Array, Float
+
+
+def fast_sigmoid(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
+    """Return ``slope / (1 + 2 slope |x|)^2``: heavy tails, which reach a silent neuron far below its threshold.
+
+    Parameters
+    ----------
+    x : array (any dims)
+        Voltage above the threshold, mV.
+    slope : float
+        Value at the threshold, 1/mV.
+
+    Returns
+    -------
+    array (dims of x)
+        1/mV. The derivative of ``(1 + h / (1 + |h|)) / 2`` with ``h = 2 slope x``. In the source it is
+        ``(1 + |h|)^-2`` with ``h = beta x``: the same shape for ``beta = 2 slope``, in another unit.
+
+    References
+    ----------
+    .. [1] F. Zenke and S. Ganguli, "SuperSpike: supervised learning in multilayer spiking neural networks",
+       Neural Comput. 30, 1514 (2018).
+
+    Examples
+    --------
+    >>> print(fast_sigmoid(jnp.array([0.0, 10.0]), 0.05))
+    [0.05   0.0125]
+    """
+    return slope / jnp.square(1 + 2 * slope * jnp.abs(x))
+
+
+def arctan(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
+    """Return ``slope / (1 + (pi slope x)^2)``: smooth at the threshold too.
+
+    Parameters
+    ----------
+    x : array (any dims)
+        Voltage above the threshold, mV.
+    slope : float
+        Value at the threshold, 1/mV.
+
+    Returns
+    -------
+    array (dims of x)
+        1/mV. The derivative of ``arctan(pi slope x) / pi + 1/2``, which in the source has slope 1.
+
+    References
+    ----------
+    .. [1] W. Fang, Z. Yu, Y. Chen, T. Masquelier, T. Huang and Y. Tian, "Incorporating learnable membrane time
+       constant to enhance learning of spiking neural networks", ICCV (2021).
+
+    Examples
+    --------
+    >>> print(arctan(jnp.array([0.0, 20 / jnp.pi]), 0.05))
+    [0.05  0.025]
+    """
+    return slope / (1 + jnp.square(math.pi * slope * x))
+
+
+def triangle(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
+    """Return ``slope max(0, 1 - slope |x|)``: none at all further than ``1 / slope`` from the threshold.
+
+    Parameters
+    ----------
+    x : array (any dims)
+        Voltage above the threshold, mV.
+    slope : float
+        Value at the threshold, 1/mV.
+
+    Returns
+    -------
+    array (dims of x)
+        1/mV. In the sources the unit of voltage is the distance from rest to threshold, ``slope`` is 1 of it, and
+        the whole may be dampened by a factor.
+
+    References
+    ----------
+    .. [1] S. K. Esser et al., "Convolutional networks for fast, energy-efficient neuromorphic computing", PNAS 113,
+       11441 (2016).
+    .. [2] G. Bellec, D. Salaj, A. Subramoney, R. Legenstein and W. Maass, "Long short-term memory and
+       learning-to-learn in networks of spiking neurons", NeurIPS (2018).
+
+    Examples
+    --------
+    >>> print(triangle(jnp.array([0.0, 10.0, 30.0]), 0.05))
+    [0.05  0.025 0.   ]
+    """
+    return slope * jnp.maximum(0, 1 - slope * jnp.abs(x))
+
+
+#: Every surrogate derivative by name: (voltage above the threshold in mV, slope in 1/mV) -> 1/mV.
+SURROGATES: dict[str, Callable[..., Array]] = {
+    "fast_sigmoid": fast_sigmoid,
+    "arctan": arctan,
+    "triangle": triangle,
+}
+
+
+def level(
+    v: Float[Array, "*dims"], threshold: float, slope: float, *, axis: int = 0, surrogate: str
+) -> Float[Array, "*dims"]:
+    """Return every sample at or above the threshold as 1, with a surrogate derivative.
+
+    Parameters
+    ----------
+    v : array (any dims)
+        Membrane voltage, mV; JAX, or NumPy, which has no gradient to carry.
+    threshold : float
+        Threshold, mV; rounded to the precision of `v`.
+    slope : float
+        Value of the surrogate at the threshold, 1/mV.
+    axis : int
+        The time axis, as `crossing` needs it.
+    surrogate : str
+        One of `SURROGATES`.
+
+    Returns
+    -------
+    array (dims of v)
+        ``v >= threshold`` as 0 and 1, float64 where `v` is and else float32, in which counts stay exact;
+        ``d spike = s(v - threshold) (dv - dthreshold)``, and nothing in `slope`.
+
+    Examples
+    --------
+    >>> v = jnp.array([-65.0, 10.0, 20.0])
+    >>> print(level(v, 0.0, 0.05, surrogate="triangle"))
+    [0. 1. 1.]
+    >>> print(jax.grad(lambda v: level(v, 0.0, 0.05, surrogate="triangle").sum())(v))
+    [0.    0.025 0.   ]
+    """
+    if not _differentiable(v):
+        return exact.level(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
+    return _level(v, jnp.asarray(threshold, v.dtype), slope, surrogate)
+
+
+def crossing(
+    v: Float[Array, "*before time *after"],
+    threshold: float,
+    slope: float,
+    *,
+    axis: int,
+    surrogate: str,
+) -> Float[Array, "*before time-1 *after"]:
+    """Return the samples at or above the threshold after one below it as 1, with a surrogate derivative.
+
+    Parameters
+    ----------
+    v : array (any dims, time along `axis`)
+        Membrane voltage, mV; JAX, or NumPy, which has no gradient to carry.
+    threshold : float
+        Threshold, mV; rounded to the precision of `v`.
+    slope : float
+        Value of the surrogate at the threshold, 1/mV.
+    axis : int
+        The time axis, counted from the front.
+    surrogate : str
+        One of `SURROGATES`.
+
+    Returns
+    -------
+    array (dims of v, one sample shorter in time)
+        `spikes.crossing` as 0 and 1, float64 where `v` is and else float32; where the voltage rises,
+        ``v[k] > v[k-1]``, ``d spike[k] = s(v[k] - threshold) dv[k] - s(v[k-1] - threshold) dv[k-1]``, and else 0.
+
+    Notes
+    -----
+    A crossing is a product, ``H(v[k] - threshold) (1 - H(v[k-1] - threshold))``. The product rule with s for the
+    derivative of each H takes the two steps for independent, as if each had a noise of its own. They share one
+    threshold, and where that is noisy with density s = F', the chance that it lies between the two samples is
+    ``max(0, F(v[k]) - F(v[k-1]))``, whose derivative is the one above. It differs where it matters: in a sum over time
+    the terms of a rise cancel but for its ends, so that the derivative of a number of spikes is s at each peak minus
+    s at each trough, at any sampling interval. By the product rule every sample below the threshold adds s, and half
+    the interval gives twice the gradient.
+
+    Examples
+    --------
+    >>> v = jnp.array([-65.0, -12.0, -8.0, -16.0])
+    >>> count = lambda v: crossing(v, 0.0, 0.05, axis=0, surrogate="triangle").sum()
+    >>> print(count(v), jax.grad(count)(v))
+    0.0 [0.   0.   0.03 0.  ]
+    """
+    if not _differentiable(v):
+        return exact.crossing(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
+    lead = (slice(None),) * axis
+    now, before = v[(*lead, slice(1, None))], v[(*lead, slice(None, -1))]
+    return _crossing(now, before, jnp.asarray(threshold, v.dtype), slope, surrogate)
+
+
+def spike_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the precision of spikes with a gradient: float64 where the voltage is, else float32."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+def _differentiable(v: Array) -> bool:
+    return isinstance(v, jax.Array) and jnp.issubdtype(v.dtype, jnp.floating)
+
+
+# custom_jvp, because the true derivative of a step is 0 wherever it has one: right, and of no use to a descent.
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _level(v: Array, threshold: Array, slope: float, surrogate: str) -> Array:
+    return (v >= threshold).astype(spike_dtype(v.dtype))
+
+
+@_level.defjvp
+def _level_jvp(surrogate: str, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    v, threshold, slope = primals
+    dv, dthreshold, _ = tangents
+    made = _level(v, threshold, slope, surrogate)
+    return made, _slope(v, threshold, slope, surrogate, made) * (dv - dthreshold)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4,))
+def _crossing(now: Array, before: Array, threshold: Array, slope: float, surrogate: str) -> Array:
+    return ((now >= threshold) > (before >= threshold)).astype(spike_dtype(now.dtype))
+
+
+@_crossing.defjvp
+def _crossing_jvp(surrogate: str, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    now, before, threshold, slope = primals
+    dnow, dbefore, dthreshold, _ = tangents
+    made = _crossing(now, before, threshold, slope, surrogate)
+    up, down = (_slope(v, threshold, slope, surrogate, made) for v in (now, before))
+    change = up * (dnow - dthreshold) - down * (dbefore - dthreshold)
+    return made, jnp.where(now > before, change, 0)
+
+
+def _slope(v: Array, threshold: Array, slope: float, surrogate: str, like: Array) -> Array:
+    """Return the surrogate derivative in the precision of the spikes."""
+    above = v.astype(like.dtype) - threshold.astype(like.dtype)
+    return SURROGATES[surrogate](above, jnp.asarray(slope, like.dtype))
