@@ -8,7 +8,18 @@ import jaxfne_xr
 
 #: Rooms in the order that data walks through them; any other comes after these.
 ROAD = ["traces", "interop", "signals", "soft_spikes", "source", "current", "morphology", "probe"]
-ROAD += ["conductor", "field", "csd", "dipole", "head", "readout", "proxy", "spectra", "summary"]
+ROAD += [
+    "conductor",
+    "field",
+    "csd",
+    "dipole",
+    "head",
+    "readout",
+    "proxy",
+    "spectra",
+    "summary",
+    "losses",
+]
 ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "schema", "scope", "accessor"]
 
 SECTION = """

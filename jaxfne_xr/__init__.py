@@ -51,6 +51,10 @@ from .interop.jaxley_trace import jaxley_trace_to_signals as jaxley_trace_to_sig
 from .interop.lfpy import from_lfpy as from_lfpy
 from .io import open as open
 from .io import to_netcdf as to_netcdf
+from .losses import correlation_loss as correlation_loss
+from .losses import mean_square_loss as mean_square_loss
+from .losses import rate_loss as rate_loss
+from .losses import spectrum_loss as spectrum_loss
 from .morphology import morphology as morphology
 from .morphology import with_morphology as with_morphology
 from .probe import from_probeinterface as from_probeinterface

@@ -484,6 +484,9 @@ def mean_over(
     rest = tuple(d for i, d in enumerate(variable.dims) if i not in axes)
     index = tuple(None if i in axes else slice(None) for i in range(data.ndim))
     centre = 0 if about is None else about.transpose(*rest).data[index]
+    if not axes:
+        with precision_of(data):
+            return xr.Variable(rest, mean_kernel.OF[of](data - centre))
     if is_jax(data):
         with precision_of(data):
             return xr.Variable(rest, _jax_mean(data, centre, axes=axes, of=of))

@@ -17,6 +17,7 @@ from . import (
     field,
     ground_truth,
     io,
+    losses,
     proxy,
     readout,
     schema,
@@ -366,6 +367,59 @@ class JfneAccessor:
     ) -> xr.Dataset:
         """See `jaxfne_xr.summary`."""
         return summary.summary(self._ds, by, window, bin=bin, bands=bands, segment=segment)
+
+    def mean_square_loss(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        variable: str | None = None,
+        *,
+        over: str | Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.mean_square_loss`."""
+        return losses.mean_square_loss(self._ds, reference, variable, over=over)
+
+    def correlation_loss(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        variable: str | None = None,
+        *,
+        over: str | Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.correlation_loss`."""
+        return losses.correlation_loss(self._ds, reference, variable, over=over)
+
+    def spectrum_loss(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        variable: str | None = None,
+        *,
+        over: str | Sequence[str] | None = None,
+        bands: Mapping[str, tuple[Any, Any]] | None = None,
+        frequencies: tuple[Any, Any] | None = None,
+        segment: Any = None,
+        floor: float = 1e-6,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.spectrum_loss`."""
+        return losses.spectrum_loss(
+            self._ds,
+            reference,
+            variable,
+            over=over,
+            bands=bands,
+            frequencies=frequencies,
+            segment=segment,
+            floor=floor,
+        )
+
+    def rate_loss(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        variable: str = "firing_rate",
+        *,
+        over: str | Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.rate_loss`."""
+        return losses.rate_loss(self._ds, reference, variable, over=over)
 
     def to_netcdf(
         self,

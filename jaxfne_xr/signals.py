@@ -396,12 +396,14 @@ def _misfit(found: str, v: xr.Variable) -> Problem:
     )
 
 
-def misaligned(ds: xr.Dataset, source: xr.DataArray, name: str) -> list[Problem]:
-    """Return the problem of every index on which a DataArray, handed in as `name`, and the signals differ."""
+def misaligned(
+    ds: xr.Dataset, source: xr.DataArray, name: str, of: str = "the voltage"
+) -> list[Problem]:
+    """Return the problem of every index on which a DataArray, handed in as `name`, and the data `of` `ds` differ."""
     return [
         Problem(
             where=name,
-            found=f'labels along "{dim}" that differ from those of the voltage',
+            found=f'labels along "{dim}" that differ from those of {of}',
             wanted="the same labels in the same order",
             remedy=f'{name}.reindex_like(ds), or {name}.drop_vars("{dim}") to match by position',
             error=DimensionError,

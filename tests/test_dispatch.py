@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jaxfne_xr import _arrays
 from jaxfne_xr._arrays import all_finite, blocks, precision_of, take
-from jaxfne_xr._dispatch import along, checked
+from jaxfne_xr._dispatch import along, checked, mean_over
 from jaxfne_xr.units import is_quantity, magnitude
 
 few = settings(deadline=None, max_examples=40)
@@ -180,3 +180,13 @@ def test_one_compilation_serves_every_threshold_and_label():
             v = xr.Variable(dims, jnp.zeros((5, 3)))
             along(kernel, v, "time", float(threshold), look_back=0, fill=False, dtype=bool)
     assert kernel.traced == 1
+
+
+@pytest.mark.parametrize("of", ["value", "square"])
+@pytest.mark.parametrize("shape", [(), (3, 2)])
+def test_a_mean_over_no_dim_is_the_value_itself(backend, of, shape):
+    values = np.arange(float(np.prod(shape))).reshape(shape) - 3
+    if backend.name.startswith("dask") and not shape:
+        pytest.skip("dask chunks nothing of no dims")
+    made = mean_over(xr.Variable(("a", "b")[: len(shape)], backend.array(values)), [], of)
+    np.testing.assert_array_equal(made.data, values**2 if of == "square" else values)
