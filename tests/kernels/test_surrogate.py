@@ -187,6 +187,7 @@ def test_crossing_times_by_a_plain_loop(x64, axis, n):
         np.testing.assert_allclose(got[(slice(None), *place)], want, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_time_is_that_of_the_implicit_function(x64):
     """A ramp crosses at (threshold - v0) / rate; and where voltages change at random, -dv(t*) / (dv/dt)."""
     time = lambda v0, rate: crossing_times(
