@@ -382,7 +382,7 @@ def _common(
     names = [list(map(str, d.data_vars)) for d in given if isinstance(d, xr.Dataset)]
     called = [str(d.name) for d in given if isinstance(d, xr.DataArray) and d.name is not None]
     if not names:
-        return variable or (called or ["x"])[0]
+        return variable or (called or ["waveform"])[0]
     common = [n for n in names[0] if n in names[-1]]
     if variable is None:
         named = [n for n in called if n in common]
@@ -426,7 +426,7 @@ def _dim_problems(simulated: xr.Dataset, reference: xr.DataArray) -> list[Proble
     if TIME in reference.dims and all(TIME in d.coords for d in (simulated, reference)):
         try:
             t, dt = sampling(simulated, None)
-            u, _ = sampling(reference.to_dataset(name="x"), None)
+            u, _ = sampling(reference.coords.to_dataset(), None)
         except JfneError as error:
             return list(error.problems)
         # a tenth of a sample: more than rounding, float32 times of 10 s among it; less than shifts anything

@@ -426,3 +426,19 @@ def test_dask_says_it_when_computed():
     made = jfx.mean_square_loss(with_nan(REF).chunk(time=7), REF)
     with pytest.raises(jfx.NonFiniteError, match="time=5"):
         dask.compute(made)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_contacts_with_positions_are_matched_too(bare):
+    """Their coordinates x, y and z are no variables to compare, whatever the data are called."""
+    probe = jfx.linear_probe(2, origin=(50, 0, 0))
+    data = np.random.default_rng(0).normal(size=(2, 5, 2))
+    one, other = (
+        jfx.traces(a, ["time", "contact"], dt_ms=0.1, name="lfp", units="uV", coords=probe.coords)
+        for a in data
+    )
+    if bare:
+        one, other = one.lfp.rename(None), other.lfp.rename(None)
+    loss = jfx.mean_square_loss(one, other).mean_square_loss
+    expected = np.mean((data[0] - data[1]) ** 2)
+    assert abs(loss.data.magnitude - expected) <= 1e-12 * expected
