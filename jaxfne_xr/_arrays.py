@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
 import numpy as np
 
-from .errors import NonFiniteError, Problem
+from .errors import DataError, NonFiniteError, Problem
 
 #: Bytes of input that one block of a large NumPy array holds: the block and what is made of it stay in cache.
 BLOCK_BYTES = 1 << 20
@@ -85,6 +85,50 @@ def require_finite(
         raise NonFiniteError(problem)
 
 
+def require_counts(
+    data: Any,
+    dims: Sequence[Hashable],
+    name: str,
+    offset: Sequence[int] = (),
+) -> None:
+    """Raise if concrete `data` are no counts: as `require_finite`, and if any is negative."""
+    require_finite(data, dims, name, offset)
+    array = np.asarray(data)
+    if array.dtype.kind in "bu":
+        return
+    count, first = _bad(array, lambda block: block < 0)
+    if first is not None:
+        raise DataError(
+            Problem(
+                where=name,
+                found=f"{count} of {array.size} values negative; "
+                f"the first is {array[first]:g} at index {_place(dims, first, offset)}",
+                wanted="numbers of spikes, 0 or more",
+                remedy=f'ds["{name}"] > 0 if only the positive ones are spikes; weight=-1.0 in the emitter for a sink',
+                error=DataError,
+            )
+        )
+
+
+def _bad(
+    array: np.ndarray, is_bad: Callable[[np.ndarray], np.ndarray]
+) -> tuple[int, tuple[int, ...] | None]:
+    """Return how many values are bad, and the index of the first."""
+    count, first = 0, None
+    for start, block in _scan(array):
+        bad = is_bad(block)
+        here = int(np.count_nonzero(bad))
+        if here and first is None:
+            first = np.unravel_index(start + int(np.argmax(bad)), array.shape)
+        count += here
+    return count, first
+
+
+def _place(dims: Sequence[Hashable], first: Sequence[int], offset: Sequence[int]) -> str:
+    offset = offset or (0,) * len(first)
+    return ", ".join(f"{d}={int(i) + o}" for d, i, o in zip(dims, first, offset, strict=True))
+
+
 def nonfinite_problem(
     data: Any,
     dims: Sequence[Hashable],
@@ -96,19 +140,11 @@ def nonfinite_problem(
     axis, slices = blocks(array)
     if all(all_finite(array[take(axis, where)]) for where in slices):
         return None
-    count, first = 0, None
-    for start, block in _scan(array):
-        bad = ~np.isfinite(block)
-        here = int(np.count_nonzero(bad))
-        if here and first is None:
-            first = np.unravel_index(start + int(np.argmax(bad)), array.shape)
-        count += here
+    count, first = _bad(array, lambda block: ~np.isfinite(block))
     if first is None:  # pragma: no cover - only if somebody changed the data meanwhile
         return None
     kind = "NaN" if np.isnan(array[first]) else "Inf"
-    offset = offset or (0,) * array.ndim
-    index = {d: int(i) + o for d, i, o in zip(dims, first, offset, strict=True)}
-    place = ", ".join(f"{d}={i}" for d, i in index.items())
+    place = _place(dims, first, offset)
     return Problem(
         where=name,
         found=f"{count} of {array.size} values not finite; the first is {kind} at index {place}",

@@ -25,6 +25,7 @@ from ._arrays import (
     is_jax,
     is_traced,
     precision_of,
+    require_counts,
     require_finite,
     take,
 )
@@ -100,22 +101,28 @@ def along(
     return xr.Variable(variable.dims, out)
 
 
-def checked(variable: xr.Variable, name: str) -> xr.Variable:
-    """Return `variable` with its values checked to be finite: now, or when computed where it is dask.
+def checked(variable: xr.Variable, name: str, *, counts: bool = False) -> xr.Variable:
+    """Return `variable` with its values checked to be finite, and `counts` not negative: now, or when dask computes it.
 
     The same object comes back unless it is dask; traced values are not looked at.
     """
     data = magnitude(variable.data)
     names = tuple(str(d) for d in variable.dims)
+    require = require_counts if counts else require_finite
     if is_dask(data):
         looked = data.map_blocks(
-            _require_finite_chunk, dims=names, name_=name, dtype=data.dtype, meta=data._meta
+            _require_chunk,
+            require=require,
+            dims=names,
+            name_=name,
+            dtype=data.dtype,
+            meta=data._meta,
         )
         if data is not variable.data:
             looked = type(variable.data)(looked, variable.data.units)
         return variable.copy(deep=False, data=looked)
     if not is_traced(data):
-        require_finite(data, names, name)
+        require(data, names, name)
     return variable
 
 
@@ -203,14 +210,15 @@ def _dask_chunk(
     return np.pad(result, pad, constant_values=fill)
 
 
-def _require_finite_chunk(
+def _require_chunk(
     chunk: np.ndarray,
+    require: Callable[..., None],
     dims: tuple[str, ...],
     name_: str,
     block_info: dict[Any, Any] | None = None,
 ) -> np.ndarray:
     where = block_info[0]["array-location"] if block_info else ()
-    require_finite(chunk, dims, name_, [start for start, _ in where])
+    require(chunk, dims, name_, [start for start, _ in where])
     return chunk
 
 

@@ -305,7 +305,7 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
             if units_of(variable) is not None:
                 problems += unit_problem(variable, str(chosen), units)
         raise_problems(problems)
-        made = checked(xr.Variable(variable.dims, data, attrs), str(chosen))
+        made = checked(xr.Variable(variable.dims, data, attrs), str(chosen), counts=True)
     else:
         raise_problems(
             kind_problems(data, str(chosen)) + unit_problem(variable, str(chosen), units)

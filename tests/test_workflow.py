@@ -346,6 +346,21 @@ HOLED = np.where(np.arange(N)[:, None] == 3, np.nan, V)
         ),
         ("current", labelled(V[:, :2], "source", "nA"), {}, jfx.DimensionError, "2 sites"),
         ("spikes", HOLED, {"dt_ms": DT}, jfx.NonFiniteError, "spikes"),
+        (
+            "spikes",
+            np.where(np.arange(N)[:, None] == 3, -1.0, V > 0),
+            {"dt_ms": DT},
+            jfx.DataError,
+            "spikes: found 3 of 120 values negative; the first is -1 at index time=3, unit=0",
+        ),
+        (
+            "spikes",
+            (V > 0) - np.int8(2),
+            {"dt_ms": DT},
+            jfx.DataError,
+            "120 of 120 values negative",
+        ),
+        ("spikes", HOLED * np.inf, {"dt_ms": DT}, jfx.NonFiniteError, "time=0"),
         ("spikes", V > 0, {}, jfx.TimeAxisError, "no time coordinate"),
         ("spikes", (V > 0).astype(str), {"dt_ms": DT}, jfx.DataError, "spikes"),
         ("spikes", xr.Dataset({"spikes": ("unit", [True])}), {}, jfx.DimensionError, "time"),
@@ -355,6 +370,15 @@ def test_what_is_wrong_is_said(refused, mode, source, options, error, said):
     model = jfx.construct(configured(f"external_{mode}"))
     with refused(error, said):
         model.simulate_external(source, **options)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_spikes_that_are_none_are_refused_on_every_kind_of_array(refused, backend, bad):
+    spikes = np.where(np.arange(N)[:, None] == 3, bad, (V > 0).astype(float))
+    model = jfx.construct(configured("external_spikes"))
+    error, said = (jfx.DataError, "negative") if bad == -1 else (jfx.NonFiniteError, "not finite")
+    with refused(error, "spikes", said, "time=3"):
+        model.simulate_external(backend.array(spikes), dt_ms=DT).source.compute()
 
 
 def test_a_readout_that_cannot_be_is_named(refused):
