@@ -158,7 +158,7 @@ def band_power(
         From `psd`.
     bands : mapping of str to pair of float, str or pint.Quantity, optional
         Name, lower and upper edge, Hz. By default delta 1 to 4, theta to 8, alpha to 13, beta to 30 and gamma to 80,
-        as far as the spectrum reaches.
+        as far as the spectrum reaches and resolves them.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def band_power(
     Raises
     ------
     ArgumentError, UnitError
-        If a band is empty, or reaches beyond the Nyquist frequency.
+        If a band is empty, narrower than the frequency spacing, or reaches beyond the Nyquist frequency.
 
     Examples
     --------
@@ -191,7 +191,7 @@ def band_power(
             )
         )
     f = np.asarray(spectrum[FREQUENCY].values, float)
-    names, low, high = _edges(bands, float(f[-1]))
+    names, low, high = _edges(bands, f)
     variable = spectrum.variables["psd"]
     dims = tuple("band" if d == FREQUENCY else d for d in variable.dims)
     axis = variable.get_axis_num(FREQUENCY)
@@ -297,12 +297,27 @@ def _broadcast(a: xr.Variable, b: xr.Variable) -> tuple[xr.Variable, xr.Variable
     return x, y.transpose(*x.dims)
 
 
+def resolved_bands(f: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Return the bands of `BANDS` that a spectrum at the frequencies `f`, Hz, reaches and resolves."""
+    return {
+        name: edges
+        for name, edges in BANDS.items()
+        if edges[1] <= f[-1] and not _too_narrow(*edges, f)
+    }
+
+
+def _too_narrow(low: float, high: float, f: np.ndarray) -> bool:
+    """Whether a band is narrower than the spacing of frequencies: what lies in it was not told apart."""
+    return high - low < (f[1] - f[0]) * (1 - 1e-9)
+
+
 def _edges(
-    bands: Mapping[str, tuple[Any, Any]] | None, nyquist: float
+    bands: Mapping[str, tuple[Any, Any]] | None, f: np.ndarray
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the names and edges of bands, Hz, checked to lie below the Nyquist frequency."""
+    """Return the names and edges of bands, Hz, checked to be resolved and to lie below the Nyquist frequency."""
+    nyquist, spacing = float(f[-1]), float(f[1] - f[0])
     if bands is None:
-        bands = {name: edges for name, edges in BANDS.items() if edges[1] <= nyquist}
+        bands = resolved_bands(f)
     problems, names, low, high = [], [], [], []
     for name, pair in bands.items():
         start, stop = _pair(pair, f"bands[{name!r}]")
@@ -316,13 +331,30 @@ def _edges(
                     error=ArgumentError,
                 )
             )
+        elif _too_narrow(start, stop, f):
+            needed = 1000 / (stop - start)
+            problems.append(
+                Problem(
+                    where=f"bands[{name!r}]",
+                    found=f"{start:g} to {stop:g} Hz, narrower than the frequency spacing of {spacing:g} Hz",
+                    wanted=f"a band of {spacing:g} Hz at least, or segments of {needed:g} ms at least",
+                    remedy=f"segment={needed:g} (ms), of data as long or longer; or a wider band",
+                    error=ArgumentError,
+                )
+            )
         names.append(str(name))
         low.append(start)
         high.append(stop)
     if not names and not problems:
+        needed = 1000 / max(high - low for low, high in BANDS.values())
         problems.append(
             Problem(
-                "bands", "none", "one band at least", 'bands={"gamma": (30, 80)}', ArgumentError
+                where="bands",
+                found=f"none, in a spectrum up to {nyquist:g} Hz in steps of {spacing:g} Hz",
+                wanted=f"one band at least; of {list(BANDS)}, the widest takes segments of {needed:g} ms, "
+                "and the lowest a Nyquist frequency of 4 Hz",
+                remedy=f'segment={needed:g} (ms), or bands={{"all": (0, {nyquist:g})}}',
+                error=ArgumentError,
             )
         )
     raise_problems(problems)

@@ -12,15 +12,24 @@ import xarray as xr
 
 from . import scope
 from ._dispatch import contract, jointly, mean_over, whole
-from .errors import DimensionError, Problem, TimeAxisError
+from .errors import ArgumentError, DimensionError, Problem, TimeAxisError
 from .kernels import spectrum as spectrum_kernels
 from .kernels import summary as kernels
 from .signals import in_unit, spikes_of
 from .source import site_dim, source_of
-from .spectra import band_power, frequency_coord, psd, segments
+from .spectra import FREQUENCY, band_power, frequency_coord, psd, resolved_bands, segments
 from .time_axis import TIME, sampling, windowed
 from .traces import with_unit
 from .units import is_quantity, magnitude, scalar, units_of
+
+BAND_LABELS = ("band", "low", "high")
+#: What a summary is made of: names that no group can have.
+NAMES = (
+    *("firing_rate", "population_rate", "sites", "silent_sites", "mean_V_m", "synchrony"),
+    *("field_power", "coherence", "pairwise_correlation", "rate_correlation"),
+    *("between_correlation", "between_within_ratio"),
+    *(TIME, "bin", FREQUENCY, *BAND_LABELS),
+)
 
 
 def summary(
@@ -56,9 +65,9 @@ def summary(
 
         Local: ``firing_rate`` (Hz, mean of the sites); ``mean_V_m`` (mV) and ``synchrony`` (chi of Golomb and Rinzel
         1993), where there is a voltage; ``field_power`` (the group's mean source, in each ``band``, in the square of
-        its unit); ``pairwise_correlation`` of spike counts (mean over the pairs of sites in the group), ``sites``
-        and ``silent_sites`` (left out of it: without a spike, or with as many in every bin, a correlation is not
-        defined).
+        its unit; where no bands are given, in those that the data are long enough for, if any);
+        ``pairwise_correlation`` of spike counts (mean over the pairs of sites in the group), ``sites`` and
+        ``silent_sites`` (left out of it: without a spike, or with as many in every bin, a correlation is not defined).
 
         Global: ``population_rate`` (Hz); ``rate_correlation`` of the groups' binned rates; ``coherence`` of the
         groups' mean sources, with ``frequency``; ``between_correlation`` (mean over the pairs of sites of two
@@ -72,7 +81,7 @@ def summary(
     DimensionError
         If a site has no group, or `by` is no coordinate along the sites.
     TimeAxisError, ArgumentError, UnitError
-        If the window, the bin, a segment or a band does not fit.
+        If the window, the bin, a segment or a band does not fit, or `by` is a name that the summary itself uses.
 
     Examples
     --------
@@ -114,11 +123,13 @@ def summary(
     fields = xr.Dataset(
         {name: xr.Variable(field.dims, field.data, attrs)}, {TIME: ds[TIME]}, ds.attrs
     )
-    power = band_power(psd(fields, segment=segment), bands)
-    made["field_power"] = (
-        power.variables["band_power"].transpose(..., "band"),
-        str(units_of(power["band_power"])),
-    )
+    spectrum = psd(fields, segment=segment)
+    labels_of_bands: dict[Any, Any] = {}
+    if bands is not None or resolved_bands(spectrum[FREQUENCY].values):
+        power = band_power(spectrum, bands)
+        in_bands = power.variables["band_power"].transpose(..., "band")
+        made["field_power"] = in_bands, str(units_of(power["band_power"]))
+        labels_of_bands = {c: power.variables[c] for c in BAND_LABELS}
     interval_ms, options = segments(fields, segment, 0.5, "hann", "constant", several=True)
     rest = [d for d in field.dims if d not in (TIME, by)]
     (coherent,) = jointly(
@@ -137,7 +148,7 @@ def summary(
     coords: dict[Any, Any] = {
         by: (by, labels),
         other: (other, labels),
-        **{c: power.variables[c] for c in ("band", "low", "high")},
+        **labels_of_bands,
         **frequency_coord(options["nperseg"], interval_ms),
     }
     coords |= {c: x.variable for c, x in ds.coords.items() if set(x.dims) <= set(rest)}
@@ -225,12 +236,14 @@ def _samples(bin: Any, dt_ms: float | None, n: int) -> int:
     duration = scalar(bin, "ms", "bin")
     samples = round(duration / dt_ms) if dt_ms and np.isfinite(duration) else 0
     if not 1 <= samples <= n // 2:
+        step = dt_ms or 0.0
+        fits = f"bin={max(step, min(5.0, n // 2 * step)):.9g} (ms), or any from {step:g} to {n // 2 * step:g} ms"
         raise TimeAxisError(
             Problem(
                 where="bin",
                 found=f"{duration:g} ms, {samples} samples of {n}",
                 wanted="one sample at least, and two bins at least",
-                remedy='bin="5 ms"',
+                remedy=fits if n > 1 else "more samples, or a longer window",
                 error=TimeAxisError,
             )
         )
@@ -242,6 +255,17 @@ def _groups(ds: xr.Dataset, dim: str, by: str | None) -> tuple[np.ndarray, np.nd
     if by is None:
         return np.zeros(ds.sizes[dim], int), np.array(["all"])
     along = [str(c) for c, x in ds.coords.items() if x.dims == (dim,)]
+    taken = [*NAMES, *(str(d) for d in ds.dims if d != dim)]
+    if by in taken or f"{by}_other" in taken:
+        raise ArgumentError(
+            Problem(
+                where="by",
+                found=f"{by!r}, a name that the summary itself uses",
+                wanted=f"another than {taken}",
+                remedy=f'signals.rename({by}="group"), and by="group"',
+                error=ArgumentError,
+            )
+        )
     if by not in along:
         raise DimensionError(
             Problem(

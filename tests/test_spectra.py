@@ -235,6 +235,21 @@ def trace(n=64, dt=1.0):
             "bands['g']",
         ),
         (lambda: jfx.band_power(jfx.psd(trace()), {}), jfx.ArgumentError, "one band at least"),
+        (
+            lambda: jfx.band_power(jfx.psd(trace(), segment=50), {"g": (30, 49.9)}),
+            jfx.ArgumentError,
+            "30 to 49.9 Hz, narrower than the frequency spacing of 20 Hz",
+        ),
+        (
+            lambda: jfx.band_power(jfx.psd(trace(), segment=50), {"a": (8, 12), "b": (1, 4)}),
+            jfx.ArgumentError,
+            "segment=250 (ms)",
+        ),
+        (
+            lambda: jfx.band_power(jfx.psd(trace(), segment=2)),
+            jfx.ArgumentError,
+            "segments of 20 ms",
+        ),
         (lambda: jfx.band_power(jfx.psd(trace(dt=1000.0))), jfx.ArgumentError, "one band at least"),
         (
             lambda: jfx.band_power(jfx.psd(trace()), {"a": (1, 999), "b": (2, 1)}),
@@ -278,12 +293,24 @@ def test_the_sum_is_the_variance(x):
     )
 
 
+def test_a_band_as_wide_as_the_spacing_will_do():
+    spectrum = jfx.psd(trace(), segment=50)  # 20 Hz
+    for low in (0, 3.3, 20, 480):
+        assert np.isfinite(jfx.band_power(spectrum, {"a": (low, low + 20)}).band_power.data.m).all()
+
+
+def test_bands_that_are_not_resolved_are_no_default():
+    made = jfx.band_power(jfx.psd(trace(), segment=50))
+    assert made.band.values.tolist() == ["gamma"]  # beta is 17 Hz wide
+
+
 @few
-@given(x=signal, edges=st.lists(st.floats(0, 500), min_size=3, max_size=3, unique=True))
-def test_neighbouring_bands_add_up(x, edges):
-    low, mid, high = sorted(edges)
+@given(x=signal, low=st.floats(0, 400), width=st.floats(25, 75), rest=st.floats(25, 25))
+def test_neighbouring_bands_add_up(x, low, width, rest):
+    mid, high = low + width, low + width + rest
     made = jfx.band_power(
-        spectrum(x).to_dataset(), {"a": (low, mid), "b": (mid, high), "all": (low, high)}
+        spectrum(x, segment=40).to_dataset(),  # 25 Hz
+        {"a": (low, mid), "b": (mid, high), "all": (low, high)},
     ).band_power
     a, b, both = (made.sel(band=name) for name in ("a", "b", "all"))
     np.testing.assert_allclose(a + b, both, rtol=1e-9, atol=1e-12 * np.abs(x).max() ** 2)

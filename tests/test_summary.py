@@ -1,6 +1,7 @@
 """`summary`: against plain loops, scipy and elephant, on every kind of array, in every order of dims."""
 
 import importlib
+import re
 import warnings
 from dataclasses import replace
 
@@ -306,6 +307,17 @@ def test_under_jit_grad_and_vmap(x64):
         (lambda s: s, {"bin": 0}, jfx.TimeAxisError, "0 ms, 0 samples"),
         (lambda s: s, {"bin": -5}, jfx.TimeAxisError, "bin"),
         (lambda s: s, {"bin": 60}, jfx.TimeAxisError, "two bins at least"),
+        (lambda s: s.isel(time=[0]), {}, jfx.TimeAxisError, "more samples"),
+        *(
+            (
+                lambda s, by=by: s.rename(population=by),
+                {"by": by},
+                jfx.ArgumentError,
+                f"by: found {by!r}, a name that the summary itself uses",
+            )
+            for by in ("band", "low", "frequency", "bin", "sites", "coherence", "mean_V_m")
+        ),
+        (lambda s: s, {"bands": {"g": (30, 31)}}, jfx.ArgumentError, "narrower than"),
         (lambda s: s, {"bin": float("nan")}, jfx.TimeAxisError, "bin"),
         (lambda s: s, {"bin": "5 Hz"}, jfx.UnitError, "bin"),
         (lambda s: s, {"bands": {"g": (30, 1001)}}, jfx.ArgumentError, "Nyquist"),
@@ -320,6 +332,39 @@ def test_under_jit_grad_and_vmap(x64):
 def test_what_is_wrong_is_said(refused, change, options, error, said):
     with refused(error, said):
         jfx.summary(change(numpy_signals()), **options)
+
+
+@pytest.mark.parametrize(("samples", "bin"), [(N, 60.0), (N, 0.0), (5, 5.0), (7, 1e3), (N, 1e-9)])
+def test_the_remedy_for_a_bin_is_accepted(samples, bin):
+    signals = numpy_signals().isel(time=slice(0, samples))
+    with pytest.raises(jfx.TimeAxisError) as caught:
+        jfx.summary(signals, bin=bin)
+    remedy = caught.value.problems[0].remedy
+    for text in re.findall(r"bin=([\d.e-]+)|from ([\d.e-]+) to|to ([\d.e-]+) ms", remedy):
+        assert jfx.summary(signals, bin=float("".join(text)))
+
+
+def test_short_data_have_no_band_that_nobody_asked_for(refused):
+    """20 ms hold no frequency spacing fine enough: then there is no power, rather than an interpolated one."""
+    short = numpy_signals().isel(time=slice(0, 40))
+    made = jfx.summary(short)
+    assert "field_power" not in made
+    assert "band" not in made.coords
+    assert set(numpy_summary := jfx.summary(numpy_signals(), segment=50.0).data_vars) == {
+        *made.data_vars,
+        "field_power",
+    }, numpy_summary
+    with refused(jfx.ArgumentError, "narrower than the frequency spacing"):
+        jfx.summary(short, bands={"gamma": (30, 80)})
+
+
+@pytest.mark.parametrize("by", ["unit", "_", "population_other", "x y"])
+def test_any_other_name_will_do(by):
+    signals = numpy_signals()
+    signals = signals if by == "unit" else signals.rename(population=by)
+    made = jfx.summary(signals, by=by)
+    assert made.firing_rate.dims == (by,)
+    assert made.coherence.dims == (by, f"{by}_other", "frequency")
 
 
 # ---------------------------------------------------------------------------------------------------- laws
