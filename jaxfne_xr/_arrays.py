@@ -119,14 +119,15 @@ def _bad(
         bad = is_bad(block)
         here = int(np.count_nonzero(bad))
         if here and first is None:
-            first = np.unravel_index(start + int(np.argmax(bad)), array.shape)
+            at = np.unravel_index(start + int(np.argmax(bad)), array.shape)
+            first = tuple(int(i) for i in at)
         count += here
     return count, first
 
 
 def _place(dims: Sequence[Hashable], first: Sequence[int], offset: Sequence[int]) -> str:
     offset = offset or (0,) * len(first)
-    return ", ".join(f"{d}={int(i) + o}" for d, i, o in zip(dims, first, offset, strict=True))
+    return ", ".join(f"{d}={i + o}" for d, i, o in zip(dims, first, offset, strict=True))
 
 
 def nonfinite_problem(
