@@ -6,7 +6,6 @@ back unchanged.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections import Counter
@@ -17,20 +16,46 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .errors import ArgumentError, DimensionError, Problem, SchemaError, raise_problems
+from .errors import (
+    ArgumentError,
+    DimensionError,
+    JfneError,
+    Problem,
+    SchemaError,
+    raise_problems,
+)
 from .probe import positions_along
 from .proxy import DOMAINS
 from .readout import readouts
 from .signals import SPIKE_RULES, threshold_mV
 from .source import SYNAPSES
-from .units import magnitude, scalar
+from .stages import Frozen, from_json, own, rows, to_json
+from .units import scalar
 
-#: Version of the form that `Configuration.to_dict` writes.
+#: Version of the form that `Configuration.to_dict` writes, and what that has.
 SCHEMA_VERSION = 1
+FORM = ("schema", "stages")
 #: What may drive a model.
 MODES = ("external_voltage", "external_current", "external_spikes")
-#: The stages, in the order in which data walks through them; all are needed.
-STAGES = ("network", "emitter", "field", "probe")
+#: The stages, in the order in which data walks through them, all of which are needed: under which argument each takes
+#: back what it stored.
+STAGES: dict[str, dict[str, str]] = {
+    "network": {"n": "n", "labels": "groups"},
+    "emitter": {
+        "family": "family",
+        "mode": "mode",
+        "spike_threshold_mV": "spike_threshold",
+        "spike_rule": "spike_rule",
+        "kernel": "kernel",
+        "tau_ms": "tau",
+        "weight_nA": "weight",
+    },
+    "field": {"domain": "domain", "sigma_um": "sigma"},
+    "probe": {
+        name: name
+        for name in ("name", "contacts", "sensors", "modes", "eeg_lead_field", "meg_lead_field")
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +65,7 @@ class Configuration:
     Attributes
     ----------
     stages : mapping
-        Each stage that was set, with its options in plain units.
+        Each stage that was set, with its options in plain units. It cannot be changed: call a method for a new one.
 
     Examples
     --------
@@ -50,6 +75,10 @@ class Configuration:
     """
 
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the stages."""
+        object.__setattr__(self, "stages", Frozen(self.stages))
 
     def network(self, *, n: int | None = None, groups: Any = None, **unknown: Any) -> Configuration:
         """Say how many sites there are, and in which groups.
@@ -122,13 +151,18 @@ class Configuration:
         problems += _choices(("family", family, ("custom",)), ("mode", mode, MODES))
         problems += _choices(("spike_rule", spike_rule, SPIKE_RULES), ("kernel", kernel, SYNAPSES))
         for_voltages = {
-            "spike_threshold": spike_threshold != 0.0,
-            "spike_rule": spike_rule != "crossing",
+            "spike_threshold": _other(spike_threshold, 0.0),
+            "spike_rule": _other(spike_rule, "crossing"),
         }
-        for_spikes = {"kernel": kernel != "exponential", "tau": tau != 5.0, "weight": weight != 1.0}
-        changed = {
-            **({} if mode == "external_voltage" else for_voltages),
-            **({} if mode == "external_spikes" else for_spikes),
+        for_spikes = {
+            "kernel": _other(kernel, "exponential"),
+            "tau": _other(tau, 5.0),
+            "weight": _other(weight, 1.0),
+        }
+        unused = {
+            "external_voltage": for_spikes,
+            "external_current": for_voltages | for_spikes,
+            "external_spikes": for_voltages,
         }
         problems += [
             _problem(
@@ -137,8 +171,8 @@ class Configuration:
                 "none, since that mode does not use it",
                 "leave it out",
             )
-            for key, given in changed.items()
-            if given and mode in MODES
+            for key, given in (unused.get(mode, {}) if isinstance(mode, str) else {}).items()
+            if given
         ]
         raise_problems(problems)
         options: dict[str, Any] = {"family": family, "mode": mode}
@@ -149,11 +183,11 @@ class Configuration:
             tau_ms = scalar(tau, "ms", "tau")
             if not 0 < tau_ms < float("inf"):
                 raise_problems([_problem("tau", f"{tau_ms:g} ms", "a positive time", 'tau="5 ms"')])
-            options |= {
-                "kernel": kernel,
-                "tau_ms": tau_ms,
-                "weight_nA": scalar(weight, "nA", "weight"),
-            }
+            weight_nA = scalar(weight, "nA", "weight")
+            if not np.isfinite(weight_nA):
+                found = f"{weight_nA:g} nA"
+                raise_problems([_problem("weight", found, "a finite current", 'weight="1 nA"')])
+            options |= {"kernel": kernel, "tau_ms": tau_ms, "weight_nA": weight_nA}
         return self._with("emitter", **options)
 
     def field(self, *, domain: str = "point", sigma: Any = None, **unknown: Any) -> Configuration:
@@ -208,6 +242,7 @@ class Configuration:
             Of the probe.
         contacts, sensors : xr.Dataset, optional
             From `linear_probe`, `grid_probe` or `probe_at`: along ``contact``, and along ``channel`` for EEG and MEG.
+            Of contacts, depth (z) alone will do in the domain ``"laminar"``. Lengths are kept in um.
         modes : sequence of str
             The readouts that `Model.compute_readout` computes if it is not told which.
         eeg_lead_field, meg_lead_field : array (channel, site), optional
@@ -224,19 +259,25 @@ class Configuration:
         """
         known = ("name", "contacts", "sensors", "modes", "eeg_lead_field", "meg_lead_field")
         problems = _unknown("probe", unknown, known)
+        if not isinstance(name, str):
+            problems.append(_problem("name", repr(name), "a text", 'name="shank"'))
+        if not isinstance(modes, (str, list, tuple)):
+            found, wanted = repr(modes), f"some of {list(readouts())}"
+            problems.append(_problem("modes", found, wanted, 'modes=["lfp_proxy"]'))
+            modes = ()
         modes = (modes,) if isinstance(modes, str) else tuple(modes)
         problems += _choices(*(("modes", mode, tuple(readouts())) for mode in modes))
         raise_problems(problems)
-        for places, dim in ((contacts, "contact"), (sensors, "channel")):
+        for places, dim, axes in ((contacts, "contact", "z"), (sensors, "channel", "xyz")):
             if places is not None:
-                positions_along(places, dim, "xyz")
+                positions_along(places, dim, axes)
         options: dict[str, Any] = {
-            "name": str(name),
-            "contacts": _own(contacts),
-            "sensors": _own(sensors),
+            "name": name,
+            "contacts": own(contacts),
+            "sensors": own(sensors),
             "modes": list(modes),
-            "eeg_lead_field": _rows(eeg_lead_field, "eeg_lead_field"),
-            "meg_lead_field": _rows(meg_lead_field, "meg_lead_field"),
+            "eeg_lead_field": rows(eeg_lead_field, "eeg_lead_field"),
+            "meg_lead_field": rows(meg_lead_field, "meg_lead_field"),
         }
         return self._with("probe", **options)
 
@@ -247,23 +288,26 @@ class Configuration:
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-safe values; `from_dict` takes them back without a loss."""
         plain = {
-            stage: {key: _to_json(value) for key, value in options.items()}
+            stage: {key: to_json(value) for key, value in options.items()}
             for stage, options in self.stages.items()
         }
         return {"schema": SCHEMA_VERSION, "stages": plain}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
-        """Return the configuration that `to_dict` wrote.
+        """Return the configuration that `to_dict` wrote, every value of it checked as when it was first given.
 
         Raises
         ------
         SchemaError
             If it is of a newer schema, or no configuration at all.
+        JfneError
+            If a stage, an option or a value is not known: all of them, and what is known.
         """
         version = values.get("schema") if isinstance(values, Mapping) else None
+        known = isinstance(version, int) and not isinstance(version, bool) and version >= 1
         newer = isinstance(version, int) and version > SCHEMA_VERSION
-        if newer or not isinstance(version, int) or not isinstance(values.get("stages"), Mapping):
+        if newer or not known or not isinstance(values.get("stages"), Mapping):
             raise SchemaError(
                 Problem(
                     where="configuration",
@@ -273,12 +317,36 @@ class Configuration:
                     error=SchemaError,
                 )
             )
-        return cls(
-            {
-                stage: {key: _from_json(value) for key, value in options.items()}
-                for stage, options in values["stages"].items()
-            }
+        problems = _unknown(
+            "configuration", {k: v for k, v in values.items() if k not in FORM}, FORM
         )
+        made = cls()
+        for stage, options in values["stages"].items():
+            if stage not in STAGES:
+                problems += _unknown("stages", {stage: options}, list(STAGES))
+            elif not isinstance(options, Mapping):
+                found, wanted = repr(options), f"a mapping of {list(STAGES[stage])}"
+                problems.append(_problem(stage, found, wanted, "cfg.to_dict()"))
+            else:
+                try:
+                    made = made._stored(stage, options)
+                except JfneError as error:
+                    named = (replace(p, where=f"{stage}: {p.where}") for p in error.problems)
+                    problems += named
+        raise_problems(problems)
+        return made
+
+    def _stored(self, stage: str, options: Mapping[str, Any]) -> Configuration:
+        """Return a configuration with a stage as `to_dict` wrote it."""
+        arguments = STAGES[stage]
+        other = {key: value for key, value in options.items() if key not in arguments}
+        raise_problems(_unknown(stage, other, list(arguments)))
+        given = {arguments[key]: from_json(key, value) for key, value in options.items()}
+        made = getattr(self, stage)(**given)
+        kept = made.stages[stage]
+        unused = {key: options[key] for key in options if key not in kept}
+        raise_problems(_unknown(stage, unused, list(kept)))
+        return made
 
     def to_json(self) -> str:
         """Return the configuration as one line of JSON, the same for equal configurations."""
@@ -357,67 +425,18 @@ def _groups_problem(found: str, n: int | None) -> Problem:
     return Problem("groups", found, wanted, 'groups={"E": 80, "I": 20}', DimensionError)
 
 
-def _own(places: xr.Dataset | None) -> xr.Dataset | None:
-    """Return a copy that nobody else changes, without the record of which versions made it."""
-    return None if places is None else places.drop_attrs(deep=False).copy(deep=True)
-
-
-def _rows(matrix: Any, name: str) -> Any:
-    """Return a lead field as nested lists, which JSON holds."""
-    if matrix is None:
-        return None
-    if isinstance(matrix, xr.DataArray):
-        channels_first = [d for d in matrix.dims if d == "channel"] + [
-            d for d in matrix.dims if d != "channel"
-        ]
-        matrix = matrix.transpose(*channels_first).variable.data
-    try:
-        rows = np.asarray(magnitude(matrix), float)
-    except (TypeError, ValueError):
-        rows = np.empty(0)
-    if rows.ndim != 2 or not np.isfinite(rows).all():
-        raise DimensionError(
-            Problem(
-                where=name,
-                found=f"shape {rows.shape}" if rows.ndim != 2 else "values that are not finite",
-                wanted="finite numbers, a row for each channel and a column for each site",
-                remedy=f"{name}=np.array([[...], ...])",
-                error=DimensionError,
-            )
-        )
-    return rows.tolist()
-
-
-def _to_json(value: Any) -> Any:
-    """Return an option as JSON-safe values."""
-    if isinstance(value, xr.Dataset):
-        kept = value.as_numpy().to_dict(data="list")
-        kinds = {str(name): str(v.dtype) for name, v in value.variables.items()}
-        return {"dataset": json.loads(json.dumps(kept)), "dtypes": kinds}
-    return copy.deepcopy(value)
-
-
-def _from_json(value: Any) -> Any:
-    if isinstance(value, Mapping) and "dataset" in value:
-        ds = xr.Dataset.from_dict(value["dataset"])
-        return ds.assign_coords(
-            {name: ds[name].astype(dtype) for name, dtype in value["dtypes"].items()}
-        )
-    return value
-
-
 def _shown(key: str, value: Any) -> str:
     if isinstance(value, xr.Dataset):
         return f"{key}={next(iter(value.sizes.values()))}"
     if key == "labels":
         return f"groups={ {label: value.count(label) for label in dict.fromkeys(value)} }"
-    if isinstance(value, list) and value and isinstance(value[0], list):
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
         return f"{key}=({len(value)}, {len(value[0])})"
-    return f"{key}={value!r}"
+    return f"{key}={list(value) if isinstance(value, tuple) else value!r}"
 
 
 #: Options that are not shown while they are what they usually are.
-_USUAL = {"spike_threshold_mV": 0.0, "spike_rule": "crossing", "modes": []}
+_USUAL = {"spike_threshold_mV": 0.0, "spike_rule": "crossing", "modes": ()}
 
 
 def _worth(key: str, value: Any) -> bool:
@@ -428,8 +447,13 @@ def _choices(*given: tuple[str, Any, Any]) -> list[Problem]:
     return [
         _problem(name, repr(value), f"one of {list(known)}", f"{name}={next(iter(known))!r}")
         for name, value, known in given
-        if value not in known
+        if not isinstance(value, str) or value not in known
     ]
+
+
+def _other(value: Any, usual: Any) -> bool:
+    """Whether a value differs from the usual one, whatever it is: a text or a quantity was given on purpose."""
+    return not isinstance(value, (int, float, str)) or value != usual
 
 
 def _unknown(stage: str, unknown: Mapping[str, Any], known: Sequence[str]) -> list[Problem]:

@@ -19,7 +19,7 @@ from ._arrays import is_jax, is_traced
 from ._dispatch import contract, jointly, mean_over, on_arrays
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .kernels import proxy as kernels
-from .probe import positions_along, positions_of, sensor_dim
+from .probe import axes_along, positions_along, positions_of, sensor_dim
 from .readout import finish, mean_of, readout
 from .signals import misaligned, spikes_of
 from .source import site_dim, source_of
@@ -424,7 +424,8 @@ def _position_on_line(ds: xr.Dataset) -> Any:
     n = ds.sizes.get("contact", 0)
     found = f"{n} contacts" if n < 3 else None
     if found is None:
-        along, off = on_arrays(_on_line, positions_of(ds, "contact", "xyz"))
+        axes = axes_along(ds, "contact") or "z"  # depth alone is a line too
+        along, off = on_arrays(_on_line, positions_of(ds, "contact", axes))
         if is_traced(along) or off <= 1e-6 * np.abs(along).max():
             return along
         found = f"contacts up to {float(off):g} um off the line through the outermost"

@@ -14,7 +14,8 @@ from ._dispatch import checked
 from .configuration import Configuration
 from .errors import ArgumentError, DataError, DimensionError, Problem, SchemaError, raise_problems
 from .manifest import manifest
-from .probe import probe_at
+from .probe import axes_along, probe_at
+from .proxy import DOMAINS
 from .readout import chain, compute_readout, readouts
 from .schema import LONG_NAMES, SITES, kind_problems, require_time, unit_problem
 from .signals import to_signals
@@ -42,7 +43,7 @@ def construct(configuration: Configuration) -> Model:
     Raises
     ------
     SchemaError
-        If a stage is missing: which.
+        If a stage is missing, or the probe lacks contacts or positions that the field's domain needs: which.
 
     Examples
     --------
@@ -56,6 +57,16 @@ def construct(configuration: Configuration) -> Model:
     >>> round(float(readouts.spike_rate_hz.data.magnitude), 9)
     40.0
     """
+    if not isinstance(configuration, Configuration):
+        raise ArgumentError(
+            Problem(
+                where="configuration",
+                found=f"a {type(configuration).__name__}",
+                wanted="a Configuration",
+                remedy="jfx.configuration().network(n=1)..., or jfx.Configuration.from_dict(values)",
+                error=ArgumentError,
+            )
+        )
     missing = configuration.missing()
     if missing:
         raise SchemaError(
@@ -67,7 +78,32 @@ def construct(configuration: Configuration) -> Model:
                 error=SchemaError,
             )
         )
+    raise_problems(_contact_problems(configuration))
     return Model(configuration)
+
+
+def _contact_problems(configuration: Configuration) -> list[Problem]:
+    """Return the problem of a field that has an extent, and a probe that is nowhere in it."""
+    contacts = configuration.stages["probe"]["contacts"]
+    domain = configuration.stages["field"]["domain"]
+    if not DOMAINS[domain]:
+        return []
+    missing = "no contacts"
+    if contacts is not None:
+        known = axes_along(contacts, "contact")
+        missing = ", ".join(f"contacts without {a}" for a in DOMAINS[domain] if a not in known)
+    if not missing:
+        return []
+    return [
+        Problem(
+            where="probe",
+            found=f"{missing}, in a field of the domain {domain!r}",
+            wanted=f"contacts with {' and '.join(DOMAINS[domain])}, um",
+            remedy=".probe(contacts=jfx.linear_probe(n=16)), "
+            'or .field(domain="point"), where distance does not count',
+            error=SchemaError,
+        )
+    ]
 
 
 _EXAMPLES = {

@@ -1,5 +1,6 @@
 """`configuration`: a value that is completed step by step, prints as a pipeline, and goes to JSON and back."""
 
+import copy
 import json
 import os
 import pickle
@@ -59,6 +60,83 @@ def test_what_is_handed_in_is_not_shared():
     assert cfg.to_json() == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.update(network={}),
+        lambda s: s.__setitem__("network", {}),
+        lambda s: s.pop("probe"),
+        lambda s: s["network"].__setitem__("n", 4),
+        lambda s: s["network"].clear(),
+        lambda s: s["network"]["labels"].append("X"),
+        lambda s: s["probe"]["modes"].__setitem__(0, "vm"),
+        lambda s: s["probe"]["eeg_lead_field"][0].append(1.0),
+        lambda s: s["probe"]["contacts"].z.values.__setitem__(0, 7.0),
+        lambda s: s["probe"]["contacts"].z.data.__setitem__(0, 7.0),
+    ],
+)
+@pytest.mark.parametrize("copied", [False, True])
+def test_its_stages_cannot_be_changed_in_place(change, copied):
+    cfg = complete(eeg_lead_field=[[1.0, 2.0, 3.0]])
+    cfg = pickle.loads(pickle.dumps(copy.deepcopy(cfg))) if copied else cfg
+    before = cfg.hash(), hash(cfg), cfg.to_json()
+    with pytest.raises((TypeError, AttributeError, ValueError)):
+        change(cfg.stages)
+    assert (cfg.hash(), hash(cfg), cfg.to_json()) == before
+
+
+def test_a_probe_taken_out_of_a_configuration_is_a_copy():
+    cfg = complete()
+    before = cfg.hash()
+    contacts = cfg.stages["probe"]["contacts"]
+    contacts["z"] = contacts.z + 5
+    contacts.z.attrs["units"] = "mm"
+    contacts.attrs["a"] = 1
+    cfg.stages["probe"]["contacts"].x.attrs["units"] = "mm"
+    assert cfg.hash() == before
+
+
+def test_what_a_configuration_is_made_of_by_hand_is_not_shared():
+    stages = {"network": {"n": 1, "labels": ["E"]}, "probe": {"contacts": jfx.linear_probe(2)}}
+    cfg = jfx.Configuration(stages)
+    stages["network"]["labels"].append("I")
+    stages["probe"]["contacts"].z.values[:] = 7  # still the owner's to change
+    assert cfg.stages["network"]["labels"] == ("E",)
+    assert cfg.stages["probe"]["contacts"].z.values.tolist() == [0, 50]
+
+
+@pytest.mark.parametrize("how", ["quantified", "in attrs", "by pint-xarray", "in um"])
+def test_a_probe_in_another_unit_is_at_the_same_place(how):
+    want = jfx.probe_at([[10, 0, 0], [20, 30, 150]], radius=[5.0, 7.5], name=["a", "b"])
+    places = want
+    for name in () if how == "in um" else ("x", "y", "z", "radius"):
+        values, attrs = want[name].values / 1000, {"units": "mm"}
+        if how != "in attrs":
+            values, attrs = ureg.Quantity(values, "mm"), {}
+        places = places.assign_coords({name: ("contact", values, attrs)})
+    if how == "by pint-xarray":
+        places = want.pint.quantify()
+    cfg = complete(contacts=places)
+    back = jfx.Configuration.from_dict(json.loads(json.dumps(cfg.to_dict(), allow_nan=False)))
+    for each in (cfg, back):
+        contacts = each.stages["probe"]["contacts"]
+        for name in ("x", "y", "z", "radius"):
+            assert contacts[name].attrs["units"] == "um"
+            np.testing.assert_allclose(contacts[name].values, want[name].values, rtol=1e-15)
+            assert isinstance(contacts[name].variable._data, np.ndarray)
+    assert back == cfg
+
+
+def test_a_coordinate_of_another_kind_keeps_its_unit():
+    places = jfx.linear_probe(2).assign_coords(
+        impedance=("contact", ureg.Quantity([1.0, 2.0], "kohm"))
+    )
+    back = jfx.Configuration.from_dict(complete(contacts=places).to_dict())
+    impedance = back.stages["probe"]["contacts"].impedance
+    assert impedance.values.tolist() == [1, 2]
+    assert ureg.Unit(impedance.attrs["units"]) == ureg.kohm
+
+
 def test_it_prints_as_the_pipeline_it_is():
     assert str(jfx.configuration()) == "configuration()"
     cfg = complete(eeg_lead_field=np.ones((2, 3)))
@@ -97,7 +175,7 @@ def test_a_length_takes_a_number_a_text_or_a_quantity(sigma):
 )
 def test_groups_are_counts_or_indices(groups):
     cfg = jfx.configuration().network(groups=groups)
-    assert cfg.stages["network"] == {"n": 3, "labels": ["E", "E", "I"]}
+    assert cfg.stages["network"] == {"n": 3, "labels": ("E", "E", "I")}
 
 
 # ------------------------------------------------------------------------------------------------ to JSON
@@ -331,7 +409,36 @@ c = jfx.configuration
             jfx.SchemaError,
             "schema version 2",
         ),
+        (
+            lambda: c().emitter(mode="external_spikes", weight="inf nA"),
+            jfx.UnitError,
+            "weight",
+        ),
+        (
+            lambda: c().emitter(mode="external_spikes", weight=np.inf),
+            jfx.ArgumentError,
+            "a finite current",
+        ),
+        (lambda: c().field(domain=["laminar"]), jfx.ArgumentError, "['laminar']"),
+        (lambda: c().emitter(mode=np.zeros(3)), jfx.ArgumentError, "external_spikes"),
+        (
+            lambda: c().emitter(mode="external_current", tau=np.zeros(3)),
+            jfx.ArgumentError,
+            "tau: found a value",
+        ),
+        (lambda: c().probe(modes=5), jfx.ArgumentError, "modes: found 5"),
+        (lambda: c().probe(name=None), jfx.ArgumentError, "name: found None"),
         (lambda: jfx.Configuration.from_dict({"schema": 1}), jfx.SchemaError, "to_dict"),
+        (
+            lambda: jfx.Configuration.from_dict({"schema": True, "stages": {}}),
+            jfx.SchemaError,
+            "to_dict",
+        ),
+        (
+            lambda: jfx.Configuration.from_dict({"schema": "1", "stages": {}}),
+            jfx.SchemaError,
+            "to_dict",
+        ),
         (lambda: jfx.Configuration.from_dict({}), jfx.SchemaError, "'{}'"),
         (lambda: jfx.Configuration.from_dict("network(n=1)"), jfx.SchemaError, "to_dict"),
     ],
@@ -339,3 +446,64 @@ c = jfx.configuration
 def test_what_is_wrong_is_said(refused, call, error, said):
     with refused(error, said):
         call()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d.update(extra=1), "['schema', 'stages']"),
+        (lambda d: d["stages"].update(neurons={}), "['network', 'emitter', 'field', 'probe']"),
+        (lambda d: d["stages"].update(field=3), "field: found 3; wanted a mapping of"),
+        (lambda d: d["stages"]["field"].update(width=3), "['domain', 'sigma_um']"),
+        (lambda d: d["stages"]["field"].update(sigma_um=-3), "field: sigma: found -3 um"),
+        (lambda d: d["stages"]["field"].update(sigma_um="wide"), "field: sigma"),
+        (lambda d: d["stages"]["field"].update(domain="planar"), "['point', 'laminar', 'volume']"),
+        (lambda d: d["stages"]["network"].update(n="3"), "network: n: found '3'"),
+        (lambda d: d["stages"]["network"].update(n=4), "1 site(s) in no group"),
+        (lambda d: d["stages"]["network"].update(labels=["E", "I", 3]), "a text for each site"),
+        (lambda d: d["stages"]["network"].update(labels=7), "network: groups: found 7"),
+        (lambda d: d["stages"]["emitter"].update(mode="voltage"), "'external_spikes'"),
+        (lambda d: d["stages"]["emitter"].update(spike_rule="peak"), "'level'"),
+        (lambda d: d["stages"]["emitter"].update(spike_threshold_mV="x"), "spike_threshold"),
+        (lambda d: d["stages"]["emitter"].update(tau_ms=5.0), "tau_ms=5.0, which it does not take"),
+        (lambda d: d["stages"]["emitter"].update(tau_ms=2.0), "mode 'external_voltage'"),
+        (lambda d: d["stages"]["probe"].update(modes=["none"]), "'lfp_proxy'"),
+        (lambda d: d["stages"]["probe"].update(modes=3), "modes: found 3"),
+        (lambda d: d["stages"]["probe"].update(contacts=3), "found a int"),
+        (lambda d: d["stages"]["probe"].update(contacts={"dataset": 3}), "no Dataset"),
+        (
+            lambda d: d["stages"]["probe"]["contacts"]["dtypes"].update(z="what"),
+            "no Dataset (TypeError",
+        ),
+        (
+            lambda d: d["stages"]["probe"]["contacts"]["dataset"]["coords"].pop("z"),
+            "probe: contacts",
+        ),
+        (lambda d: d["stages"]["probe"].update(eeg_lead_field=[1.0]), "eeg_lead_field"),
+    ],
+)
+def test_every_value_of_a_stored_configuration_is_checked(change, said):
+    stored = json.loads(json.dumps(complete().to_dict()))
+    change(stored)
+    with pytest.raises(jfx.JfneError) as caught:
+        jfx.Configuration.from_dict(stored)
+    assert said in str(caught.value)
+    assert caught.value.problems[0].remedy
+
+
+def test_all_that_is_wrong_with_a_stored_configuration_is_said_at_once():
+    stored = complete().to_dict()
+    stored["stages"]["network"]["n"] = 0
+    stored["stages"]["field"] = {"domain": "laminar", "sigma_um": 0, "width": 1}
+    stored["stages"]["neurons"] = {}
+    with pytest.raises(jfx.JfneError) as caught:
+        jfx.Configuration.from_dict(stored)
+    text = str(caught.value)
+    assert "3 problems" in text
+    assert all(part in text for part in ("network: n", "width=1", "neurons"))
+
+
+def test_a_newer_schema_says_so(refused):
+    newer = {"schema": 2, "stages": {"network": {"n": 1, "dendrites": 3}}, "extra": 1}
+    with refused(jfx.SchemaError, "schema version 2", "pip install --upgrade jaxfne-xr"):
+        jfx.Configuration.from_dict(newer)

@@ -187,9 +187,8 @@ def test_the_configuration_reads_it_out(backend, order, voltage):
 def test_a_lead_field_and_sensors_may_be_configured():
     matrix = np.array([[1.0, 0.5, 0.1], [0.0, 1.0, 1 / 3]])
     sensors = jfx.probe_at([[0, 0, 1e4], [1e4, 0, 0]], dim="channel", name=["Cz", "T8"])
-    cfg = configured().probe(
-        sensors=sensors, eeg_lead_field=matrix, modes=["eeg_proxy", "eeg_power"]
-    )
+    cfg = configured().field(domain="point")
+    cfg = cfg.probe(sensors=sensors, eeg_lead_field=matrix, modes=["eeg_proxy", "eeg_power"])
     model = jfx.construct(cfg)
     signals = model.simulate_external(voltages()[..., 0], dt_ms=DT)
     made = model.compute_readout(signals)
@@ -283,6 +282,46 @@ def test_a_missing_stage_is_named(refused, missing):
 def test_all_missing_stages_are_named(refused):
     with refused(jfx.SchemaError, "no network, no emitter, no field, no probe in configuration()"):
         jfx.construct(jfx.configuration())
+
+
+@pytest.mark.parametrize("domain", ["laminar", "volume"])
+@pytest.mark.parametrize("probe", [{}, {"modes": ["vm"]}, {"eeg_lead_field": [[1.0, 2.0, 3.0]]}])
+def test_a_field_with_an_extent_needs_contacts(refused, domain, probe):
+    cfg = configured().field(domain=domain, sigma=50).probe(name="p", **probe)
+    with refused(
+        jfx.SchemaError,
+        f"probe: found no contacts, in a field of the domain {domain!r}",
+        ".probe(contacts=jfx.linear_probe(n=16))",
+        '.field(domain="point")',
+    ):
+        jfx.construct(cfg)
+    assert jfx.construct(cfg.field(domain="point"))
+    assert jfx.construct(cfg.probe(contacts=jfx.linear_probe(n=16)))
+
+
+def test_depth_alone_is_enough_in_the_laminar_domain(refused, backend):
+    depth = xr.Dataset(coords={"z": ("contact", [0.0, 0.05, 0.15], {"units": "mm"})})
+    sites = {"z": ("unit", [10.0, 70.0, 120.0], {"units": "um"})}
+    cfg = configured().probe(contacts=depth, modes=["lfp_proxy", "csd_proxy"])
+    model = jfx.construct(cfg)
+    ds = backend.by_hand(V, ("time", "unit"), dt=DT).assign_coords(sites)
+    signals = model.simulate_external(ds)
+    made = model.compute_readout(signals)
+    whole = jfx.probe_at([[0, 0, 0], [0, 0, 50], [0, 0, 150]])
+    want = jfx.construct(cfg.probe(contacts=whole)).compute_readout(signals, [*made.data_vars])
+    for name in made.data_vars:
+        np.testing.assert_array_equal(backend.values(made[name]), backend.values(want[name]))
+    assert jfx.replay(jfx.bundle(model, signals, made))
+    with refused(jfx.SchemaError, "contacts without x, contacts without y", "'volume'"):
+        jfx.construct(cfg.field(domain="volume", sigma=50.0))
+
+
+def test_a_depth_on_top_of_another_is_refused(refused):
+    twice = xr.Dataset(coords={"z": ("contact", [5.0, 5.0], {"units": "um"})})
+    with refused(jfx.ArgumentError, "contacts 0 and 1 both at (5) um"):
+        configured().probe(contacts=twice)
+    with refused(jfx.ArgumentError, "found a dict", "from_dict"):
+        jfx.construct(configured().to_dict())
 
 
 def labelled(data, name="v", units="mV", dims=("time", "unit")):
@@ -382,14 +421,14 @@ def test_spikes_that_are_none_are_refused_on_every_kind_of_array(refused, backen
 
 
 def test_a_readout_that_cannot_be_is_named(refused):
-    model = jfx.construct(configured().probe(name="p"))
+    model = jfx.construct(configured().probe(contacts=jfx.linear_probe(2)))
     signals = model.simulate_external(V, dt_ms=DT)
     with refused(jfx.ArgumentError, "a probe without modes", "'lfp_proxy'"):
         model.compute_readout(signals)
-    with refused(jfx.VariableError, "lfp_proxy: found no probe"):
-        model.compute_readout(signals, ["lfp_proxy"])
+    with refused(jfx.VariableError, "eeg_proxy: found neither sensors nor a lead field"):
+        model.compute_readout(signals, ["eeg_proxy"])
     with refused(jfx.ArgumentError, "a readout that is not known"):
-        model.compute_readout(signals, ["lfp"])
+        model.compute_readout(signals, ["lfq"])
     with refused(jfx.ArgumentError, "width"):
         model.compute_readout(signals, ["vm"], width=3)
     with refused(jfx.DimensionError, "z: found not there"):
