@@ -115,6 +115,8 @@ def test_a_probe_in_another_unit_is_at_the_same_place(how):
             values, attrs = ureg.Quantity(values, "mm"), {}
         places = places.assign_coords({name: ("contact", values, attrs)})
     if how == "by pint-xarray":
+        import pint_xarray  # noqa: F401  (registers .pint)
+
         places = want.pint.quantify()
     cfg = complete(contacts=places)
     back = jfx.Configuration.from_dict(json.loads(json.dumps(cfg.to_dict(), allow_nan=False)))
