@@ -268,7 +268,7 @@ def unit_problem(variable: xr.Variable, name: str, wanted: str) -> list[Problem]
         found, remedy = "no unit", f'{name}.attrs["units"] = "{wanted}", if that is what it is in'
         if is_dask(variable._data) and is_quantity(getattr(variable._data, "_meta", None)):
             found = "a dask array of quantities, as .chunk() makes it of quantified data"
-            remedy = 'ds.pint.dequantify(format="~P").chunk(...), or ds.pint.chunk(...)'
+            remedy = 'quantified.pint.dequantify(format="~P").chunk(...): units to attrs first'
     else:
         try:
             factor(unit, wanted)

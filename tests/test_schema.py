@@ -8,6 +8,7 @@ import xarray as xr
 
 import jaxfne_xr as jfx
 from jaxfne_xr.schema import find_voltage, stage_of
+from jaxfne_xr.units import quantity
 
 V = np.array([[-65.0, 20.0, -70.0], [10.0, -65.0, 0.0]])
 
@@ -133,6 +134,21 @@ def test_a_volt_is_a_voltage_and_a_hand_made_dataset_is_one():
     )
     assert jfx.validate(ds)
     assert find_voltage(ds) == "soma"
+
+
+@pytest.mark.parametrize("place", ["positions", "quantified positions", "none"])
+def test_the_remedy_for_a_chunked_quantity_works(refused, place):
+    coords = {} if place == "none" else {a: ("unit", [0.0, 1.0, 2.0]) for a in "xyz"}
+    quantified = jfx.traces(np.zeros((9, 3)), ("time", "unit"), dt_ms=0.1, coords=coords)
+    if place == "quantified positions":
+        quantified = quantified.assign_coords(z=("unit", quantity(np.zeros(3), "um")))
+    with refused(jfx.UnitError, "a dask array of quantities") as caught:
+        quantified.chunk(time=4).jfne.to_signals()
+    remedy = caught.value.problems[0].remedy
+    code = remedy.split(": ")[0].replace("...", "time=4")
+    signals = eval(code, {"quantified": quantified}).jfne.to_signals()
+    assert signals.V_m.chunks[0] == (4, 4, 1)
+    assert signals.compute().jfne.validate()
 
 
 def test_a_dim_called_x_needs_no_unit():
