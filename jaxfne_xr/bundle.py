@@ -13,9 +13,10 @@ import xarray as xr
 
 from . import scope
 from ._arrays import is_dask, is_jax
+from ._dispatch import checked
 from .configuration import Configuration
 from .errors import Problem, SchemaError, raise_problems
-from .manifest import not_finite
+from .manifest import in_memory, not_finite
 from .schema import STRUCTURE, validate
 from .traces import to_jax
 from .units import is_quantity, magnitude, quantity, text_of
@@ -46,7 +47,7 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     Raises
     ------
     NonFiniteError
-        If a readout is not finite: which. On dask it is not looked at.
+        If a readout is not finite: which. On dask when the tree is computed or written, of which nothing is left then.
     SchemaError
         If the readouts are not as ``compute_readout`` returned them, which alone `replay` can repeat.
 
@@ -63,7 +64,7 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     """
     raise_problems(_unknown_origin(readouts) + not_finite(readouts))
     places = {"probe": model.contacts(), "sensors": model.configuration.stages["probe"]["sensors"]}
-    parts = {"signals": signals, "readouts": readouts}
+    parts = {"signals": signals, "readouts": _watched(readouts)}
     record = scope.attrs(scope.record(None, "probe", {}, stage="probe", origin="probe"))
     parts |= {name: ds.assign_attrs(record) for name, ds in places.items() if ds is not None}
     attrs = {
@@ -75,6 +76,16 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
         "validation": str(validate(signals)),
     }
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **parts})
+
+
+def _watched(readouts: xr.Dataset) -> xr.Dataset:
+    """Return readouts whose dask arrays are checked to be finite as they are computed: nothing is read twice for it."""
+    lazy = {
+        name: checked(variable.variable, str(name))
+        for name, variable in readouts.data_vars.items()
+        if is_dask(magnitude(variable.variable._data)) and variable.dtype.kind == "f"
+    }
+    return readouts.assign(lazy)
 
 
 def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
@@ -172,6 +183,7 @@ def replay(tree: xr.DataTree) -> Replay:
         ("signals", stored_signals, signals),
         ("readouts", stored, readouts),
     ):
+        before, after = in_memory(before), in_memory(after)
         for name, variable in before.data_vars.items():
             differences[f"{part}/{name}"] = _difference(
                 variable.variable, after[name].variable if name in after else None

@@ -12,7 +12,7 @@ from ._arrays import is_dask
 from .configuration import Configuration
 from .errors import NonFiniteError, Problem, raise_problems
 from .schema import validate
-from .units import magnitude, units_of
+from .units import is_quantity, magnitude, quantity, units_of
 
 
 def manifest(
@@ -38,8 +38,7 @@ def manifest(
     NonFiniteError
         If a readout is not finite: which.
     """
-    # one by one: xarray refuses to compute dask arrays with and without a quantity together
-    readouts = readouts.assign({name: x.compute() for name, x in readouts.data_vars.items()})
+    readouts = in_memory(readouts)
     raise_problems(not_finite(readouts))
     return {
         "schema": 1,
@@ -58,8 +57,29 @@ def manifest(
     }
 
 
+def in_memory(ds: xr.Dataset) -> xr.Dataset:
+    """Return `ds` with its dask arrays computed, in one go: what they share is computed once.
+
+    xarray alone refuses to compute dask arrays with and without a quantity together.
+    """
+    lazy = {n: v.variable for n, v in ds.data_vars.items() if is_dask(magnitude(v.variable._data))}
+    if not lazy:
+        return ds
+    import dask
+
+    made = {}
+    for name, array in zip(
+        lazy, dask.compute(*(magnitude(v._data) for v in lazy.values())), strict=True
+    ):
+        variable = lazy[name]
+        unit = units_of(variable) if is_quantity(variable._data) else None
+        values = array if unit is None else quantity(array, unit)
+        made[name] = xr.Variable(variable.dims, values, variable.attrs)
+    return ds.assign(made)
+
+
 def not_finite(readouts: xr.Dataset) -> list[Problem]:
-    """Return the problem of every readout with NaN or Inf in it."""
+    """Return the problem of every readout with NaN or Inf in it; of dask arrays, nothing is known yet."""
     problems = []
     for name, variable in readouts.data_vars.items():
         data = magnitude(variable.variable.data)

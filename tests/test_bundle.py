@@ -296,6 +296,62 @@ def test_a_readout_that_is_not_finite_is_named(refused):
         jfx.bundle(model, signals, readouts)
 
 
+@pytest.mark.parametrize("kind", ["dask", "dask quantified"])
+@pytest.mark.parametrize("name", ["vm", "lfp_proxy", "mean_V_m"])
+def test_a_lazy_readout_that_is_not_finite_is_neither_written_nor_described(
+    refused, kind, name, tmp_path
+):
+    model, signals, readouts = a_run(kind, names=["vm", "lfp_proxy", "mean_V_m", "spk"])
+    hole = np.zeros(readouts[name].shape, "f4")
+    hole[(-1,) * hole.ndim] = np.nan
+    data = readouts[name].variable._data
+    hole = dask.array.from_array(hole)
+    data = type(data)(data.magnitude + hole, data.units) if is_quantity(data) else data + hole
+    readouts = readouts.assign({name: readouts[name].copy(data=data)})
+    tree = jfx.bundle(model, signals, readouts)
+    path = tmp_path / "run.nc"
+    path.write_bytes(b"what was there")
+    with refused(jfx.NonFiniteError, f"{name}: found 1 of"):
+        jfx.to_netcdf(tree, path)
+    assert path.read_bytes() == b"what was there"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.nc"]
+    with refused(jfx.NonFiniteError, f"{name}: found 1 of"):
+        model.manifest(signals, readouts)
+    with refused(jfx.NonFiniteError, f"{name}: found 1 of"):
+        jfx.replay(tree)
+
+
+@pytest.mark.parametrize("run", ["manifest", "bundle and file", "replay"])
+def test_the_source_is_read_once(run, tmp_path):
+    """What lazy readouts share is computed once for all of them, the check of their values included."""
+    reads = []
+
+    def read(block):
+        reads.append(block.shape)
+        return block
+
+    model = a_model()
+    v = dask.array.from_array(voltages(), chunks=voltages().shape).map_blocks(
+        read, dtype="f4", meta=np.empty((0,) * 3, "f4")
+    )
+    source = jfx.traces(v, DIMS, dt_ms=DT, coords=POSITIONS)
+    signals = model.simulate_external(source)
+    readouts = model.compute_readout(signals, ["vm", "lfp_proxy", "csd_proxy", "mean_V_m"])
+    assert not reads
+    if run == "manifest":
+        model.manifest(signals, readouts)
+        assert len(reads) == 1
+        return
+    tree = jfx.bundle(model, signals, readouts)
+    assert not reads
+    if run == "replay":
+        assert jfx.replay(tree)
+        assert len(reads) <= 4  # signals and readouts, as stored and again
+    else:
+        jfx.to_netcdf(tree, tmp_path / "run.nc")
+        assert len(reads) <= 2  # a group each
+
+
 def test_readouts_that_nobody_could_repeat_are_refused(refused):
     model, signals, readouts = a_run()
     with refused(jfx.SchemaError, "'lfp_proxy' as the last step"):
