@@ -13,12 +13,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from . import scope
 from ._arrays import is_traced, precision_of
 from ._dispatch import mean_over
-from .errors import ArgumentError, Problem, VariableError, raise_problems
+from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .probe import SENSORS, prefixed
 from .schema import SITES
 from .signals import in_unit, spikes_of
@@ -195,7 +196,10 @@ def compute_readout(
     ArgumentError
         If a name or a setting is not known.
     VariableError
-        If a readout lacks an input: which, and how to give it.
+        If a readout lacks an input: which, and how to give it; or a readout of your own returns something else than a
+        Dataset with one variable of its name.
+    DimensionError
+        If what a readout returns has another time, other sites or other contacts than the Signals or another readout.
 
     Examples
     --------
@@ -211,6 +215,12 @@ def compute_readout(
     given = {"signals": signals, "probe": probe, "sensors": sensors}
     made = {name: value for name, value in given.items() if value is not None}
     results = [_resolve(name, made, settings) for name in asked]
+    together = {"the Signals": signals}
+    for name, result in zip(asked, results, strict=True):
+        raise_problems(
+            p for other in together for p in _misfits(name, result, other, together[other])
+        )
+        together[name] = result
     variables: dict[Hashable, Any] = {}
     coords: dict[Hashable, Any] = {}
     before = (scope.read(signals.attrs) or {}).get("steps", [])
@@ -269,8 +279,52 @@ def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]
         }
         inputs |= {key: made[key] for key in entry.takes if key in made}
         own = {key: value for key, value in settings.items() if key in entry.settings}
-        made[name] = entry.function(**inputs, **own)
+        result = entry.function(**inputs, **own)
+        raise_problems(_output_problems(name, result))
+        raise_problems(_misfits(name, result, "the Signals", made["signals"]))
+        made[name] = result
     return made[name]
+
+
+def _output_problems(name: str, result: Any) -> list[Problem]:
+    """Return what is wrong with what a readout returned."""
+    remedy = f"end the readout in: return xr.Dataset({{{name!r}: ...}}), or array.to_dataset(name={name!r})"
+    if isinstance(result, xr.Dataset):
+        found = f"the variables {list(map(str, result.data_vars))}"
+        if list(result.data_vars) in ([name], [f"{name}_proxy"]):
+            return []
+        remedy = f"end the readout in: return made.rename(your_name={name!r}), or made[[{name!r}]]"
+    else:
+        found = "None" if result is None else f"a {type(result).__name__}"
+    wanted = f"a Dataset with the one variable {name!r}"
+    return [Problem(f"readout {name}", f"{found}, returned", wanted, remedy, VariableError)]
+
+
+def _misfits(name: str, result: xr.Dataset, whose: str, other: xr.Dataset) -> list[Problem]:
+    """Return the problem of every dim that a readout shares with another Dataset, and on which the two differ."""
+    problems = []
+    for dim in result.dims:
+        if dim not in other.dims:
+            continue
+        found = ""
+        if result.sizes[dim] != other.sizes[dim]:
+            found = f"{result.sizes[dim]} along {dim!r}, against {other.sizes[dim]} of {whose}"
+        elif dim in result.coords and dim in other.coords:
+            a, b = (np.asarray(ds.coords[dim].variable.data) for ds in (result, other))
+            if a is not b and not np.array_equal(a, b):
+                found = f"other labels along {dim!r} than those of {whose}, the first {a.flat[0]} and {b.flat[0]}"
+        if found:
+            problems.append(
+                Problem(
+                    where=f"readout {name}",
+                    found=found,
+                    wanted=f"the same {dim}, or a dim of another name",
+                    remedy=f'made.rename({dim}="{dim}_of_{name}") in the readout, '
+                    "or a compute_readout of its own",
+                    error=DimensionError,
+                )
+            )
+    return problems
 
 
 def chain(names: Iterable[str]) -> set[str]:

@@ -184,6 +184,76 @@ def test_a_new_readout_is_one_decorated_function(registry):
     assert made.jfne.provenance["steps"][-1]["parameters"]["settings"] == {"scale": 2.0}
 
 
+@pytest.mark.parametrize(
+    ("made", "error", "said"),
+    [
+        (lambda s: None, jfx.VariableError, "readout mine: found None, returned"),
+        (lambda s: s.V_m.max(), jfx.VariableError, "found a DataArray, returned"),
+        (lambda s: np.zeros(4), jfx.VariableError, "found a ndarray, returned"),
+        (lambda s: 3.0, jfx.VariableError, "found a float, returned"),
+        (lambda s: s, jfx.VariableError, "found the variables ['V_m', 'spikes'], returned"),
+        (lambda s: s[["V_m"]], jfx.VariableError, "the variables ['V_m']"),
+        (lambda s: xr.Dataset(), jfx.VariableError, "the variables []"),
+        (
+            lambda s: s[["V_m"]].rename(V_m="mine").isel(time=slice(2)),
+            jfx.DimensionError,
+            "readout mine: found 2 along 'time', against 4 of the Signals",
+        ),
+        (
+            lambda s: s[["V_m"]].rename(V_m="mine").assign_coords(time=s.time + 0.25),
+            jfx.DimensionError,
+            "other labels along 'time' than those of the Signals, the first 0.25 and 0.0",
+        ),
+        (
+            lambda s: xr.Dataset({"mine": ("time", [1.0, 2.0])}),
+            jfx.DimensionError,
+            "2 along 'time'",
+        ),
+        (
+            lambda s: xr.Dataset({"mine": (("time", "unit"), np.zeros((4, 5)))}),
+            jfx.DimensionError,
+            "5 along 'unit', against 1 of the Signals",
+        ),
+    ],
+)
+@pytest.mark.parametrize("needed", ["asked for", "an input of another"])
+def test_what_a_readout_of_ones_own_returns_is_checked(
+    registry, refused, made, error, said, needed
+):
+    @jfx.readout(units="mV", formula="anything")
+    def mine(signals):
+        return made(signals)
+
+    @jfx.readout(units="mV", formula="anything else")
+    def on_top(mine):
+        return mine.mean().rename(mine="on_top")
+
+    with refused(error, said):
+        jfx.compute_readout(small(), "mine" if needed == "asked for" else "on_top")
+
+
+def test_readouts_that_disagree_with_each_other_are_named(registry, refused):
+    @jfx.readout(units="1", formula="two")
+    def two(signals):
+        return xr.Dataset({"two": ("lag", [1.0, 2.0])}, {"lag": [0.0, 1.0]})
+
+    @jfx.readout(units="1", formula="other two")
+    def other(signals):
+        return xr.Dataset({"other": ("lag", [1.0, 2.0])}, {"lag": [0.0, 5.0]})
+
+    @jfx.readout(units="1", formula="three")
+    def three(signals):
+        return xr.Dataset({"three": ("lag", [1.0, 2.0, 3.0])})
+
+    assert jfx.compute_readout(small(), ["two", "vm"]).two.dims == ("lag",)
+    with refused(
+        jfx.DimensionError, "readout other: found other labels along 'lag' than those of two"
+    ):
+        jfx.compute_readout(small(), ["two", "vm", "other"])
+    with refused(jfx.DimensionError, "readout three: found 3 along 'lag', against 2 of two"):
+        jfx.compute_readout(small(), ["two", "three"])
+
+
 def test_a_setting_of_any_kind_is_recorded(registry):
     @jfx.readout(units="1", formula="what was set")
     def anything(signals, *, how=None):
