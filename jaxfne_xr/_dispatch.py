@@ -29,6 +29,8 @@ from ._arrays import (
     require_finite,
     take,
 )
+from ._blocks import product
+from ._blocks import total as sum_over
 from .kernels import mean as mean_kernel
 from .units import magnitude
 
@@ -263,9 +265,9 @@ def contract(
         rows = (
             weights if weights.ndim == 2 else weights[None]
         )  # with one axis, dask adds chunks up wrongly
-        product = dask.array.tensordot(data.transpose(axes), rows, axes=(-1, 1))
-        return xr.Variable(dims, product if weights.ndim == 2 else product[..., 0])
-    return xr.Variable(dims, data.transpose(axes) @ weights.T)
+        made = dask.array.tensordot(data.transpose(axes), rows, axes=(-1, 1))
+        return xr.Variable(dims, made if weights.ndim == 2 else made[..., 0])
+    return xr.Variable(dims, product(data.transpose(axes), weights))
 
 
 @partial(jax.jit, static_argnames="axes")
@@ -516,7 +518,7 @@ def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -
         part = data[take(axis, where)]
         if np.ndim(centre):
             part = part - (centre if axis in axes else centre[take(axis, where)])
-        part = mean_kernel.OF[of](part).sum(axis=axes, dtype=np.float64)
+        part = sum_over(mean_kernel.OF[of](part), axes)
         if axis in axes:
             total += part
         else:

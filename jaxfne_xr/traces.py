@@ -13,6 +13,7 @@ import xarray as xr
 
 from . import scope
 from ._arrays import is_dask, is_jax, is_traced
+from ._blocks import owned
 from ._dispatch import checked
 from .errors import (
     ArgumentError,
@@ -485,7 +486,7 @@ def _owned(data: Any, quantify: bool) -> Any:
                 error=DataError,
             )
         )
-    return np.array(data, order="K")
+    return owned(data) if isinstance(data, np.ndarray) else np.array(data, order="K")
 
 
 def _with_geometry_units(ds: xr.Dataset) -> xr.Dataset:
