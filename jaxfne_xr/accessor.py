@@ -18,6 +18,7 @@ from . import (
     ground_truth,
     io,
     losses,
+    physical,  # noqa: F401  (registers its readouts)
     proxy,
     readout,
     schema,

@@ -17,6 +17,7 @@ from ._dispatch import checked
 from .configuration import Configuration
 from .errors import Problem, SchemaError, raise_problems
 from .manifest import in_memory, not_finite
+from .readout import UNRECORDED, restored
 from .schema import STRUCTURE, validate
 from .traces import to_jax
 from .units import is_quantity, magnitude, quantity, text_of
@@ -93,7 +94,18 @@ def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
     steps = (scope.read(readouts.attrs) or {}).get("steps", [])
     last = steps[-1]["function"] if steps else "no record"
     if last == "compute_readout":
-        return []
+        settings = steps[-1]["parameters"].get("settings", {})
+        return [
+            Problem(
+                where=key,
+                found=f"a setting that no file holds: {value[UNRECORDED][:60]}",
+                wanted="numbers, texts, arrays of them, or a model of this package",
+                remedy="a readout of your own that makes it, or save the result beside the bundle",
+                error=SchemaError,
+            )
+            for key, value in settings.items()
+            if isinstance(value, Mapping) and UNRECORDED in value
+        ]
     return [
         Problem(
             where="readouts",
@@ -177,7 +189,8 @@ def replay(tree: xr.DataTree) -> Replay:
     structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
     signals = model.simulate_external(driven.assign(structure))
     asked = scope.read(stored.attrs)["steps"][-1]["parameters"]  # type: ignore[index]
-    readouts = model.compute_readout(signals, asked["names"], **asked["settings"])
+    settings = {key: restored(value) for key, value in asked["settings"].items()}
+    readouts = model.compute_readout(signals, asked["names"], **settings)
     differences = {}
     for part, before, after in (
         ("signals", stored_signals, signals),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,9 @@ import xarray as xr
 from . import scope
 from ._arrays import is_traced, precision_of
 from ._dispatch import mean_over
+from .conductor import LineSource, PointSource, RootAsPoint, Slab
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .head import FourSphere, InfiniteHomogeneous, LeadField, Spherical
 from .probe import SENSORS, prefixed
 from .schema import SITES
 from .signals import in_unit, spikes_of
@@ -189,7 +191,7 @@ def compute_readout(
     -------
     xr.Dataset
         One variable a readout. Sites keep ``x``, ``y``, ``z``; those of contacts are ``contact_x``, ..., of channels
-        ``channel_x``, ....
+        ``channel_x``, ..., of dipoles ``dipole_x``, ....
 
     Raises
     ------
@@ -225,9 +227,12 @@ def compute_readout(
     coords: dict[Hashable, Any] = {}
     before = (scope.read(signals.attrs) or {}).get("steps", [])
     steps: list[Any] = list(before)
-    for result in results:
+    dims = {*signals.dims, *(d for result in results for d in result.dims)}
+    for asked_for, result in zip(asked, results, strict=True):
         variables |= result.data_vars
-        coords |= {prefixed(name, c.dims): c.variable for name, c in result.coords.items()}
+        for label, variable in result.variables.items():
+            if label in result.coords:
+                coords[_beside(label, variable.dims, asked_for, signals, dims)] = variable
         record = scope.read(result.attrs) or {}
         steps += [step for step in record.get("steps", []) if step not in steps]
     provenance = scope.record(
@@ -241,8 +246,46 @@ def compute_readout(
     )
 
 
+def _beside(
+    label: Hashable,
+    along: tuple[Hashable, ...],
+    name: str,
+    signals: xr.Dataset,
+    dims: set[Hashable],
+) -> Hashable:
+    """Return the name of a readout's coordinate in a Dataset that holds others too: sites keep the names they have."""
+    if "dipole" in along and label != "dipole":
+        return f"dipole_{label}"
+    label = prefixed(label, along)
+    taken = label in signals.coords and signals.variables[label].dims != along
+    return f"{name}_{label}" if taken or (label in dims and along != (label,)) else label
+
+
+#: Models that a setting may be: JSON holds them as their name and parameters.
+MODELS = {
+    kind.__name__: kind
+    for kind in (
+        *(LineSource, PointSource, RootAsPoint, Slab),
+        *(FourSphere, InfiniteHomogeneous, LeadField, Spherical),
+    )
+}
+UNRECORDED = "unrecorded"
+
+
+def restored(setting: Any) -> Any:
+    """Return a setting as it was handed in, from what the provenance holds of it."""
+    if isinstance(setting, Mapping) and set(setting) == {"model", "parameters"}:
+        kind: Any = MODELS[setting["model"]]
+        given = {key: restored(value) for key, value in setting["parameters"].items()}
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+    return setting
+
+
 def _json_safe(value: Any) -> Any:
-    """Return a setting in a form that JSON holds and that means the same when handed in again."""
+    """Return a setting in a form that JSON holds and that means the same when handed in again (`restored`)."""
+    if type(value) in MODELS.values():
+        given = {f.name: _json_safe(getattr(value, f.name)) for f in fields(value)}
+        return {"model": type(value).__name__, "parameters": given}
     if isinstance(value, xr.DataArray):
         value = magnitude(value.transpose("channel", ...).variable.data)
     if is_traced(value):
@@ -255,7 +298,8 @@ def _json_safe(value: Any) -> Any:
         return {str(key): _json_safe(v) for key, v in value.items()}
     if hasattr(value, "tolist"):
         return value.tolist()
-    return value if value is None or isinstance(value, (str, int, float)) else repr(value)
+    plain = value is None or isinstance(value, (str, int, float))
+    return value if plain else {UNRECORDED: repr(value)}
 
 
 def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]) -> xr.Dataset:
@@ -303,14 +347,13 @@ def _output_problems(name: str, result: Any) -> list[Problem]:
 def _misfits(name: str, result: xr.Dataset, whose: str, other: xr.Dataset) -> list[Problem]:
     """Return the problem of every dim that a readout shares with another Dataset, and on which the two differ."""
     problems = []
-    for dim in result.dims:
-        if dim not in other.dims:
-            continue
+    sizes, against = result.sizes, other.sizes
+    for dim in (d for d in sizes if d in against):
         found = ""
-        if result.sizes[dim] != other.sizes[dim]:
-            found = f"{result.sizes[dim]} along {dim!r}, against {other.sizes[dim]} of {whose}"
-        elif dim in result.coords and dim in other.coords:
-            a, b = (np.asarray(ds.coords[dim].variable.data) for ds in (result, other))
+        if sizes[dim] != against[dim]:
+            found = f"{sizes[dim]} along {dim!r}, against {against[dim]} of {whose}"
+        elif dim in result.variables and dim in other.variables:
+            a, b = (np.asarray(ds.variables[dim].data) for ds in (result, other))
             if a is not b and not np.array_equal(a, b):
                 found = f"other labels along {dim!r} than those of {whose}, the first {a.flat[0]} and {b.flat[0]}"
         if found:
