@@ -63,6 +63,9 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     >>> sorted(tree.children), bool(replay(tree))
     (['probe', 'readouts', 'signals'], True)
     """
+    if not isinstance(model, Model):
+        found, remedy = f"a {type(model).__name__}", "jfx.construct(configuration)"
+        raise SchemaError(Problem("model", found, "the Model that ran", remedy, SchemaError))
     raise_problems(_unknown_origin(readouts) + not_finite(readouts))
     places = {"probe": model.contacts(), "sensors": model.configuration.stages["probe"]["sensors"]}
     parts = {"signals": signals, "readouts": _watched(readouts)}

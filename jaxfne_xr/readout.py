@@ -212,7 +212,7 @@ def compute_readout(
     >>> {name: round(float(value.data.magnitude), 6) for name, value in made.data_vars.items()}
     {'mean_V_m': -64.15, 'spike_rate_hz': 100.0}
     """
-    asked = [names] if isinstance(names, str) else list(names)
+    asked = asked_for(names)
     raise_problems(_unknown_names(asked) + _unknown_settings(asked, settings))
     given = {"signals": signals, "probe": probe, "sensors": sensors}
     made = {name: value for name, value in given.items() if value is not None}
@@ -228,11 +228,11 @@ def compute_readout(
     before = (scope.read(signals.attrs) or {}).get("steps", [])
     steps: list[Any] = list(before)
     dims = {*signals.dims, *(d for result in results for d in result.dims)}
-    for asked_for, result in zip(asked, results, strict=True):
+    for name, result in zip(asked, results, strict=True):
         variables |= result.data_vars
         for label, variable in result.variables.items():
             if label in result.coords:
-                coords[_beside(label, variable.dims, asked_for, signals, dims)] = variable
+                coords[_beside(label, variable.dims, name, signals, dims)] = variable
         record = scope.read(result.attrs) or {}
         steps += [step for step in record.get("steps", []) if step not in steps]
     provenance = scope.record(
@@ -244,6 +244,15 @@ def compute_readout(
     return xr.Dataset(
         {n: v.variable for n, v in variables.items()}, coords, scope.attrs(provenance)
     )
+
+
+def asked_for(names: str | Sequence[str]) -> list[str]:
+    """Return the names of readouts as a list."""
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, (list, tuple)):
+        raise _refuse("names", repr(names), f"some of {list(_KNOWN)}", 'names=["vm", "lfp_proxy"]')
+    return list(names)
 
 
 def _beside(

@@ -318,6 +318,9 @@ def _edges(
     nyquist, spacing = float(f[-1]), float(f[1] - f[0])
     if bands is None:
         bands = resolved_bands(f)
+    if not isinstance(bands, Mapping):
+        wanted, remedy = "a mapping of names to edges", 'bands={"gamma": (30, 80)}'
+        raise ArgumentError(Problem("bands", repr(bands), wanted, remedy, ArgumentError))
     problems, names, low, high = [], [], [], []
     for name, pair in bands.items():
         start, stop = _pair(pair, f"bands[{name!r}]")

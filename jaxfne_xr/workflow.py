@@ -16,7 +16,7 @@ from .errors import ArgumentError, DataError, DimensionError, Problem, SchemaErr
 from .manifest import manifest
 from .probe import axes_along, probe_at
 from .proxy import DOMAINS
-from .readout import chain, compute_readout, readouts
+from .readout import asked_for, chain, compute_readout, readouts
 from .schema import LONG_NAMES, SITES, kind_problems, require_time, unit_problem
 from .signals import to_signals
 from .source import synaptic_source
@@ -197,9 +197,7 @@ class Model:
             As from `jaxfne_xr.compute_readout`.
         """
         probe = self.configuration.stages["probe"]
-        names = (
-            probe["modes"] if names is None else [names] if isinstance(names, str) else list(names)
-        )
+        names = asked_for(probe["modes"] if names is None else names)
         if not names:
             raise ArgumentError(
                 Problem(

@@ -352,6 +352,12 @@ def test_the_source_is_read_once(run, tmp_path):
         assert len(reads) <= 2  # a group each
 
 
+def test_a_configuration_is_no_model(refused):
+    model, signals, readouts = a_run(names=["vm"])
+    with refused(jfx.SchemaError, "a Configuration; wanted the Model that ran"):
+        jfx.bundle(model.configuration, signals, readouts)
+
+
 def test_readouts_that_nobody_could_repeat_are_refused(refused):
     model, signals, readouts = a_run()
     with refused(jfx.SchemaError, "'lfp_proxy' as the last step"):

@@ -396,6 +396,7 @@ def test_one_name_will_do():
     [
         (["volts"], {}, jfx.ArgumentError, "volts: found a readout that is not known"),
         (["vm", "a", "b"], {"c": 1}, jfx.ArgumentError, "3 problems"),
+        (3, {}, jfx.ArgumentError, "names: found 3"),
         (
             ["vm"],
             {"sigma": 100},

@@ -234,6 +234,7 @@ def trace(n=64, dt=1.0):
             jfx.UnitError,
             "bands['g']",
         ),
+        (lambda: jfx.band_power(jfx.psd(trace()), ["g"]), jfx.ArgumentError, "a mapping"),
         (lambda: jfx.band_power(jfx.psd(trace()), {}), jfx.ArgumentError, "one band at least"),
         (
             lambda: jfx.band_power(jfx.psd(trace(), segment=50), {"g": (30, 49.9)}),
