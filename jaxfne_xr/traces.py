@@ -137,7 +137,7 @@ def traces(
 
     if quantify is None:
         quantify = not is_traced(data) and not is_dask(data)
-    variable = checked(xr.Variable(dims, _owned(data, quantify)), name)
+    variable = checked(xr.Variable(dims, owned_data(data, quantify)), name)
     variable.data = convert(variable.data, units, unit)
     labels: dict[Hashable, Any] = {}
     if "unit" in dims:
@@ -202,7 +202,7 @@ def with_unit(
 ) -> xr.Variable:
     """Return a variable that carries `unit`, as a quantity or in its attrs, and nothing else but `attrs`."""
     if quantify:
-        data = _owned(variable.data, True) if is_jax(variable.data) else variable.data
+        data = owned_data(variable.data, True) if is_jax(variable.data) else variable.data
         return xr.Variable(variable.dims, quantity(data, unit), attrs)
     return xr.Variable(variable.dims, variable.data, {**(attrs or {}), "units": unit})
 
@@ -472,7 +472,7 @@ def _time_coordinate(time: Any, dt_ms: float | None, length: int) -> np.ndarray:
     return even_times(variable, dt_ms)[0]
 
 
-def _owned(data: Any, quantify: bool) -> Any:
+def owned_data(data: Any, quantify: bool) -> Any:
     """Return data that nobody else can change."""
     if is_dask(data) or (is_jax(data) and not quantify):
         return data
