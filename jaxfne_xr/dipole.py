@@ -21,6 +21,7 @@ from .errors import ArgumentError, DimensionError, Problem, VariableError, raise
 from .kernels import dipole as kernels
 from .probe import positions_of
 from .schema import GEOMETRY, UNITS, kind_problems, unit_problem
+from .sites import middles
 from .time_axis import TIME
 from .traces import finish, with_unit
 from .units import convert, is_quantity, magnitude, units_of, values_in
@@ -90,7 +91,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)
     dim = site_dim_of(variable, name)
-    place = positions_of(ds, dim, XYZ)
+    place = middles(ds, dim)
     labels, group = groups_of(ds, dim, by) if by else (["all"], np.zeros(ds.sizes[dim], int))
     n = len(labels)
     about, text = _origin(ds, dim, place, group, n, origin)

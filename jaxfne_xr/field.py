@@ -11,7 +11,7 @@ import xarray as xr
 
 from ._arrays import is_jax, is_traced, precision_of
 from ._dispatch import contract, jointly, on_arrays
-from .conductor import Conductor, LineSource, sites_dim
+from .conductor import Conductor, LineSource
 from .current import (
     Cable,
     cable_of,
@@ -26,7 +26,8 @@ from .current import (
 )
 from .errors import ArgumentError, DataError, DimensionError, Problem, UnitError, warn
 from .kernels import distance
-from .probe import check_probe, positions_along, positions_of, prefixed
+from .probe import check_probe, positions_along, prefixed
+from .sites import extent, sites_dim
 from .traces import finish, with_unit
 from .units import is_quantity, magnitude, product, units_of
 
@@ -355,12 +356,10 @@ def _look(sites: xr.Dataset, contact: Any, model: Model) -> int | None:
     """Warn of contacts inside of sites, and of a probe that is nowhere near; return how many are inside."""
     dim = sites_dim(sites)
     if isinstance(model, Conductor):
-        extent, limit = model.extent(sites), model.limit(sites)
-        start, end = extent[:2] if len(extent) > 1 else extent * 2
+        place, limit = model.extent(sites), model.limit(sites)
+        start, end = place[:2] if len(place) > 1 else place * 2
     else:
-        start = end = positions_of(
-            sites, dim, "xyz" if "x" in sites.coords else ("x_start", "y_start", "z_start")
-        )
+        start, end = extent(sites, dim)
         limit = np.zeros(len(start))
     if any(map(is_traced, (contact, start, end, limit))) or not len(start):
         return None

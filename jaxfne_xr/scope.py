@@ -244,6 +244,8 @@ def recorded(value: Any) -> Any:
     """Return a parameter in the form that JSON holds: an array as lists; what JAX traces has no value, and says so."""
     if value is None or isinstance(value, (str, int)):
         return value
+    if isinstance(value, (tuple, list)):
+        return [recorded(v) for v in value]
     if is_traced(value):
         return "traced"
     numbers = np.asarray(value)
