@@ -104,19 +104,9 @@ class Conductor:
 
     def _check_electrodes(self) -> None:
         if self.shape not in SHAPES:
-            raise ArgumentError(
-                Problem(
-                    "shape",
-                    repr(self.shape),
-                    f"one of {list(SHAPES)}",
-                    'shape="disk"',
-                    ArgumentError,
-                )
-            )
-        if isinstance(self.order, bool) or not isinstance(self.order, int) or self.order < 1:
-            raise ArgumentError(
-                Problem("order", repr(self.order), "1 or more", "order=3", ArgumentError)
-            )
+            raise _refusal("shape", repr(self.shape), f"one of {list(SHAPES)}", 'shape="disk"')
+        if not _is_count(self.order):
+            raise _refusal("order", repr(self.order), "1 or more", "order=3")
 
     def _electrodes(self, contacts: xr.Dataset) -> tuple[Any, ...]:
         """Return the normals and radii of contacts with a surface; nothing for points."""
@@ -305,15 +295,9 @@ class Slab(Conductor):
 
     def __post_init__(self) -> None:
         if self.source not in KINDS:
-            raise ArgumentError(
-                Problem(
-                    "source",
-                    repr(self.source),
-                    f"one of {list(KINDS)}",
-                    'source="line"',
-                    ArgumentError,
-                )
-            )
+            raise _refusal("source", repr(self.source), f"one of {list(KINDS)}", 'source="line"')
+        if self.images is not None and not _is_count(self.images):
+            raise _refusal("images", repr(self.images), "1 or more", "images=21, or leave it out")
         self._check_electrodes()
         read(self, positive=("conductivity", "thickness"))
         sigmas = self.conductivity, self.below, self.above
@@ -321,14 +305,11 @@ class Slab(Conductor):
             try:
                 images = slab.image_count(*map(float, sigmas))
             except ValueError as error:
-                raise ArgumentError(
-                    Problem(
-                        where="below, above",
-                        found=f"{float(self.below):g} and {float(self.above):g} S/m",
-                        wanted="a conductor on one side at least: the potential has no reference otherwise",
-                        remedy="Slab(thickness, below=0.0, above=1.5)",
-                        error=ArgumentError,
-                    )
+                raise _refusal(
+                    "below, above",
+                    f"{float(self.below):g} and {float(self.above):g} S/m",
+                    "a conductor on one side at least: the potential has no reference otherwise",
+                    "Slab(thickness, below=0.0, above=1.5)",
                 ) from error
             object.__setattr__(self, "images", images)
 
@@ -345,14 +326,11 @@ class Slab(Conductor):
     def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
         """Return the lead field (contact, site), uV/nA."""
         if self.images is None:
-            raise ArgumentError(
-                Problem(
-                    where="images",
-                    found="none, with conductivities that JAX traces",
-                    wanted="how many to sum: that fixes the size of a loop",
-                    remedy="make the model outside and hand it in, or Slab(..., images=21)",
-                    error=ArgumentError,
-                )
+            raise _refusal(
+                "images",
+                "none, with conductivities that JAX traces",
+                "how many to sum: that fixes the size of a loop",
+                "make the model outside and hand it in, or Slab(..., images=21)",
             )
         contact = positions_along(contacts, "contact", "xyz")
         extent, electrodes = self.extent(sites), self._electrodes(contacts)
@@ -403,19 +381,27 @@ class Slab(Conductor):
             z = np.stack([np.asarray(x)[:, 2] for x in points])
             bad = ((z - wide < low - slack) | (z + wide > high + slack)).any(axis=0)
             if bad.any():
-                first = int(np.argmax(bad))
+                first, down, up = int(np.argmax(bad)), (z - wide).min(), (z + wide).max()
                 problems.append(
                     Problem(
                         where=name,
                         found=f"{np.count_nonzero(bad)} of {bad.size} outside the slab, the first "
                         f"{name} {first} at z = {z[:, first].min():g} to {z[:, first].max():g} um",
                         wanted=f"all of it from z = {low:g} to {high:g} um",
-                        remedy=f'ds.assign_coords(z=ds.z + 100) (and z_start, z_end), or Slab("{high - low:g} um", '
-                        f"bottom={z.min():g})",
+                        remedy=f'Slab("{max(high, up) - min(low, down):g} um", bottom={min(low, down):g}), or move it: '
+                        "ds.assign_coords(z=ds.z + 100), and z_start and z_end of sites",
                         error=ArgumentError,
                     )
                 )
         return problems
+
+
+def _refusal(where: str, found: str, wanted: str, remedy: str) -> ArgumentError:
+    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, int) and not isinstance(n, bool) and n >= 1
 
 
 # ------------------------------------------------------------------------------------------------ the kernels

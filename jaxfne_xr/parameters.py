@@ -13,7 +13,7 @@ import numpy as np
 
 from ._arrays import is_jax, is_traced
 from .errors import ArgumentError, DimensionError, Problem, raise_problems
-from .units import is_quantity, scalar
+from .units import example, is_quantity, scalar
 
 
 def static(default: Any) -> Any:
@@ -42,56 +42,50 @@ def pytree(cls: type) -> type:
 
 def read(model: Any, *, positive: tuple[str, ...], vectors: tuple[str, ...] = ()) -> None:
     """Bring the parameters of a new model to numbers in its units, and check those that are known."""
+    optional = {f.name for f in fields(model) if f.default is None}
     problems: list[Problem] = []
     for name, unit in model.units.items():
-        value = in_unit(getattr(model, name), unit, name)
+        value = getattr(model, name)
+        if value is None and name in optional:
+            continue
+        value = in_unit(value, unit, name)
         object.__setattr__(model, name, value)
-        vector = is_vector(value)
-        if vector and name not in vectors:
-            problems.append(Problem(name, "several numbers", "one", f"{name}=0.3", ArgumentError))
+        if is_vector(value) and name not in vectors:
+            remedy = f'{name}="{example(unit)}"'
+            problems.append(Problem(name, "several numbers", "one", remedy, ArgumentError))
         for number in np.ravel(np.asarray(value)) if is_known(value) else ():
             least = "more than 0" if name in positive else "0 or more"
-            bad = number <= 0 if least == "more than 0" else number < 0 and name != "bottom"
+            bad = number <= 0 if name in positive else number < 0 and name != "bottom"
             if bad or not math.isfinite(number):
-                problems.append(
-                    Problem(
-                        name,
-                        f"{number:g} {unit}",
-                        f"{least}, in {unit}",
-                        _example(name, unit),
-                        ArgumentError,
-                    )
-                )
+                found, wanted = f"{number:g} {unit}", f"{least}, in {unit}"
+                remedy = f'{name}="{example(unit)}"'
+                problems.append(Problem(name, found, wanted, remedy, ArgumentError))
     raise_problems(problems)
-
-
-def _example(name: str, unit: str) -> str:
-    return f'{name}="{"0.3" if unit == "S/m" else "300"} {unit}"'
 
 
 def in_unit(value: Any, unit: str, name: str) -> Any:
     """Return a float, or a tuple of three, from anything that says so; what JAX holds as it is."""
-    if isinstance(value, (str, int, float, np.generic)):
-        return scalar(value, unit, name)
-    if is_quantity(value):
-        unit_text = f"{value.units}"
-        if np.ndim(value.magnitude) == 0:
-            return scalar(value, unit, name)
-        return (
-            tuple(scalar(v * value.units, unit, name) for v in value.magnitude)
-            if unit_text
-            else value
-        )
+    if is_quantity(value) and np.ndim(value.magnitude):
+        value = [v * value.units for v in value.magnitude]
     if isinstance(value, np.ndarray):
-        value = value.item() if value.ndim == 0 else tuple(value.tolist())
-    if isinstance(value, (tuple, list)):
-        if len(value) != 3:
-            found, remedy = f"{len(value)} numbers", f"{name}=(0.3, 0.3, 0.45)"
-            raise DimensionError(
-                Problem(name, found, "one, or three for x, y and z", remedy, DimensionError)
+        value = value.item() if value.ndim == 0 else value.tolist()
+    if is_jax(value) and value.shape in ((), (3,)):
+        return value
+    if not is_jax(value) and not isinstance(value, (tuple, list)):
+        return scalar(value, unit, name)
+    if len(value) != 3 or is_jax(value):
+        found = f"the shape {value.shape}" if is_jax(value) else f"{len(value)} numbers"
+        typical = example(unit)
+        raise DimensionError(
+            Problem(
+                name,
+                found,
+                "one, or three for x, y and z",
+                f'{name}="{typical}", or {name}=("{typical}", "{typical}", "{typical}")',
+                DimensionError,
             )
-        return tuple(in_unit(v, unit, name) for v in value)
-    return value
+        )
+    return tuple(in_unit(v, unit, name) for v in value)
 
 
 def is_vector(value: Any) -> bool:

@@ -22,6 +22,7 @@ from .kernels import proxy as kernels
 from .probe import positions_along, positions_of, sensor_dim
 from .readout import finish, mean_of, readout
 from .signals import misaligned, spikes_of
+from .sites import positions
 from .source import site_dim, source_of
 from .time_axis import TIME, sampling, time_problem
 from .units import magnitude, positive
@@ -117,25 +118,8 @@ def _weights(
         )
     contacts = positions_along(probe, "contact", axes)
     width = sigma if is_jax(sigma) else np.asarray(sigma)
-    places = _places(source, dim, axes)
+    places = positions(source, dim, axes)
     return on_arrays(kernels.gaussian_weights, contacts, places, width), dict(probe.coords)
-
-
-def _places(source: xr.Dataset, dim: str, axes: str) -> Any:
-    """Return the positions of sites, um; one that is not finite would spoil every contact."""
-    places = positions_of(source, dim, axes)
-    if not is_jax(places) and not np.isfinite(places).all():
-        bad = np.flatnonzero(~np.isfinite(places).all(axis=1))
-        raise ArgumentError(
-            Problem(
-                where=axes,
-                found=f"{bad.size} of {len(places)} sites without a finite position, {dim} {bad[0]} first",
-                wanted="a finite position of every site, um",
-                remedy=f"correct it, or leave the site out: signals.drop_isel({dim}=[{bad[0]}])",
-                error=ArgumentError,
-            )
-        )
-    return places
 
 
 @readout(units="1/um^2", formula="-d2(lfp_proxy)/dz2 along the probe")
@@ -253,7 +237,7 @@ def _remote(
             )
         )
     else:
-        places = _places(source, dim, "xyz")
+        places = positions(source, dim, "xyz")
         matrix, solver = (
             on_arrays(toy, positions_along(sensors, "channel", "xyz"), places),
             "toy_lead_field_proxy",

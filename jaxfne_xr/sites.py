@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from .errors import DimensionError, Problem, VariableError, raise_problems
+from ._arrays import is_traced
+from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .probe import positions_of
 from .schema import SITES, unit_problem
 from .units import convert, magnitude, units_of
@@ -30,10 +32,35 @@ def sites_dim(sites: xr.Dataset) -> str:
     )
 
 
+def positions(sites: xr.Dataset, dim: str, axes: Iterable[str]) -> Any:
+    """Return positions of sites (site, axes), um, finite as far as is known: one that is not spoils every contact."""
+    axes = list(axes)
+    places = positions_of(sites, dim, axes)
+    if not is_traced(places):
+        values = np.asarray(places)
+        bad = ~np.isfinite(values).all(axis=1)
+        _raise_bad(bad, values, ", ".join(axes), dim, "a finite position of every site, um")
+    return places
+
+
+def _raise_bad(bad: np.ndarray, values: np.ndarray, name: str, dim: str, wanted: str) -> None:
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ArgumentError(
+            Problem(
+                where=name,
+                found=f"{np.count_nonzero(bad)} of {len(bad)} sites that cannot be, {dim} {first} first: {values[first]}",
+                wanted=wanted,
+                remedy=f"correct it, or leave the site out: ds.drop_isel({dim}=[{first}])",
+                error=ArgumentError,
+            )
+        )
+
+
 def middles(sites: xr.Dataset, dim: str) -> Any:
     """Return the places of sites (site, xyz), um: ``x``, ``y``, ``z``, else half-way between their ends."""
     if all(axis in sites.coords for axis in "xyz") or not has_ends(sites, dim):
-        return positions_of(sites, dim, "xyz")
+        return positions(sites, dim, "xyz")
     start, end = ends(sites, dim)
     return (start + end) / 2
 
@@ -57,7 +84,7 @@ def ends(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
             )
         )
     start, end = (
-        positions_of(sites, dim, [axis + suffix for axis in "xyz"]) for suffix in ("_start", "_end")
+        positions(sites, dim, [axis + suffix for axis in "xyz"]) for suffix in ("_start", "_end")
     )
     return start, end
 
@@ -101,4 +128,8 @@ def radii(sites: xr.Dataset, dim: str, model: str) -> Any:
     variable = sites.variables["diameter"]
     raise_problems(unit_problem(variable, "diameter", "um"))
     diameter = convert(magnitude(variable.data), str(units_of(variable)), "um")
+    if not is_traced(diameter):
+        values = np.asarray(diameter)
+        bad = ~((values >= 0) & (values < np.inf))
+        _raise_bad(bad, values, "diameter", dim, "0 um or more")
     return diameter / 2
