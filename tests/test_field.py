@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
 from jaxfne_xr import field
-from jaxfne_xr.units import magnitude, units_of
+from jaxfne_xr.units import magnitude, quantity, units_of
 
 PARENT = [-1, 0, 1, 1, 0, -1, 5]
 N = len(PARENT)
@@ -308,6 +308,45 @@ def test_any_callable_is_a_model(refused):
     assert close(ds.jfne.lfp(PROBE, lists).lfp.data.magnitude, made.lfp.data.magnitude)
     with refused(jfx.DimensionError, "model", "(3, 7)"):
         ds.jfne.lfp(PROBE, lambda s, c: mine(s, c).T)
+
+
+def test_the_unit_of_what_a_callable_returns_is_read(refused):
+    ds, mine = traces_of_cells(), np.arange(3.0 * N).reshape(3, N)
+    want = ds.jfne.lead_field(PROBE, lambda s, c: mine).lead_field.data.magnitude
+    V_per_A = 1e3 * mine  # the same
+    for returned in (
+        quantity(V_per_A, "V/A"),
+        xr.DataArray(quantity(V_per_A, "V/A"), dims=("contact", "recording")),
+        xr.DataArray(V_per_A.T, dims=("recording", "contact"), attrs={"units": "V/A"}),
+    ):
+        made = ds.jfne.lead_field(PROBE, lambda s, c, m=returned: m).lead_field
+        assert close(made.data.magnitude, want)
+        assert units_of(made) == "uV/nA"
+    with refused(jfx.UnitError, "model", "'um'", "drop_attrs"):
+        ds.jfne.lfp(PROBE, lambda s, c: c.x - s.x)
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "said"),
+    [
+        (np.full((3, N), np.nan), jfx.NonFiniteError, "contact=0"),
+        (np.full((3, N), 1j), jfx.DataError, "complex128"),
+        (None, jfx.DimensionError, "shape ()"),
+    ],
+    ids=["NaN", "complex", "nothing"],
+)
+def test_callables_that_return_no_lead_field(returned, error, said, refused):
+    with refused(error, "model", said):
+        traces_of_cells().jfne.lfp(PROBE, lambda s, c: returned)
+
+
+def test_currents_that_are_not_finite(backend, refused):
+    i = np.ones((5, 4))
+    i[3, 1] = np.nan
+    ds = backend.by_hand(i, ("time", "unit"), units="nA", name="source")
+    ds = ds.assign_coords({a: ("unit", np.arange(4) * 30.0, {"units": "um"}) for a in "xyz"})
+    with refused(jfx.NonFiniteError, "source", "time=3"):
+        ds.jfne.lfp(PROBE, jfx.PointSource(min_distance=1.0)).compute()
 
 
 @pytest.mark.parametrize("model", [0.3, jfx.LineSource], ids=["a number", "a class"])
