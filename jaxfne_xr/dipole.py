@@ -45,7 +45,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     ----------
     ds : xr.Dataset
         With ``i_membrane`` (nA, outward positive) from `transmembrane_currents`, or the voltages that it needs, or a
-        ``source`` in nA; on sites with positions ``x``, ``y``, ``z``.
+        ``source`` in nA; on sites with positions ``x``, ``y``, ``z``, or ends ``x_start`` ... ``z_end``.
     by : str or None
         The coordinate along the sites that tells the group of each, ``"unit"`` or ``"population"``; None for one
         dipole of all.
@@ -58,7 +58,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     xr.Dataset
         ``dipole_moment`` (time, xyz[, group]), nA*um, with the place of each dipole in ``x``, ``y``, ``z`` and the
         labels that all sites of a group share. Its scope is a current's: an amplitude is that of a field, through a
-        conductor.
+        conductor. Of a moment that depends on the origin no amplitude is claimed to be true.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     data = _moments(variable, dim, columns, group, n, by or "group")
     total = data.isel({XYZ: 3})
     data = data.isel({XYZ: slice(3)})
-    largest = _open(variable, total, by or "group", labels, about, text)
+    closed = _closed(variable, total, by or "group", labels, about, text)
     if by is None:
         data = data.isel(group=0)
     coords: dict[Hashable, Any] = _shared(ds, dim, group, n, by) if by else {}
@@ -111,8 +111,8 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     if by:
         coords[by] = (by, labels)
     parameters: dict[str, Any] = {"by": by, "origin": text, "groups": n}
-    if largest is not None:
-        parameters["largest_current_sum_nA"] = largest
+    if closed is not None:
+        parameters |= closed
     return finish(
         ds,
         "dipole_moment",
@@ -155,10 +155,10 @@ def _by_group(current: Any, columns: Any, group: Any, *, axis: int, n_groups: in
     return made.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
 
 
-def _open(
+def _closed(
     variable: xr.Variable, total: xr.Variable, by: str, labels: Sequence[Any], about: Any, text: str
-) -> float | None:
-    """Return the largest sum of any group's currents, and warn if it is one; None where it cannot be looked at."""
+) -> dict[str, Any] | None:
+    """Return whether the currents of every group sum to zero, and warn if not; None where it cannot be looked at."""
     data, sums = magnitude(variable.data), total.data
     if is_dask(data) or is_traced(sums) or not data.size:
         return None
@@ -168,7 +168,8 @@ def _open(
     worst = int(np.argmax(of_group))
     largest = float(of_group[worst])
     scale = float(max(data.max(), -data.min()))
-    if largest > ROUNDING.get(sums.dtype.itemsize, ROUNDING[4]) * scale:
+    closed = largest <= ROUNDING.get(sums.dtype.itemsize, ROUNDING[4]) * scale
+    if not closed:
         place = (
             "" if is_traced(about) else " ({:g}, {:g}, {:g}) um".format(*np.asarray(about)[worst])
         )
@@ -177,7 +178,7 @@ def _open(
             f"0: its moment depends on the origin, {text}{place}. Without a stimulus, and with every compartment, "
             "they sum to 0; origin=... takes the moment about another point."
         )
-    return largest
+    return {"closed": closed, "largest_current_sum_nA": largest}
 
 
 def _origin(

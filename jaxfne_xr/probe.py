@@ -267,8 +267,15 @@ def _area(shape: str, parameters: Mapping[str, float]) -> float:
     return parameters["width"] * parameters.get("height", parameters["width"])
 
 
-def check_probe(probe: xr.Dataset) -> xr.Dataset:
+def check_probe(probe: xr.Dataset, axes: str = "xyz") -> xr.Dataset:
     """Return `probe` if it can be used: a dim of contacts or channels, each with its own place, in um.
+
+    Parameters
+    ----------
+    probe : xr.Dataset
+        With the positions named in `axes`; any others of ``x``, ``y``, ``z`` are looked at where they are there.
+    axes : str
+        ``"z"`` where depth is enough.
 
     Raises
     ------
@@ -286,7 +293,8 @@ def check_probe(probe: xr.Dataset) -> xr.Dataset:
             )
         )
     dim = sensor_dim(probe)
-    xyz = positions_of(probe, dim, "xyz")
+    known = axes_along(probe, dim)
+    xyz = positions_of(probe, dim, [a for a in "xyz" if a in axes or a in known])
     if not is_traced(xyz):
         raise_problems(place_problems(np.asarray(xyz, float), dim))
     return probe
@@ -337,8 +345,7 @@ def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Any:
     """
     problems, columns = [], []
     for axis in axes:
-        beside = str(prefixed(axis, (dim,)))  # as `compute_readout` names it, beside those of sites
-        axis = beside if axis not in ds.coords and beside in ds.coords else axis
+        axis = _named(ds, axis, dim)
         if axis not in ds.coords or ds.variables[axis].dims != (dim,):
             where = f"along {ds.variables[axis].dims}" if axis in ds.coords else "not there"
             problems.append(
@@ -362,9 +369,24 @@ def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Any:
     return np.stack([np.asarray(c, float) for c in columns], axis=-1)
 
 
-def positions_along(probe: xr.Dataset, dim: str, axes: Iterable[str]) -> Any:
+def axes_along(ds: xr.Dataset, dim: Hashable) -> str:
+    """Return which of x, y and z are known along `dim`."""
+    names = {axis: _named(ds, axis, dim) for axis in "xyz"}
+    return "".join(
+        a for a, name in names.items() if name in ds.coords and ds.variables[name].dims == (dim,)
+    )
+
+
+def _named(ds: xr.Dataset, axis: str, dim: Hashable) -> str:
+    """Return the name of a position: its own, or as `compute_readout` has it, beside those of sites."""
+    beside = str(prefixed(axis, (dim,)))
+    along = axis in ds.coords and ds.variables[axis].dims == (dim,)
+    return beside if not along and beside in ds.coords else axis
+
+
+def positions_along(probe: xr.Dataset, dim: str, axes: str) -> Any:
     """Return the positions of a probe, checked to lie along `dim`."""
-    if sensor_dim(check_probe(probe)) != dim:
+    if sensor_dim(check_probe(probe, axes)) != dim:
         raise DimensionError(
             Problem(
                 where="probe",

@@ -1,5 +1,6 @@
 """`lead_field`, `lfp`, `calibrate`: microvolts from currents and voltages, against LFPy, on every kind of array."""
 
+import dataclasses
 import warnings
 
 import jax
@@ -551,10 +552,14 @@ def test_calibrate(backend):
     assert made.attrs["amplitude_status"] == 0
 
 
-def test_calibrating_a_field_keeps_its_scope():
+def test_calibrating_a_field_keeps_its_scope_but_for_the_amplitude():
     lfp = traces_of_cells().isel(trial=0).jfne.lfp(PROBE)
     made = lfp.jfne.calibrate(lfp * 2)
-    assert made.jfne.scope == lfp.jfne.scope
+    assert lfp.jfne.scope.amplitude_status
+    assert made.jfne.scope == dataclasses.replace(lfp.jfne.scope, amplitude_status=False)
+    poorer = (lfp * 2).drop_attrs(deep=False)
+    claims = lfp.jfne.calibrate(poorer).jfne.scope
+    assert claims.source_calibration_status == "uncalibrated_voltage_proxy"
     assert float(made.calibration_gain.data.magnitude) == pytest.approx(2)
     assert units_of(made.calibration_gain) == "1"
 
