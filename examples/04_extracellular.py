@@ -81,7 +81,7 @@ def shifted(k: int) -> xr.Dataset:
     return currents.assign_coords({**places, "unit": currents.unit + k})
 
 
-column = xr.concat([shifted(k) for k in range(n)], "recording")
+column = jfx.concat([shifted(k) for k in range(n)], "recording")
 edges = np.arange(-275.0, 626.0, 50.0)
 truth = jfx.ground_truth_csd(column, edges, radius=radius)
 shank = jfx.linear_probe(len(edges) - 1, "50 um", origin=(-12.0, -28.0, -250.0))

@@ -25,7 +25,7 @@ from .errors import (
 )
 from .kernel_csd import kernel_matrix
 from .kernels import csd as kernels
-from .probe import check_probe, place_problems, positions_of, sensor_dim
+from .probe import axes_along, check_probe, place_problems, positions_of, sensor_dim
 from .schema import UNITS, kind_problems, unit_problem
 from .time_axis import TIME
 from .traces import finish
@@ -277,7 +277,7 @@ class _Contacts:
 
 def _contacts(lfp: xr.Dataset, dims: str | None, *, line: bool) -> _Contacts:
     """Return contacts on their line (`line`: they must be on one), or in the dims asked for or that they fill."""
-    axes = tuple(a for a in "xyz" if a in lfp.coords and lfp.variables[a].dims == (CONTACT,))
+    axes = tuple(axes_along(lfp, CONTACT))
     axes = axes or (("depth",) if "depth" in lfp.coords else ("z",))
     if dims is not None:
         if not dims or set(dims) - set("xyz") or len(set(dims)) < len(dims):
