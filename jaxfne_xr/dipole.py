@@ -7,6 +7,7 @@ A moment points from the sink to the source. It lies on ``xyz``, and each dipole
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_dask, is_jax, is_traced, precision_of
+from ._arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from ._dispatch import checked, contract, on_arrays, whole
 from .current import groups_of, in_nA, site_dim_of, with_currents
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems, warn
@@ -320,16 +321,25 @@ def places_of(dipoles: xr.Dataset) -> Any:
     dim = dipole_dim(dipoles)
     n = 1 if dim is None else dipoles.sizes[dim]
     along = DIPOLES[-1] if dim is None else dim
+    missing = [axis for axis in XYZ if axis not in dipoles.coords]
+    if missing:
+        asked = ", ".join(f'{axis}="0 mm"' for axis in missing)
+        found = f"no {missing}, on a Dataset with the coordinates {list(map(str, dipoles.coords))}"
+        wanted = "where each dipole is" + ("" if dim is None else f", along {dim!r}")
+        raise _misfit("x, y, z", found, wanted, f"jfx.move_to(dipoles, {asked})")
     coords = {}
     for axis in XYZ:
-        if axis in dipoles.coords:
-            place = dipoles.variables[axis]
-            data = magnitude(place.data)
-            if place.ndim == 0:
-                data = jnp.full(n, data) if is_jax(data) else np.full(n, data)
-            unit = units_of(place)
-            coords[axis] = (along, data, {} if unit is None else {"units": unit})
-    return positions_of(xr.Dataset(coords=coords), along, XYZ)
+        place = dipoles.variables[axis]
+        data = magnitude(place.data)
+        if place.ndim == 0:
+            data = jnp.full(n, data) if is_jax(data) else np.full(n, data)
+        unit = units_of(place)
+        coords[axis] = (along, data, {} if unit is None else {"units": unit})
+    places = positions_of(xr.Dataset(coords=coords), along, XYZ)
+    problem = None if is_traced(places) else nonfinite_problem(places, (along, XYZ), "x, y, z")
+    if problem is not None:
+        raise_problems([replace(problem, remedy='jfx.move_to(dipoles, x=0, y=0, z="75 mm")')])
+    return places
 
 
 def move_to(dipoles: xr.Dataset, *, x: Any = None, y: Any = None, z: Any = None) -> xr.Dataset:

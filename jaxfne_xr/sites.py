@@ -49,7 +49,8 @@ def _raise_bad(bad: np.ndarray, values: np.ndarray, name: str, dim: str, wanted:
         raise ArgumentError(
             Problem(
                 where=name,
-                found=f"{np.count_nonzero(bad)} of {len(bad)} sites that cannot be, {dim} {first} first: {values[first]}",
+                found=f"{np.count_nonzero(bad)} of {len(bad)} sites that cannot be, "
+                f"{dim} {first} first: {values[first]}",
                 wanted=wanted,
                 remedy=f"correct it, or leave the site out: ds.drop_isel({dim}=[{first}])",
                 error=ArgumentError,

@@ -176,7 +176,7 @@ def quantity(data: Any, unit: str) -> Any:
 def example(unit: str) -> str:
     """Return a number of a usual size in `unit`, for a remedy: ``"0.3 S/m"``."""
     usual = {"S/m": "0.3", "um": "50", "deg": "30", "ohm*cm": "100"}
-    return f"{usual.get(unit, '0.1')} {unit}"
+    return f"{usual.get(unit, '0.1')} {unit}" if unit != "1" else "0.5"
 
 
 def scalar(value: Any, unit: str, name: str) -> float:
