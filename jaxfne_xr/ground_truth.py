@@ -173,7 +173,7 @@ def _edges(given: Any, name: str) -> np.ndarray:
         raise ArgumentError(
             Problem(
                 name,
-                f"{edges.tolist()[:6]} um",
+                f"{edges.ravel()[:6].tolist()} um",
                 "two or more borders that rise",
                 f"{name}=np.arange(0, 1001, 100)",
                 ArgumentError,

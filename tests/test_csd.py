@@ -535,8 +535,9 @@ def test_bins_that_cannot_be(refused, currents):
     ds = segments(*currents)
     with refused(jfx.ArgumentError, "neither"):
         jfx.ground_truth_csd(ds)
-    with refused(jfx.ArgumentError, "rise"):
-        jfx.ground_truth_csd(ds, EDGES[::-1])
+    for bins in (EDGES[::-1], 10.0, [0.0]):
+        with refused(jfx.ArgumentError, "rise"):
+            jfx.ground_truth_csd(ds, bins)
     with refused(jfx.ArgumentError, "along"):
         jfx.ground_truth_csd(ds, grid={"x": EDGES})
     with refused(jfx.UnitError, "mV"):
