@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from ._arrays import is_jax, is_traced
 from ._dispatch import contract, jointly, mean_over, on_arrays
+from .contacts import contacts_of
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .kernels import proxy as kernels
-from .probe import positions_along, positions_of, sensor_dim
+from .probe import positions_along, sensor_dim
 from .readout import finish, mean_of, readout
 from .signals import misaligned, spikes_of
 from .sites import positions
@@ -406,28 +405,14 @@ def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
 def _position_on_line(ds: xr.Dataset) -> Any:
     """Return how far along their line contacts lie, um."""
     n = ds.sizes.get("contact", 0)
-    found = f"{n} contacts" if n < 3 else None
-    if found is None:
-        along, off = on_arrays(_on_line, positions_of(ds, "contact", "xyz"))
-        if is_traced(along) or off <= 1e-6 * np.abs(along).max():
-            return along
-        found = f"contacts up to {float(off):g} um off the line through the outermost"
-    raise DimensionError(
-        Problem(
-            where="contact",
-            found=found,
-            wanted="three or more contacts on one line",
-            remedy="select one column: lfp.isel(contact=lfp.column == 0), or probe=jfx.linear_probe(n=16)",
-            error=DimensionError,
+    if n < 3:
+        raise DimensionError(
+            Problem(
+                where="contact",
+                found=f"{n} contacts",
+                wanted="three or more contacts on one line",
+                remedy="probe=jfx.linear_probe(n=16)",
+                error=DimensionError,
+            )
         )
-    )
-
-
-def _on_line(xyz: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return how far places lie along the line from the first to the farthest from it, and how far off it at most."""
-    away = xyz - xyz[0]
-    line = away[jnp.argmax(jnp.square(away).sum(-1))]
-    line = line / jnp.linalg.norm(line)
-    along = away @ line
-    square = jnp.square(away - along[:, None] * line).sum(-1)
-    return along, jnp.sqrt(jnp.max(jax.lax.stop_gradient(square)))
+    return contacts_of(ds).place[:, 0]

@@ -377,6 +377,33 @@ def test_contacts_that_cannot_be(refused, potential):
         jfx.csd(grid, "step")
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e3], ids=["mm read as um", "um read as mm"])
+def test_contacts_in_another_unit_are_warned_of(potential, scale):
+    lfp = labelled(potential, DIMS)
+    moved = lfp.assign_coords(z=(lfp.z * scale).assign_attrs(units="um"))
+    with pytest.warns(
+        UserWarning, match=r"contacts lie about .* um apart: are their positions in um"
+    ):
+        moved.jfne.csd()
+
+
+@pytest.mark.slow
+def test_a_traced_probe_may_be_listed_downwards(x64):
+    """With a surface, up has to be up."""
+    z, phi = np.array([-400.0, -300, -200, -100]), np.array([[1.0, -3, 2, 0.5]])
+
+    def density(z, phi):
+        ds = xr.Dataset({"lfp": (("time", "contact"), phi, {"units": "uV"})})
+        places = {"x": 0 * z, "y": 0 * z, "z": z}
+        ds = ds.assign_coords({a: ("contact", p, {"units": "um"}) for a, p in places.items()})
+        return ds.jfne.csd("step", conductivity_top=0.0).csd.data
+
+    want = density(z, phi)
+    for order in (slice(None), slice(None, None, -1)):
+        made = jax.jit(density)(jnp.asarray(z[order]), jnp.asarray(phi[:, order]))
+        np.testing.assert_allclose(made[:, order], want, rtol=1e-9)
+
+
 def test_potentials_that_cannot_be(refused, potential):
     lfp = labelled(potential[..., 0])
     with refused(jfx.VariableError, "csd_proxy"):
