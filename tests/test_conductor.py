@@ -262,23 +262,32 @@ def test_models_say_what_they_are(model):
 @pytest.mark.parametrize("shape", ["point", "disk"])
 @pytest.mark.parametrize(
     "model",
-    [jfx.PointSource(), jfx.LineSource((0.3, 0.2, 0.4)), jfx.RootAsPoint(), jfx.Slab(300.0)],
+    [
+        jfx.PointSource(),
+        jfx.LineSource((0.3, 0.2, 0.4), min_distance=40.0),  # within which some contacts are
+        jfx.RootAsPoint(),
+        jfx.Slab(300.0),
+    ],
     ids=lambda m: type(m).__name__,
 )
-def test_gradients_in_parameters_and_positions(cell, probe, model, shape):
+@pytest.mark.filterwarnings("ignore:.*contacts lie within min_distance:UserWarning")
+def test_gradients_in_every_parameter_and_position(cell, probe, model, shape):
     model = type(model)(**{**model.__dict__, "shape": shape})
-    names = ("x_start", "z_end", "diameter")
+    names = [a + e for a in "xyz" for e in (("",) if model.kind == "point" else ("_start", "_end"))]
+    names.append("diameter")
 
     def loss(*arguments):
-        model, z, sites = jax.tree.map(jnp.asarray, arguments)  # check_grads hands in NumPy too
+        model, places, sites = jax.tree.map(
+            jnp.asarray, arguments
+        )  # check_grads hands in NumPy too
         ds = cell.assign_coords({n: ("recording", sites[n], {"units": "um"}) for n in names})
-        contacts = probe.assign_coords(z=("contact", z, {"units": "um"}))
+        contacts = probe.assign_coords({a: ("contact", places[a], {"units": "um"}) for a in "xyz"})
         return jnp.sum(jfx.lead_field(ds, contacts, model).lead_field.data ** 2)
 
     with jax.enable_x64(True):
         args = (
             jax.tree.map(jnp.asarray, model),
-            jnp.asarray(probe.z.values),
+            {a: jnp.asarray(probe[a].values) for a in "xyz"},
             {n: jnp.asarray(cell[n].values) for n in names},
         )
         check_grads(loss, args, order=1, modes=["rev", "fwd"], rtol=1e-6)
