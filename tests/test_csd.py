@@ -132,6 +132,53 @@ def test_vaknin_keeps_the_ends(potential):
     close(made.csd.values[:, 1:-1], jfx.csd(lfp).csd.values, 1e-12)
 
 
+def of_planes(u, radius):
+    """Return the potential, per 1/(2 sigma), at a height u over an infinite plane of unit density (per area)."""
+    return -np.abs(u)
+
+
+def of_discs(u, radius):
+    """Return the same over the middle of a disc."""
+    return np.hypot(u, radius) - np.abs(u)
+
+
+def of_cylinders(u, radius, h=100.0):
+    """Return the same over the middle of a cylinder of unit density (per area, over its height h)."""
+    whole = lambda s: (
+        (s * np.hypot(s, radius) + radius**2 * np.arcsinh(s / radius) - s * abs(s)) / 2
+    )
+    return (whole(u + h / 2) - whole(u - h / 2)) / h
+
+
+@pytest.mark.parametrize("units", [("uV", "um"), ("V", "m"), ("mV", "mm")], ids="-".join)
+@pytest.mark.parametrize(
+    ("method", "potential_of", "radius"),
+    [
+        ("standard", of_planes, None),
+        ("delta", of_discs, 500.0),
+        ("delta", of_discs, np.linspace(300, 700, 21)),
+        ("step", of_cylinders, 500.0),
+        ("step", of_cylinders, np.linspace(300, 700, 21)),
+    ],
+    ids=["planes", "discs", "discs of all sizes", "cylinders", "cylinders of all sizes"],
+)
+def test_elephants_own_cases(method, potential_of, radius, units):
+    """A sink, a source and a sink among 21 contacts, in closed form, in units of all kinds."""
+    z = np.arange(21) * 100.0
+    density = np.zeros(21)
+    density[[7, 9, 11]] = -0.5, 1.0, -0.5  # uA/mm^3
+    planar = density * 100.0 * 1e-3  # uA/mm^2, which is A/m^2
+    phi = potential_of(z[:, None] - z, radius) @ planar / (2 * 0.3)  # um A/m^2 / (S/m) is uV
+    volt, metre = (
+        {"uV": 1, "mV": 1e-3, "V": 1e-6}[units[0]],
+        {"um": 1, "mm": 1e-3, "m": 1e-6}[units[1]],
+    )
+    lfp = xr.Dataset({"lfp": (("time", "contact"), phi[None] * volt, {"units": units[0]})})
+    lfp = lfp.assign_coords(z=("contact", z * metre, {"units": units[1]}))
+    made = jfx.csd(lfp, method, **({} if radius is None else {"radius": radius}))
+    close(made.csd.values[0], density[1:-1] if method == "standard" else density, 1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["delta", "step", "spline"])
 @pytest.mark.parametrize("top", [None, 0.0, 1.5])
