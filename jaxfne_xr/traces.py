@@ -218,6 +218,7 @@ def finish(
     stage: str = "readout",
     attrs: Mapping[str, Any] | None = None,
     function: str | None = None,
+    beside: Sequence[xr.Dataset] = (),
 ) -> xr.Dataset:
     """Return a result as a Dataset: labels of `ds` along its dims, unit, scope, and one more step of provenance.
 
@@ -241,6 +242,8 @@ def finish(
         More attrs of the variable.
     function : str, optional
         The function, where it is called otherwise.
+    beside : sequence of xr.Dataset
+        What else it was made from: the scope is the weakest of all.
     """
     quantified = any(is_quantity(v.variable._data) for v in ds.data_vars.values())
     quantified = quantified and not is_jax(
@@ -253,7 +256,10 @@ def finish(
         made = with_unit(variable, units, quantify=quantified, attrs=attrs)
     labelled = {**coords_along(ds, variable.dims), **(coords or {})}
     previous = scope.read(ds.attrs)
-    provenance = scope.record(previous, function or name, parameters or {}, stage=stage)
+    others = [scope.read(other.attrs) for other in beside]
+    provenance = scope.record(
+        previous, function or name, parameters or {}, stage=stage, beside=others
+    )
     return xr.Dataset({name: made}, labelled, scope.attrs(provenance))
 
 
