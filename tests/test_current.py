@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr import _dispatch
+from jaxfne_xr.kernels import current_numpy
 from jaxfne_xr.units import magnitude, quantity, units_of
 
 PARENT = [
@@ -83,7 +83,7 @@ ORDERS = [
 @pytest.mark.parametrize("scheme", ["backward_euler", "crank_nicolson"])
 @pytest.mark.parametrize("block", [64, 1 << 20])
 def test_currents(backend, order, scheme, block, monkeypatch):
-    monkeypatch.setattr(_dispatch, "ACROSS_BYTES", block)
+    monkeypatch.setattr(current_numpy, "TILE_BYTES", block)
     v = voltages()
     ds = traces(backend, v.transpose(*order))
     before = ds.copy(deep=True)

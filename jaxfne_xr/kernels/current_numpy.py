@@ -1,0 +1,251 @@
+"""Transmembrane currents of NumPy arrays: what `current.transmembrane_current` gives, in cache-sized tiles.
+
+Simulators number the compartments of a branch one after the other, so most edges join a site to the next
+one. The currents along those are one difference of two slices, and what leaves each site is the difference of
+the currents on either side of it: three passes over a tile that stays in cache, in any layout. The other
+edges, at branch points, are taken in groups that meet no site twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxtyping import Float, Int
+
+__all__ = ["transmembrane_current"]
+
+#: Bytes of voltages in one tile: the tile, the currents along its edges and its result stay in cache.
+TILE_BYTES = 1 << 21
+#: Rows of at least this many samples are added one by one; shorter ones are gathered and turned first.
+LONG = 512
+#: A tile holds this many sites at least, since it computes one edge more than it has sites.
+SITES = 16
+
+
+class _Links(NamedTuple):
+    """Edges of which no two start or end at the same site: their sites `a` and `b`, their conductances `g` (uS)."""
+
+    a: Int[np.ndarray, " link"]
+    b: Int[np.ndarray, " link"]
+    g: Float[np.ndarray, " link"]
+
+
+class _Room:
+    """Memory that is used again from tile to tile: new pages for each would cost more than the sums."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self._held: dict[str, np.ndarray] = {}
+
+    def of(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array with whatever is in it, the same memory for the same name."""
+        size = int(np.prod(shape))
+        if name not in self._held or self._held[name].size < size:
+            self._held[name] = np.empty(size, self.dtype)
+        return self._held[name][:size].reshape(shape)
+
+    def taken(self, name: str, x: np.ndarray, which: np.ndarray, axis: int) -> np.ndarray:
+        """Return some entries of an axis of `x`."""
+        out = self.of(name, (*x.shape[:axis], which.size, *x.shape[axis + 1 :]))
+        return np.take(x, which, axis=axis, out=out, mode="clip")  # or NumPy makes a buffer
+
+
+def transmembrane_current(
+    voltage: Float[np.ndarray, "*before site *after"],
+    edge_from: Int[np.ndarray, " edge"],
+    edge_to: Int[np.ndarray, " edge"],
+    conductance: Float[np.ndarray, " edge"],
+    *,
+    axis: int,
+    method: Literal["backward_euler", "crank_nicolson"] = "backward_euler",
+    time_axis: int | None = None,
+) -> Float[np.ndarray, "*before site *after"]:
+    """Return the transmembrane currents `G V` as the solver of `V` defines them, without a stimulus.
+
+    Parameters
+    ----------
+    voltage : array
+        Membrane voltage V (mV); sites along `axis`, time along `time_axis`, any other axes, in any memory order.
+    edge_from, edge_to, conductance, axis, method, time_axis
+        As for `current.transmembrane_current`, whose result this is.
+
+    Returns
+    -------
+    array
+        Current (nA), in the shape, the memory order and the precision of `voltage`; float64 of integers.
+
+    Notes
+    -----
+    Differences are taken before they are multiplied. Takes 1.5 to 3 times as long as a copy of the voltages where
+    time lies closest in memory; where sites do, 1.5 times without branch points and 3.5 to 4 where every tenth
+    edge is at one, since NumPy gathers single numbers slowly.
+
+    Examples
+    --------
+    >>> v = np.array([-60.0, -65.0, -66.0])
+    >>> transmembrane_current(v, [1, 2], [0, 1], np.array([0.5, 2.0]), axis=0).tolist()
+    [-2.5, 0.5, 2.0]
+    """
+    if voltage.dtype.kind != "f":
+        voltage = voltage.astype(np.float64)  # differences of counts would wrap around
+    order = sorted(range(voltage.ndim), key=lambda k: -abs(voltage.strides[k]))
+    laid = voltage.transpose(order)
+    place = order.index(axis % voltage.ndim)
+    n = laid.shape[place]
+    v = laid.reshape(int(np.prod(laid.shape[:place])), n, -1 if laid.size else 0)
+    current = np.empty(v.shape, v.dtype)
+    step, links = _sorted_edges(edge_from, edge_to, conductance, n, v.dtype)
+    meeting, local = _renumbered(links)
+    room = _Room(v.dtype)
+    for here in _slices(len(v), v[:1].nbytes):
+        _along_steps(v[here], step, current[here], room)
+        if v.shape[2] >= LONG:
+            _along_rows(v[here], links, current[here], room)
+        elif links:
+            _along_columns(v[here], meeting, local, current[here], room)
+    result = current.reshape(laid.shape).transpose(np.argsort(order))
+    if method == "crank_nicolson" and time_axis is not None:
+        _average_steps(result, time_axis, room)
+    return result
+
+
+def _sorted_edges(
+    edge_from: Int[np.ndarray, " edge"],
+    edge_to: Int[np.ndarray, " edge"],
+    conductance: Float[np.ndarray, " edge"],
+    n_sites: int,
+    dtype: np.dtype,
+) -> tuple[Float[np.ndarray, " step"], list[_Links]]:
+    """Return the conductance between each site and the one before it, none at both ends, and all other edges."""
+    start, stop = (np.asarray(end, np.intp) for end in (edge_from, edge_to))
+    lower, upper = np.minimum(start, stop), np.maximum(start, stop)
+    next_to = upper - lower == 1
+    step = np.bincount(upper[next_to], conductance[next_to], n_sites + 1).astype(dtype)
+    other = np.flatnonzero(~next_to)
+    a, b, g = lower[other], upper[other], conductance[other].astype(dtype)
+    turn = np.stack([_turn(a), _turn(b)])
+    _, group = np.unique(turn, axis=1, return_inverse=True)
+    members = np.split(
+        np.argsort(group.ravel(), kind="stable"), np.cumsum(np.bincount(group.ravel()))[:-1]
+    )
+    return step, [_Links(a[k], b[k], g[k]) for k in members if k.size]
+
+
+def _turn(site: Int[np.ndarray, " link"]) -> Int[np.ndarray, " link"]:
+    """Return how many links before each one have the same site."""
+    order = np.argsort(site, kind="stable")
+    ranked = site[order]
+    turn = np.empty_like(order)
+    turn[order] = np.arange(site.size) - np.searchsorted(ranked, ranked)
+    return turn
+
+
+def _renumbered(links: list[_Links]) -> tuple[Int[np.ndarray, " site"], list[_Links]]:
+    """Return the sites that links join, and the links between these."""
+    ends = [x for some in links for x in (some.a, some.b)] or [np.zeros(0, np.intp)]
+    sites = np.unique(np.concatenate(ends))
+    a, b = ([np.searchsorted(sites, some[k]) for some in links] for k in (0, 1))
+    return sites, [_Links(*x) for x in zip(a, b, (some.g for some in links), strict=True)]
+
+
+def _along_steps(
+    v: Float[np.ndarray, "before site after"],
+    step: Float[np.ndarray, " step"],
+    current: Float[np.ndarray, "before site after"],
+    room: _Room,
+) -> None:
+    """Set the currents from the edges between each site and the next."""
+    before, n, after = v.shape
+    weight = np.repeat(step[:, None], after, axis=1) if after < SITES else step[:, None]
+    for there in _slices(after, before * min(n, SITES) * v.itemsize):
+        for sites in _slices(n, v[:, :1, there].nbytes):
+            shape = before, sites.stop - sites.start + 1, there.stop - there.start
+            edges = room.of("edges", shape)
+            edges[:, 0], edges[:, -1] = 0, 0
+            begin, end = max(sites.start, 1), min(sites.stop, n - 1)  # the steps that exist
+            inner = edges[:, begin - sites.start : end - sites.start + 1]
+            np.subtract(v[:, begin : end + 1, there], v[:, begin - 1 : end, there], out=inner)
+            inner *= weight[begin : end + 1, : shape[2]]
+            np.subtract(edges[:, 1:], edges[:, :-1], out=current[:, sites, there])
+
+
+def _along_rows(
+    v: Float[np.ndarray, "before site after"],
+    links: list[_Links],
+    current: Float[np.ndarray, "before site after"],
+    room: _Room,
+) -> None:
+    """Add the currents from all other edges, one row after another."""
+    for there in _slices(v.shape[2], len(v) * SITES * v.itemsize):
+        part, total = v[:, :, there], current[:, :, there]
+        along = room.of("along", part[:, 0].shape)
+        for some in links:
+            for a, b, g in zip(*some, strict=True):
+                np.subtract(part[:, b], part[:, a], out=along)
+                np.multiply(along, g, out=along)
+                total[:, a] += along
+                total[:, b] -= along
+
+
+def _along_columns(
+    v: Float[np.ndarray, "before site after"],
+    sites: Int[np.ndarray, " site"],
+    links: list[_Links],
+    current: Float[np.ndarray, "before site after"],
+    room: _Room,
+) -> None:
+    """Add the currents from all other edges, between `sites`, gathered and turned so that rows are long."""
+    columns = room.taken("columns", v, sites, axis=1)
+    rows = room.of("rows", (sites.size, columns[:, 0].size))  # more axes would make each sum slower
+    np.copyto(_turned(rows, columns.shape), columns)
+    sums = room.of("sums", rows.shape)
+    sums[...] = 0
+    for a, b, g in links:
+        along = room.taken("along", rows, b, axis=0)
+        along -= room.taken("other", rows, a, axis=0)
+        along *= g[:, None]
+        for add, end in ((np.add, a), (np.subtract, b)):
+            total = room.taken("other", sums, end, axis=0)
+            sums[end] = add(total, along, out=total)
+    columns = room.taken("columns", current, sites, axis=1)
+    columns += _turned(sums, columns.shape)
+    current[:, sites] = columns
+
+
+def _turned(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return (site, before after) as a view of (before, site, after)."""
+    return rows.reshape(shape[1], shape[0], shape[2]).transpose(1, 0, 2)
+
+
+def _slices(length: int, nbytes: int) -> Iterator[slice]:
+    """Yield slices of an axis each entry of which is `nbytes`, of about a tile each."""
+    size = max(1, TILE_BYTES // max(1, nbytes))
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
+
+
+def _average_steps(current: np.ndarray, time_axis: int, room: _Room) -> None:
+    """Replace each sample but the first by its mean with the one before."""
+    spaced = [abs(s) if n > 1 else -1 for s, n in zip(current.strides, current.shape, strict=True)]
+    widest = int(np.argmax(spaced))
+    rows = np.moveaxis(current, widest, 0)
+    time = 0 if widest == time_axis else time_axis + (time_axis < widest)
+    for where in reversed(list(_slices(len(rows), rows[:1].nbytes))):
+        # backwards: what came before is still as it was
+        begin = max(where.start - 1, 0) if time == 0 else where.start
+        part = np.moveaxis(rows[begin : where.stop], time, 0)
+        mean = np.add(part[:-1], part[1:], out=_like(part[1:], room))
+        mean /= 2
+        part[1:] = mean
+
+
+def _like(x: np.ndarray, room: _Room) -> np.ndarray:
+    """Return room in the shape and the memory order of `x`."""
+    order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
+    made = room.of("mean", tuple(x.shape[k] for k in order))
+    return made.transpose(np.argsort(order))
