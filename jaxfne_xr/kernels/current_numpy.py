@@ -70,7 +70,8 @@ def transmembrane_current(
     Parameters
     ----------
     voltage : array
-        Membrane voltage V (mV); sites along `axis`, time along `time_axis`, any other axes, in any memory order.
+        Membrane voltage V (mV), finite; sites along `axis`, time along `time_axis`, any other axes, in any
+        memory order.
     edge_from, edge_to, conductance, axis, method, time_axis
         As for `current.transmembrane_current`, whose result this is.
 
@@ -98,12 +99,20 @@ def transmembrane_current(
     place = order.index(axis % voltage.ndim)
     n = laid.shape[place]
     v = laid.reshape(int(np.prod(laid.shape[:place])), n, -1 if laid.size else 0)
+    v = np.ascontiguousarray(v)
     current = np.empty(v.shape, v.dtype)
     step, links = _sorted_edges(edge_from, edge_to, conductance, n, v.dtype)
     meeting, local = _renumbered(links)
     room = _Room(v.dtype)
-    for here in _slices(len(v), v[:1].nbytes):
-        _along_steps(v[here], step, current[here], room)
+    tiles = list(_slices(len(v), v[:1].nbytes))
+    in_line = v[:1].nbytes <= TILE_BYTES
+    if in_line and tiles:
+        weight = np.tile(np.repeat(step[:-1], v.shape[2]), tiles[0].stop)
+    for here in tiles:
+        if in_line:
+            _along_line(v[here], weight, current[here], room)
+        else:
+            _along_steps(v[here], step, current[here], room)
         if v.shape[2] >= LONG:
             _along_rows(v[here], links, current[here], room)
         elif links:
@@ -153,15 +162,33 @@ def _renumbered(links: list[_Links]) -> tuple[Int[np.ndarray, " site"], list[_Li
     return sites, [_Links(*x) for x in zip(a, b, (some.g for some in links), strict=True)]
 
 
+def _along_line(
+    v: Float[np.ndarray, "before site after"],
+    weight: Float[np.ndarray, " number"],
+    current: Float[np.ndarray, "before site after"],
+    room: _Room,
+) -> None:
+    """Set the currents from the edges between each site and the next, all of `before` in one line.
+
+    No current flows into a first site, from the last one of the line before: its weight is 0. One loop over all
+    numbers takes a quarter of the time of one loop for each line.
+    """
+    after, line, total = v.shape[2], v.reshape(-1), current.reshape(-1)
+    edges = room.of("edges", (line.size + after,))
+    edges[:after], edges[line.size :] = 0, 0
+    np.subtract(line[after:], line[:-after], out=edges[after : line.size])
+    edges[: line.size] *= weight[: line.size]
+    np.subtract(edges[after:], edges[:-after], out=total)
+
+
 def _along_steps(
     v: Float[np.ndarray, "before site after"],
     step: Float[np.ndarray, " step"],
     current: Float[np.ndarray, "before site after"],
     room: _Room,
 ) -> None:
-    """Set the currents from the edges between each site and the next."""
+    """Set the currents from the edges between each site and the next, a block of sites and `after` at a time."""
     before, n, after = v.shape
-    weight = np.repeat(step[:, None], after, axis=1) if after < SITES else step[:, None]
     for there in _slices(after, before * min(n, SITES) * v.itemsize):
         for sites in _slices(n, v[:, :1, there].nbytes):
             shape = before, sites.stop - sites.start + 1, there.stop - there.start
@@ -170,7 +197,7 @@ def _along_steps(
             begin, end = max(sites.start, 1), min(sites.stop, n - 1)  # the steps that exist
             inner = edges[:, begin - sites.start : end - sites.start + 1]
             np.subtract(v[:, begin : end + 1, there], v[:, begin - 1 : end, there], out=inner)
-            inner *= weight[begin : end + 1, : shape[2]]
+            inner *= step[begin : end + 1, None]
             np.subtract(edges[:, 1:], edges[:, :-1], out=current[:, sites, there])
 
 
