@@ -23,6 +23,7 @@ from ._arrays import (
     blocks,
     is_dask,
     is_jax,
+    is_staged,
     is_traced,
     precision_of,
     require_finite,
@@ -487,8 +488,9 @@ def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -
 def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: Any) -> Any:
     """Return `kernel` of JAX arrays as it is; of NumPy arrays as NumPy, in their own precision."""
     host = not any(map(is_jax, arrays))
-    # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy
-    now = jax.ensure_compile_time_eval() if host else nullcontext()
+    # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy; elsewhere this would
+    # compile every constant of a kernel by itself, which takes longer than the kernel
+    now = jax.ensure_compile_time_eval() if host and is_staged() else nullcontext()
     with precision_of(_widest(arrays), host=host), now:
         made = _jitted(kernel, arrays, numbers, static)
         return jax.tree.map(np.array, made) if host else made
