@@ -375,7 +375,7 @@ def test_laws(seed, n):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cell", "network"])
 @pytest.mark.filterwarnings("ignore:The .* channel does not support:UserWarning")
-def test_jaxleys_own_balance(kind):
+def test_jaxleys_own_balance(kind, agreement):
     """What flows in along the cable is what Jaxley's own equation sends through the membrane."""
     import jaxley as jx
     from jaxley.channels import Leak
@@ -418,7 +418,13 @@ def test_jaxleys_own_balance(kind):
         reversal = edge["IonotropicSynapse_e_syn"]
         want[row] += edge["IonotropicSynapse_gS"] * s[1:] * (v[row, 1:] - reversal)
     made = ds.jfne.transmembrane_currents()
-    assert close(made.i_membrane.data.magnitude[:, 1:], want, 1e-9)
+    agreement(
+        "transmembrane currents",
+        "Jaxley's own balance, a cell and a network",
+        made.i_membrane.data.magnitude[:, 1:],
+        want,
+        1e-9,
+    )
     assert made.jfne.check_currents()
 
     late = xr.DataArray(
