@@ -147,7 +147,9 @@ def _samples(variable: xr.Variable) -> xr.Variable:
     for start in range(0, rows.shape[1], _AT_ONCE):
         part = rows[:, start : start + _AT_ONCE].astype(np.float64)
         both = np.concatenate([columns, part], axis=1)
-        columns = np.linalg.qr(both.T, mode="r").T  # kcsd.compress_samples, with nothing to compile
+        columns = np.asarray(
+            np.linalg.qr(both.T, mode="r")
+        ).T  # kcsd.compress_samples, with nothing to compile
     return xr.Variable((CONTACT, "column"), columns)
 
 

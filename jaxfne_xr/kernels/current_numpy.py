@@ -3,7 +3,7 @@
 Simulators number the compartments of a branch one after the other, so most edges join a site to the next
 one. The currents along those are one difference of two slices, and what leaves each site is the difference of
 the currents on either side of it: three passes over a tile that stays in cache, in any layout. The other
-edges, at branch points, are taken in groups that meet no site twice.
+edges, at branch points, are added one by one where rows are long, and from gathered columns where they are not.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ LONG = 512
 SITES = 16
 
 
-class _Links(NamedTuple):
-    """Edges of which no two start or end at the same site: their sites `a` and `b`, their conductances `g` (uS)."""
+class _Slot(NamedTuple):
+    """One neighbour each of the first so many sites: which site it is, and the conductance to it (uS)."""
 
-    a: Int[np.ndarray, " link"]
-    b: Int[np.ndarray, " link"]
-    g: Float[np.ndarray, " link"]
+    neighbour: Int[np.ndarray, " site"]
+    g: Float[np.ndarray, " site"]
 
 
 class _Room:
@@ -101,8 +100,8 @@ def transmembrane_current(
     v = laid.reshape(int(np.prod(laid.shape[:place])), n, -1 if laid.size else 0)
     v = np.ascontiguousarray(v)
     current = np.empty(v.shape, v.dtype)
-    step, links = _sorted_edges(edge_from, edge_to, conductance, n, v.dtype)
-    meeting, local = _renumbered(links)
+    step, a, b, g = _sorted_edges(edge_from, edge_to, conductance, n, v.dtype)
+    sites, slots = _slots(a, b, g)
     room = _Room(v.dtype)
     tiles = list(_slices(len(v), v[:1].nbytes))
     in_line = v[:1].nbytes <= TILE_BYTES
@@ -114,9 +113,9 @@ def transmembrane_current(
         else:
             _along_steps(v[here], step, current[here], room)
         if v.shape[2] >= LONG:
-            _along_rows(v[here], links, current[here], room)
-        elif links:
-            _along_columns(v[here], meeting, local, current[here], room)
+            _along_rows(v[here], (a, b, g), current[here], room)
+        elif slots:
+            _along_columns(v[here], sites, slots, current[here], room)
     result = current.reshape(laid.shape).transpose(np.argsort(order))
     if method == "crank_nicolson" and time_axis is not None:
         _average_steps(result, time_axis, room)
@@ -129,37 +128,30 @@ def _sorted_edges(
     conductance: Float[np.ndarray, " edge"],
     n_sites: int,
     dtype: np.dtype,
-) -> tuple[Float[np.ndarray, " step"], list[_Links]]:
-    """Return the conductance between each site and the one before it, none at both ends, and all other edges."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the conductance between each site and the one before it, none at both ends; ends of all other edges, g."""
     start, stop = (np.asarray(end, np.intp) for end in (edge_from, edge_to))
     lower, upper = np.minimum(start, stop), np.maximum(start, stop)
     next_to = upper - lower == 1
     step = np.bincount(upper[next_to], conductance[next_to], n_sites + 1).astype(dtype)
-    other = np.flatnonzero(~next_to)
-    a, b, g = lower[other], upper[other], conductance[other].astype(dtype)
-    turn = np.stack([_turn(a), _turn(b)])
-    _, group = np.unique(turn, axis=1, return_inverse=True)
-    members = np.split(
-        np.argsort(group.ravel(), kind="stable"), np.cumsum(np.bincount(group.ravel()))[:-1]
-    )
-    return step, [_Links(a[k], b[k], g[k]) for k in members if k.size]
+    return step, lower[~next_to], upper[~next_to], conductance[~next_to].astype(dtype)
 
 
-def _turn(site: Int[np.ndarray, " link"]) -> Int[np.ndarray, " link"]:
-    """Return how many links before each one have the same site."""
-    order = np.argsort(site, kind="stable")
-    ranked = site[order]
-    turn = np.empty_like(order)
-    turn[order] = np.arange(site.size) - np.searchsorted(ranked, ranked)
-    return turn
-
-
-def _renumbered(links: list[_Links]) -> tuple[Int[np.ndarray, " site"], list[_Links]]:
-    """Return the sites that links join, and the links between these."""
-    ends = [x for some in links for x in (some.a, some.b)] or [np.zeros(0, np.intp)]
-    sites = np.unique(np.concatenate(ends))
-    a, b = ([np.searchsorted(sites, some[k]) for some in links] for k in (0, 1))
-    return sites, [_Links(*x) for x in zip(a, b, (some.g for some in links), strict=True)]
+def _slots(
+    a: Int[np.ndarray, " link"], b: Int[np.ndarray, " link"], g: Float[np.ndarray, " link"]
+) -> tuple[Int[np.ndarray, " site"], list[_Slot]]:
+    """Return the sites that links join, best connected first, and a neighbour of each, a second of some, and so on."""
+    ends, local = np.unique(np.concatenate([a, b]), return_inverse=True)
+    order = np.argsort(-np.bincount(local, minlength=ends.size), kind="stable")
+    rank = np.argsort(order)[local]
+    by_site = np.argsort(rank, kind="stable")
+    first = np.searchsorted(rank[by_site], rank[by_site])
+    turn = np.arange(rank.size) - first  # how many links of the same site came before
+    by_turn = by_site[np.argsort(turn, kind="stable")]
+    neighbour, both = np.roll(rank, a.size)[by_turn], np.tile(g, 2)[by_turn]
+    cuts = np.cumsum(np.bincount(turn))[:-1]
+    parts = zip(np.split(neighbour, cuts), np.split(both, cuts), strict=True)
+    return ends[order], [_Slot(*part) for part in parts if part[0].size]
 
 
 def _along_line(
@@ -203,7 +195,7 @@ def _along_steps(
 
 def _along_rows(
     v: Float[np.ndarray, "before site after"],
-    links: list[_Links],
+    links: tuple[np.ndarray, np.ndarray, np.ndarray],
     current: Float[np.ndarray, "before site after"],
     room: _Room,
 ) -> None:
@@ -211,18 +203,17 @@ def _along_rows(
     for there in _slices(v.shape[2], len(v) * SITES * v.itemsize):
         part, total = v[:, :, there], current[:, :, there]
         along = room.of("along", part[:, 0].shape)
-        for some in links:
-            for a, b, g in zip(*some, strict=True):
-                np.subtract(part[:, b], part[:, a], out=along)
-                np.multiply(along, g, out=along)
-                total[:, a] += along
-                total[:, b] -= along
+        for a, b, g in zip(*links, strict=True):
+            np.subtract(part[:, b], part[:, a], out=along)
+            np.multiply(along, g, out=along)
+            total[:, a] += along
+            total[:, b] -= along
 
 
 def _along_columns(
     v: Float[np.ndarray, "before site after"],
     sites: Int[np.ndarray, " site"],
-    links: list[_Links],
+    slots: list[_Slot],
     current: Float[np.ndarray, "before site after"],
     room: _Room,
 ) -> None:
@@ -232,13 +223,11 @@ def _along_columns(
     np.copyto(_turned(rows, columns.shape), columns)
     sums = room.of("sums", rows.shape)
     sums[...] = 0
-    for a, b, g in links:
-        along = room.taken("along", rows, b, axis=0)
-        along -= room.taken("other", rows, a, axis=0)
+    for neighbour, g in slots:
+        along = room.taken("along", rows, neighbour, axis=0)
+        along -= rows[: g.size]
         along *= g[:, None]
-        for add, end in ((np.add, a), (np.subtract, b)):
-            total = room.taken("other", sums, end, axis=0)
-            sums[end] = add(total, along, out=total)
+        sums[: g.size] += along
     columns = room.taken("columns", current, sites, axis=1)
     columns += _turned(sums, columns.shape)
     current[:, sites] = columns
