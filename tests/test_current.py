@@ -333,6 +333,37 @@ def test_gradients_in_voltages_and_conductances():
         assert close(many, [loss(v, g)] * 2)
 
 
+def test_a_conductance_that_jax_traces_makes_jax_of_numpy_voltages(x64):
+    cell, v = cells(False), voltages().values[..., 0].T
+
+    def loss(g):
+        ds = jfx.traces(v, ("recording", "time"), dt_ms=0.1, quantify=False).jfne.with_morphology(
+            cell.assign(conductance=("edge", g, cell.conductance.attrs))
+        )
+        return (ds.jfne.transmembrane_currents().i_membrane.data ** 2).sum()
+
+    g = jnp.asarray(cell.conductance.data)
+    step = 1e-6 * g
+    slope = jax.jit(jax.grad(loss))(g)
+    assert close(slope @ step, (loss(g + step) - loss(g - step)) / 2, 1e-6)
+
+
+def test_inside_a_jit_numpy_voltages_stay_numpy():
+    ds = jfx.traces(voltages().values[..., 0], ("time", "recording"), dt_ms=0.1, quantify=False)
+    ds = ds.jfne.with_morphology(cells(False))
+    seen = []
+
+    @jax.jit
+    def outer(x):
+        seen.append(ds.jfne.transmembrane_currents().i_membrane.data)
+        seen.append(ds.jfne.transmembrane_currents().jfne.check_currents())
+        return x
+
+    outer(1.0)
+    assert isinstance(seen[0], np.ndarray)
+    assert seen[1]
+
+
 # ----------------------------------------------------------------------------------------------------------- laws
 
 
