@@ -1,11 +1,20 @@
-"""What every test and doctest runs with: the CPU, no windows, and a cache of compiled kernels."""
+"""What every test and doctest runs with: the CPU, no windows, a cache of compiled kernels, a table of agreement."""
 
+import csv
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+#: What the page "Fields" shows: how well our numbers agree with those of other codes.
+AGREEMENT = Path(__file__).parent / "docs" / "agreement.csv"
+HEADER = ["what", "against", "measured", "tested to"]
+#: Smaller differences are rounding, which other versions of a library may do otherwise.
+ROUNDING = 1e-15
 
 
 def _processor() -> str:
@@ -34,3 +43,69 @@ def x64() -> Iterator[None]:
 
     with jax.enable_x64(True):
         yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the table of agreement."""
+    parser.addoption(
+        "--write-agreement",
+        action="store_true",
+        help=f"write what was measured to {AGREEMENT.name}",
+    )
+
+
+class Agreement:
+    """The table of agreement: a test is held to its tolerance, and the table to what the test measures."""
+
+    def __init__(self, *, write: bool) -> None:
+        self.write = write
+        self.measured: dict[tuple[str, str], tuple[float, float]] = {}
+        with AGREEMENT.open(newline="", encoding="utf-8") as file:
+            self.shown = {(a, b): (m, t) for a, b, m, t in list(csv.reader(file))[1:]}
+
+    def __call__(self, what: str, against: str, made: Any, want: Any, tolerance: float) -> None:
+        """Require that the largest difference over the largest value is within `tolerance`, and as the table says.
+
+        `what` and `against` name the row, as plain text: `tests/test_agreement.py` reads them.
+        """
+        made, want = np.asarray(made), np.asarray(want)
+        assert made.shape == want.shape
+        measured = float(np.abs(made - want).max() / np.abs(want).max())
+        assert measured <= tolerance
+        row = what, against
+        before = self.measured.get(row, (0.0, 0.0))[0]
+        self.measured[row] = (max(measured, before), tolerance)
+        if self.write:
+            return
+        how = (
+            f'run "python3 dev.py test --all -n 0 --write-agreement" to write {AGREEMENT.name} anew'
+        )
+        assert row in self.shown, f"no row {row}: {how}"
+        shown, tested = self.shown[row]
+        assert float(tested) == tolerance, f"{row}: tested to {tolerance}, shown {tested}: {how}"
+        assert measured <= 10 * max(float(shown), ROUNDING), (
+            f"{row}: {measured}, shown {shown}: {how}"
+        )
+
+    def save(self) -> None:
+        """Write the table, rows in the order that they had, those of tests that did not run as they were."""
+        rows = self.shown | {
+            row: (f"{measured:.0e}", f"{tolerance:.0e}")
+            for row, (measured, tolerance) in self.measured.items()
+        }
+        with AGREEMENT.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(HEADER)
+            table.writerows([*row, *numbers] for row, numbers in rows.items())
+
+
+@pytest.fixture(scope="session")
+def agreement(request: pytest.FixtureRequest) -> Iterator[Agreement]:
+    """Require agreement with another code, and that the table in the docs says so."""
+    write = request.config.getoption("write_agreement")
+    if write and hasattr(request.config, "workerinput"):
+        pytest.fail("--write-agreement needs one process: -n 0")
+    table = Agreement(write=write)
+    yield table
+    if write:
+        table.save()

@@ -26,6 +26,11 @@ def is_traced(data: object) -> bool:
     return isinstance(data, jax.core.Tracer)
 
 
+def is_staged() -> bool:
+    """Whether JAX is tracing what is called from here, to compile it."""
+    return is_traced(jax.lax.iota("int32", 1))
+
+
 def is_dask(data: object) -> bool:
     """Whether `data` is a dask array (without importing dask)."""
     dask_array = sys.modules.get("dask.array")

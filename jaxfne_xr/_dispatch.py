@@ -23,6 +23,7 @@ from ._arrays import (
     blocks,
     is_dask,
     is_jax,
+    is_staged,
     is_traced,
     precision_of,
     require_counts,
@@ -33,9 +34,6 @@ from ._blocks import product
 from ._blocks import total as sum_over
 from .kernels import mean as mean_kernel
 from .units import magnitude
-
-#: Bytes of input in one block of `across`: the block, its result and what lies between stay in cache.
-ACROSS_BYTES = 1 << 20
 
 #: A kernel that looks back: (array, *parameters, axis=) -> array, shorter by `look_back` samples along the axis.
 Kernel = Callable[..., Any]
@@ -324,6 +322,7 @@ def whole(
 
 def across(
     kernel: Callable[..., Any],
+    host: Callable[..., Any],
     variable: xr.Variable,
     dim: Hashable,
     /,
@@ -331,19 +330,21 @@ def across(
     look_back: int = 0,
     **static: Any,
 ) -> xr.Variable:
-    """Return what a kernel makes of all of `dim` at every sample, a block of the other dims at a time; same shape.
+    """Return what a kernel makes of all of `dim` at every sample; same shape.
 
     Parameters
     ----------
     kernel : callable
         ``kernel(array, *parameters, axis=, time_axis=, **static)`` -> array of the same shape; `time_axis` is None
         where there is no time. JAX, and a function of a module.
+    host : callable
+        The same of NumPy arrays, by NumPy, in cache-sized tiles of its own.
     variable : xr.Variable
         NumPy-, JAX- or dask-backed, bare or quantified. On dask, `dim` is gathered into one chunk.
     dim : str
         The dim that is taken whole.
     *parameters : array
-        Handed on in the precision of the data; new values compile nothing anew.
+        Handed on in the precision of the data; new values compile nothing anew. If JAX traces one, the result is JAX.
     look_back : int
         How many earlier samples one result needs; without them, at the start, the kernel makes do.
     **static : hashable
@@ -352,23 +353,22 @@ def across(
     data = magnitude(variable.data)
     axis = variable.get_axis_num(dim)
     time_axis = variable.get_axis_num("time") if "time" in variable.dims else None
-    options = (("axis", axis), ("time_axis", time_axis), *static.items())
-    dtype = np.dtype(data.dtype if data.dtype.kind == "f" else np.float64)
-    if is_jax(data):
+    options = {"axis": axis, "time_axis": time_axis, **static}
+    if is_jax(data) or (not is_dask(data) and any(map(is_traced, parameters))):
         with precision_of(data):
-            made = _jitted(kernel, (data,), _like(parameters, data), options)
+            made = _jitted(kernel, (data,), _like(parameters, data), tuple(options.items()))
             return xr.Variable(variable.dims, made)
-    parameters = _like(parameters, np.empty(0, dtype))
-    depth = 0 if time_axis is None else look_back
-    run = partial(_across_block, kernel=kernel, parameters=parameters, static=options)
+    parameters = _like(tuple(map(np.asarray, parameters)), data)
+    run: Kernel = partial(_on_host, host=host, parameters=parameters, **options)
     if not is_dask(data):
-        return xr.Variable(variable.dims, _across(data, run, dtype, axis, time_axis, depth))
+        return xr.Variable(variable.dims, run(data))
     import dask.array
 
+    dtype = np.dtype(data.dtype if data.dtype.kind == "f" else np.float64)
     made = dask.array.map_overlap(
         run,
         data.rechunk({axis: -1}),
-        depth={time_axis: (depth, 0)} if depth else {},
+        depth={time_axis: (look_back, 0)} if look_back and time_axis is not None else {},
         boundary="none",
         dtype=dtype,
         meta=np.empty((0,) * data.ndim, dtype),
@@ -376,37 +376,8 @@ def across(
     return xr.Variable(variable.dims, made)
 
 
-def _across(
-    data: np.ndarray,
-    run: Callable[..., Any],
-    dtype: Any,
-    axis: int,
-    time_axis: int | None,
-    depth: int,
-) -> np.ndarray:
-    """Return the kernel's result over blocks of `data` along any axis but `axis`."""
-    out = np.empty_like(data, dtype=dtype, subok=False)
-    spaced = [
-        abs(s) if n > 1 and i != axis else -1
-        for i, (s, n) in enumerate(zip(data.strides, data.shape, strict=True))
-    ]
-    block_axis = int(np.argmax(spaced))
-    length = data.shape[block_axis] if max(spaced, default=-1) > 0 else 1
-    step = length if length == 1 else max(1, length * ACROSS_BYTES // max(1, data.nbytes))
-    for start in range(0, length, step):
-        if length == 1:
-            out[...] = run(data)
-            break
-        halo = min(start, depth) if block_axis == time_axis else 0
-        stop = min(start + step, length)
-        made = run(data[take(block_axis, slice(start - halo, stop))])
-        out[take(block_axis, slice(start, stop))] = made[take(block_axis, slice(halo, None))]
-    return out
-
-
-def _across_block(block: np.ndarray, kernel: Any, parameters: Any, static: Any) -> np.ndarray:
-    with precision_of(block, host=True), jax.ensure_compile_time_eval():
-        return np.asarray(_jitted(kernel, (block,), parameters, static))
+def _on_host(block: np.ndarray, host: Any, parameters: Any, **options: Any) -> np.ndarray:
+    return host(block, *parameters, **options)
 
 
 def _like(parameters: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
@@ -530,8 +501,9 @@ def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -
 def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: Any) -> Any:
     """Return `kernel` of JAX arrays as it is; of NumPy arrays as NumPy, in their own precision."""
     host = not any(map(is_jax, arrays))
-    # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy
-    now = jax.ensure_compile_time_eval() if host else nullcontext()
+    # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy; elsewhere this would
+    # compile every constant of a kernel by itself, which takes longer than the kernel
+    now = jax.ensure_compile_time_eval() if host and is_staged() else nullcontext()
     with precision_of(_widest(arrays), host=host), now:
         made = _jitted(kernel, arrays, numbers, static)
         return jax.tree.map(np.array, made) if host else made

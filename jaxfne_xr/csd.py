@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_jax, is_traced, take
-from ._dispatch import along, checked, contract, on_arrays, whole
+from ._arrays import is_jax, is_traced
+from ._dispatch import across, checked, contract, on_arrays
 from .contacts import CONTACT, Contacts, contacts_of
 from .errors import (
     ArgumentError,
@@ -25,6 +25,7 @@ from .errors import (
 )
 from .kernel_csd import kernel_matrix
 from .kernels import csd as kernels
+from .kernels.current_numpy import transmembrane_current
 from .probe import check_probe, positions_of, sensor_dim
 from .schema import UNITS, kind_problems, unit_problem
 from .time_axis import TIME
@@ -317,7 +318,9 @@ def _standard(
         steps = np.diff(np.asarray(depth))
         if not (np.all(steps > 0) or np.all(steps < 0)):
             order = np.argsort(np.asarray(depth))
-    spacing, deviation = on_arrays(kernels.contact_spacing, depth[order])
+    measure = kernels.contact_spacing
+    ordered = depth[order]
+    spacing, deviation = on_arrays(measure, ordered) if is_jax(depth) else measure(ordered)
     if not is_traced(deviation) and deviation > kernels.EVEN_SPACING:
         steps = np.abs(np.diff(np.asarray(depth)[order]))
         raise ArgumentError(
@@ -336,27 +339,13 @@ def _standard(
     if (is_jax(sigma) or is_jax(spacing)) and isinstance(variable.data, np.ndarray):
         variable = xr.Variable(variable.dims, jnp.asarray(variable.data))
     spacing = spacing if is_jax(spacing) else float(spacing)
+    numbers = (x if is_jax(x) else np.asarray(x) for x in (spacing, sigma))
+    variable = checked(variable, name)
+    made = across(_standard_of_jax, _standard_of_numpy, variable, CONTACT, *numbers)
+    kept = order
     if ends == "drop":
-        # The same as the kernel with these ends; but one that takes NumPy, chunks and blocks as they are.
-        dtype = variable.dtype if variable.dtype.kind == "f" else np.dtype(np.float64)
-        scale = -sigma / spacing**2 / UV
-        made = along(
-            _second_difference,
-            variable,
-            CONTACT,
-            scale,
-            look_back=2,
-            fill=0,
-            dtype=dtype,
-            finite=name,
-        ).isel({CONTACT: slice(2, None)})
         kept = order[1:-1]
-    else:
-        variable = checked(variable, name)
-        made = whole(
-            kernels.standard_csd, variable, CONTACT, spacing, sigma, new_dim=CONTACT, ends=ends
-        )
-        kept = order
+        made = made.isel({CONTACT: slice(1, -1)})
     if moved:
         made = made.isel({CONTACT: np.argsort(kept)})
     rest = sorted((d for d in made.dims if d != CONTACT), key=lambda d: d != TIME)
@@ -366,12 +355,18 @@ def _standard(
     return there, made.transpose(*rest, CONTACT), record
 
 
-def _second_difference(potential: Any, scale: Any, *, axis: int) -> Any:
-    """Return the second difference along an axis times a number, by operators that NumPy and JAX share."""
-    first, middle, last = (
-        potential[take(axis, where)] for where in (slice(None, -2), slice(1, -1), slice(2, None))
-    )
-    return (first - 2 * middle + last) * scale
+def _standard_of_jax(potential: Any, spacing: Any, sigma: Any, *, axis: int, **_: Any) -> Any:
+    """Return the estimate at every contact, the outermost with potentials repeated."""
+    return kernels.standard_csd(potential, spacing, sigma, axis=axis, ends="vaknin")
+
+
+def _standard_of_numpy(
+    potential: np.ndarray, spacing: Any, sigma: Any, *, axis: int, **_: Any
+) -> np.ndarray:
+    """Return the same: what flows from contact to contact through a chain of equal conductances."""
+    n = potential.shape[axis]
+    each = np.full(n - 1, -sigma / spacing**2 / UV)
+    return transmembrane_current(potential, np.arange(n - 1), np.arange(1, n), each, axis=axis)
 
 
 def _inverse_matrix(

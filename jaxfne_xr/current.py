@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_dask, is_traced, precision_of
+from ._arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
 from ._dispatch import across, checked, contract, jointly, on_arrays
 from .errors import (
     ArgumentError,
@@ -25,6 +25,7 @@ from .errors import (
     warn,
 )
 from .kernels import current as kernels
+from .kernels import current_numpy
 from .schema import SITES, find_voltage, kind_problems, unit_problem
 from .signals import misaligned
 from .time_axis import TIME, time_problem
@@ -119,6 +120,7 @@ def transmembrane_currents(
         )
     made = across(
         _current,
+        _current_of_numpy,
         v,
         cable.dim,
         cable.conductance,
@@ -411,6 +413,15 @@ def _along_edges(lead_field: Any, g: Any, *, ends: _Static) -> Any:
     return kernels.difference_weights(lead_field, start, stop, g)
 
 
+def _current_of_numpy(
+    v: np.ndarray, g: Any, *, axis: int, time_axis: int | None, ends: _Static, method: Any
+) -> np.ndarray:
+    start, stop = ends.arrays
+    return current_numpy.transmembrane_current(
+        v, start, stop, g, axis=axis, time_axis=time_axis, method=method
+    )
+
+
 def _fold(lead_field: Any, g: Any, *, ends: _Static) -> Any:
     start, stop = ends.arrays
     return kernels.fold(lead_field, start, stop, g)
@@ -575,12 +586,21 @@ def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable) -> None:
     )
     share = ""
     if made.size and not (is_dask(made.data) or is_traced(made.data)):
-        largest = max(float(made.data.max()), -float(made.data.min()))
+        largest = _largest(made.data)
         share = f", which is {bound / largest:.1e} of the largest current" if largest else ""
     warn(
         f"voltages are {v.dtype}: their rounding can change a transmembrane current by up to {bound:.1e} nA{share}. "
         'Simulate and keep them in float64 where that is too much: jax.config.update("jax_enable_x64", True).'
     )
+
+
+def _largest(data: Any) -> float:
+    """Return the largest size of any number."""
+    if is_jax(data):
+        return float(abs(data).max())
+    axis, slices = blocks(data)
+    parts = [data[take(axis, where)] for where in slices]  # each looked at twice while in cache
+    return max(max(float(part.max()), -float(part.min())) for part in parts)
 
 
 def _bound(size: Any, g: Any, *, ends: _Static, dtype: str) -> Any:

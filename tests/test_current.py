@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr import _dispatch
+from jaxfne_xr.kernels import current_numpy
 from jaxfne_xr.units import magnitude, quantity, units_of
 
 PARENT = [
@@ -83,7 +83,7 @@ ORDERS = [
 @pytest.mark.parametrize("scheme", ["backward_euler", "crank_nicolson"])
 @pytest.mark.parametrize("block", [64, 1 << 20])
 def test_currents(backend, order, scheme, block, monkeypatch):
-    monkeypatch.setattr(_dispatch, "ACROSS_BYTES", block)
+    monkeypatch.setattr(current_numpy, "TILE_BYTES", block)
     v = voltages()
     ds = traces(backend, v.transpose(*order))
     before = ds.copy(deep=True)
@@ -349,6 +349,37 @@ def test_gradients_in_voltages_and_conductances():
         assert close(many, [loss(v, g)] * 2)
 
 
+def test_a_conductance_that_jax_traces_makes_jax_of_numpy_voltages(x64):
+    cell, v = cells(False), voltages().values[..., 0].T
+
+    def loss(g):
+        ds = jfx.traces(v, ("recording", "time"), dt_ms=0.1, quantify=False).jfne.with_morphology(
+            cell.assign(conductance=("edge", g, cell.conductance.attrs))
+        )
+        return (ds.jfne.transmembrane_currents().i_membrane.data ** 2).sum()
+
+    g = jnp.asarray(cell.conductance.data)
+    step = 1e-6 * g
+    slope = jax.jit(jax.grad(loss))(g)
+    assert close(slope @ step, (loss(g + step) - loss(g - step)) / 2, 1e-6)
+
+
+def test_inside_a_jit_numpy_voltages_stay_numpy():
+    ds = jfx.traces(voltages().values[..., 0], ("time", "recording"), dt_ms=0.1, quantify=False)
+    ds = ds.jfne.with_morphology(cells(False))
+    seen = []
+
+    @jax.jit
+    def outer(x):
+        seen.append(ds.jfne.transmembrane_currents().i_membrane.data)
+        seen.append(ds.jfne.transmembrane_currents().jfne.check_currents())
+        return x
+
+    outer(1.0)
+    assert isinstance(seen[0], np.ndarray)
+    assert seen[1]
+
+
 # ----------------------------------------------------------------------------------------------------------- laws
 
 
@@ -391,7 +422,7 @@ def test_laws(seed, n):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cell", "network"])
 @pytest.mark.filterwarnings("ignore:The .* channel does not support:UserWarning")
-def test_jaxleys_own_balance(kind):
+def test_jaxleys_own_balance(kind, agreement):
     """What flows in along the cable is what Jaxley's own equation sends through the membrane."""
     import jaxley as jx
     from jaxley.channels import Leak
@@ -434,7 +465,13 @@ def test_jaxleys_own_balance(kind):
         reversal = edge["IonotropicSynapse_e_syn"]
         want[row] += edge["IonotropicSynapse_gS"] * s[1:] * (v[row, 1:] - reversal)
     made = ds.jfne.transmembrane_currents()
-    assert close(made.i_membrane.data.magnitude[:, 1:], want, 1e-9)
+    agreement(
+        "transmembrane currents",
+        "Jaxley's own balance, a cell and a network",
+        made.i_membrane.data.magnitude[:, 1:],
+        want,
+        1e-9,
+    )
     assert made.jfne.check_currents()
 
     late = xr.DataArray(

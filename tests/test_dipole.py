@@ -284,7 +284,7 @@ def test_what_cannot_be(refused):
 
 
 @pytest.mark.oracle
-def test_against_lfpykit():
+def test_against_lfpykit(agreement):
     import lfpykit
 
     geometry = {
@@ -293,4 +293,5 @@ def test_against_lfpykit():
     cell = lfpykit.CellGeometry(**geometry, d=np.full(7, 1.0))
     matrix = lfpykit.CurrentDipoleMoment(cell).get_transformation_matrix()
     made = jfx.dipole_moment(currents(), by=None).dipole_moment
-    close(made.values, np.einsum("xs,tsk->tkx", matrix, CURRENT), 1e-10)
+    want = np.einsum("xs,tsk->tkx", matrix, CURRENT)
+    agreement("dipole moment", "LFPykit", made.values, want, 1e-10)

@@ -515,7 +515,7 @@ def test_far_field_of_a_closed_cell_is_its_dipoles_and_falls_as_the_square(seed,
 @pytest.mark.oracle
 @pytest.mark.parametrize("run", ["synapses", "clamp"])
 @pytest.mark.parametrize("kind", ["line", "point", "root_as_point"])
-def test_against_lfpy(neuron_cells, run, kind):
+def test_against_lfpy(neuron_cells, run, kind, agreement):
     import lfpykit
 
     cell = neuron_cells[run]
@@ -532,7 +532,13 @@ def test_against_lfpy(neuron_cells, run, kind):
     }[kind]
     probe, ds = jfx.probe_at(contact), jfx.from_lfpy(cell)
     made = ds.jfne.lfp(probe, model)
-    assert close(made.lfp.data.magnitude.T, want, 1e-9)
+    agreement(
+        "potential of a branched cell: point, line, root as point",
+        "LFPykit with LFPy's currents",
+        made.lfp.data.magnitude.T,
+        want,
+        1e-9,
+    )
     assert made.attrs["amplitude_status"] == 1
     if run == "synapses":  # from voltages alone, as one matrix and through the currents
         for samples in (slice(None), slice(0, 300, 60)):

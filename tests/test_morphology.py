@@ -220,24 +220,30 @@ def test_from_lfpy(neuron_cells, recorded):
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("many", [False, True])
-def test_transmembrane_currents_are_neurons(neuron_cells, many):
+def test_transmembrane_currents_are_neurons(neuron_cells, many, agreement):
     cell = neuron_cells["synapses"]
     ds = jfx.from_lfpy([cell, cell] if many else cell)
     made = ds.jfne.transmembrane_currents().i_membrane.data.magnitude
     want = np.concatenate([cell.imem] * (1 + many))
-    assert np.abs(made - want).max() <= 1e-10 * np.abs(want).max()
+    agreement("transmembrane currents", "NEURON through LFPy, a branched cell", made, want, 1e-10)
     assert ds.drop_vars("i_membrane").jfne.check_currents()
     assert ds.jfne.check_currents()
 
 
 @pytest.mark.oracle
-def test_neurons_current_clamp_is_not_in_g_v(neuron_cells):
+def test_neurons_current_clamp_is_not_in_g_v(neuron_cells, agreement):
     cell = neuron_cells["clamp"]
     ds = jfx.from_lfpy(cell)
     pulse = np.where((cell.tvec > 2.0) & (cell.tvec <= 7.0 + 1e-9), 0.3, 0.0)
     stimulus = xr.DataArray(pulse, dims="time", coords={"compartment_id": 0})
     made = ds.jfne.transmembrane_currents(stimulus=stimulus).i_membrane.data.magnitude
-    assert np.abs(made - cell.imem).max() <= 1e-10 * np.abs(cell.imem).max()
+    agreement(
+        "transmembrane currents with a stimulus",
+        "NEURON through LFPy, a branched cell",
+        made,
+        cell.imem,
+        1e-10,
+    )
     assert ds.i_membrane.attrs["stimulus"] == "included"
     assert ds.jfne.check_currents(stimulus=stimulus)
     assert not ds.jfne.check_currents()

@@ -6,7 +6,9 @@ python dev.py bench
 from __future__ import annotations
 
 import time
+import warnings
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -20,12 +22,14 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.oracle, pytest.mark.filterwarni
 CONTACTS = 384
 
 
-def chain(n: int) -> xr.Dataset:
-    """Return n short segments scattered between z = 24 and 276 um, joined in a chain."""
+def chain(n: int, branch: int | None = None) -> xr.Dataset:
+    """Return n short segments scattered between z = 24 and 276 um, joined in a chain, or in a tree of branches."""
     rng = np.random.default_rng(0)
     start = rng.uniform([-400, -400, 30], [400, 400, 270], (n, 3))
     end = start + rng.uniform(-6, 6, (n, 3))
     parent = np.arange(n) - 1
+    first = np.arange(branch or n, n, branch or n)
+    parent[first] = [rng.integers(k // branch) * branch + branch - 1 for k in first]
     return jfx.morphology(start, end, rng.uniform(0.5, 3, n), parent)
 
 
@@ -92,15 +96,36 @@ def test_applied() -> None:
     report("lfp, the same, with it", ours, "bare matmul", bare, None)
 
 
-def test_currents() -> None:
-    v = np.random.default_rng(2).normal(-65, 5, (10_000, 4_000))
-    cell = chain(10_000)
-    ds = jfx.traces(v, ("recording", "time"), dt_ms=0.1).jfne.with_morphology(cell)
+@pytest.mark.parametrize("branch", [None, 10], ids=["chain", "branches of 10"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dims", [("recording", "time"), ("time", "recording")], ids="-".join)
+@pytest.mark.filterwarnings("ignore:voltages are float32")
+def test_currents(dims: tuple[str, str], dtype: type, branch: int | None) -> None:
+    size = {"recording": 10_000, "time": 4_000}
+    v = np.random.default_rng(2).normal(-65, 5, [size[d] for d in dims]).astype(dtype)
+    ds = jfx.traces(v, dims, dt_ms=0.1).jfne.with_morphology(chain(10_000, branch))
     copied = np.empty_like(v)
-    ours, copy = interleaved(
-        lambda: jfx.transmembrane_currents(ds), lambda: np.copyto(copied, v), rounds=3
+    ours, fresh, warm = interleaved(
+        lambda: jfx.transmembrane_currents(ds), v.copy, lambda: np.copyto(copied, v), rounds=7
     )
-    report("transmembrane_currents, 10 000 x 4000", ours, "np.copyto", copy, 3)
+    what = f"transmembrane_currents, 10 000 x 4000, {np.dtype(dtype)}, {'-'.join(dims)}"
+    report(f"{what}, {'chain' if branch is None else 'branched'}", ours, "a fresh copy", fresh, 3)
+    report("  the same", ours, "np.copyto", warm, None)
+
+
+def test_currents_of_jax() -> None:
+    v = jax.random.normal(jax.random.key(0), (10_000, 4_000))
+    ds = jfx.traces(v, ("recording", "time"), dt_ms=0.1, quantify=False).jfne.with_morphology(
+        chain(10_000)
+    )
+    copy = jax.jit(lambda x: x + 1)
+
+    def ours() -> object:
+        with warnings.catch_warnings(action="ignore"):
+            return jfx.transmembrane_currents(ds).i_membrane.data.block_until_ready()
+
+    taken, reference = interleaved(ours, lambda: copy(v).block_until_ready(), rounds=5)
+    report("transmembrane_currents, the same, JAX", taken, "jitted v + 1", reference, None)
 
 
 def test_csd() -> None:
@@ -115,10 +140,14 @@ def test_csd() -> None:
     ours, theirs = interleaved(
         lambda: jfx.csd(lfp, ends="vaknin"),
         lambda: icsd.StandardCSD(turned, z * 1e-6 * pq.m, sigma=0.3 * pq.S / pq.m).get_csd(),
-        rounds=3,
+        rounds=15,
     )
     report("csd, standard, 384 x 3000", ours, "elephant's class", theirs, 0.1)
+    jax.config.update("jax_enable_compilation_cache", False)  # as on a user's first call
     for method in ("delta", "step", "spline", "kernel"):
-        start = time.perf_counter()
-        jfx.csd(lfp, method)
-        report(f"csd, {method}, 384 x 3000, first call", time.perf_counter() - start, "3 s", 3.0, 1)
+        for call in ("first", "second"):
+            start = time.perf_counter()
+            jfx.csd(lfp, method)
+            taken = time.perf_counter() - start
+            report(f"csd, {method}, 384 x 3000, {call} call", taken, "3 s", 3.0, 1)
+    jax.config.update("jax_enable_compilation_cache", True)

@@ -282,19 +282,20 @@ def laminar():
 
 
 @pytest.mark.oracle
-def test_elephant_standard(laminar):
+def test_elephant_standard(laminar, agreement):
     import quantities as pq
     from elephant.current_source_density_src import icsd
 
     depth, potential = laminar
     other = icsd.StandardCSD(potential * 1e-6 * pq.V, depth * 1e-6 * pq.m, sigma=0.3 * pq.S / pq.m)
     expected = np.asarray(other.get_csd()) / 100e-6 * 1e-3  # it divides by h; A/m^3 to uA/mm^3
-    close(standard_csd(jnp.asarray(potential), 100.0, 0.3, ends="vaknin"), expected, 1e-12)
+    made = standard_csd(jnp.asarray(potential), 100.0, 0.3, ends="vaknin")
+    agreement("standard CSD", "elephant, its unit mended", made, expected, 1e-12)
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("top", [0.3, 0.0])
-def test_elephant_delta_and_step(laminar, top):
+def test_elephant_delta_and_step(laminar, top, agreement):
     import quantities as pq
     from elephant.current_source_density_src import icsd
 
@@ -307,14 +308,16 @@ def test_elephant_delta_and_step(laminar, top):
         "sigma_top": top * pq.S / pq.m,
     }
     delta = np.asarray(icsd.DeltaiCSD(**common).get_csd()) / 100e-6 * 1e-3  # A/m^2 of each plane
-    close(estimate(depth, 500.0, 0.3, top, method="delta").matrix @ potential, delta, 1e-10)
+    made = estimate(depth, 500.0, 0.3, top, method="delta").matrix @ potential
+    agreement("delta CSD", "elephant, its unit mended", made, delta, 1e-10)
     step = icsd.StepiCSD(**common, h=np.full(16, 100e-6) * pq.m, tol=1e-14)
     expected = np.asarray(step.get_csd()) * 1e-3
-    close(estimate(depth, 500.0, 0.3, top, method="step").matrix @ potential, expected, 1e-6)
+    made = estimate(depth, 500.0, 0.3, top, method="step").matrix @ potential
+    agreement("step CSD", "elephant, tolerance 1e-14", made, expected, 1e-6)
 
 
 @pytest.mark.oracle
-def test_elephant_spline(laminar):
+def test_elephant_spline(laminar, agreement):
     """Its forward matrix, for contacts spaced by one unit of length, and no image.
 
     It leaves out the piece below the last contact: densities far from there do not notice.
@@ -333,4 +336,5 @@ def test_elephant_spline(laminar):
         tol=1e-14,
     )
     expected = np.asarray(other.f_matrix)[1:-1, 1:5] * 1e-8 * 1e9  # pitch^2 V / (A/m^3) to ours
-    close(forward(depth, 500.0, 0.3, 0.3, method="spline")[:, :4], expected, 1e-6)
+    made = forward(depth, 500.0, 0.3, 0.3, method="spline")[:, :4]
+    agreement("spline CSD, forward matrix", "elephant, tolerance 1e-14", made, expected, 1e-6)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
+from jaxfne_xr.kernels import current_numpy
 from jaxfne_xr.kernels.current import (
     axial_current,
     current_sum,
@@ -254,3 +255,94 @@ def test_weights_of_differences_have_gradients(x64, cell):
     start, stop, g, _ = cell
     lead_field = np.random.default_rng(4).normal(size=(3, 30))
     check_grads(lambda a, b: difference_weights(a, start, stop, b), (lead_field, g), order=2)
+
+
+# ------------------------------------------------------------------------------------------- the same on NumPy
+
+
+def knots(n, seed=0):
+    """Edges of a graph with chains, forks, cliques, parallel edges and self-loops, in random order."""
+    rng = np.random.default_rng(seed)
+    some = rng.integers(0, n, (2, n // 2))
+    chain = np.stack([np.arange(n - 1), np.arange(1, n)])[:, rng.random(n - 1) < 0.7]
+    star = np.stack([np.full(5, 2), rng.integers(0, n, 5)])
+    ends = np.concatenate([some, chain, chain[:, :3], star], axis=1)
+    ends = np.where(rng.random(ends.shape[1]) < 0.5, ends, ends[::-1])[
+        :, rng.permutation(ends.shape[1])
+    ]
+    return *ends, rng.uniform(0.01, 5, ends.shape[1])
+
+
+def mean_of_steps(current, axis):
+    """Return the mean of each sample with the one before, by a plain loop."""
+    x = np.moveaxis(current, axis, 0)
+    return np.moveaxis(np.stack([(x[max(k - 1, 0)] + x[k]) / 2 for k in range(len(x))]), 0, axis)
+
+
+ORDERS = ["site time trial", "time site trial", "time trial site", "trial site time"]
+
+
+@pytest.mark.parametrize("memory", ["C", "F", "sliced", "reversed"])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("tile", [1, 700, 1 << 21])
+@pytest.mark.parametrize("long", [1, 512])
+def test_numpy_in_any_layout_and_any_tile(monkeypatch, memory, order, tile, long):
+    monkeypatch.setattr(current_numpy, "TILE_BYTES", tile)
+    monkeypatch.setattr(current_numpy, "LONG", long)
+    start, stop, g = knots(23)
+    names = order.split()
+    v = np.random.default_rng(2).normal(-65, 10, (23, 11, 3))
+    want = loop(v, start, stop, g)
+    axes = [["site", "time", "trial"].index(name) for name in names]
+    v, want = v.transpose(axes), want.transpose(axes)
+    v = {
+        "C": np.ascontiguousarray,
+        "F": np.asfortranarray,
+        "sliced": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+        "reversed": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+    }[memory](v)
+    before = v.copy()
+    axis, time = names.index("site"), names.index("time")
+    made = current_numpy.transmembrane_current(v, start, stop, g, axis=axis, time_axis=time)
+    assert_close(made, want)
+    made = current_numpy.transmembrane_current(
+        v, start, stop, g, axis=axis - 3, method="crank_nicolson", time_axis=time
+    )
+    assert_close(made, mean_of_steps(want, time))
+    np.testing.assert_array_equal(v, before)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 40])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (1000,)])
+def test_numpy_of_trees_of_any_size(n, shape):
+    start, stop, g = tree(n)
+    v = np.random.default_rng(3).normal(-65, 10, (n, *shape))
+    assert_close(
+        current_numpy.transmembrane_current(v, start, stop, g, axis=0), loop(v, start, stop, g)
+    )
+
+
+def test_numpy_keeps_the_precision_and_the_order_in_memory():
+    start, stop, g = knots(30)
+    for dtype in (np.float32, np.float64):
+        flat = np.full((7, 30), -65.1234, dtype, order="F")
+        made = current_numpy.transmembrane_current(flat, start, stop, g, axis=1)
+        assert made.dtype == dtype
+        assert made.strides == flat.strides
+        assert not made.any()  # exactly: differences come first
+    counts = np.random.default_rng(4).integers(0, 255, (30, 5)).astype(np.uint8)
+    made = current_numpy.transmembrane_current(counts, start, stop, g, axis=0)
+    assert made.dtype == np.float64
+    assert_close(made, loop(counts.astype(float), start, stop, g))
+
+
+def test_numpy_and_jax_agree(x64):
+    start, stop, g = tree(300, seed=8)
+    v = np.random.default_rng(9).normal(-65, 10, (600, 300))
+    for method in ("backward_euler", "crank_nicolson"):
+        options = {"axis": 1, "method": method, "time_axis": 0}
+        assert_close(
+            current_numpy.transmembrane_current(v, start, stop, g, **options),
+            transmembrane_current(v, start, stop, g, **options),
+            1e-14,
+        )

@@ -239,7 +239,7 @@ def test_laws_linear_and_covariant_under_a_change_of_length(seed, factor):
 
 
 @pytest.mark.oracle
-def test_lfpykit(x64, geometry):
+def test_lfpykit(x64, geometry, agreement):
     from lfpykit.eegmegcalc import InfiniteHomogeneousVolCondMEG, InfiniteVolumeConductor
 
     dipole, moment, sensor = geometry
@@ -250,5 +250,7 @@ def test_lfpykit(x64, geometry):
         potential += lfpykit.get_dipole_potential(p[:, None], sensor - place)[:, 0] * 1e3
         magnetic = InfiniteHomogeneousVolCondMEG(sensor).calculate_B(p[:, None], place)[..., 0]
         field += (magnetic * orientation).sum(1) * 1e12  # mT to fT
-    assert_close(signal(potential_lead_field(dipole, sensor, SIGMA), moment), potential, 1e-12)
-    assert_close(signal(magnetic_lead_field(dipole, sensor, orientation), moment), field, 1e-12)
+    made = signal(potential_lead_field(dipole, sensor, SIGMA), moment)
+    agreement("infinite medium, EEG", "LFPykit", made, potential, 1e-12)
+    made = signal(magnetic_lead_field(dipole, sensor, orientation), moment)
+    agreement("infinite medium, MEG", "LFPykit", made, field, 1e-12)

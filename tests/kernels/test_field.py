@@ -85,10 +85,14 @@ def rotation(seed):
 
 
 @both_media
-def test_point_and_line_against_120_digits(sigma):
+def test_point_and_line_against_120_digits(sigma, agreement):
     contact, start, end = random_lines(0, 20, 30)
-    close_each(line_source(contact, start, end, sigma, 0.0), exact_line(contact, start, end, sigma))
-    close_each(point_source(contact, start, sigma, 0.0), exact_line(contact, start, start, sigma))
+    for made, exact in (
+        (line_source(contact, start, end, sigma, 0.0), exact_line(contact, start, end, sigma)),
+        (point_source(contact, start, sigma, 0.0), exact_line(contact, start, start, sigma)),
+    ):
+        share = np.asarray(made) / exact  # each to its own size
+        agreement("point and line", "closed form in 120 digits", share, np.ones_like(share), 1e-12)
 
 
 AXES = {"along z": [0.0, 0.0, 1.0], "tilted": [2 / 7, 3 / 7, 6 / 7]}
@@ -96,7 +100,7 @@ AXES = {"along z": [0.0, 0.0, 1.0], "tilted": [2 / 7, 3 / 7, 6 / 7]}
 
 @both_media
 @pytest.mark.parametrize("axis", AXES)
-def test_line_where_the_textbook_form_fails(sigma, axis):
+def test_line_where_the_textbook_form_fails(sigma, axis, agreement):
     u = np.array(AXES[axis])
     side = np.array([u[2], 0.0, -u[0]]) / np.hypot(u[2], u[0])
     start, end = np.zeros((1, 3)), 16.0 * u[None]
@@ -108,7 +112,14 @@ def test_line_where_the_textbook_form_fails(sigma, axis):
     beside = t[:, None] * u + rho[:, None] * side
     contact = np.concatenate([on_axis, beside])
     reference = exact_line(contact, start, end, sigma)
-    close_each(line_source(contact, start, end, sigma, 0.0), reference)
+    share = np.asarray(line_source(contact, start, end, sigma, 0.0)) / reference
+    agreement(
+        "line on its axis, near it and far away",
+        "closed form in 120 digits",
+        share,
+        np.ones_like(share),
+        1e-12,
+    )
 
 
 @both_media
@@ -468,7 +479,7 @@ def branch(seed, n=40):
 @pytest.mark.oracle
 @both_media
 @pytest.mark.parametrize("method", ["linesource", "pointsource", "root_as_point"])
-def test_against_lfpykit(sigma, method):
+def test_against_lfpykit(sigma, method, agreement):
     """Where no contact is within min_distance of the infinite line through a segment."""
     import lfpykit
 
@@ -493,7 +504,13 @@ def test_against_lfpykit(sigma, method):
         ),
     }[method]()
     assert apart.mean() > 0.9
-    close(np.where(apart, ours, 0), np.where(apart, reference, 0), 1e-12)
+    agreement(
+        "point, line, root as point, isotropic and not, beyond min_distance",
+        "LFPykit",
+        np.where(apart, ours, 0),
+        np.where(apart, reference, 0),
+        1e-12,
+    )
 
 
 @pytest.mark.oracle

@@ -136,7 +136,7 @@ def transfer_matrix_potential(moment, dipole, sensor, radii, sigma, n_terms):
 
 
 @pytest.mark.parametrize("depth", [20e3, 60e3])
-def test_four_spheres_against_the_transfer_matrix_in_every_shell(x64, depth):
+def test_four_spheres_against_the_transfer_matrix_in_every_shell(x64, depth, agreement):
     rng = np.random.default_rng(0)
     dipole, moment = depth * unit_vectors(rng, 1)[0], rng.standard_normal(3)
     radius = np.array([90e3, 87e3, 82e3, 79.5e3, 70e3, 8e3])
@@ -146,7 +146,7 @@ def test_four_spheres_against_the_transfer_matrix_in_every_shell(x64, depth):
         close = min(depth, radius[k]) / max(depth, radius[k])
         n = int(np.ceil(np.log(1e-17) / np.log(close)))
         expected = transfer_matrix_potential(moment, dipole, place, RADII, SIGMA, n)
-        assert abs(got[k] - expected) <= 1e-11 * abs(expected), radius[k]
+        agreement("four spheres", "an own transfer-matrix solution", got[k], expected, 1e-11)
 
 
 @pytest.mark.slow
@@ -187,7 +187,7 @@ def test_equal_conductivities_are_one_homogeneous_sphere(x64, shells):
     assert_close(converged(dipole, sensor, radii, sigma), expected, 1e-12)
 
 
-def test_equal_conductivities_far_from_the_boundary_are_the_infinite_medium(x64):
+def test_equal_conductivities_far_from_the_boundary_are_the_infinite_medium(x64, agreement):
     """The boundary adds a field that falls with the cube of its distance: none for a large sphere.
 
     A sphere in air is not the infinite medium: at its surface the potential of a central dipole is
@@ -202,7 +202,13 @@ def test_equal_conductivities_far_from_the_boundary_are_the_infinite_medium(x64)
         radii = np.array([79e3, 80e3, 85e3, radius])
         lead = converged(dipole, sensor, radii, np.full(4, 0.4))
         error.append(abs(lead - infinite).max() / abs(infinite).max())
-    assert error[0] <= 1e-6
+        agreement(
+            "four spheres of one conductivity, far from the boundary",
+            "infinite medium",
+            lead,
+            infinite,
+            1e-6,
+        )
     assert abs(error[0] / error[1] - 8) <= 0.1
     scalp = 90e3 * unit_vectors(rng, 3)
     central = converged(np.zeros((1, 3)), scalp, RADII, np.full(4, 0.4))
@@ -498,7 +504,7 @@ def test_laws_rotation_and_scale(seed, factor):
 
 
 @pytest.mark.oracle
-def test_four_spheres_against_lfpykit_within_its_truncation(x64):
+def test_four_spheres_against_lfpykit_within_its_truncation(x64, agreement):
     from lfpykit.eegmegcalc import FourSphereVolumeConductor
 
     rng = np.random.default_rng(14)
@@ -508,7 +514,8 @@ def test_four_spheres_against_lfpykit_within_its_truncation(x64):
     for radius in (78e3, 40e3):
         dipole = radius * unit_vectors(rng, 1)
         expected = lfpykit.get_transformation_matrix(dipole[0]) * 1e3
-        assert_close(converged(dipole, sensor)[..., 0], expected, 1e-10)
+        made = converged(dipole, sensor)[..., 0]
+        agreement("four spheres", "LFPykit, converged", made, expected, 1e-10)
     default = FourSphereVolumeConductor(sensor, list(RADII), list(SIGMA))
     assert_close(
         converged(dipole, sensor)[..., 0], default.get_transformation_matrix(dipole[0]) * 1e3, 1e-5
@@ -516,7 +523,7 @@ def test_four_spheres_against_lfpykit_within_its_truncation(x64):
 
 
 @pytest.mark.oracle
-def test_sarvas_against_lfpykit(x64):
+def test_sarvas_against_lfpykit(x64, agreement):
     from lfpykit.eegmegcalc import SphericallySymmetricVolCondMEG
 
     rng = np.random.default_rng(15)
@@ -525,4 +532,5 @@ def test_sarvas_against_lfpykit(x64):
     lfpykit = SphericallySymmetricVolCondMEG(sensor)
     matrix = lfpykit.mu * lfpykit.get_transformation_matrix(dipole[0]) * 1e12  # mT to fT
     expected = np.einsum("cox,co->cx", matrix, orientation)
-    assert_close(sarvas_lead_field(dipole, sensor, orientation)[..., 0], expected, 1e-12)
+    made = sarvas_lead_field(dipole, sensor, orientation)[..., 0]
+    agreement("Sarvas", "LFPykit", made, expected, 1e-12)

@@ -368,7 +368,7 @@ def test_float32_stays_float32(dim):
 # ------------------------------------------------------------------------------------- another code
 @pytest.mark.oracle
 @pytest.mark.parametrize("dim", [1, 2, 3])
-def test_elephant(dim):
+def test_elephant(dim, agreement):
     """Its potentials come from a table of 20 distances: 1e-3 of the kernel. Its layer is 2 h thick."""
     from elephant.current_source_density_src import KCSD
 
@@ -388,9 +388,10 @@ def test_elephant(dim):
     extent = {1: 250.0, 2: 500.0, 3: None}[dim]
     ours = np.asarray(potential_of(contact, source, 50.0, 0.3, extent)) * 1e-3  # mV per uA/mm^3
     theirs = other.b_pot.T * (np.sqrt(2 * np.pi) * 0.05) ** dim  # it normalises the integral, in mm
-    close(theirs, ours, 5e-3)
+    agreement("kernel CSD, potentials", "elephant, from its table", ours, theirs, 5e-3)
 
     other.update_lambda(0.1 * np.trace(other.k_pot) / 10)
     points = 1e3 * np.stack([getattr(other, f"estm_{x}").ravel() for x in "xyz"[:dim]], 1)
     matrix = estimate(contact, source, points, 50.0, 0.1, 0.3, extent).matrix
-    close(other.values().reshape(-1, 3), matrix @ measured, 2e-2)
+    theirs = other.values().reshape(-1, 3)
+    agreement("kernel CSD, estimate", "elephant, from its table", matrix @ measured, theirs, 2e-2)

@@ -106,10 +106,10 @@ def plain_sum(contact, site, sigmas, n, h=H):
 
 @pytest.mark.parametrize("sigmas", [m for k, m in MEDIA.items() if k != "perfect ground"])
 @pytest.mark.parametrize(("rho", "z", "source"), [(50.0, 0.0, 100.0), (200.0, 130.0, 40.0)])
-def test_point_solves_the_boundary_value_problem(sigmas, rho, z, source):
+def test_point_solves_the_boundary_value_problem(sigmas, rho, z, source, agreement):
     ours = points(np.array([[rho, 0, z]]), np.array([[0, 0, source]]), sigmas)[0, 0]
     reference = boundary_value_integral(rho, z, source, sigmas)
-    assert abs(ours - reference) < 1e-10 * reference
+    agreement("slab, point", "integral of the boundary-value problem", ours, reference, 1e-10)
 
 
 @pytest.mark.slow
@@ -366,16 +366,18 @@ def lfpykit_mea(contact, start, end, method, steps):
 
 
 @pytest.mark.oracle
-def test_against_lfpykit():
+def test_against_lfpykit(agreement):
     """With ten times its default number of images, where no contact is under a vertical segment."""
     contact, start = tissue(9, 12, 30)
     end = np.clip(start + np.random.default_rng(9).normal(0, 20, start.shape), 1, H - 1)
     contact[:, 2] = 0
     limit = np.full(30, 5e-4)
     ours = lines(contact, start, end, limit=limit, on_boundary=True)
-    close(ours, lfpykit_mea(contact, start, end, "linesource", 200), 1e-10)
+    theirs = lfpykit_mea(contact, start, end, "linesource", 200)
+    agreement("slab, line not under a contact", "LFPykit with 200 images", ours, theirs, 1e-10)
     ours = points(contact, (start + end) / 2, limit=limit)
-    close(ours, lfpykit_mea(contact, start, end, "pointsource", 200), 1e-10)
+    theirs = lfpykit_mea(contact, start, end, "pointsource", 200)
+    agreement("slab, point", "LFPykit with 200 images", ours, theirs, 1e-10)
 
 
 @pytest.mark.oracle
