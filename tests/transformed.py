@@ -135,13 +135,16 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
         "level": Row(lambda x: labelled(x).jfne.to_signals(spike_rule="level"), V),
         "of a source": Row(driven, CURRENT, "currents"),
     },
-    "jaxley_trace_to_signals": {"": Row(lambda x: jfx.jaxley_trace_to_signals(x, dt_ms=0.5, layout="time_by_unit"), V)},
+    "jaxley_trace_to_signals": {"": Row(lambda x: jfx.jaxley_trace_to_signals(x, dt_ms=0.5, layout="time_by_unit", quantify=False), V)},
     "spike_times": {"": Refused(lambda x: jfx.spike_times(signals(x)), V, jfx.DataError, "how many there are depends on the values")},
     "firing_rate": {"": Row(lambda x: jfx.firing_rate(signals(x)), V, gradient="0")},
     "source": {"": Row(lambda x: jfx.source(driven(x)), CURRENT, "currents")},
     "synaptic_source": {
-        "": Row(lambda x: jfx.synaptic_source(signals(x)), V, gradient="0"),
-        "of tau": Row(lambda x: jfx.synaptic_source(signals(jnp.asarray(V, x.dtype)), tau=x[0]), np.array([4.0]), "a time constant"),
+        "": Row(lambda x: jfx.synaptic_source(signals(x)).source, V, gradient="0"),
+        "of tau": Row(
+            lambda x: jfx.synaptic_source(signals(jnp.asarray(V, x.dtype)), tau=x[0], weight=x[1]).source,
+            np.array([4.0, 2.0]), "a time constant, a weight",
+        ),
     },
     "transmembrane_currents": {
         "": Row(lambda x: jfx.transmembrane_currents(on_cell(x)), V),
@@ -163,7 +166,7 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
         "of places": Row(lambda x: jfx.lfp(currents(jnp.asarray(CURRENT, x.dtype)), along_probe(x)), PROBED, "positions of contacts"),
         "by unit": Row(lambda x: jfx.lfp(currents(x), PROBE, by="unit"), CURRENT, "currents"),
     },
-    "calibrate": {"": Row(lambda x: jfx.calibrate(potential(x), potential(POTENTIAL[::-1])), POTENTIAL, "potentials")},
+    "calibrate": {"": Row(lambda x: jfx.calibrate(potential(x), potential(jnp.asarray(POTENTIAL[::-1], x.dtype))), POTENTIAL, "potentials")},
     "csd": {
         method: Row(lambda x, m=method: jfx.csd(potential(x), m), POTENTIAL, "potentials", tol=1e-4)
         for method in ("standard", "delta", "step", "spline", "kernel")
@@ -195,7 +198,7 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
     "mean_V_m": {"": Row(lambda x: jfx.mean_V_m(signals(x)), V)},
     "source_abs_mean": {"": Row(lambda x: jfx.source_abs_mean(jfx.source(driven(x))), CURRENT, "currents")},
     "psd": {"": Row(lambda x: jfx.psd(labelled(x), segment=10.0), V)},
-    "coherence": {"": Row(lambda x: jfx.coherence(labelled(x), labelled(V[::-1] + V[:, ::-1]), segment=6.0), V)},
+    "coherence": {"": Row(lambda x: jfx.coherence(labelled(x), labelled(jnp.asarray(V[::-1] + V[:, ::-1], x.dtype)), segment=6.0), V)},
     "band_power": {"": Row(lambda x: jfx.band_power(jfx.psd(labelled(x), segment=10.0), {"mine": (150.0, 600.0)}), V)},
     "summary": {"": Row(lambda x: jfx.summary(signals(x), bin=4.0, segment=10.0, bands={"mine": (150.0, 600.0)}), V, tol=1e-4)},
     "probe_at": {"": Row(lambda x: jfx.lead_field(CELL, jfx.probe_at(x)), PROBED, "positions")},
