@@ -90,6 +90,7 @@ from .summary import summary as summary
 from .traces import quantify as quantify
 from .traces import to_jax as to_jax
 from .traces import traces as traces
+from .transforms import checkify as checkify
 from .transforms import grad as grad
 from .transforms import jit as jit
 from .transforms import scan as scan

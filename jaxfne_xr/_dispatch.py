@@ -21,6 +21,7 @@ import xarray as xr
 from ._arrays import (
     all_finite,
     blocks,
+    check_traced,
     is_dask,
     is_jax,
     is_traced,
@@ -81,14 +82,19 @@ def along(
     call: dict[str, Any] = {"axis": axis, "look_back": look_back, "fill": fill}
     names = tuple(str(d) for d in variable.dims)
     if is_jax(data):
+        if finite is not None and is_traced(data):
+            _check_finite(data, finite)
         check = finite is not None and not is_traced(data)
         with precision_of(data):
             out, ok = _jax(data, parameters, kernel=kernel, check=check, **call)
-            if check and is_traced(
-                ok
-            ):  # a constant inside somebody's jit: its values are known now
-                with jax.ensure_compile_time_eval():
-                    out, ok = _jax(data, parameters, kernel=kernel, check=check, **call)
+            if check and is_traced(ok):
+                # a constant inside somebody's jit: its values are known now
+                if any(map(is_traced, parameters)):
+                    require_finite(data, names, str(finite))
+                    check = False
+                else:
+                    with jax.ensure_compile_time_eval():
+                        out, ok = _jax(data, parameters, kernel=kernel, check=check, **call)
         if check and not ok:
             require_finite(data, names, str(finite))
     elif is_dask(data):
@@ -103,7 +109,7 @@ def along(
 def checked(variable: xr.Variable, name: str) -> xr.Variable:
     """Return `variable` with its values checked to be finite: now, or when computed where it is dask.
 
-    The same object comes back unless it is dask; traced values are not looked at.
+    The same object comes back unless it is dask; traced values are looked at under `jaxfne_xr.checkify` only.
     """
     data = magnitude(variable.data)
     names = tuple(str(d) for d in variable.dims)
@@ -114,9 +120,15 @@ def checked(variable: xr.Variable, name: str) -> xr.Variable:
         if data is not variable.data:
             looked = type(variable.data)(looked, variable.data.units)
         return variable.copy(deep=False, data=looked)
-    if not is_traced(data):
+    if is_traced(data):
+        _check_finite(data, name)
+    else:
         require_finite(data, names, name)
     return variable
+
+
+def _check_finite(data: Any, name: str) -> None:
+    check_traced(name, lambda: jnp.isfinite(data).all(), "finite values only")
 
 
 @partial(jax.jit, static_argnames=("kernel", "axis", "look_back", "fill", "check"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ._arrays import is_jax, is_traced
+from ._arrays import check_traced, is_jax, is_traced
 from ._dispatch import on_arrays
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .kernels import electrode, slab
@@ -409,6 +410,8 @@ class Slab(Conductor):
         ends = [x for x in extent[:2] if getattr(x, "ndim", 0) == 2]
         for name, points, wide in (("contact", [contact], reach), ("site", ends, 0.0)):
             if any(map(is_traced, points)):
+                inside = partial(_inside, points, low - slack + wide, high + slack - wide)
+                check_traced(name, inside, "all of it in the slab")
                 continue
             z = np.stack([np.asarray(x)[:, 2] for x in points])
             bad = ((z - wide < low - slack) | (z + wide > high + slack)).any(axis=0)
@@ -542,8 +545,10 @@ def _normalise(model: Any, *, positive: tuple[str, ...], vectors: tuple[str, ...
         vector = _is_vector(value)
         if vector and name not in vectors:
             problems.append(Problem(name, "several numbers", "one", f"{name}=0.3", ArgumentError))
+        least = "more than 0" if name in positive else "0 or more"
+        if value is not None and not _is_known(value):
+            check_traced(name, partial(_is_large, value, name, least), f"{least}, in {unit}")
         for number in np.ravel(np.asarray(value)) if _is_known(value) else ():
-            least = "more than 0" if name in positive else "0 or more"
             bad = number <= 0 if least == "more than 0" else number < 0 and name != "bottom"
             if bad or not math.isfinite(number):
                 problems.append(
@@ -585,6 +590,16 @@ def _in_unit(value: Any, unit: str, name: str) -> Any:
             )
         return tuple(_in_unit(v, unit, name) for v in value)
     return value
+
+
+def _inside(points: list[Any], low: Any, high: Any) -> Any:
+    return jnp.stack([(p[:, 2] >= low) & (p[:, 2] <= high) for p in points]).all()
+
+
+def _is_large(value: Any, name: str, least: str) -> Any:
+    numbers = jnp.asarray(value)
+    low = numbers > 0 if least == "more than 0" else (numbers >= 0) | (name == "bottom")
+    return (low & jnp.isfinite(numbers)).all()
 
 
 def _is_vector(value: Any) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_jax, is_traced, take
+from ._arrays import check_traced, is_jax, is_traced, take
 from ._dispatch import along, checked, contract, on_arrays, whole
 from .errors import (
     ArgumentError,
@@ -287,7 +287,9 @@ def _contacts(lfp: xr.Dataset, dims: str | None, *, line: bool) -> _Contacts:
         found = _Contacts(positions_of(lfp, CONTACT, dims), tuple(dims), None)
     else:
         found = _aligned(positions_of(lfp, CONTACT, axes), axes, line=line)
-    if not is_traced(found.place):
+    if is_traced(found.place):
+        check_traced(CONTACT, lambda: jnp.isfinite(found.place).all(), "finite positions")
+    else:
         raise_problems(place_problems(np.asarray(found.place), CONTACT))
     return found
 
@@ -407,7 +409,9 @@ def _standard(
         if not (np.all(steps > 0) or np.all(steps < 0)):
             order = np.argsort(np.asarray(depth))
     spacing, deviation = on_arrays(kernels.contact_spacing, depth[order])
-    if not is_traced(deviation) and deviation > kernels.EVEN_SPACING:
+    if is_traced(deviation):
+        check_traced("spacing", lambda: deviation <= kernels.EVEN_SPACING, "evenly spaced contacts")
+    elif deviation > kernels.EVEN_SPACING:
         steps = np.abs(np.diff(np.asarray(depth)[order]))
         raise ArgumentError(
             Problem(

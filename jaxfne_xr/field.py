@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ._arrays import is_jax, is_traced, precision_of
+from ._arrays import check_traced, is_jax, is_traced, precision_of
 from ._dispatch import contract, jointly, on_arrays
 from .conductor import Conductor, LineSource, sites_dim
 from .current import (
@@ -226,6 +226,7 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
     gain, residual = jointly(_fit, x, y, dims=[(), ()])
     if is_traced(gain.data):
         numbers: dict[str, Any] = {"gain": "traced", "residual": "traced"}
+        check_traced(name, lambda: jnp.isfinite(gain.data), "a readout that is not 0 throughout")
     else:
         numbers = {"gain": float(gain.data), "residual": float(residual.data)}
         if not np.isfinite(numbers["gain"]):

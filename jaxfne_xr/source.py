@@ -7,8 +7,8 @@ from typing import Any
 import xarray as xr
 
 from . import scope
-from ._dispatch import whole
 from ._arrays import is_jax
+from ._dispatch import whole
 from .errors import ArgumentError, Problem, VariableError
 from .kernels import source as kernels
 from .schema import LONG_NAMES, SITES

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from ._arrays import CHECKS
 from ._relabel import from_zero, put_back, require_same_carry, with_dim, without
 from .errors import ArgumentError, DataError, DimensionError, Problem, raise_problems
 from .pytrees import Entry, Packed, is_packed, pack, unpack
@@ -67,6 +68,47 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
         return unpack(made if times is None else put_back(made, times))
 
     return compiled
+
+
+def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that also says which of its values were not as they must be.
+
+    Values cannot be looked at while JAX traces. Here the checks of values go along with the numbers, by
+    `jax.experimental.checkify`, and tell afterwards. They cost a pass over the data.
+
+    Parameters
+    ----------
+    fn : callable
+        Of Datasets, DataArrays and arrays; jitted, differentiated or mapped as you like.
+
+    Returns
+    -------
+    callable
+        Returns ``(error, result)``. ``error.throw()`` raises `jax.experimental.checkify.JaxRuntimeError` that names the
+        variable; ``error.get()`` is the text, or None.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, jaxfne_xr as jfx
+    >>> def power(v):
+    ...     return (jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals().V_m.data ** 2).mean()
+    >>> error, slope = jfx.checkify(jax.jit(jax.grad(power)))(jnp.array([1.0, jnp.nan]))
+    >>> print(error.get().split(" (")[0])
+    v: wanted finite values only
+    """
+    from jax.experimental import checkify as jax_checkify
+
+    def run(arguments: Any) -> Any:
+        args, kwargs = unpack(arguments)
+        with CHECKS(True):
+            return pack(fn(*args, **kwargs))
+
+    @wraps(fn)
+    def looked_at(*args: Any, **kwargs: Any) -> Any:
+        error, made = jax_checkify.checkify(run)(pack((args, kwargs)))
+        return error, unpack(made)
+
+    return looked_at
 
 
 def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:

@@ -123,7 +123,7 @@ def test_with_32_bits(name):
 def test_refusals_say_so(name, transform):
     row = REFUSED[name]
     with pytest.raises(row.error) as caught:
-        jax.jit(transform(lambda x: row.fn(x)))(
+        jax.jit(transform(row.fn))(
             jnp.asarray(row.x if transform is not jax.vmap else row.x[None], "f4")
         )
     assert type(caught.value) is row.error
