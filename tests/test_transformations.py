@@ -13,7 +13,7 @@ import xarray as xr
 import jaxfne_xr as jfx
 
 sys.path.insert(0, str(Path(__file__).parent))
-from transformed import ROWS, Refused, Row, table
+from transformed import CELL, CURRENT, PROBE, ROWS, Refused, Row, currents, table
 
 TABLE = Path(__file__).parents[1] / "docs" / "_transformations.md"
 CASES = {
@@ -151,6 +151,24 @@ def test_one_trace_for_a_hundred_calls():
     for k in range(100):
         run(jnp.asarray(WORKING["lfp"].x + k, "f4"))
     assert len(traced) == 1
+
+
+def test_labels_cost_no_operations():
+    """The compiled road is the compiled product, and its gradient takes twice as many operations."""
+    x = jnp.asarray(CURRENT, "f4")
+    matrix = jnp.asarray(jfx.lead_field(CELL, PROBE).lead_field.data, "f4")
+
+    def product(x):
+        return jnp.matmul(x, matrix.T, precision=jax.lax.Precision.HIGHEST)
+
+    def flops(fn):
+        return jax.jit(fn).lower(x).compile().cost_analysis()["flops"]
+
+    def road(x):
+        return jfx.lfp(currents(x), PROBE).lfp.data
+
+    assert flops(road) == flops(product)
+    assert flops(jax.grad(lambda x: (road(x) ** 2).sum())) < 3 * flops(product)
 
 
 def test_the_table_in_the_docs_is_this_one():

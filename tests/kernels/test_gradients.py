@@ -55,7 +55,7 @@ TABLE = {
     ),
     "csd.icsd_forward": (
         lambda d, w, s, t: csd.icsd_forward(d, w, s, t, method="step"),
-        [DEPTH, 3.0, 0.3, 1.5],
+        [1 + DEPTH, 3.0, 0.3, 1.5],
         1,
     ),
     "csd.icsd_matrix": (
