@@ -39,7 +39,7 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_transformations.md"]
 nitpicky = True
 
 # Pages are MyST text; those with {code-cell}s are executed, and an error in a cell fails the build.

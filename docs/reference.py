@@ -20,7 +20,8 @@ ROAD += [
     "summary",
     "losses",
 ]
-ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "schema", "scope", "accessor"]
+ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "schema", "scope"]
+ROAD += ["transforms", "pytrees", "accessor"]
 
 SECTION = """
 ## {room}

@@ -71,6 +71,7 @@ from .proxy import emm_proxy as emm_proxy
 from .proxy import lfp_abs_mean as lfp_abs_mean
 from .proxy import lfp_proxy as lfp_proxy
 from .proxy import meg_proxy as meg_proxy
+from .pytrees import enable_pytrees as enable_pytrees
 from .readout import Readout as Readout
 from .readout import compute_readout as compute_readout
 from .readout import mean_V_m as mean_V_m
@@ -98,5 +99,11 @@ from .summary import summary as summary
 from .traces import quantify as quantify
 from .traces import to_jax as to_jax
 from .traces import traces as traces
+from .transforms import checkify as checkify
+from .transforms import grad as grad
+from .transforms import jit as jit
+from .transforms import scan as scan
+from .transforms import value_and_grad as value_and_grad
+from .transforms import vmap as vmap
 from .workflow import Model as Model
 from .workflow import construct as construct

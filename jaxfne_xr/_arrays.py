@@ -16,6 +16,10 @@ from .errors import DataError, NonFiniteError, Problem
 BLOCK_BYTES = 1 << 20
 
 
+#: Whether checks of values go into what JAX traces, for `jaxfne_xr.checkify`. JAX keeps the two apart in its caches.
+CHECKS = jax.make_user_context(default_value=False)
+
+
 def is_jax(data: object) -> bool:
     """Whether `data` is a JAX array, traced or not."""
     return isinstance(data, jax.Array)
@@ -29,6 +33,19 @@ def is_traced(data: object) -> bool:
 def is_staged() -> bool:
     """Whether JAX is tracing what is called from here, to compile it."""
     return is_traced(jax.lax.iota("int32", 1))
+
+
+def check_traced(where: str, ok: Callable[[], Any], wanted: str) -> None:
+    """Let `jaxfne_xr.checkify` say that traced values are not as `wanted`; without it, `ok` is not even called.
+
+    They are not always there for JAX to throw away: a function with a check in it, used or not, is called ten times
+    slower (80 us instead of 8 for a small one).
+    """
+    if CHECKS.value:
+        from jax.experimental import checkify
+
+        text = f"{where}: wanted {wanted}".replace("{", "{{").replace("}", "}}")
+        checkify.debug_check(ok(), text)
 
 
 def is_dask(data: object) -> bool:

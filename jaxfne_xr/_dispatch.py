@@ -21,6 +21,7 @@ import xarray as xr
 from ._arrays import (
     all_finite,
     blocks,
+    check_traced,
     is_dask,
     is_jax,
     is_staged,
@@ -82,14 +83,19 @@ def along(
     call: dict[str, Any] = {"axis": axis, "look_back": look_back, "fill": fill}
     names = tuple(str(d) for d in variable.dims)
     if is_jax(data):
+        if finite is not None and is_traced(data):
+            _check_finite(data, finite)
         check = finite is not None and not is_traced(data)
         with precision_of(data):
             out, ok = _jax(data, parameters, kernel=kernel, check=check, **call)
-            if check and is_traced(
-                ok
-            ):  # a constant inside somebody's jit: its values are known now
-                with jax.ensure_compile_time_eval():
-                    out, ok = _jax(data, parameters, kernel=kernel, check=check, **call)
+            if check and is_traced(ok):
+                # a constant inside somebody's jit: its values are known now
+                if any(map(is_traced, parameters)):
+                    require_finite(data, names, str(finite))
+                    check = False
+                else:
+                    with jax.ensure_compile_time_eval():
+                        out, ok = _jax(data, parameters, kernel=kernel, check=check, **call)
         if check and not ok:
             require_finite(data, names, str(finite))
     elif is_dask(data):
@@ -104,7 +110,7 @@ def along(
 def checked(variable: xr.Variable, name: str, *, counts: bool = False) -> xr.Variable:
     """Return `variable` with its values checked to be finite, and `counts` not negative: now, or when dask computes it.
 
-    The same object comes back unless it is dask; traced values are not looked at.
+    The same object comes back unless it is dask; traced values are looked at under `jaxfne_xr.checkify` only.
     """
     data = magnitude(variable.data)
     names = tuple(str(d) for d in variable.dims)
@@ -121,9 +127,15 @@ def checked(variable: xr.Variable, name: str, *, counts: bool = False) -> xr.Var
         if data is not variable.data:
             looked = type(variable.data)(looked, variable.data.units)
         return variable.copy(deep=False, data=looked)
-    if not is_traced(data):
+    if is_traced(data):
+        _check_finite(data, name)
+    else:
         require(data, names, name)
     return variable
+
+
+def _check_finite(data: Any, name: str) -> None:
+    check_traced(name, lambda: jnp.isfinite(data).all(), "finite values only")
 
 
 @partial(jax.jit, static_argnames=("kernel", "axis", "look_back", "fill", "check"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import Field, dataclass, fields
+from functools import partial
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_jax, is_traced
+from ._arrays import check_traced, is_jax, is_traced
 from ._dispatch import on_arrays
 from .errors import ArgumentError, Problem, VariableError, raise_problems
 from .kernels import electrode, slab
@@ -377,6 +378,8 @@ class Slab(Conductor):
         ends = [x for x in extent[:2] if getattr(x, "ndim", 0) == 2]
         for name, points, wide in (("contact", [contact], reach), ("site", ends, 0.0)):
             if any(map(is_traced, points)):
+                inside = partial(_inside, points, low - slack + wide, high + slack - wide)
+                check_traced(name, inside, "all of it in the slab")
                 continue
             z = np.stack([np.asarray(x)[:, 2] for x in points])
             bad = ((z - wide < low - slack) | (z + wide > high + slack)).any(axis=0)
@@ -439,3 +442,7 @@ _HOMOGENEOUS: dict[str, Callable[..., Any]] = {
     "line": kernels.line_source,
     "root_as_point": _root_as_point,
 }
+
+
+def _inside(points: list[Any], low: Any, high: Any) -> Any:
+    return jnp.stack([(p[:, 2] >= low) & (p[:, 2] <= high) for p in points]).all()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ._arrays import is_jax, is_traced
+from ._arrays import check_traced, is_jax, is_traced
 from .errors import ArgumentError, DimensionError, Problem, raise_problems, warn
 from .probe import axes_along, place_problems, positions_of
 
@@ -65,7 +65,9 @@ def contacts_of(ds: xr.Dataset, dims: str | None = None, *, line: bool = True) -
         found = Contacts(positions_of(ds, CONTACT, dims), tuple(dims), None)
     else:
         found = _aligned(positions_of(ds, CONTACT, axes), axes, line=line)
-    if not is_traced(found.place):
+    if is_traced(found.place):
+        check_traced(CONTACT, lambda: jnp.isfinite(found.place).all(), "finite positions")
+    else:
         values = np.asarray(found.place)
         raise_problems(place_problems(values, CONTACT))
         if len(values) > 1:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_jax, is_traced
+from ._arrays import check_traced, is_jax, is_traced
 from ._dispatch import across, checked, contract, on_arrays
 from .contacts import CONTACT, Contacts, contacts_of
 from .errors import (
@@ -321,7 +321,9 @@ def _standard(
     measure = kernels.contact_spacing
     ordered = depth[order]
     spacing, deviation = on_arrays(measure, ordered) if is_jax(depth) else measure(ordered)
-    if not is_traced(deviation) and deviation > kernels.EVEN_SPACING:
+    if is_traced(deviation):
+        check_traced("spacing", lambda: deviation <= kernels.EVEN_SPACING, "evenly spaced contacts")
+    elif deviation > kernels.EVEN_SPACING:
         steps = np.abs(np.diff(np.asarray(depth)[order]))
         raise ArgumentError(
             Problem(

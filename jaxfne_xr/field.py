@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ._arrays import is_jax, is_traced, precision_of, require_finite
+from ._arrays import check_traced, is_jax, is_traced, precision_of, require_finite
 from ._dispatch import checked, contract, jointly, on_arrays
 from .conductor import Conductor, LineSource
 from .current import (
@@ -254,6 +254,7 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
     gain, residual = jointly(_fit, x, y, dims=[(), ()])
     if is_traced(gain.data):
         numbers: dict[str, Any] = {"gain": "traced", "residual": "traced"}
+        check_traced(name, lambda: jnp.isfinite(gain.data), "a readout that is not 0 throughout")
     else:
         numbers = {"gain": float(gain.data), "residual": float(residual.data)}
         if not np.isfinite(numbers["gain"]):

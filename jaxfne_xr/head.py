@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_jax, is_traced, nonfinite_problem
+from ._arrays import check_traced, is_jax, is_traced, nonfinite_problem
 from ._dispatch import on_arrays
 from .dipole import XYZ
 from .errors import (
@@ -226,6 +226,7 @@ class FourSphere(_Head):
         raise_problems(_shell_problems(self))
         radii, sigma, centre = (_array(x) for x in (self.radii, self.conductivities, self.centre))
         terms = TERMS_TRACED
+        _check_places(dipole, sensor, centre, radii[0], radii[-1], on=True)
         if not is_traced(radii):
             brain, scalp = float(radii[0]), float(radii[-1])
             depth, height = _distances(dipole, centre), _distances(sensor, centre)
@@ -352,6 +353,7 @@ def _sphere(
 def _sarvas(dipole: Any, sensor: Any, normal: Any, centre: Any, brain: Any, radius: Any) -> Any:
     """Return Sarvas' lead field, for dipoles within `brain` of the centre and sensors outside `radius`."""
     centre = _array(centre)
+    _check_places(dipole, sensor, centre, brain, radius, on=False)
     if not is_traced(radius):
         found = _inside_problems(_distances(dipole, centre), float(brain), "the conductor")
         height = _distances(sensor, centre)
@@ -373,6 +375,23 @@ def _sarvas(dipole: Any, sensor: Any, normal: Any, centre: Any, brain: Any, radi
 
 def _sarvas_centred(dipole: Any, sensor: Any, normal: Any, centre: Any) -> Any:
     return kernels.sarvas_lead_field(dipole - centre, sensor - centre, normal)
+
+
+def _check_places(
+    dipole: Any, sensor: Any, centre: Any, brain: Any, radius: Any, *, on: bool
+) -> None:
+    """Have `checkify` see that dipoles are inside `brain`, and sensors on the radius of the head, or outside of it."""
+
+    def away(place: Any) -> Any:
+        return jnp.linalg.norm(place - centre, axis=-1)
+
+    def sensors_fit() -> Any:
+        height = away(sensor)
+        near = jnp.abs(height - radius) <= ON_SCALP * radius
+        return (near if on else height > radius).all()
+
+    check_traced("dipoles", lambda: jnp.all(away(dipole) < brain), "all inside the brain")
+    check_traced("sensors", sensors_fit, "all on the scalp" if on else "all outside the head")
 
 
 def _distances(place: Any, centre: Any) -> np.ndarray | None:

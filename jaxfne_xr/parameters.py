@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import field, fields
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._arrays import is_jax, is_traced
+from ._arrays import check_traced, is_jax, is_traced
 from .errors import ArgumentError, DimensionError, Problem, raise_problems
 from .units import example, is_quantity, scalar
 
@@ -53,14 +54,25 @@ def read(model: Any, *, positive: tuple[str, ...], vectors: tuple[str, ...] = ()
         if is_vector(value) and name not in vectors:
             remedy = f'{name}="{example(unit)}"'
             problems.append(Problem(name, "several numbers", "one", remedy, ArgumentError))
+        least = "more than 0" if name in positive else "0 or more"
+        if not is_known(value):
+            bound = 0.0 if least == "0 or more" and name != "bottom" else -np.inf
+            check_traced(
+                name, partial(_in_range, value, bound, name in positive), f"{least}, in {unit}"
+            )
         for number in np.ravel(np.asarray(value)) if is_known(value) else ():
-            least = "more than 0" if name in positive else "0 or more"
             bad = number <= 0 if name in positive else number < 0 and name != "bottom"
             if bad or not math.isfinite(number):
                 found, wanted = f"{number:g} {unit}", f"{least}, in {unit}"
                 remedy = f'{name}="{example(unit)}"'
                 problems.append(Problem(name, found, wanted, remedy, ArgumentError))
     raise_problems(problems)
+
+
+def _in_range(value: Any, least: float, positive: bool) -> Any:
+    """Return whether traced numbers are finite, and positive or at least so much."""
+    numbers = jnp.asarray(value)
+    return (jnp.isfinite(numbers) & (numbers > 0 if positive else numbers >= least)).all()
 
 
 def in_unit(value: Any, unit: str, name: str) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_jax, is_traced
+from ._arrays import check_traced, is_jax, is_traced
 from .errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from .schema import unit_problem
 from .units import convert, is_quantity, magnitude, scalar, text_of, units_of
@@ -295,7 +295,9 @@ def check_probe(probe: xr.Dataset, axes: str = "xyz") -> xr.Dataset:
     dim = sensor_dim(probe)
     known = axes_along(probe, dim)
     xyz = positions_of(probe, dim, [a for a in "xyz" if a in axes or a in known])
-    if not is_traced(xyz):
+    if is_traced(xyz):
+        check_traced(dim, lambda: jnp.isfinite(xyz).all(), "finite positions")
+    else:
         raise_problems(place_problems(np.asarray(xyz, float), dim))
     return probe
 

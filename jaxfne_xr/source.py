@@ -7,6 +7,7 @@ from typing import Any
 import xarray as xr
 
 from . import scope
+from ._arrays import is_jax
 from ._dispatch import whole
 from .errors import ArgumentError, Problem, VariableError
 from .kernels import source as kernels
@@ -14,7 +15,7 @@ from .schema import LONG_NAMES, SITES
 from .signals import in_unit, spikes_of
 from .time_axis import TIME, coords_along, sampling, time_problem
 from .traces import with_unit
-from .units import is_quantity, magnitude, scalar
+from .units import is_quantity, magnitude, positive, scalar
 
 #: The kernels through which spikes become a current.
 SYNAPSES = ("exponential", "alpha")
@@ -108,9 +109,9 @@ def synaptic_source(
     kernel : {"exponential", "alpha"}
         ``k(s) = exp(-s / tau)``, or ``k(s) = (s / tau) exp(1 - s / tau)``: the current that one spike sets off, 1 at
         its peak.
-    tau : float, str or pint.Quantity
+    tau : float, str, pint.Quantity or JAX scalar
         Time constant, ms.
-    weight : float, str or pint.Quantity
+    weight : float, str, pint.Quantity or JAX scalar
         Peak of the current of one spike, nA, outward positive: an excitatory synapse, a sink, has a negative one.
 
     Returns
@@ -141,12 +142,8 @@ def synaptic_source(
                 error=ArgumentError,
             )
         )
-    tau_ms = scalar(tau, "ms", "tau")
-    if not 0 < tau_ms < float("inf"):
-        raise ArgumentError(
-            Problem("tau", f"{tau_ms:g} ms", "a positive time", 'tau="5 ms"', ArgumentError)
-        )
-    weight_nA = scalar(weight, "nA", "weight")
+    tau_ms = positive(tau, "ms", "tau")
+    weight_nA = weight if is_jax(weight) else scalar(weight, "nA", "weight")
     spikes = spikes_of(signals)
     dt_ms = sampling(signals, None)[1]
     if dt_ms is None:
@@ -164,7 +161,12 @@ def synaptic_source(
         scope.record(
             scope.read(signals.attrs),
             "synaptic_source",
-            {"kernel": kernel, "tau_ms": tau_ms, "weight_nA": weight_nA, "source": "current"},
+            {
+                "kernel": kernel,
+                "tau_ms": scope.recorded(tau_ms),
+                "weight_nA": scope.recorded(weight_nA),
+                "source": "current",
+            },
             stage="signals",
         )
     )

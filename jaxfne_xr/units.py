@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._arrays import is_jax, is_traced, precision_of
+from ._arrays import check_traced, is_jax, is_traced, precision_of
 from .errors import ArgumentError, Problem, UnitError
 
 
@@ -237,6 +237,8 @@ def positive(value: Any, unit: str, name: str) -> Any:
     0.3
     """
     number = value if is_jax(value) else scalar(value, unit, name)
+    if is_traced(number):
+        check_traced(name, lambda: (number > 0) * (number < np.inf), "a positive, finite number")
     if not is_traced(number) and not 0 < float(number) < float("inf"):
         raise ArgumentError(
             Problem(

@@ -150,7 +150,7 @@ def test_a_current_is_differentiable_in_stand_ins_for_spikes():
     [
         ({"kernel": "gauss"}, jfx.ArgumentError, "['exponential', 'alpha']"),
         ({"tau": 0}, jfx.ArgumentError, "0 ms"),
-        ({"tau": -5.0}, jfx.ArgumentError, "a positive time"),
+        ({"tau": -5.0}, jfx.ArgumentError, "a positive, finite number"),
         ({"tau": float("inf")}, jfx.ArgumentError, "inf ms"),
         ({"tau": "5 mV"}, jfx.UnitError, "tau"),
         ({"weight": "1 mV"}, jfx.UnitError, "weight"),

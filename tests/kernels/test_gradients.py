@@ -1,0 +1,323 @@
+"""Every kernel against numerical differences, forward and reverse, twice; what has no gradient says why."""
+
+import importlib
+import inspect
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from jaxfne_xr import kernels
+from jaxfne_xr.kernels import (
+    csd,
+    current,
+    dipole,
+    distance,
+    electrode,
+    field,
+    ground_truth,
+    head,
+    kcsd,
+    mean,
+    proxy,
+    slab,
+    source,
+    spectrum,
+    summary,
+)
+
+random = np.random.default_rng(11)
+
+
+def some(*shape, about=0.0, spread=1.0):
+    return about + spread * random.normal(size=shape)
+
+
+EDGES = (np.array([0, 1, 1]), np.array([1, 2, 3]))
+G = np.array([1.0, 2.0, 0.5])
+X, Y = some(3, 24), some(3, 24)
+CUT = {"axis": 1, "nperseg": 8}
+GROUP = np.array([0, 0, 1, 1])
+CONTACT, START, END = some(2, 3, about=5), some(3, 3), some(3, 3)
+DEPTH = np.array([0.0, 1.0, 2.1, 3.0, 4.2, 5.0])
+BOXES = [np.array([-4.0, 0.1, 4.0])] * 3
+
+#: name -> (function of arrays, arrays, highest order)
+TABLE = {
+    "csd.contact_spacing": (lambda d: csd.contact_spacing(d)[0], [DEPTH], 2),
+    "csd.standard_csd": (
+        lambda p, h, s: csd.standard_csd(p, h, s, axis=1),
+        [some(3, 6), 1.2, 0.3],
+        2,
+    ),
+    "csd.icsd_forward": (
+        lambda d, w, s, t: csd.icsd_forward(d, w, s, t, method="step"),
+        [1 + DEPTH, 3.0, 0.3, 1.5],
+        1,
+    ),
+    "csd.icsd_matrix": (
+        lambda d, w, s: csd.icsd_matrix(d, w, s, method="delta").matrix,
+        [DEPTH, 3.0, 0.3],
+        1,
+    ),
+    "csd.spline_interpolation": (csd.spline_interpolation, [DEPTH, np.array([0.4, 2.6])], 1),
+    "current.axial_current": (
+        lambda v, g: current.axial_current(v, *EDGES, g, axis=0),
+        [some(4, 5), G],
+        2,
+    ),
+    "current.transmembrane_current": (
+        lambda v, g, s: current.transmembrane_current(
+            v, *EDGES, g, axis=0, stimulus=s, method="crank_nicolson", time_axis=1
+        ),
+        [some(4, 5), G, some(4, 5)],
+        2,
+    ),
+    "current.fold": (lambda m, g: current.fold(m, *EDGES, g), [some(2, 4), G], 2),
+    "current.laplacian": (lambda g: current.laplacian(*EDGES, g, 4), [G], 2),
+    "current.current_sum": (
+        lambda i: current.current_sum(i, GROUP, n_groups=2, axis=0),
+        [some(4, 5)],
+        2,
+    ),
+    "current.rounding_bound": (
+        lambda g: current.rounding_bound(np.ones(4), *EDGES, g) * 1e7,
+        [G],
+        1,
+    ),
+    "dipole.dipole_moment": (
+        lambda i, p: dipole.dipole_moment(i, p, axis=0, group=GROUP, n_groups=2),
+        [some(4, 5), some(4, 3)],
+        2,
+    ),
+    "dipole.potential_lead_field": (dipole.potential_lead_field, [START, CONTACT, 0.3], 2),
+    "dipole.magnetic_lead_field": (dipole.magnetic_lead_field, [START, CONTACT, some(2, 3)], 2),
+    "distance.nearest_segment": (
+        lambda c, a, b: distance.nearest_segment(c, a, b, np.zeros(3))[0],
+        [CONTACT, START, END],
+        1,
+    ),
+    "electrode.electrode_nodes": (
+        lambda c, n, r: electrode.electrode_nodes(c, n, r, shape="disk")[0],
+        [CONTACT, some(2, 3), 0.5],
+        2,
+    ),
+    "electrode.electrode_mean": (
+        lambda nodes, weights: electrode.electrode_mean(
+            lambda c: field.point_source(c, START, 0.3, 0.1), nodes, weights
+        ),
+        list(electrode.electrode_nodes(CONTACT, some(2, 3), 0.5, shape="square")),
+        2,
+    ),
+    "field.point_source": (
+        lambda c, s, g: field.point_source(c, s, g, 0.1),
+        [CONTACT, START, 0.3],
+        2,
+    ),
+    "field.line_source": (
+        lambda c, a, b, g: field.line_source(c, a, b, g, 0.1),
+        [CONTACT, START, END, 0.3],
+        2,
+    ),
+    "field.root_as_point": (
+        lambda c, a, b, g: field.root_as_point(c, a, b, np.array([True, False, False]), g, 0.1),
+        [CONTACT, START, END, np.array([0.3, 0.4, 0.2])],
+        2,
+    ),
+    "field.roots_collapsed": (
+        lambda a, b: field.roots_collapsed(a, b, np.array([True, False, False])),
+        [START, END],
+        2,
+    ),
+    "field.atanh_series": (field.atanh_series, [np.array([2.0, 3.0]), np.array([0.1, 0.3])], 2),
+    "ground_truth.laminar_binning": (
+        lambda a, b, r: ground_truth.density_matrix(
+            ground_truth.laminar_binning(a, b, np.array([-4.0, 0.1, 4.0]), r)
+        ),
+        [START, END, 6.0],
+        1,
+    ),
+    "ground_truth.voxel_binning": (
+        lambda a, b: ground_truth.density_matrix(ground_truth.voxel_binning(a, b, BOXES)),
+        [START, END],
+        1,
+    ),
+    "ground_truth.binned_density": (
+        lambda i: ground_truth.binned_density(ground_truth.voxel_binning(START, END, BOXES), i),
+        [some(3, 4)],
+        2,
+    ),
+    "head.eccentricity": (head.eccentricity, [0.3 * START, CONTACT, np.array([8.0, 9.0])], 1),
+    "head.sphere_lead_field": (
+        lambda d, s, r, g: head.sphere_lead_field(d, s, r, g, n_terms=6),
+        [
+            0.1 * START,
+            some(2, 3) / 20 + np.array([[0.5, 0.5, 0.5]]),
+            np.array([0.8, 0.85, 0.95, 1.0]),
+            np.array([0.3, 1.5, 0.1, 0.3]),
+        ],
+        1,
+    ),
+    "head.sarvas_lead_field": (
+        lambda d, s, n: head.sarvas_lead_field(d, s, n) * 1e-2,
+        [0.3 * START, CONTACT, some(2, 3)],
+        2,
+    ),
+    "kcsd.source_grid": (
+        lambda a, b: kcsd.source_grid(a, b, shape=(2, 3)),
+        [some(2), some(2, about=5)],
+        2,
+    ),
+    "kcsd.basis_density": (kcsd.basis_density, [CONTACT, START, 4.0], 2),
+    "kcsd.basis_potential": (kcsd.basis_potential, [CONTACT, START, 4.0, 0.3], 2),
+    "kcsd.kcsd_matrix": (
+        lambda *a: kcsd.kcsd_matrix(*a).matrix,
+        [CONTACT, START, END, 4.0, 0.1, 0.3],
+        1,
+    ),
+    "kcsd.kcsd_errors": (
+        lambda c, p: kcsd.kcsd_errors(c, START, p, np.array([4.0]), np.array([0.1]), 0.3),
+        [CONTACT, some(2, 5)],
+        1,
+    ),
+    "kcsd.leave_one_out": (
+        lambda k, p, r: kcsd.leave_one_out(k @ k.T + 3 * jnp.eye(4), p, r),
+        [some(4, 4), some(4, 5), np.array([0.1, 1.0])],
+        2,
+    ),
+    "mean.mean_over": (lambda x, c: mean.mean_over(x, c, axes=(1,), of="square"), [X, 0.3], 2),
+    "proxy.gaussian_weights": (proxy.gaussian_weights, [CONTACT, START, 4.0], 2),
+    "proxy.second_derivative_matrix": (proxy.second_derivative_matrix, [DEPTH], 2),
+    "proxy.toy_eeg_lead_field": (proxy.toy_eeg_lead_field, [CONTACT, START], 2),
+    "proxy.toy_meg_lead_field": (proxy.toy_meg_lead_field, [CONTACT, START], 2),
+    "proxy.activity_cost": (
+        lambda *a: proxy.activity_cost(*a, axis=0),
+        [some(6, about=3, spread=0.3), some(6, about=3, spread=0.3), some(6, about=3, spread=0.3)],
+        1,
+    ),
+    "slab.slab_point_source": (
+        lambda c, s, h, g: slab.slab_point_source(c, s, h, g, 0.1, 1.5, 0.1, images=4),
+        [CONTACT, some(3, 3, about=3, spread=0.5), 10.0, 0.3],
+        2,
+    ),
+    "slab.slab_line_source": (
+        lambda c, s, e, h, g: slab.slab_line_source(c, s, e, h, g, 0.1, 1.5, 0.1, images=3),
+        [CONTACT, some(3, 3, about=3, spread=0.5), some(3, 3, about=4, spread=0.5), 10.0, 0.3],
+        1,
+    ),
+    "source.synaptic_current": (
+        lambda s, tau, w: source.synaptic_current(s, 0.5, tau, w, axis=1),
+        [X, 2.0, 1.5],
+        2,
+    ),
+    "spectrum.psd": (lambda x: spectrum.psd(x, 0.1, **CUT), [X], 2),
+    "spectrum.cross_spectrum": (
+        lambda x, y: jnp.abs(spectrum.cross_spectrum(x, y, 0.1, **CUT)) ** 2,
+        [X, Y],
+        2,
+    ),
+    "spectrum.coherence": (lambda x, y: spectrum.coherence(x, y, **CUT), [X, Y], 1),
+    "spectrum.cross_spectrum_matrix": (
+        lambda x: jnp.abs(spectrum.cross_spectrum_matrix(x, 0.1, group_axis=0, **CUT)) ** 2,
+        [X],
+        2,
+    ),
+    "spectrum.coherence_matrix": (
+        lambda x: spectrum.coherence_matrix(x, group_axis=0, **CUT),
+        [X],
+        1,
+    ),
+    "spectrum.band_power": (
+        lambda s, a, b: spectrum.band_power(s, np.arange(6.0), a, b, axis=0),
+        [some(6, about=3), 0.7, 3.3],
+        1,
+    ),
+    "summary.centred": (lambda x: summary.centred(x, axis=1), [X], 2),
+    "summary.spike_counts": (lambda x: summary.spike_counts(x, samples=5, axis=1), [X], 2),
+    "summary.firing_rate": (lambda x: summary.firing_rate(x, 0.1, axis=1), [X], 2),
+    "summary.group_mean": (
+        lambda x: summary.group_mean(x, GROUP, n_groups=2, axis=0),
+        [some(4, 5)],
+        2,
+    ),
+    "summary.correlation_matrix": (
+        lambda x: summary.correlation_matrix(x, axis=1, site_axis=0),
+        [X],
+        2,
+    ),
+    "summary.pairwise_correlation": (
+        lambda x: summary.pairwise_correlation(x, GROUP, n_groups=2, axis=1, site_axis=0).mean,
+        [some(4, 9)],
+        1,
+    ),
+    "summary.between_within_ratio": (
+        lambda m: summary.between_within_ratio(m, np.ones((2, 2))),
+        [np.array([[0.5, 0.2], [0.2, 0.7]])],
+        1,
+    ),
+    "summary.chi": (summary.chi, [np.array([0.2, 0.4]), np.array([1.0, 1.5])], 2),
+    "summary.synchrony": (
+        lambda v: summary.synchrony(v, GROUP, n_groups=2, axis=1, site_axis=0),
+        [some(4, 6)],
+        2,
+    ),
+}
+
+#: name -> why there is nothing to check
+EXEMPT = {
+    "current.neighbours": "whole numbers",
+    "field.mean_inverse_distance": "the inside of line_source",
+    "field.by_blocks": "the inside of point_source and line_source",
+    "field.squared_limit": "the inside of point_source and line_source",
+    "field.components": "takes an array apart",
+    "ground_truth.piece_count": "whole numbers",
+    "ground_truth.compact_binning": "picks pieces, of which density_matrix is made",
+    "ground_truth.density_matrix": "checked as what laminar_binning and voxel_binning are for",
+    "head.series_terms": "a whole number",
+    "kcsd.compress_samples": "used without a gradient: it chooses a width, which is a constant to autodiff",
+    "slab.image_count": "a whole number",
+    "spectrum.frequencies": "NumPy, of settings",
+    "spikes.level": "steps",
+    "spikes.crossing": "steps",
+    "summary.as_float": "a cast",
+}
+
+
+def public_kernels():
+    for module in pkgutil.iter_modules(kernels.__path__):
+        inside = importlib.import_module(f"{kernels.__name__}.{module.name}")
+        for name, value in vars(inside).items():
+            if (
+                callable(value)
+                and not inspect.isclass(value)
+                and not name.startswith("_")
+                and getattr(value, "__module__", "") == inside.__name__
+            ):
+                yield f"{module.name}.{name}"
+
+
+def test_every_kernel_is_here():
+    known = set(public_kernels())
+    assert known - set(TABLE) - set(EXEMPT) == set()
+    assert set(TABLE) <= known
+    assert set(EXEMPT) <= known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("mode", ["fwd", "rev"])
+def test_derivatives(name, mode):
+    fn, arguments, order = TABLE[name]
+    with jax.enable_x64(True):
+        arguments = [jnp.asarray(a, "f8") for a in arguments]
+        scale = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(jax.jit(fn)(*arguments)))
+        assert scale > 0
+
+        @jax.jit
+        def scaled(*a):
+            return jax.tree.map(lambda x: x / scale, fn(*a))
+
+        check_grads(scaled, arguments, order=order, modes=[mode], eps=1e-4, rtol=1e-5, atol=1e-6)
