@@ -89,6 +89,8 @@ def test_with_64_bits(name):
             assert not np.asarray(slope).any()
             return
         assert np.asarray(slope).any()
+        if row.gradient == "surrogate":
+            return
         along = np.random.default_rng(3).normal(size=x.shape)
         along *= 1e-6 * np.abs(row.x).max() / np.abs(along).max()
         value = jax.jit(loss)

@@ -30,7 +30,8 @@ class Row:
     x: np.ndarray
     #: what the array is
     of: str = "voltages"
-    #: "yes", or "0" where the result is made of steps: a gradient that is zero is right, and of no use
+    #: "yes"; "0" where the result is made of steps: a gradient that is zero is right, and of no use; or "surrogate",
+    #: which no difference shows
     gradient: str = "yes"
     #: largest difference of float64 gradients from central differences, of the largest
     tol: float = 1e-5
@@ -77,6 +78,10 @@ def signals(x: Any) -> xr.Dataset:
     return placed(labelled(x)).jfne.to_signals(spike_threshold=-40.0)
 
 
+def with_surrogate(x: Any) -> xr.Dataset:
+    return labelled(x).jfne.to_signals(spike_threshold=-40.0, surrogate="arctan")
+
+
 def on_cell(x: Any) -> xr.Dataset:
     return labelled(x, dims=("time", "recording")).jfne.with_morphology(CELL)
 
@@ -88,6 +93,9 @@ def currents(x: Any) -> xr.Dataset:
 def potential(x: Any) -> xr.Dataset:
     ds = labelled(x, "lfp", "uV", ("time", "contact"))
     return ds.assign_coords({a: ("contact", PROBE[a].data, {"units": "um"}) for a in "xyz"})
+
+
+WANTED = potential(POTENTIAL[::-1] + 3.0)
 
 
 def dipoles(x: Any) -> xr.Dataset:
@@ -146,6 +154,7 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
         "": Row(signals, V),
         "level": Row(lambda x: labelled(x).jfne.to_signals(spike_rule="level"), V),
         "of a source": Row(driven, CURRENT, "currents"),
+        "with a surrogate": Row(lambda x: with_surrogate(x).spikes, V, gradient="surrogate"),
     },
     "jaxley_trace_to_signals": {
         "": Row(
@@ -163,7 +172,43 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
             "how many there are depends on the values",
         )
     },
-    "firing_rate": {"": Row(lambda x: jfx.firing_rate(signals(x)), V, gradient="0")},
+    "firing_rate": {
+        "": Row(lambda x: jfx.firing_rate(signals(x)), V, gradient="0"),
+        "with a surrogate": Row(
+            lambda x: jfx.firing_rate(with_surrogate(x)), V, gradient="surrogate"
+        ),
+    },
+    "soft_spike_times": {
+        "": Row(
+            lambda x: (
+                jfx.soft_spike_times(labelled(x), 3, spike_threshold=-40.0, fill=0).spike_time
+            ),
+            V,
+        )
+    },
+    "soft_firing_rate": {
+        "": Row(lambda x: jfx.soft_firing_rate(labelled(x), spike_threshold=-40.0, slope=0.02), V)
+    },
+    "mean_square_loss": {
+        "": Row(lambda x: jfx.mean_square_loss(potential(x), WANTED), POTENTIAL, "potentials")
+    },
+    "correlation_loss": {
+        "": Row(lambda x: jfx.correlation_loss(potential(x), WANTED), POTENTIAL, "potentials")
+    },
+    "spectrum_loss": {
+        "": Row(
+            lambda x: jfx.spectrum_loss(potential(x), WANTED, segment=10.0), POTENTIAL, "potentials"
+        )
+    },
+    "rate_loss": {
+        "": Row(
+            lambda x: jfx.rate_loss(
+                jfx.soft_firing_rate(labelled(x), spike_threshold=-40.0, slope=0.02),
+                xr.DataArray(20.0, attrs={"units": "Hz"}),
+            ),
+            V,
+        )
+    },
     "source": {"": Row(lambda x: jfx.source(driven(x)), CURRENT, "currents")},
     "synaptic_source": {
         "": Row(lambda x: jfx.synaptic_source(signals(x)).source, V, gradient="0"),
@@ -223,6 +268,12 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
             POTENTIAL,
             "potentials",
         )
+    },
+    "concat": {
+        "": Row(lambda x: jfx.concat([labelled(x), labelled(2 * x)], "trial"), V),
+    },
+    "merge": {
+        "": Row(lambda x: jfx.merge([labelled(x), labelled(2 * x).rename(v="w")]), V),
     },
     "csd": {
         method: Row(lambda x, m=method: jfx.csd(potential(x), m), POTENTIAL, "potentials", tol=1e-4)
@@ -311,6 +362,7 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
         "compute_readout": Row(lambda x: model().compute_readout(placed(simulated(x))), V),
     },
     "from_jaxley": "takes what `jx.integrate` returned, traced or not: tested with Jaxley",
+    "integrate_field": "simulates a Jaxley module: differentiable in its parameters, tested with Jaxley",
     "from_lfpy": "reads a NEURON cell",
     "enable_pytrees": "registers types",
     "checkify": "a transformation itself: see above",

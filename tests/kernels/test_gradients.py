@@ -21,9 +21,11 @@ from jaxfne_xr.kernels import (
     ground_truth,
     head,
     kcsd,
+    losses,
     mean,
     proxy,
     slab,
+    soft_spikes,
     source,
     spectrum,
     summary,
@@ -266,8 +268,41 @@ TABLE = {
     ),
 }
 
+TABLE |= {
+    "current.difference_weights": (
+        lambda w, g: current.difference_weights(w, *EDGES, g),
+        [some(2, 4), G],
+        2,
+    ),
+    "losses.standardised": (lambda x: losses.standardised(x, axis=1), [X], 2),
+    "losses.log_ratio": (
+        lambda p, r: losses.log_ratio(p, r, 1e-2, axis=1),
+        [1 + some(3, 6) ** 2, 1 + some(3, 6) ** 2],
+        2,
+    ),
+    "soft_spikes.crossing_times": (
+        lambda v: soft_spikes.crossing_times(v, 0.0, 0.0, 0.1, 0.0, axis=1, n=2),
+        [X],
+        2,
+    ),
+    "soft_spikes.expected_crossings": (
+        lambda v: soft_spikes.expected_crossings(v, 0.0, 0.5, axis=1),
+        [X],
+        2,
+    ),
+}
+
 #: name -> why there is nothing to check
 EXEMPT = {
+    "current_numpy.transmembrane_current": "NumPy",
+    "loop.read_in_blocks": "takes functions: checked in test_loop",
+    "soft_spikes.crossing_count": "whole numbers",
+    "surrogate.arctan": "a derivative itself: checked in test_surrogate",
+    "surrogate.fast_sigmoid": "a derivative itself: checked in test_surrogate",
+    "surrogate.triangle": "a derivative itself: checked in test_surrogate",
+    "surrogate.level": "its derivative is declared, not its own: checked in test_surrogate",
+    "surrogate.crossing": "its derivative is declared, not its own: checked in test_surrogate",
+    "surrogate.spike_dtype": "a type",
     "current.neighbours": "whole numbers",
     "field.mean_inverse_distance": "the inside of line_source",
     "field.by_blocks": "the inside of point_source and line_source",
