@@ -17,6 +17,7 @@ from . import (
     field,
     ground_truth,
     io,
+    overview,
     proxy,
     readout,
     schema,
@@ -28,7 +29,6 @@ from . import (
     traces,
 )
 from . import morphology as shapes
-from .errors import SchemaError
 
 
 @xr.register_dataset_accessor("jfne")
@@ -40,23 +40,23 @@ class JfneAccessor:
     >>> import numpy as np, jaxfne_xr as jfx
     >>> signals = jfx.traces(np.full((3, 100), -65.0), dims=("unit", "time"), dt_ms=0.1).jfne.to_signals()
     >>> print(signals.jfne)
-    <jfne: signals on (unit: 3, time: 100)>
-    model_status: computational_scaffold
-    amplitude_status: False
-    source_calibration_status: uncalibrated_voltage_proxy
-    field_solver_status: not_computed
+    jaxfne_xr: signals [proxy]
+      sites      3 units
+      time       100 samples, dt 0.1 ms: 10 ms
+      variables  name                      units  dims                data
+                 V_m     membrane voltage  mV     unit: 3, time: 100  float64, NumPy, 2.4 kB
+                 spikes  spikes                   unit: 3, time: 100  bool, NumPy, 300 B
+      labels     time (ms)
     """
 
     def __init__(self, ds: xr.Dataset) -> None:
         self._ds = ds
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{dim}: {n}" for dim, n in self._ds.sizes.items())
-        try:
-            claims = str(self.scope)
-        except SchemaError as error:
-            claims = str(error)
-        return f"<jfne: {schema.stage_of(self._ds)} on ({sizes})>\n{claims}"
+        return str(overview.card(self._ds))
+
+    def _repr_html_(self) -> str:
+        return overview.card(self._ds).html()
 
     @property
     def scope(self) -> scope.Scope:
