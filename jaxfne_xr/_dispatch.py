@@ -29,10 +29,14 @@ from ._arrays import (
     take,
 )
 from .kernels import mean as mean_kernel
+from .progress import progress, working
 from .units import magnitude
 
 #: Bytes of input in one block of `across`: the block, its result and what lies between stay in cache.
 ACROSS_BYTES = 1 << 20
+
+#: What is taken whole may take seconds from this size on, and shows that it does.
+SHOWN_BYTES = 1 << 24
 
 #: A kernel that looks back: (array, *parameters, axis=) -> array, shorter by `look_back` samples along the axis.
 Kernel = Callable[..., Any]
@@ -148,7 +152,7 @@ def _numpy(
     out[take(axis, slice(0, look_back))] = fill
     block_axis, slices = blocks(data)
     ok = True
-    for where in slices:
+    for where in progress(slices, "computing"):
         if block_axis == axis:
             begin = max((where.start or 0) - look_back, 0)
             source = data[take(axis, slice(begin, where.stop))]
@@ -383,7 +387,7 @@ def _across(
     block_axis = int(np.argmax(spaced))
     length = data.shape[block_axis] if max(spaced, default=-1) > 0 else 1
     step = length if length == 1 else max(1, length * ACROSS_BYTES // max(1, data.nbytes))
-    for start in range(0, length, step):
+    for start in progress(range(0, length, step), "computing"):
         if length == 1:
             out[...] = run(data)
             break
@@ -501,7 +505,7 @@ def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -
         [n for i, n in enumerate(data.shape) if i not in axes]
     )  # float64: many samples
     axis, slices = blocks(data)
-    for where in slices:
+    for where in progress(slices, "averaging"):
         part = data[take(axis, where)]
         if np.ndim(centre):
             part = part - (centre if axis in axes else centre[take(axis, where)])
@@ -519,7 +523,9 @@ def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: 
     host = not any(map(is_jax, arrays))
     # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy
     now = jax.ensure_compile_time_eval() if host else nullcontext()
-    with precision_of(_widest(arrays), host=host), now:
+    large = host and sum(a.nbytes for a in arrays) > SHOWN_BYTES
+    shown = working("computing") if large else nullcontext()
+    with shown, precision_of(_widest(arrays), host=host), now:
         made = _jitted(kernel, arrays, numbers, static)
         return jax.tree.map(np.array, made) if host else made
 

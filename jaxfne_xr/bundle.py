@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ import xarray as xr
 from . import scope
 from ._arrays import is_dask, is_jax
 from .configuration import Configuration
+from .display import Badge, Card, Table
 from .errors import Problem, SchemaError, raise_problems
 from .manifest import not_finite
+from .progress import progress, working
 from .schema import STRUCTURE, validate
 from .traces import to_jax
 from .units import is_quantity, magnitude, quantity, text_of
@@ -121,7 +122,11 @@ class Replay:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        gaps = self.differences.items()
+        rows = tuple((name, f"{gap:g}" if gap else "none, to the bit") for name, gap in gaps)
+        badge = Badge("the same", "good") if self else Badge("differs", "bad")
+        table = Table(("variable", "largest difference"), rows)
+        return Card("Replay", (("variables", table),), badge).html()
 
 
 def replay(tree: xr.DataTree) -> Replay:
@@ -164,19 +169,20 @@ def replay(tree: xr.DataTree) -> Replay:
     driving = [source, *({"source"} & {*stored_signals} if source == "V_m" else ())]
     driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
     structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
-    signals = model.simulate_external(driven.assign(structure))
     asked = scope.read(stored.attrs)["steps"][-1]["parameters"]  # type: ignore[index]
-    readouts = model.compute_readout(signals, asked["names"], **asked["settings"])
-    differences = {}
-    for part, before, after in (
-        ("signals", stored_signals, signals),
-        ("readouts", stored, readouts),
-    ):
-        for name, variable in before.data_vars.items():
-            differences[f"{part}/{name}"] = _difference(
-                variable.variable, after[name].variable if name in after else None
-            )
-    return Replay(differences)
+    with working("replay"):
+        signals = model.simulate_external(driven.assign(structure))
+        readouts = model.compute_readout(signals, asked["names"], **asked["settings"])
+    pairs = [
+        (f"{part}/{name}", variable.variable, after[name].variable if name in after else None)
+        for part, before, after in (
+            ("signals", stored_signals, signals),
+            ("readouts", stored, readouts),
+        )
+        for name, variable in before.data_vars.items()
+    ]
+    compared = progress(pairs, "comparing")
+    return Replay({name: _difference(before, after) for name, before, after in compared})
 
 
 def _difference(a: xr.Variable, b: xr.Variable | None) -> float:

@@ -27,6 +27,7 @@ from .current import (
 from .errors import ArgumentError, DataError, DimensionError, Problem, UnitError, warn
 from .kernels import distance
 from .probe import check_probe, positions_along, positions_of, prefixed
+from .progress import working
 from .traces import finish, with_unit
 from .units import is_quantity, magnitude, product, units_of
 
@@ -159,7 +160,8 @@ def lfp(
     matrix, inside = _matrix(ds, probe, model)
     if by is None:
         matrix = matrix if cable is None else folded(matrix, cable)
-        made = contract(matrix, variable, dim, "contact")
+        with working("LFP: summing over sites"):
+            made = contract(matrix, variable, dim, "contact")
         labels = {}
     else:
         names, group = groups_of(ds, dim, by)
@@ -317,6 +319,7 @@ def _fit(x: Any, y: Any) -> tuple[Any, Any]:
 # ------------------------------------------------------------------------------------------------- the matrix
 
 
+@working("lead field")
 def _matrix(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, int | None]:
     """Return the lead field (contact, site), and how many contacts are inside a site, None where that is not known."""
     contact = positions_along(probe, "contact", "xyz")
