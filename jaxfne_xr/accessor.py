@@ -46,7 +46,17 @@ class JfneAccessor:
       variables  name                      units  dims                data
                  V_m     membrane voltage  mV     unit: 3, time: 100  float64, NumPy, 2.4 kB
                  spikes  spikes                   unit: 3, time: 100  bool, NumPy, 300 B
-      labels     time (ms)
+      labels     unit
+      scope      Voltages stand in for the source: what is made of them is a proxy, in no physical unit.
+                 No field has been computed.
+                 Amplitudes are not claimed to be physical.
+                 All of it comes from a simulation, not from a measurement.
+      made by    traces -> to_signals
+      checks     valid
+                 not checked: whether V_m is finite (ds.jfne.validate() looks)
+      next       ds.jfne.firing_rate()
+                 ds.jfne.summary(by=None)
+                 ds.jfne.to_netcdf("run.nc")
     """
 
     def __init__(self, ds: xr.Dataset) -> None:

@@ -323,7 +323,7 @@ def _next(ds: xr.Dataset, stage: str) -> list[str]:
     if cable and "i_membrane" not in has:
         steps.append("currents = ds.jfne.transmembrane_currents()")
     if timed and placed and (cable or "i_membrane" in has) and "x_start" in ds.coords:
-        steps.append('lfp = ds.jfne.lfp(jfx.linear_probe(16, spacing="50 um"))')
+        steps.append('lfp = ds.jfne.lfp(jfx.linear_probe(16, spacing="50 um", origin=(50, 0, 0)))')
         steps.append("dipoles = ds.jfne.dipole_moment()")
     if timed and "spikes" in has:
         steps.append("ds.jfne.firing_rate()")
@@ -331,7 +331,7 @@ def _next(ds: xr.Dataset, stage: str) -> list[str]:
         groups = [g for g in GROUPS if sites and g in ds.coords and ds[g].dims == (sites,)]
         if sites and ds.sizes[TIME] > 1 and has & {"V_m", "source"}:
             steps.append(
-                f"ds.jfne.summary(by={groups[0]!r})" if groups else "ds.jfne.summary(by=None)"
+                f'ds.jfne.summary(by="{groups[0]}")' if groups else "ds.jfne.summary(by=None)"
             )
     if timed and "lfp" in has and "contact" in ds.dims and placed and ds.sizes["contact"] > 2:
         steps.append('csd = ds.jfne.csd("kernel")')
@@ -341,7 +341,7 @@ def _next(ds: xr.Dataset, stage: str) -> list[str]:
         )
     spectral = [n for n in ("lfp", "lfp_proxy", "csd", "csd_proxy", "eeg", "meg") if n in has]
     if timed and spectral and ds.sizes[TIME] > 1:
-        steps.append(f"ds.jfne.psd({spectral[0]!r})")
+        steps.append(f'ds.jfne.psd("{spectral[0]}")')
     if "psd" in has:
         steps.append("ds.jfne.band_power()")
     return [*steps, 'ds.jfne.to_netcdf("run.nc")']
