@@ -83,9 +83,7 @@ class _Bar:
                 desc=self.what, total=self.total, leave=False, delay=1e-6, **uncounted
             )
             self.shown.start_t = self.start
-        elif (
-            self.total and self.shown.total != self.total
-        ):  # dask has said how many tasks there are
+        elif self.total and self.shown.total != self.total:  # dask has come to say how many
             self.shown.total, self.shown.bar_format = self.total, None
         self.shown.update(self.count - self.shown.n)
         if not self.total:
