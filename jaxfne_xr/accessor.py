@@ -17,6 +17,7 @@ from . import (
     field,
     ground_truth,
     io,
+    plot,
     proxy,
     readout,
     schema,
@@ -67,6 +68,11 @@ class JfneAccessor:
     def provenance(self) -> dict[str, Any] | None:
         """How the Dataset was made; None where it was made by hand."""
         return scope.read(self._ds.attrs)
+
+    @property
+    def plot(self) -> plot.Plot:
+        """Pictures: see `jaxfne_xr.plot`."""
+        return plot.Plot(self._ds)
 
     def validate(self) -> schema.Report:
         """See `jaxfne_xr.validate`."""
