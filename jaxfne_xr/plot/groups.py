@@ -63,7 +63,7 @@ def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax:
     -----
     Coherence is its mean over the frequencies of the summary's bands. A number that is not defined is left out, and a
     dash stands for it. The dashed line across the rates is the rate of all. The mean voltage, whose zero is arbitrary,
-    is a dot rather than a bar.
+    and the power in bands, on a logarithmic axis, are dots rather than bars.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def _problems(ds: xr.Dataset, variable: str, by: str) -> list[Problem]:
 
 
 def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> None:
-    """Draw a bar for each group, or, where there are bands, one for each band and group."""
+    """Draw a bar for each group, or, where there are bands, a dot or a bar for each band and group."""
     x = ds[variable].variable
     length = values(x.transpose(by, ...))
     n = len(length)
@@ -184,13 +184,13 @@ def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> No
     if not seen.any():
         nothing(ax, "not defined")
     elif length.ndim == 2:
-        thick = 0.8 / n
-        bars = [
-            ax.barh(where + (g - (n - 1) / 2) * thick, length[g], thick, color=palette[g])
-            for g in range(n)
-        ]
-        if (length[seen] > 0).all():
+        apart = 0.8 / n
+        at = [where + (g - (n - 1) / 2) * apart for g in range(n)]
+        if (length[seen] > 0).all():  # on a logarithmic axis a bar would stand on nothing
             ax.set_xscale("log")
+            bars = [ax.plot(length[g], at[g], "o", color=palette[g], ms=4)[0] for g in range(n)]
+        else:
+            bars = [ax.barh(at[g], length[g], apart, color=palette[g]) for g in range(n)]
         if named:
             legend(ax, bars, ds[by].values, by)
     elif variable in WITHOUT_ZERO:
