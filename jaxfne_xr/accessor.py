@@ -18,6 +18,7 @@ from . import (
     ground_truth,
     io,
     overview,
+    plot,
     proxy,
     readout,
     schema,
@@ -77,6 +78,11 @@ class JfneAccessor:
     def provenance(self) -> dict[str, Any] | None:
         """How the Dataset was made; None where it was made by hand."""
         return scope.read(self._ds.attrs)
+
+    @property
+    def plot(self) -> plot.Plot:
+        """Pictures: see `jaxfne_xr.plot`."""
+        return plot.Plot(self._ds)
 
     def validate(self) -> schema.Report:
         """See `jaxfne_xr.validate`."""
