@@ -21,6 +21,7 @@ from . import (
     plot,
     proxy,
     readout,
+    report,
     schema,
     scope,
     signals,
@@ -57,6 +58,7 @@ class JfneAccessor:
                  not checked: whether V_m is finite (ds.jfne.validate() looks)
       next       ds.jfne.firing_rate()
                  ds.jfne.summary(by=None)
+                 ds.jfne.report("run.html")
                  ds.jfne.to_netcdf("run.nc")
     """
 
@@ -367,3 +369,7 @@ class JfneAccessor:
     ) -> Path:
         """See `jaxfne_xr.to_netcdf`."""
         return io.to_netcdf(self._ds, path, compression=compression, encoding=encoding)
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """See `jaxfne_xr.report`."""
+        return report.report(self._ds, path)

@@ -127,7 +127,7 @@ class Card:
 def model_card(name: str, equation: str, parameters: Iterable[tuple[str, str]]) -> Card:
     """Return the card of a forward model: its equation, and each parameter with its unit."""
     table = Table(("parameter", "value"), tuple(parameters))
-    return Card(name, (("equation", Code((equation,))), ("parameters", table)))
+    return Card(name, (("equation", equation), ("parameters", table)))
 
 
 def listed(rows: Iterable[tuple[str, Content]]) -> str:
@@ -234,6 +234,7 @@ CARD table{border-collapse:collapse;margin:0;width:auto;font-size:inherit;color:
 CARD tr{background:none}
 CARD th,CARD td{padding:.1em .9em .1em 0;text-align:start;vertical-align:top;white-space:nowrap;border:0;
 max-width:none;color:inherit;background:none}
+CARD td:last-child:not(:nth-child(-n+2)){white-space:normal;min-width:14em}
 CARD th{color:var(--jfne-muted);font-weight:400;font-size:.9em}
 CARD pre{margin:0;padding:.4em .6em;border:0;border-radius:4px;color:inherit;background:var(--jfne-panel);
 overflow:visible;width:max-content;min-width:100%;box-sizing:border-box}

@@ -165,6 +165,13 @@ def open(
     JfneError
         Whatever `validate` reports.
     """
+    return read(path, chunks=chunks, plain=plain, check=True)
+
+
+def read(
+    path: str | os.PathLike[str], *, chunks: Any = None, plain: bool = False, check: bool = False
+) -> Any:
+    """Return what is in a file as `open` does; without the checks of `validate` unless asked for."""
     source = Path(path).expanduser()
     if not source.is_file():
         raise _unreadable(source, "no such file" if not source.exists() else "a folder")
@@ -184,7 +191,8 @@ def open(
             made = {
                 g: restore(raw, records[g], lazy=chunks is not None) for g, raw in groups.items()
             }
-            raise_problems(p for ds in made.values() for p in validate(ds).problems)
+            if check:
+                raise_problems(p for ds in made.values() for p in validate(ds).problems)
         if chunks is None:
             with working(f"reading {source.name}"):
                 made = {group: ds.load() for group, ds in made.items()}

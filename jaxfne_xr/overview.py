@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -139,6 +139,11 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
 def card(ds: xr.Dataset) -> Card:
     """Return what a Dataset says of itself: see `facts`."""
     about = facts(ds)
+    return Card(f"jaxfne_xr: {about['stage']}", tuple(card_rows(about)), badge(about))
+
+
+def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
+    """Return the rows of a card from what there is to say."""
     rows: list[tuple[str, Content]] = []
     if about["sites"]:
         rows.append(("sites", _sites_text(about["sites"])))
@@ -168,10 +173,10 @@ def card(ds: xr.Dataset) -> Card:
     rows.append(("checks", checks_lines(about["validation"])))
     if about["next"]:
         rows.append(("next", Code(tuple(about["next"]))))
-    return Card(f"jaxfne_xr: {about['stage']}", tuple(rows), badge(about))
+    return rows
 
 
-def badge(about: dict[str, Any]) -> Badge | None:
+def badge(about: Mapping[str, Any]) -> Badge | None:
     """Return what is seen first: whether it is valid, and what its amplitudes are."""
     if not about["validation"]["valid"]:
         return Badge("not valid", "bad")
@@ -198,7 +203,7 @@ def variables_table(variables: dict[str, Any]) -> Table:
     return Table(("name", "", "units", "dims", "data"), tuple(rows))
 
 
-def checks_lines(validation: dict[str, Any]) -> tuple[str, ...]:
+def checks_lines(validation: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the outcome of checks as lines."""
     problems = [
         f"{p['where']}: found {p['found']}; wanted {p['wanted']}" for p in validation["problems"]
@@ -344,4 +349,4 @@ def _next(ds: xr.Dataset, stage: str) -> list[str]:
         steps.append(f'ds.jfne.psd("{spectral[0]}")')
     if "psd" in has:
         steps.append("ds.jfne.band_power()")
-    return [*steps, 'ds.jfne.to_netcdf("run.nc")']
+    return [*steps, 'ds.jfne.report("run.html")', 'ds.jfne.to_netcdf("run.nc")']
