@@ -56,7 +56,8 @@ class JfneAccessor:
       made by    traces -> to_signals
       checks     valid
                  not checked: whether V_m is finite (ds.jfne.validate() looks)
-      next       ds.jfne.firing_rate()
+      next       ds.jfne.plot.raster()
+                 ds.jfne.firing_rate()
                  ds.jfne.summary(by=None)
                  ds.jfne.report("run.html")
                  ds.jfne.to_netcdf("run.nc")

@@ -118,9 +118,9 @@ class Card:
         """Return the card as HTML for a page that has the styles."""
         badge = "" if self.badge is None else " " + _badge(self.badge)
         return (
-            f'<section class="jfne" aria-label="{html.escape(self.title)}">'
+            f'<div class="jfne" role="group" aria-label="{html.escape(self.title)}">'
             f'<p class="jfne-title"><strong>{html.escape(self.title)}</strong>{badge}</p>'
-            f"{listed(self.rows)}</section>"
+            f"{listed(self.rows)}</div>"
         )
 
 

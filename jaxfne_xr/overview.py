@@ -23,6 +23,21 @@ COUNTED, NAMED = 100_000, 20
 #: Stages that describe where things are, and have no amplitude to speak of.
 PLACES = ("probe", "morphology")
 
+#: The function of `jaxfne_xr.plot` for each variable that has one, if it lies along these dims; the best to see first.
+DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
+    "spikes": ("raster", (TIME,)),
+    **dict.fromkeys(("lfp", "lfp_proxy"), ("lfp", (TIME, "contact"))),
+    **dict.fromkeys(("csd", "csd_proxy"), ("csd", (TIME, "contact"))),
+    "psd": ("spectrum", ("frequency",)),
+    **dict.fromkeys(
+        ("i_membrane", "source", "source_proxy", "V_m", "v", "vm"), ("traces", (TIME,))
+    ),
+    **dict.fromkeys(("eeg", "meg", "eeg_proxy", "meg_proxy", "emm_proxy"), ("traces", (TIME,))),
+    **dict.fromkeys(("firing_rate", "dipole_moment"), ("traces", (TIME,))),
+}
+#: The function for a whole Dataset, by its stage or by the last step that made it.
+DRAWN_WHOLE = ("probe", "morphology", "summary")
+
 #: What each claim says in plain words.
 SOURCE_WORDS = {
     "uncalibrated_voltage_proxy": (
@@ -99,7 +114,7 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
     >>> ds = jfx.traces(np.full((3, 100), -65.0), dims=("unit", "time"), dt_ms=0.1)
     >>> made = facts(ds)
     >>> made["stage"], made["time"]["duration_ms"], made["next"][0]
-    ('traces', 10.0, 'signals = ds.jfne.to_signals()')
+    ('traces', 10.0, 'ds.jfne.plot.traces()')
     """
     try:
         record = scope.read(ds.attrs) or {}
@@ -127,7 +142,7 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
             ],
             "not_checked": list(report.unchecked),
         },
-        "next": _next(ds, stage) if report else ["ds.jfne.validate()"],
+        "next": _next(ds, record, stage) if report else ["ds.jfne.validate()"],
     }
     if stage not in PLACES:
         claims = scope.derive(record or None)
@@ -312,16 +327,29 @@ def _shortened(names: list[str]) -> list[str]:
     )
 
 
-def _next(ds: xr.Dataset, stage: str) -> list[str]:
+def drawn_whole(stage: str, steps: Any) -> str | None:
+    """Return which function draws all of a Dataset at once; None where each variable has its own picture."""
+    last = steps[-1].get("function") if steps else None
+    return next((name for name in (stage, last) if name in DRAWN_WHOLE), None)
+
+
+def _next(ds: xr.Dataset, record: Mapping[str, Any], stage: str) -> list[str]:
     """Return code that makes sense from here, each line by itself."""
     has: set[Hashable] = set(ds.data_vars)
     placed = {"x", "y", "z"} <= set(ds.coords)
     timed = TIME in ds.dims
     if stage == "probe":
-        return ["signals.jfne.lfp_proxy(ds)", "currents.jfne.lfp(ds)"]
+        return ["ds.jfne.plot.probe()", "signals.jfne.lfp_proxy(ds)", "currents.jfne.lfp(ds)"]
     if stage == "morphology":
-        return ["traces.jfne.with_morphology(ds)"]
+        return ["ds.jfne.plot.morphology()", "traces.jfne.with_morphology(ds)"]
     steps = []
+    drawn = drawn_whole(stage, record.get("steps"))
+    for name, (function, dims) in () if drawn else DRAWN.items():
+        if name in has and {*dims} <= {*ds[name].dims} and ds[name].size:
+            drawn = function
+            break
+    if drawn:
+        steps.append(f"ds.jfne.plot.{drawn}()")
     if timed and stage == "traces" and has & {*schema.VOLTAGES}:
         steps.append("signals = ds.jfne.to_signals()")
     cable = timed and "conductance" in has and bool(has & {*schema.VOLTAGES})

@@ -9,7 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,36 +44,16 @@ LINES = 40
 LONG = 200
 
 
-@dataclass(frozen=True)
-class Picture:
-    """How a variable is drawn: a function of `jaxfne_xr.plot`, and what one sees, for those who do not."""
-
-    plot: str
-    seen: str
-
-
-_LINES = Picture("traces", "lines over time, one above the other")
-_DEPTHS = Picture("lfp", "lines over time, each at the depth of its contact")
-_IMAGE = Picture("csd", "a colour image of time and depth")
-_DOTS = Picture(
-    "raster", "a dot at the time of each spike, a row for each site, and the rate over time"
-)
-
-#: The picture of each variable that has one, if it lies along the dims named; of others there are numbers only.
-PICTURES: Mapping[str, tuple[Picture, tuple[str, ...]]] = {
-    **dict.fromkeys(("v", "V_m", "vm", "source", "source_proxy", "i_membrane"), (_LINES, (TIME,))),
-    **dict.fromkeys(("eeg", "meg", "eeg_proxy", "meg_proxy", "emm_proxy"), (_LINES, (TIME,))),
-    **dict.fromkeys(("firing_rate", "dipole_moment"), (_LINES, (TIME,))),
-    "spikes": (_DOTS, (TIME,)),
-    **dict.fromkeys(("lfp", "lfp_proxy"), (_DEPTHS, (TIME, "contact"))),
-    **dict.fromkeys(("csd", "csd_proxy"), (_IMAGE, (TIME, "contact"))),
-    "psd": (Picture("spectrum", "lines of power over frequency"), ("frequency",)),
-}
-#: The pictures of a whole Dataset, by its stage or by the last step that made it.
-WHOLE = {
-    "probe": Picture("probe", "a map of the contacts, to scale"),
-    "morphology": Picture("morphology", "a map of the segments, to scale"),
-    "summary": Picture("summary", "bars for each group, and matrices of how groups go together"),
+#: What one sees in a picture, for those who do not, by the function of `jaxfne_xr.plot` that draws it.
+SEEN = {
+    "traces": "lines over time, one above the other",
+    "lfp": "lines over time, each at the depth of its contact",
+    "csd": "a colour image of time and depth",
+    "raster": "a dot at the time of each spike, a row for each site, and the rate over time",
+    "spectrum": "lines of power over frequency",
+    "probe": "a map of the contacts, to scale",
+    "morphology": "a map of the segments, to scale",
+    "summary": "bars for each group, and matrices of how groups go together",
 }
 
 
@@ -272,21 +252,19 @@ def _numbers(ds: xr.Dataset) -> tuple[Table, dict[str, str]]:
 def _spread(data: Any) -> tuple[float, float, float, int]:
     """Return the least, mean and largest of the finite values, and how many are not finite."""
     if is_dask(data):
-        import dask
+        import dask.array as array
 
-        finite = (abs(data) < np.inf) if data.dtype.kind == "f" else None
-        bad = 0 if finite is None else data.size - finite.sum()
-        good = data if finite is None else np.where(finite, data, np.nan)
-        made = good.min(), good.mean(dtype=float), good.max()
-        if finite is not None:
-            import dask.array
-
-            made = tuple(
-                f(good) for f in (dask.array.nanmin, dask.array.nanmean, dask.array.nanmax)
-            )
+        if data.dtype.kind == "f":
+            good = array.where(abs(data) < np.inf, data, np.nan)
+            spread = [
+                f(good) for f in (array.nanmin, partial(array.nanmean, dtype=float), array.nanmax)
+            ]
+            lazy = (*spread, array.isnan(good).sum())
+        else:
+            lazy = data.min(), data.mean(), data.max(), array.zeros((), dtype=int)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of blocks in which nothing is finite
-            low, mean, high, bad = dask.compute(*made, bad)
+            low, mean, high, bad = array.compute(*lazy)
         return float(low), float(mean), float(high), int(bad)
     values = np.asarray(data)
     bad = 0
@@ -303,21 +281,20 @@ def _spread(data: Any) -> tuple[float, float, float, int]:
 
 def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]) -> Iterator[str]:
     """Yield every picture of a Dataset with its caption, or why there is none."""
-    last = str(about["steps"][-1].get("function")) if about["steps"] else ""
-    if picture := WHOLE.get(about["stage"], WHOLE.get(last)):
-        yield _figure(picture, ds, None, f"{about['stage'] if about['stage'] in WHOLE else last}")
+    if whole := overview.drawn_whole(about["stage"], about["steps"]):
+        yield _figure(whole, ds, None, whole)
         return
     for name, array in ds.data_vars.items():
-        picture, dims = PICTURES.get(str(name), (None, ()))
-        if picture is None or not {*dims} <= {*array.dims} or not array.size:
+        function, dims = overview.DRAWN.get(str(name), ("", ()))
+        if not function or not {*dims} <= {*array.dims} or not array.size:
             continue
         part, said = ds, []
         site = next((d for d in SITES if d in array.dims), None)
-        if picture.plot == "traces" and site and ds.sizes[site] > LINES:
+        if function == "traces" and site and ds.sizes[site] > LINES:
             chosen = np.unique(np.linspace(0, ds.sizes[site] - 1, LINES).round().astype(int))
             part = ds.isel({site: chosen})
             said.append(f"{len(chosen)} of {ds.sizes[site]} {site}s, evenly chosen")
-        if picture.plot in ("csd", "lfp"):
+        if function in ("csd", "lfp"):
             for dim in (d for d in array.dims if d not in dims):
                 part = part.isel({dim: 0})
                 said.append(f"the first of {ds.sizes[dim]} {dim}s")
@@ -329,22 +306,20 @@ def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]
         caption = what + (f": {size}" if size else "")
         caption += f", {overview.length_of(over)}" if over and TIME in array.dims else ""
         caption += f"; {', '.join(said)}" if said else ""
-        yield _figure(picture, part, str(name), caption, ranges.get(str(name), ""))
+        yield _figure(function, part, str(name), caption, ranges.get(str(name), ""))
 
 
-def _figure(
-    picture: Picture, ds: xr.Dataset, name: str | None, caption: str, reach: str = ""
-) -> str:
+def _figure(function: str, ds: xr.Dataset, name: str | None, caption: str, reach: str = "") -> str:
     """Return a picture in HTML, or in its place what keeps it from being drawn."""
-    options = {} if name is None or picture.plot == "raster" else {"variable": name}
+    options = {} if name is None or function == "raster" else {"variable": name}
     try:
-        source = _drawn(picture.plot, ds, options)
+        source = _drawn(function, ds, options)
     except MissingDependencyError:
         raise
     except JfneError as error:
         why = "; ".join(f"{p.where}: {p.found}" for p in error.problems)
         return f"<p>{html.escape(caption)}: no picture, because of {html.escape(why)}.</p>"
-    alt = f"{caption}: {picture.seen}" + (f"; values {reach}" if reach else "")
+    alt = f"{caption}: {SEEN[function]}" + (f"; values {reach}" if reach else "")
     return (
         f'<figure><img src="{source}" alt="{html.escape(alt)}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
