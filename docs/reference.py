@@ -9,7 +9,8 @@ import jaxfne_xr
 #: Rooms in the order that data walks through them; any other comes after these.
 ROAD = ["traces", "interop", "signals", "source", "current", "morphology", "probe", "conductor"]
 ROAD += ["field", "csd", "dipole", "head", "readout", "proxy", "spectra", "summary"]
-ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "report", "schema", "scope", "accessor"]
+ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "report", "schema", "scope"]
+ROAD += ["accessor"]
 
 SECTION = """
 ## {room}

@@ -319,7 +319,6 @@ def _fit(x: Any, y: Any) -> tuple[Any, Any]:
 # ------------------------------------------------------------------------------------------------- the matrix
 
 
-@working("lead field")
 def _matrix(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, int | None]:
     """Return the lead field (contact, site), and how many contacts are inside a site, None where that is not known."""
     contact = positions_along(probe, "contact", "xyz")
@@ -333,7 +332,8 @@ def _matrix(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, in
         raise ArgumentError(
             Problem("model", found, wanted, "model=jfx.LineSource(0.3)", ArgumentError)
         )
-    matrix = model(sites, probe)
+    with working("lead field"):
+        matrix = model(sites, probe)
     shape = (probe.sizes["contact"], sites.sizes[sites_dim(sites)])
     if isinstance(matrix, xr.DataArray):
         if set(matrix.dims) == {"contact", sites_dim(sites)}:

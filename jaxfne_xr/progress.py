@@ -33,7 +33,10 @@ def progress(items: Iterable[T], what: str) -> Iterable[T]:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show that work named `what` goes on, once it takes over two seconds: its time, and dask's tasks if any."""
+    """Show that work named `what` goes on, once it takes over two seconds: its time, and dask's tasks if any.
+
+    To be used in a ``with``: as a decorator it would put a frame between a warning and the user's line.
+    """
     if not _watched():
         yield
         return
