@@ -26,4 +26,6 @@ def test_a_card_of_160_megabytes_on_dask(shape):
                 start = time.perf_counter()
                 show()
                 best[name] = min(best[name], time.perf_counter() - start)
-    print(f"\n{shape}: HTML {best['HTML'] * 1e3:.1f} ms, text {best['text'] * 1e3:.1f} ms; wanted 50")
+    print(
+        f"\n{shape}: HTML {best['HTML'] * 1e3:.1f} ms, text {best['text'] * 1e3:.1f} ms; wanted 50"
+    )
