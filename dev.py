@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-TESTS = {"jaxley", "plot", "dask", "mne", "fit", "dev"}
+TESTS = {"jaxley", "plot", "dask", "mne", "fit", "progress", "dev"}
 ALL = "not benchmark and not browser"
 QUICK = f"not slow and not oracle and {ALL}"
 # On other versions than the pinned ones: what depends on them. Kernels depend on jax alone, and compile the longest.
@@ -117,6 +117,15 @@ def docs(args, rest):
     return max(site, run(python, "-m", "pytest", "--doctest-modules", "jaxfne_xr"))
 
 
+def browser(args, rest):
+    """Open cards and reports in headless Chromium, which has to be there: apt-get install chromium chromium-driver."""
+    for program in ("chromium", "chromedriver"):
+        if not shutil.which(program):
+            sys.exit(f"{program} is missing. Debian: sudo apt-get install chromium chromium-driver")
+    python = environment(args.venv, TESTS | {"browser"})
+    return run(python, "-m", "pytest", "-m", "browser", *rest)
+
+
 def bench(args, rest):
     """Measure speed and memory, as ratios, jaxfne beside them."""
     python = environment(args.venv, TESTS)
@@ -144,7 +153,7 @@ if __name__ == "__main__":
         sys.exit("Python 3.11 or newer is needed; this one is " + sys.version.split()[0])
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (demo, test, lint, docs, bench, lowest, pin):
+    for command in (demo, test, lint, docs, browser, bench, lowest, pin):
         options = commands.add_parser(command.__name__, help=command.__doc__)
         options.set_defaults(command=command)
         options.add_argument("--venv", default=".venv", help="another folder than .venv")

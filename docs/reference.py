@@ -20,7 +20,7 @@ ROAD += [
     "summary",
     "losses",
 ]
-ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "schema", "scope"]
+ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "report", "schema", "scope"]
 ROAD += ["transforms", "pytrees", "accessor"]
 
 SECTION = """

@@ -82,6 +82,7 @@ from .readout import spike_count as spike_count
 from .readout import spike_rate_hz as spike_rate_hz
 from .readout import spk as spk
 from .readout import vm as vm
+from .report import report as report
 from .schema import Report as Report
 from .schema import validate as validate
 from .scope import Scope as Scope

@@ -34,7 +34,11 @@ from ._arrays import (
 from ._blocks import product
 from ._blocks import total as sum_over
 from .kernels import mean as mean_kernel
+from .progress import progress, working
 from .units import magnitude
+
+#: What is taken whole may take seconds from this size on, and shows that it does.
+SHOWN_BYTES = 1 << 24
 
 #: A kernel that looks back: (array, *parameters, axis=) -> array, shorter by `look_back` samples along the axis.
 Kernel = Callable[..., Any]
@@ -167,7 +171,7 @@ def _numpy(
     out[take(axis, slice(0, look_back))] = fill
     block_axis, slices = blocks(data)
     ok = True
-    for where in slices:
+    for where in progress(slices, "computing"):
         if block_axis == axis:
             begin = max((where.start or 0) - look_back, 0)
             source = data[take(axis, slice(begin, where.stop))]
@@ -497,7 +501,7 @@ def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -
         [n for i, n in enumerate(data.shape) if i not in axes]
     )  # float64: many samples
     axis, slices = blocks(data)
-    for where in slices:
+    for where in progress(slices, "averaging"):
         part = data[take(axis, where)]
         if np.ndim(centre):
             part = part - (centre if axis in axes else centre[take(axis, where)])
@@ -516,7 +520,9 @@ def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: 
     # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy; elsewhere this would
     # compile every constant of a kernel by itself, which takes longer than the kernel
     now = jax.ensure_compile_time_eval() if host and is_staged() else nullcontext()
-    with precision_of(_widest(arrays), host=host), now:
+    large = host and sum(a.nbytes for a in arrays) > SHOWN_BYTES
+    shown = working("computing") if large else nullcontext()
+    with shown, precision_of(_widest(arrays), host=host), now:
         made = _jitted(kernel, arrays, numbers, static)
         return jax.tree.map(np.array, made) if host else made
 

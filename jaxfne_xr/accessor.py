@@ -19,8 +19,11 @@ from . import (
     io,
     losses,
     physical,  # noqa: F401  (registers its readouts)
+    overview,
+    plot,
     proxy,
     readout,
+    report,
     schema,
     scope,
     signals,
@@ -31,7 +34,6 @@ from . import (
     traces,
 )
 from . import morphology as shapes
-from .errors import SchemaError
 
 
 @xr.register_dataset_accessor("jfne")
@@ -43,23 +45,35 @@ class JfneAccessor:
     >>> import numpy as np, jaxfne_xr as jfx
     >>> signals = jfx.traces(np.full((3, 100), -65.0), dims=("unit", "time"), dt_ms=0.1).jfne.to_signals()
     >>> print(signals.jfne)
-    <jfne: signals on (unit: 3, time: 100)>
-    model_status: computational_scaffold
-    amplitude_status: False
-    source_calibration_status: uncalibrated_voltage_proxy
-    field_solver_status: not_computed
+    jaxfne_xr: signals [proxy]
+      sites      3 units
+      time       100 samples, dt 0.1 ms: 10 ms
+      variables  name                      units  dims                data
+                 V_m     membrane voltage  mV     unit: 3, time: 100  float64, NumPy, 2.4 kB
+                 spikes  spikes                   unit: 3, time: 100  bool, NumPy, 300 B
+      labels     unit
+      scope      Voltages stand in for the source: what is made of them is a proxy, in no physical unit.
+                 No field has been computed.
+                 Amplitudes are not claimed to be physical.
+                 All of it comes from a simulation, not from a measurement.
+      made by    traces -> to_signals
+      checks     valid
+                 not checked: whether V_m is finite (ds.jfne.validate() looks)
+      next       ds.jfne.plot.raster()
+                 ds.jfne.firing_rate()
+                 ds.jfne.summary(by=None)
+                 ds.jfne.report("run.html")
+                 ds.jfne.to_netcdf("run.nc")
     """
 
     def __init__(self, ds: xr.Dataset) -> None:
         self._ds = ds
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{dim}: {n}" for dim, n in self._ds.sizes.items())
-        try:
-            claims = str(self.scope)
-        except SchemaError as error:
-            claims = str(error)
-        return f"<jfne: {schema.stage_of(self._ds)} on ({sizes})>\n{claims}"
+        return str(overview.card(self._ds))
+
+    def _repr_html_(self) -> str:
+        return overview.card(self._ds).html()
 
     @property
     def scope(self) -> scope.Scope:
@@ -70,6 +84,11 @@ class JfneAccessor:
     def provenance(self) -> dict[str, Any] | None:
         """How the Dataset was made; None where it was made by hand."""
         return scope.read(self._ds.attrs)
+
+    @property
+    def plot(self) -> plot.Plot:
+        """Pictures: see `jaxfne_xr.plot`."""
+        return plot.Plot(self._ds)
 
     def validate(self) -> schema.Report:
         """See `jaxfne_xr.validate`."""
@@ -431,3 +450,7 @@ class JfneAccessor:
     ) -> Path:
         """See `jaxfne_xr.to_netcdf`."""
         return io.to_netcdf(self._ds, path, compression=compression, encoding=encoding)
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """See `jaxfne_xr.report`."""
+        return report.report(self._ds, path)

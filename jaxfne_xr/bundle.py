@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ from . import scope
 from ._arrays import is_dask, is_jax
 from ._dispatch import checked
 from .configuration import Configuration
+from .display import Badge, Card, Table
 from .errors import Problem, SchemaError, raise_problems
 from .manifest import in_memory, not_finite
 from .readout import UNRECORDED, restored
+from .progress import progress, working
 from .schema import STRUCTURE, validate
 from .traces import to_jax
 from .units import is_quantity, magnitude, quantity, text_of
@@ -147,7 +148,11 @@ class Replay:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        gaps = self.differences.items()
+        rows = tuple((name, f"{gap:g}" if gap else "none, to the bit") for name, gap in gaps)
+        badge = Badge("the same", "good") if self else Badge("differs", "bad")
+        table = Table(("variable", "largest difference"), rows)
+        return Card("Replay", (("variables", table),), badge).html()
 
 
 def replay(tree: xr.DataTree) -> Replay:
@@ -190,21 +195,22 @@ def replay(tree: xr.DataTree) -> Replay:
     driving = [source, *({"source"} & {*stored_signals} if source == "V_m" else ())]
     driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
     structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
-    signals = model.simulate_external(driven.assign(structure))
     asked = scope.read(stored.attrs)["steps"][-1]["parameters"]  # type: ignore[index]
     settings = {key: restored(value) for key, value in asked["settings"].items()}
-    readouts = model.compute_readout(signals, asked["names"], **settings)
-    differences = {}
+    with working("replay"):
+        signals = model.simulate_external(driven.assign(structure))
+        readouts = model.compute_readout(signals, asked["names"], **settings)
+    pairs = []
     for part, before, after in (
         ("signals", stored_signals, signals),
         ("readouts", stored, readouts),
     ):
         before, after = in_memory(before), in_memory(after)
         for name, variable in before.data_vars.items():
-            differences[f"{part}/{name}"] = _difference(
-                variable.variable, after[name].variable if name in after else None
-            )
-    return Replay(differences)
+            again = after[name].variable if name in after else None
+            pairs.append((f"{part}/{name}", variable.variable, again))
+    compared = progress(pairs, "comparing")
+    return Replay({name: _difference(before, after) for name, before, after in compared})
 
 
 def _difference(a: xr.Variable, b: xr.Variable | None) -> float:

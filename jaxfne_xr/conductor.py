@@ -20,6 +20,7 @@ import xarray as xr
 from . import scope
 from ._arrays import check_traced, is_jax, is_traced
 from ._dispatch import on_arrays
+from .display import model_card
 from .errors import ArgumentError, Problem, VariableError, raise_problems
 from .kernels import electrode, slab
 from .kernels import field as kernels
@@ -52,6 +53,10 @@ class Conductor:
     def __repr__(self) -> str:
         given = ", ".join(f"{f.name}={self._shown(f.name)}" for f in fields(self))
         return f"{type(self).__name__}({given})\n  {self.equation}"
+
+    def _repr_html_(self) -> str:
+        given = [(f.name, self._shown(f.name)) for f in fields(self)]
+        return model_card(type(self).__name__, self.equation, given).html()
 
     def _shown(self, name: str) -> str:
         value, unit = getattr(self, name), self.units.get(name)

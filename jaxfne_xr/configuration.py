@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from .display import Badge, Card, Code
 from .errors import (
     ArgumentError,
     DimensionError,
@@ -365,14 +366,30 @@ class Configuration:
         return hash(self.to_json())
 
     def __str__(self) -> str:
-        shown = [
-            f"{stage}({', '.join(_shown(k, v) for k, v in self.stages[stage].items() if _worth(k, v))})"
-            for stage in STAGES
-            if stage in self.stages
-        ]
-        return " -> ".join(shown) or "configuration()"
+        return (
+            " -> ".join(f"{stage}({options})" for stage, options in self.rows())
+            or "configuration()"
+        )
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        missing = self.missing()
+        badge = (
+            Badge(f"needs {', '.join(missing)}", "caution")
+            if missing
+            else Badge("complete", "good")
+        )
+        step = f"cfg.{missing[0]}(...)" if missing else "model = jfx.construct(cfg)"
+        return Card("Configuration", (*self.rows(), ("next", Code((step,)))), badge).html()
+
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """Return each stage that is set, with those of its options that are not as usual."""
+        return tuple(
+            (stage, ", ".join(_shown(k, v) for k, v in self.stages[stage].items() if _worth(k, v)))
+            for stage in STAGES
+            if stage in self.stages
+        )
 
     def _with(self, stage: str, **options: Any) -> Configuration:
         return replace(self, stages={**self.stages, stage: options})

@@ -15,6 +15,7 @@ import xarray as xr
 from . import scope
 from ._arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
 from ._dispatch import across, checked, contract, jointly, on_arrays
+from .display import Badge, Card, Table
 from .errors import (
     ArgumentError,
     DataError,
@@ -183,6 +184,15 @@ class CurrentReport:
         return "\n".join(line.rstrip() for line in (head, title, *rows))
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = tuple(
+            (f"{label}", f"{residual:.3g}", f"{size:.3g}") for label, residual, size in self.cells
+        )
+        table = Table(("unit", "|sum I| (nA)", "sum |I| (nA)"), rows)
+        badge = Badge("closed", "good") if self else Badge("not closed", "bad")
+        about = (("stimulus", self.stimulus), ("cells", table))
+        return Card("Transmembrane currents of each cell", about, badge).html()
 
 
 def check_currents(ds: xr.Dataset, *, stimulus: xr.DataArray | None = None) -> CurrentReport:

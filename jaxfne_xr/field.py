@@ -35,6 +35,7 @@ from .errors import (
 )
 from .kernels import distance
 from .probe import check_probe, positions_along, prefixed
+from .progress import working
 from .schema import kind_problems
 from .sites import extent, sites_dim
 from .traces import finish, with_unit
@@ -174,7 +175,8 @@ def lfp(
     matrix, inside = matrix_of(ds, probe, model)
     if by is None:
         matrix = matrix if cable is None else folded(matrix, cable)
-        made = contract(matrix, variable, dim, "contact")
+        with working("LFP: summing over sites"):
+            made = contract(matrix, variable, dim, "contact")
         labels = {}
     else:
         names, group = groups_of(ds, dim, by)
@@ -360,7 +362,9 @@ def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, 
         raise ArgumentError(
             Problem("model", found, wanted, "model=jfx.LineSource(0.3)", ArgumentError)
         )
-    return _checked(model(sites, probe), sites, probe, model), _look(sites, contact, model)
+    with working("lead field"):
+        matrix = model(sites, probe)
+    return _checked(matrix, sites, probe, model), _look(sites, contact, model)
 
 
 def _checked(matrix: Any, sites: xr.Dataset, probe: xr.Dataset, model: Model) -> Any:

@@ -19,6 +19,7 @@ from . import scope
 from ._arrays import check_traced, is_jax, is_traced, nonfinite_problem
 from ._dispatch import on_arrays
 from .dipole import XYZ
+from .display import model_card
 from .errors import (
     ArgumentError,
     DimensionError,
@@ -48,11 +49,18 @@ class _Head:
     units: ClassVar[dict[str, str]] = {}
 
     def __repr__(self) -> str:
-        shown = [
-            f"{f.name}={_shown(getattr(self, f.name))} {self.units[f.name]}"
+        shown = [f"{name}={value}" for name, value in self._given()]
+        return f"{type(self).__name__}({', '.join(shown)}): {self.equation}"
+
+    def _repr_html_(self) -> str:
+        return model_card(type(self).__name__, self.equation, self._given()).html()
+
+    def _given(self) -> list[tuple[str, str]]:
+        """Return each parameter as text with its unit."""
+        return [
+            (f.name, f"{_shown(getattr(self, f.name))} {self.units[f.name]}")
             for f in fields(self)  # type: ignore[arg-type]
         ]
-        return f"{type(self).__name__}({', '.join(shown)}): {self.equation}"
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters for the record; their units in their names."""
@@ -272,6 +280,8 @@ class LeadField:
     LeadField(channel: 2, xyz: 3, dipole: 5; V/(A*m)): signal = sum over xyz and dipoles of array times moment
     """
 
+    equation: ClassVar[str] = "signal = sum over xyz and dipoles of array times moment"
+
     array: Any
     given_units: str | None = static(None)
     channels: tuple[Any, ...] | None = static(None)
@@ -324,10 +334,15 @@ class LeadField:
         return magnitude(given.variable.data)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(
-            f"{d}: {n}" for d, n in zip((CHANNEL, XYZ, "dipole"), np.shape(self.array), strict=True)
-        )
-        return f"LeadField({sizes}; {self.given_units}): signal = sum over xyz and dipoles of array times moment"
+        return f"LeadField({self._sizes()}; {self.given_units}): {self.equation}"
+
+    def _repr_html_(self) -> str:
+        given = [("array", self._sizes()), ("given_units", str(self.given_units))]
+        return model_card("LeadField", self.equation, given).html()
+
+    def _sizes(self) -> str:
+        sizes = zip((CHANNEL, XYZ, "dipole"), np.shape(self.array), strict=True)
+        return ", ".join(f"{d}: {n}" for d, n in sizes)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters for the record."""

@@ -18,6 +18,7 @@ from ._arrays import is_dask
 from ._dispatch import checked
 from .errors import ArgumentError, FileError, JfneError, Problem, raise_problems
 from .file_form import RECORD, record_of, restore, to_plain
+from .progress import working
 from .schema import FINITE, validate
 from .units import magnitude
 
@@ -104,7 +105,7 @@ def to_netcdf(
             )
         )
     target = Path(os.path.realpath(Path(path).expanduser()))
-    problems = _target_problems(target)
+    problems = target_problems(target)
     tree = isinstance(data, xr.DataTree)
     if isinstance(data, xr.DataTree):
         nodes = {node.path: node.to_dataset(inherit=False) for node in data.subtree}
@@ -124,11 +125,10 @@ def to_netcdf(
         chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(wanted)
     raise_problems(problems)
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
-    if tree:
-        whole = xr.DataTree.from_dict(plain)
-        _replace(target, lambda file: whole.to_netcdf(file, encoding=chosen, **options))
-    else:
-        _replace(target, lambda file: plain["/"].to_netcdf(file, encoding=chosen["/"], **options))
+    whole = xr.DataTree.from_dict(plain) if tree else plain["/"]
+    options["encoding"] = chosen if tree else chosen["/"]
+    with working(f"writing {target.name}"):
+        replace_file(target, lambda file: whole.to_netcdf(file, **options))
     return target
 
 
@@ -165,6 +165,13 @@ def open(
     JfneError
         Whatever `validate` reports.
     """
+    return read(path, chunks=chunks, plain=plain, check=True)
+
+
+def read(
+    path: str | os.PathLike[str], *, chunks: Any = None, plain: bool = False, check: bool = False
+) -> Any:
+    """Return what is in a file as `open` does; without the checks of `validate` unless asked for."""
     source = Path(path).expanduser()
     if not source.is_file():
         raise _unreadable(source, "no such file" if not source.exists() else "a folder")
@@ -184,9 +191,11 @@ def open(
             made = {
                 g: restore(raw, records[g], lazy=chunks is not None) for g, raw in groups.items()
             }
-            raise_problems(p for ds in made.values() for p in validate(ds).problems)
+            if check:
+                raise_problems(p for ds in made.values() for p in validate(ds).problems)
         if chunks is None:
-            made = {group: ds.load() for group, ds in made.items()}
+            with working(f"reading {source.name}"):
+                made = {group: ds.load() for group, ds in made.items()}
     except BaseException as error:
         _close(groups)
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, JfneError):
@@ -232,7 +241,8 @@ def _unknown_names(
     ]
 
 
-def _target_problems(target: Path) -> list[Problem]:
+def target_problems(target: Path) -> list[Problem]:
+    """Return why a file cannot be written at `target`; nothing where it can."""
     if not target.parent.is_dir():
         found, remedy = f"no folder {target.parent.name!r}", "path.parent.mkdir(parents=True)"
     elif target.is_dir():
@@ -263,7 +273,7 @@ def _unreadable(path: Path, found: str) -> FileError:
     )
 
 
-def _replace(target: Path, write: Callable[[str], object]) -> None:
+def replace_file(target: Path, write: Callable[[str], object]) -> None:
     """Have `write` make a file beside `target`, sync it, and move it into place; leave nothing behind if it fails."""
     # In a folder of its own: where one of dask's threads fails, others may write on, and make the file anew.
     workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))

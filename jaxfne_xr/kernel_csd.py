@@ -13,6 +13,7 @@ from ._arrays import is_dask, is_jax, is_traced, precision_of
 from ._dispatch import jointly, on_arrays
 from .errors import ArgumentError, Problem
 from .kernels import kcsd
+from .progress import progress, working
 from .units import magnitude, positive, values_in
 
 CONTACT = "contact"
@@ -73,9 +74,10 @@ def kernel_matrix(
     traced = is_jax(samples.data)
     if traced and samples.dtype.itemsize < 8:
         fixed = (*fixed[:4], np.maximum(strengths, SMALLEST_FLOAT32), *fixed[5:])
-    matrix, best_width, best, error, condition = jointly(
-        _best_kernel, samples, dims=[("point", CONTACT), (), (), (), ()], numbers=fixed, basis=basis
-    )
+    dims = [("point", CONTACT), (), (), (), ()]
+    with working("kernel CSD: cross-validation"):
+        made = jointly(_best_kernel, samples, dims=dims, numbers=fixed, basis=basis)
+    matrix, best_width, best, error, condition = made
     chosen = {
         "width_um": best_width,
         "regularisation": best,
@@ -144,7 +146,7 @@ def _samples(variable: xr.Variable) -> xr.Variable:
         return xr.Variable((CONTACT, "column"), dask.array.linalg.tsqr(tall)[1].T)
     rows = np.moveaxis(np.asarray(data), axis, 0).reshape(n, -1)
     columns = np.zeros((n, 0))
-    for start in range(0, rows.shape[1], _AT_ONCE):
+    for start in progress(range(0, rows.shape[1], _AT_ONCE), "kernel CSD: samples"):
         part = rows[:, start : start + _AT_ONCE].astype(np.float64)
         both = np.concatenate([columns, part], axis=1)
         columns = np.asarray(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import xarray as xr
 
 from . import scope
 from ._arrays import is_dask, is_traced, nonfinite_problem
+from .display import Badge, Card, Content, Table
 from .errors import (
     DataError,
     DimensionError,
@@ -127,20 +127,21 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            "<tr>"
-            + "".join(
-                f"<td style='text-align:left'>{html.escape(cell)}</td>"
-                for cell in (p.where, p.found, p.wanted, p.remedy)
-            )
-            + "</tr>"
-            for p in self.problems
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what a notebook shows."""
+        n = len(self.problems)
+        verdict = "valid" if self else "1 problem" if n == 1 else f"{n} problems"
+        table = Table(
+            ("where", "found", "wanted", "remedy"),
+            tuple((p.where, p.found, p.wanted, p.remedy) for p in self.problems),
         )
-        titles = "".join(f"<th>{t}</th>" for t in ("where", "found", "wanted", "remedy"))
-        table = f"<table><tr>{titles}</tr>{rows}</table>" if rows else ""
-        verdict = "valid" if self else f"{len(self.problems)} problem(s)"
-        notes = "".join(f"<p>not checked: {html.escape(text)}</p>" for text in self.unchecked)
-        return f"<div><b>{html.escape(self.stage)}</b>: {verdict}{table}{notes}</div>"
+        rows: list[tuple[str, Content]] = [] if self else [("problems", table)]
+        if self.unchecked:
+            rows.append(("not checked", self.unchecked))
+        badge = Badge(verdict, "good" if self else "bad")
+        return Card(f"Checks of {self.stage}", tuple(rows), badge)
 
     def raise_problems(self) -> None:
         """Raise one error that lists all problems; nothing where there are none."""
@@ -169,6 +170,11 @@ def validate(ds: xr.Dataset) -> Report:
     >>> bool(report), [p.where for p in report.problems]
     (False, ['v', 'time'])
     """
+    return checks(ds, values=True)
+
+
+def checks(ds: xr.Dataset, *, values: bool) -> Report:
+    """Return what `validate` does; without looking at `values`, in a time that does not grow with them."""
     found: list[Problem] = []
     unchecked: list[str] = []
     for name, variable in ds.variables.items():
@@ -189,8 +195,10 @@ def validate(ds: xr.Dataset) -> Report:
         found += wrong_kind + misplaced
         if misplaced:
             continue
-        if is_dask(data) or is_traced(data):
-            why = "dask data is checked when computed" if is_dask(data) else "traced by JAX"
+        if is_dask(data) or is_traced(data) or not values:
+            why = "ds.jfne.validate() looks"
+            if is_dask(data) or is_traced(data):
+                why = "dask data is checked when computed" if is_dask(data) else "traced by JAX"
             unchecked.append(f"whether {name} is finite ({why})")
         elif not wrong_kind and (problem := nonfinite_problem(data, variable.dims, str(name))):
             found.append(problem)

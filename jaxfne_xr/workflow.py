@@ -12,6 +12,7 @@ import xarray as xr
 from . import scope
 from ._dispatch import checked
 from .configuration import Configuration
+from .display import Card, Code
 from .errors import ArgumentError, DataError, DimensionError, Problem, SchemaError, raise_problems
 from .manifest import manifest
 from .probe import axes_along, probe_at
@@ -114,6 +115,9 @@ _EXAMPLES = {
 }
 
 
+_READ = ("readouts = model.compute_readout(signals)", "tree = jfx.bundle(model, signals, readouts)")
+
+
 @dataclass(frozen=True)
 class Model:
     """A constructed configuration: ``simulate_external``, then ``compute_readout``.
@@ -130,6 +134,11 @@ class Model:
         return f"Model {self.configuration.hash()}: {self.configuration}"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        steps = ("signals = model.simulate_external(data, dt_ms=0.1)", *_READ)
+        rows = (("hash", self.configuration.hash()), *self.configuration.rows())
+        return Card("Model", (*rows, ("next", Code(steps)))).html()
 
     def simulate_external(self, source: Any, dt_ms: Any = None) -> xr.Dataset:
         """Return Signals from activity that was simulated elsewhere.

@@ -189,3 +189,44 @@ def neuron_cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SimpleNa
         )
         runs[name] = SimpleNamespace(cell=cell, **{n: getattr(cell, n) for n in names})
     return runs
+
+
+@pytest.fixture(scope="session")
+def stages() -> dict[str, xr.Dataset]:
+    """Return a small Dataset of every stage, quantified NumPy."""
+    rng = np.random.default_rng(3)
+    ends = [[0, 0, 0], [0, 0, 100], [0, 0, 300]], [[0, 0, 100], [0, 0, 300], [0, 0, 400]]
+    cell = jfx.morphology(*ends, diameter=2.0, parent=[-1, 0, 1])
+    probe = jfx.linear_probe(6, spacing="100 um", origin=(50, 0, -50))
+    v = jfx.traces(
+        np.where(rng.random((3, 1200)) < 0.02, 20.0, rng.normal(-65, 1, (3, 1200))),
+        ("recording", "time"),
+        dt_ms=0.1,
+        coords={"layer": ("recording", ["L5", "L5", "L2/3"])},
+    )
+    traces = v.jfne.with_morphology(cell)
+    signals = traces.jfne.to_signals()
+    currents = traces.jfne.transmembrane_currents()
+    lfp = currents.jfne.lfp(probe)
+    dipoles = currents.jfne.dipole_moment()
+    cap = jfx.probe_at([[0, 0, 90], [0, 90, 0]], units="mm", name=["Cz", "Fpz"], dim="channel")
+    return {
+        "plain traces": v,
+        "traces": traces,
+        "signals": signals,
+        "spike times": signals.jfne.spike_times(),
+        "firing rate": signals.jfne.firing_rate(),
+        "source": signals.jfne.source(),
+        "currents": currents,
+        "lead field": currents.jfne.lead_field(probe),
+        "lfp": lfp,
+        "csd": lfp.jfne.csd("kernel"),
+        "psd": lfp.jfne.psd("lfp"),
+        "dipoles": dipoles,
+        "eeg": dipoles.jfne.move_to(x=0, y=0, z="78 mm").jfne.eeg(cap),
+        "lfp proxy": signals.jfne.lfp_proxy(probe),
+        "readouts": signals.jfne.compute_readout(["vm", "spike_rate_hz"]),
+        "summary": signals.jfne.summary(by="layer"),
+        "probe": probe,
+        "morphology": cell,
+    }

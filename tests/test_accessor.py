@@ -54,7 +54,7 @@ def test_a_method_hands_everything_on(name, monkeypatch):
     ],
 )
 def test_it_is_there_and_reads_well_on_any_dataset(ds):
-    assert repr(ds.jfne).startswith("<jfne: ")
+    assert repr(ds.jfne).startswith("jaxfne_xr: ")
 
 
 def test_scope_and_provenance_follow_the_attrs():

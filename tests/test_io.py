@@ -421,6 +421,22 @@ def test_a_writer_killed_midway_leaves_the_old_file_whole(tmp_path):
     xr.testing.assert_identical(jfx.open(path), some())
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs signals that can be sent")
+def test_ctrl_c_midway_leaves_the_old_file_whole_and_nothing_else(tmp_path):
+    path = jfx.to_netcdf(some(), tmp_path / "run.nc")
+    before = path.read_bytes()
+    command = [sys.executable, "-c", WRITER.replace("sleep(60)", "sleep(2)"), str(path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        writer.send_signal(signal.SIGINT)
+        said = writer.communicate(timeout=60)[1]
+    assert writer.returncode != 0
+    assert "KeyboardInterrupt" in said
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+
+
 # ----------------------------------------------------------------------------- over what is there already
 
 

@@ -74,7 +74,7 @@ def test_the_report_as_text():
 def test_the_report_as_a_table():
     table = jfx.validate(wrong())._repr_html_()
     assert table.count("<tr>") == 9
-    assert "8 problem(s)" in table
+    assert "8 problems" in table
     assert "&lt;mV&gt;" in table
     assert "<mV>" not in table
     assert "<table>" not in jfx.validate(traces())._repr_html_()

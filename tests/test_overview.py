@@ -1,0 +1,179 @@
+"""What a Dataset says of itself: at every stage, of any array, without computing anything."""
+
+import json
+import re
+
+import dask
+import dask.array
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+import jaxfne_xr as jfx
+from jaxfne_xr import overview, scope
+
+
+def refuse(*args, **options):
+    raise AssertionError("the card computed dask data")
+
+
+def test_every_stage_has_its_card(stages):
+    for name, ds in stages.items():
+        text, page = str(ds.jfne), ds.jfne._repr_html_()
+        assert text.startswith(f"jaxfne_xr: {overview.facts(ds)['stage']}"), name
+        assert "checks" in text
+        assert "not valid" not in text
+        assert page.count('class="jfne"') == 1
+        json.dumps(overview.facts(ds), allow_nan=False)
+
+
+def test_text_and_html_say_the_same(stages):
+    for ds in stages.values():
+        words = re.sub(r"<style>.*?</style>|<[^>]+>", " ", ds.jfne._repr_html_(), flags=re.DOTALL)
+        words = words.replace("&gt;", ">").replace("&quot;", '"').replace("&#x27;", "'")
+        ours, theirs = (
+            set(t.replace("[", " ").replace("]", " ").split()) for t in (str(ds.jfne), words)
+        )
+        assert ours == theirs
+
+
+def test_the_next_steps_run(stages):
+    names = {
+        "jfx": jfx,
+        "signals": stages["signals"],
+        "currents": stages["currents"],
+        "traces": stages["plain traces"],
+    }
+    seen = 0
+    for stage, ds in stages.items():
+        for line in overview.facts(ds)["next"]:
+            if "to_netcdf" in line or "report" in line or "montage" in line:
+                continue  # they write files; montages need MNE
+            exec(line, {**names, "ds": ds})
+            seen += 1
+        plt.close("all")
+        assert overview.facts(ds)["next"], stage
+    assert seen > 15
+
+
+@pytest.mark.oracle
+def test_the_next_step_of_dipoles_runs(stages):
+    (line,) = [s for s in overview.facts(stages["dipoles"])["next"] if "montage" in s]
+    exec(line, {"jfx": jfx, "ds": stages["dipoles"]})
+
+
+def test_what_stands_in_a_card(stages):
+    text = str(stages["signals"].jfne)
+    assert "3 recordings of 1 unit; layer L5: 2, L2/3: 1" in text
+    assert "1200 samples, dt 0.1 ms: 120 ms" in text
+    assert re.search(
+        r"V_m +membrane voltage +mV +recording: 3, time: 1200 +float64, NumPy, 28.8 kB", text
+    )
+    assert "with_morphology -> to_signals" in text
+    assert "[proxy]" in text
+    assert "[physical units]" in str(stages["lfp"].jfne)
+    assert "line sources in an infinite homogeneous conductor" in str(stages["lfp"].jfne)
+    for place in ("probe", "morphology"):
+        assert not {"proxy", "physical"} & set(str(stages[place].jfne).split())
+
+
+def test_every_claim_has_its_words():
+    for status in scope.STRENGTH["source_calibration_status"]:
+        for solver in scope.STRENGTH["field_solver_status"]:
+            for amplitude in (True, False):
+                lines = overview.in_words(
+                    scope.Scope("computational_scaffold", amplitude, status, solver)
+                )
+                assert len(set(lines)) == 4
+    assert set(overview.SOURCE_WORDS) == set(scope.STRENGTH["source_calibration_status"])
+    assert set(overview.FIELD_WORDS) == set(scope.STRENGTH["field_solver_status"])
+
+
+def test_dask_is_not_computed():
+    data = dask.array.zeros((40_000, 1000), chunks=(4000, 1000), dtype="float32")
+    ds = jfx.traces(data, ("time", "unit"), dt_ms=0.1).jfne.to_signals()
+    ds = ds.assign_coords(population=("unit", dask.array.full(1000, "E", chunks=100)))
+    with dask.config.set(scheduler=refuse):
+        assert "float32, dask, 160 MB" in str(ds.jfne)
+        assert "160 MB" in ds.jfne._repr_html_()
+
+
+def test_values_are_not_looked_at():
+    ds = jfx.traces(np.zeros((2, 5)), ("unit", "time"), dt_ms=0.1)
+    ds["v"] = ds.v.copy(data=np.full((2, 5), np.nan))
+    ds.v.attrs["units"] = "mV"
+    assert overview.facts(ds)["validation"]["valid"]
+    assert overview.facts(ds)["validation"]["not_checked"] == [
+        "whether v is finite (ds.jfne.validate() looks)"
+    ]
+    assert not ds.jfne.validate()
+
+
+def test_jax_and_what_it_traces():
+    ds = jfx.traces(jnp.zeros((2, 5)), ("unit", "time"), dt_ms=0.1, quantify=False)
+    assert "float32, JAX" in str(ds.jfne)
+
+    @jax.jit
+    def traced(v):
+        ds = jfx.traces(v, ("unit", "time"), dt_ms=0.1)
+        assert "JAX, traced" in str(ds.jfne)
+        return ds.v.data
+
+    traced(jnp.zeros((2, 5)))
+
+
+BROKEN = {
+    "empty": xr.Dataset(),
+    "no record": xr.Dataset(attrs={"jaxfne_xr": "{"}),
+    "no unit": xr.Dataset({"v": ("time", [1.0])}),
+    "a scalar": xr.Dataset({"V_m": 3}),
+    "no samples": xr.Dataset({"v": (("time", "unit"), np.zeros((0, 2)), {"units": "mV"})}),
+    "objects": xr.Dataset({"a": ("x", np.array([None, {}], object))}),
+    "names that are no text": xr.Dataset({3: ("unit", [1.0])}, {("a", 1): ("unit", [2])}),
+    "uneven": xr.Dataset(
+        {"v": ("time", [0.0, 1, 2], {"units": "mV"})}, {"time": ("time", [0.0, 1, 3])}
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_any_dataset_has_a_card(case):
+    ds = BROKEN[case]
+    assert str(ds.jfne).startswith("jaxfne_xr: ")
+    assert 'class="jfne"' in ds.jfne._repr_html_()
+    json.dumps(overview.facts(ds), allow_nan=False)
+
+
+def test_problems_are_in_the_card():
+    ds = BROKEN["no unit"]
+    text = str(ds.jfne)
+    assert "[not valid]" in text
+    assert "v: found no unit; wanted mV" in text
+    assert text.endswith("ds.jfne.validate()")
+
+
+def test_whatever_a_user_named_is_escaped():
+    bad = '<script>alert("1")</script>'
+    ds = xr.Dataset(
+        {f"{bad}2": (("unit", bad), np.zeros((2, 1)), {"units": bad, "long_name": bad})},
+        {"population": ("unit", [bad, "&"]), bad: (bad, [bad])},
+        {"jaxfne_xr": json.dumps({"schema": 1, "stage": bad, "steps": [{"function": bad}]})},
+    )
+    page = ds.jfne._repr_html_()
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 8
+
+
+def test_many_sites_groups_and_variables_are_cut_short():
+    n = 50_000
+    ds = xr.Dataset(
+        {f"a{i}": ("unit", np.zeros(n)) for i in range(40)},
+        {"population": ("unit", np.arange(n) % 500)},
+    )
+    text = str(ds.jfne)
+    assert "and 481 more" in text
+    assert "and 21 more" in text
+    assert len(text) < 6000
