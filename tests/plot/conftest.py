@@ -1,5 +1,7 @@
 """Data to draw, small and the same every time, and pictures that are closed after each test."""
 
+# ruff: noqa: PLW0108 - lambdas, so that a picture's data are made when it is drawn
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -60,7 +62,8 @@ def make_eeg() -> xr.Dataset:
     angle = np.deg2rad([0.0, 25.0, 50.0, 75.0])
     around = 2 * np.pi * np.arange(8) / 8
     rings = [[(0.0, 0.0, 1.0)]] + [
-        [(np.sin(a) * np.cos(b), np.sin(a) * np.sin(b), np.cos(a)) for b in around] for a in angle[1:]
+        [(np.sin(a) * np.cos(b), np.sin(a) * np.sin(b), np.cos(a)) for b in around]
+        for a in angle[1:]
     ]
     place = 90e3 * np.array([p for ring in rings for p in ring])
     sensors = jfx.probe_at(place, dim="channel", name="e")
@@ -97,8 +100,8 @@ def pictures() -> dict[str, Callable[[], object]]:
             jfx.csd(make_lfp().isel(contact=[0, 1, 2, 4, 7, 8, 9, 12, 15]), "step")
         ).jfne.plot.csd(sink="blue"),
         "spectrum": lambda: make_signals().jfne.plot.spectrum(segment="100 ms"),
-        "spectrogram": lambda: (
-            jfx.traces(chirp, ["time"], dt_ms=1.0).jfne.plot.spectrogram(segment="100 ms")
+        "spectrogram": lambda: jfx.traces(chirp, ["time"], dt_ms=1.0).jfne.plot.spectrogram(
+            segment="100 ms"
         ),
         "summary": lambda: make_signals().jfne.summary().jfne.plot.summary(),
         "probe": lambda: make_field().jfne.plot.probe(cell=make_cell()),
