@@ -377,7 +377,8 @@ def across(
     parameters = _like(tuple(map(np.asarray, parameters)), data)
     run: Kernel = partial(_on_host, host=host, parameters=parameters, **options)
     if not is_dask(data):
-        return xr.Variable(variable.dims, run(data))
+        with working("computing") if data.nbytes > SHOWN_BYTES else nullcontext():
+            return xr.Variable(variable.dims, run(data))
     import dask.array
 
     dtype = np.dtype(data.dtype if data.dtype.kind == "f" else np.float64)

@@ -18,8 +18,8 @@ from . import (
     ground_truth,
     io,
     losses,
-    physical,  # noqa: F401  (registers its readouts)
     overview,
+    physical,  # noqa: F401  (registers its readouts)
     plot,
     proxy,
     readout,

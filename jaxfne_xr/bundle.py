@@ -17,8 +17,8 @@ from .configuration import Configuration
 from .display import Badge, Card, Table
 from .errors import Problem, SchemaError, raise_problems
 from .manifest import in_memory, not_finite
-from .readout import UNRECORDED, restored
 from .progress import progress, working
+from .readout import UNRECORDED, restored
 from .schema import STRUCTURE, validate
 from .traces import to_jax
 from .units import is_quantity, magnitude, quantity, text_of

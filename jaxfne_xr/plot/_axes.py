@@ -106,6 +106,7 @@ def panels(
     col: Hashable | None,
     size: tuple[float, float],
     *,
+    along: Hashable | None = None,
     sharey: bool = True,
 ) -> Panels:
     """Return the axes to draw a Dataset in.
@@ -120,6 +121,8 @@ def panels(
         A dim, or a coordinate along one dim, of which each value has its own axes.
     size : (float, float)
         Of a new figure with one axes, inches.
+    along : str, optional
+        The dim along the axes, which makes no facets.
     sharey : bool
         Whether facets have one y axis in common.
 
@@ -130,7 +133,7 @@ def panels(
     """
     plt = pyplot()
     facets = [(key, facet) for key, facet in (("row", row), ("col", col)) if facet is not None]
-    raise_problems(_ax_problems(ax, bool(facets)) + _facet_problems(ds, facets))
+    raise_problems(_ax_problems(ax, bool(facets)) + _facet_problems(ds, facets, along))
     if not facets:
         if ax is None:
             ax = plt.figure(figsize=size, layout="constrained").add_subplot()
@@ -176,8 +179,11 @@ def _ax_problems(ax: Any, faceted: bool) -> list[Problem]:
     return [Problem("ax", what, wanted, "fig, ax = plt.subplots()", ArgumentError)]
 
 
-def _facet_problems(ds: xr.Dataset, facets: Sequence[tuple[str, Hashable]]) -> list[Problem]:
-    fit = [*map(str, ds.dims), *(str(c) for c, x in ds.coords.items() if len(x.dims) == 1)]
+def _facet_problems(
+    ds: xr.Dataset, facets: Sequence[tuple[str, Hashable]], along: Hashable | None
+) -> list[Problem]:
+    fit = [str(d) for d in ds.dims if d != along]
+    fit += [str(c) for c, x in ds.coords.items() if len(x.dims) == 1 and x.dims != (along,)]
     return [
         Problem(
             where=key,

@@ -76,6 +76,7 @@ def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax:
     """
     plt = pyplot()
     if "spikes" in ds.data_vars:
+        raise_problems(emptiness(ds, "spikes"))
         ds = summarise(ds)
     by = _group_dim(ds)
     wanted = [variables] if isinstance(variables, str) else variables

@@ -95,7 +95,7 @@ def csd(
         raise one_dim(found, [str(d) for d in rest], "contact or depth")
     axis, where = _depths(ds, rest[0], depth)
     unit = units_of(ds[found])
-    made = panels(ds, ax, row, col, (6.4, 3.8))
+    made = panels(ds, ax, row, col, (6.4, 3.8), along=TIME)
     points = [drawn(part, found, TIME, made.columns)[0] for part in made.parts]
     shown = [np.where(-p.low > p.high, p.low, p.high) for p in points]
     largest = _limit(limit, unit, shown)
@@ -203,7 +203,7 @@ def spectrogram(
         raise_problems(
             [Problem("up_to", f"{highest:g} Hz", "a positive one", 'up_to="200 Hz"', ArgumentError)]
         )
-    made = panels(ds, ax, row, col, (6.4, 3.8))
+    made = panels(ds, ax, row, col, (6.4, 3.8), along=TIME)
     images = [_powers(part, found, cut, dt, highest, made.columns) for part in made.parts]
     positive = [x[np.isfinite(x) & (x > 0)] for _, _, x, _ in images]
     top = max((float(x.max()) for x in positive if x.size), default=1.0)

@@ -94,7 +94,7 @@ def traces(
     chosen_name = chosen(ds, variable, TRACES, TIME)
     rest = [d for d in ds[chosen_name].dims if d not in {TIME, row, col}]
     n = int(np.prod([ds.sizes[d] for d in rest]))
-    made = panels(ds, ax, row, col, (6.4, min(8.0, 1.4 + 0.35 * n)), sharey=False)
+    made = panels(ds, ax, row, col, (6.4, min(8.0, 1.4 + 0.35 * n)), along=TIME, sharey=False)
     groups = groups_of(ds, [d for d in ds[chosen_name].dims if d != TIME], by)
     lines = [_lines(part, chosen_name, made, groups, order) for part in made.parts]
     unit = units_of(ds[chosen_name])
@@ -107,7 +107,7 @@ def traces(
     ends = [y for axes in made.axes for y in axes.dataLim.intervaly if np.isfinite(y)]
     most = max(len(those.order) for _, those in lines)
     for axes in made.axes:  # one scale for all of them
-        axes.set_ylim(min(*ends, 0.6 - most) - 0.1, max(*ends, 0.4) + 0.1)
+        axes.set_ylim(min([*ends, 0.6 - most]) - 0.1, max([*ends, 0.4]) + 0.1)
     rows_are = ", ".join(map(str, rest)) or chosen_name
     _finish(ds, made, chosen_name, lines, name(rows_are), step, step)
     if groups.by is not None:
@@ -171,7 +171,7 @@ def lfp(
     if dim is None or len(rest) != 1:
         raise one_dim(chosen_name, [str(d) for d in rest], "contact")
     positions_of(ds, dim, [depth])
-    made = panels(ds, ax, row, col, (6.4, min(8.0, 1.6 + 0.25 * ds.sizes[dim])))
+    made = panels(ds, ax, row, col, (6.4, min(8.0, 1.6 + 0.25 * ds.sizes[dim])), along=TIME)
     lines = [_lines(part, chosen_name, made, Groups(None, [None]), depth) for part in made.parts]
     unit = units_of(ds[chosen_name])
     step = _step(scale, unit, [d for d, _ in lines], rows_in_range=2.0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import ArgumentError, Problem, missing_dependency
+from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, missing_dependency
 from jaxfne_xr.probe import positions_of
 from jaxfne_xr.units import values_in
 
@@ -72,6 +72,16 @@ def topomap(
     >>> cap = jfx.montage("easycap-M1")  # doctest: +SKIP
     >>> ax = topomap(cap.assign(eeg=("channel", cap.y.values, {"units": "uV"})))  # doctest: +SKIP
     """
+    if "channel" not in ds.dims:
+        raise DimensionError(
+            Problem(
+                where="channel",
+                found=f"the dims {list(map(str, ds.dims))}",
+                wanted="channel, with the places of electrodes or sensors",
+                remedy='jfx.eeg(dipoles, sensors), or ds.rename(your_dim="channel")',
+                error=DimensionError,
+            )
+        )
     found = coloured(ds, "channel", variable, {row, col}, needed=True)
     place = np.asarray(positions_of(ds, "channel", "xyz"), float) - values_in(
         centre, "um", "centre"

@@ -219,7 +219,7 @@ def coloured(
         named = variable or next((str(n) for n, x in ds.data_vars.items() if dim in x.dims), None)
         dims = ds[named].dims if named in ds.data_vars else ()
         extra = [str(d) for d in dims if d not in allowed]
-        remedy = f"variable={fit[0]!r}" if fit else "variable=None"
+        remedy = f"variable={fit[0]!r}" if fit else f'ds.assign(field=("{dim}", values))'
         if extra:
             remedy = f'ds.sel({extra[0]}=..., method="nearest"), or a mean or a minimum over it'
         raise VariableError(

@@ -77,7 +77,7 @@ def spectrum(
     found = chosen(ds, variable, ("psd",), FREQUENCY)
     dims = [d for d in ds[found].dims if d != FREQUENCY]
     groups = groups_of(ds, dims, by)
-    made = panels(ds, ax, row, col, (5.6, 4.0))
+    made = panels(ds, ax, row, col, (5.6, 4.0), along=FREQUENCY)
     f = values(coordinate(ds, FREQUENCY))
     drawn = [_draw(axes, part, found, f, groups) for axes, part in made]
     for axes, any_power in zip(made.axes, drawn, strict=True):

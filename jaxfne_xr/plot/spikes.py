@@ -101,7 +101,7 @@ def raster(
     dims = [d for d in spikes.dims if d != TIME]
     groups = groups_of(ds, dims, by)
     n = int(np.prod([ds.sizes[d] for d in dims if d not in {row, col}]))
-    made = panels(ds, ax, row, col, (6.4, 4.0 if n < 20 else 4.8), sharey=False)
+    made = panels(ds, ax, row, col, (6.4, 4.0 if n < 20 else 4.8), along=TIME, sharey=False)
     palette = colours(len(groups.labels)) if groups.by else [foreground()]
     said: list[str] = []
     share = 1 - ABOVE if samples else 1.0

@@ -1,5 +1,7 @@
 """Data to draw, small and the same every time, and pictures that are closed after each test."""
 
+# ruff: noqa: PLW0108 - lambdas, so that a picture's data are made when it is drawn
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
