@@ -384,6 +384,7 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
     "replay": "runs what a file holds",
     "open": "reads a file",
     "to_netcdf": "writes a file",
+    "report": "writes a file",
 }
 
 
