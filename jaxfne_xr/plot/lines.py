@@ -32,8 +32,8 @@ from ._text import label, long_name, name, with_unit
 TRACES = ("V_m", "v", "source", "i_membrane", "source_proxy", "vm", "eeg", "meg", "eeg_proxy")
 #: What `lfp` draws where nothing is named, the first found.
 POTENTIALS = ("lfp", "lfp_proxy")
-#: The most names of rows along an axis.
-MOST_NAMES = 24
+#: The most names of rows to an inch of an axis.
+PER_INCH = 4
 
 
 def traces(
@@ -99,13 +99,13 @@ def traces(
     lines = [_lines(part, chosen_name, made, groups, order) for part in made.parts]
     unit = units_of(ds[chosen_name])
     step = _step(scale, unit, [d for d, _ in lines])
+    most = max(len(those.order) for _, those in lines)
     for (axes, _), (points, those) in zip(made, lines, strict=True):
         height = -np.arange(len(those.order), dtype=float)
         palette = colours(len(groups.labels)) if groups.by else [foreground()]
         _draw(axes, points, those, height, step, palette)
-        ticks(axes.set_yticks, height, those.labels, MOST_NAMES)
+        ticks(axes.set_yticks, height, those.labels, _room(axes, len(height) / max(most, 1)))
     ends = [y for axes in made.axes for y in axes.dataLim.intervaly if np.isfinite(y)]
-    most = max(len(those.order) for _, those in lines)
     for axes in made.axes:  # one scale for all of them
         axes.set_ylim(min([*ends, 0.6 - most]) - 0.1, max([*ends, 0.4]) + 0.1)
     rows_are = ", ".join(map(str, rest)) or chosen_name
@@ -184,7 +184,7 @@ def lfp(
         _draw(axes, points, those, height, step / spacing, [foreground()])
         axes.set_ylim(height[-1] - spacing, height[0] + spacing)
         if even:
-            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], MOST_NAMES)
+            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], _room(axes))
         elif depth == "depth":
             axes.invert_yaxis()
     _finish(ds, made, chosen_name, lines, with_unit(depth, "um"), 2 * step, step / spacing)
@@ -262,6 +262,11 @@ def _draw(
     return None
 
 
+def _room(ax: Any, share: float = 1.0) -> int:
+    """Return how many names there is room for along a share of the y axis."""
+    return max(1, int(share * PER_INCH * ax.get_window_extent().height / ax.figure.dpi))
+
+
 def _finish(
     ds: xr.Dataset,
     made: Panels,
@@ -279,6 +284,7 @@ def _finish(
             ax.set_xlim(x[0], x[-1])
     made.label(label(time, TIME), rows_are)
     if any(np.isfinite(p.low).any() for p, _ in lines):
-        bottom = min(made.corner.get_ylim())
-        scale_bar(made.corner, nice(step), units_of(ds[variable]), bottom=bottom, per=per)
+        bottom, top = sorted(made.corner.get_ylim())
+        length = nice(max(step, per * (top - bottom) / 40))  # of many rows, one that can be seen
+        scale_bar(made.corner, length, units_of(ds[variable]), bottom=bottom, per=per)
     made.note(long_name(ds[variable].variable, variable), lines[0][0].note)

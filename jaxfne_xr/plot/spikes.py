@@ -30,9 +30,10 @@ ABOVE = 0.27
 
 @dataclass(frozen=True)
 class _Events:
-    """When there were spikes (ms), in which row, and where the rows are; the top row is at 0, the next at -1."""
+    """When there were spikes (ms), how many, in which row, and where the rows are, from 0 down."""
 
     time: np.ndarray
+    number: np.ndarray
     row: np.ndarray
     height: np.ndarray
     those: Rows
@@ -139,7 +140,9 @@ def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | Non
     variable = part.variables["spikes"]
     rest = [d for d in variable.dims if d != TIME]
     those = rows(part, rest, groups, order)
-    found = dict(zip(variable.dims, np.nonzero(np.asarray(magnitude(variable.data))), strict=True))
+    spikes = np.asarray(magnitude(variable.data))
+    where = np.nonzero(spikes)
+    found = dict(zip(variable.dims, where, strict=True))
     place = np.empty(len(those.order), int)
     place[those.order] = np.arange(len(those.order))
     sizes = [part.sizes[d] for d in rest]
@@ -149,7 +152,7 @@ def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | Non
     gap = max(1.0, APART * len(those.order))
     number = np.unique(those.group, return_inverse=True)[1].ravel()  # of those that are here
     height = -np.arange(len(those.order), dtype=float) - gap * number
-    return _Events(time[found[TIME]], place[flat], height, those)
+    return _Events(time[found[TIME]], spikes[where].astype(float), place[flat], height, those)
 
 
 def _draw(
@@ -247,7 +250,7 @@ def _rate(
     borders = start + samples * dt * np.arange(count + 1)  # whole bins only
     group = events.those.group[events.row]
     for g in np.unique(events.those.group):
-        n, _ = np.histogram(events.time[group == g], borders)
+        n, _ = np.histogram(events.time[group == g], borders, weights=events.number[group == g])
         rate = n / (np.sum(events.those.group == g) * samples * dt * 1e-3)
         ax.stairs(rate, borders, color=palette[g], lw=1.0, baseline=None)
     ax.set_ylim(0, None)

@@ -127,6 +127,11 @@ def test_the_sink_is_of_the_colour_asked_for(lfp):
         assert bar.get_ylabel() == "current source density (µA/mm³)"
 
 
+def test_the_limit_may_have_a_unit(lfp):
+    ax = jfx.csd(lfp, "step").jfne.plot.csd(limit="2 nA/mm^3")
+    np.testing.assert_allclose(ax.collections[0].get_clim(), (-2e-3, 2e-3))
+
+
 def test_cells_of_the_csd_end_half_way_between_uneven_contacts(lfp):
     some = lfp.isel(contact=[9, 0, 1, 4])
     mesh = jfx.csd(some, "step").jfne.plot.csd().collections[0]
@@ -161,6 +166,9 @@ def test_the_rate_is_that_of_the_mean_row(signals):
         spikes = signals.spikes[signals.population.values == group]
         wanted = spikes.values.reshape(len(spikes), -1, 200).sum(axis=(0, 2)) / len(spikes) / 0.02
         np.testing.assert_allclose(patch.get_data().values, wanted)
+        twice = signals.assign(spikes=2 * signals.spikes.astype(int)).jfne.plot.raster(bin="20 ms")
+        rate = twice.child_axes[0].patches["EI".index(group)].get_data().values
+        np.testing.assert_allclose(rate, 2 * wanted)
     assert not signals.jfne.plot.raster(rate=False).child_axes
 
 
