@@ -228,7 +228,8 @@ def _matrix(ax: Any, ds: xr.Dataset, variable: str, by: str) -> None:
     x, said = ds[variable].variable, ""
     if FREQUENCY in x.dims:
         f = values(coordinate(ds, FREQUENCY))
-        low, high = float(ds["low"].min()), float(ds["high"].max())
+        limits = [ds[edge].values for edge in ("low", "high") if edge in ds.coords]
+        low, high = (limits[0].min(), limits[1].max()) if limits else f[f > 0][[0, -1]]
         inside = np.flatnonzero((f >= low) & (f <= high))
         x = x.isel({FREQUENCY: inside})
         said = f"\nmean, {low:g} to {high:g} Hz"
