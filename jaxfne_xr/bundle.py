@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,8 +229,12 @@ def _computed_on(signals: xr.Dataset) -> dict[str, Any]:
         }
     if is_jax(data):
         return {"kind": "jax"}
-    steps = dict(zip(map(str, variable.dims), map(abs, data.strides), strict=True))
-    return {"kind": "numpy", "memory": sorted(steps, key=steps.__getitem__, reverse=True)}
+    strides = {
+        str(name): dict(zip(map(str, x.dims), magnitude(x.variable._data).strides, strict=True))
+        for name, x in signals.data_vars.items()
+        if isinstance(magnitude(x.variable._data), np.ndarray)
+    }
+    return {"kind": "numpy", "strides": strides}
 
 
 def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
@@ -245,9 +249,19 @@ def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
 
             data = dask.array.asarray(data).rechunk([tuple(on["chunks"][str(d)]) for d in dims])
         else:
-            order = [dims.index(d) for d in on["memory"]]
-            data = np.ascontiguousarray(np.transpose(data, order)).transpose(np.argsort(order))
+            strides = on["strides"][str(name)]
+            data = _laid_out(data, [strides[str(d)] for d in dims])
         if is_quantity(variable.variable.data):
             data = quantity(data, text_of(variable.variable.data.units))
         changed[name] = xr.Variable(dims, data, variable.attrs)
     return ds.assign(changed)
+
+
+def _laid_out(data: np.ndarray, strides: Sequence[int]) -> np.ndarray:
+    """Return a copy with its elements as many bytes apart: of what was sliced, NumPy adds up in another order."""
+    reach = [step * (n - 1) for step, n in zip(strides, data.shape, strict=True)]
+    memory = np.empty(sum(map(abs, reach)) + data.itemsize, np.uint8)
+    first = -sum(step for step in reach if step < 0)
+    copy: np.ndarray = np.ndarray(data.shape, data.dtype, memory, first, strides)
+    copy[...] = data
+    return copy
