@@ -189,7 +189,9 @@ def test_replay_whatever_the_memory_looks_like(layout, dtype, tmp_path):
     assert again, again
 
 
-@pytest.mark.parametrize("part", [np.s_[:, ::-1], np.s_[::2], np.s_[:, ::2], np.s_[:, 3:4]], ids=str)
+@pytest.mark.parametrize(
+    "part", [np.s_[:, ::-1], np.s_[::2], np.s_[:, ::2], np.s_[:, 3:4]], ids=str
+)
 def test_replay_of_a_part_of_larger_data(part, tmp_path):
     """What was sliced lies in memory with gaps or backwards, where NumPy adds up in another order."""
     rng = np.random.default_rng(0)
