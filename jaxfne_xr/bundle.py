@@ -16,7 +16,7 @@ from ._arrays import is_dask, is_jax
 from ._dispatch import checked
 from .configuration import Configuration
 from .errors import Problem, SchemaError, raise_problems
-from .manifest import in_memory, not_finite
+from .manifest import in_memory, mistaken, not_finite
 from .readout import UNRECORDED, restored
 from .schema import STRUCTURE, validate
 from .traces import to_jax
@@ -50,7 +50,8 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     NonFiniteError
         If a readout is not finite: which. On dask when the tree is computed or written, of which nothing is left then.
     SchemaError
-        If the readouts are not as ``compute_readout`` returned them, which alone `replay` can repeat.
+        If the readouts are not as ``compute_readout`` returned them, which alone `replay` can repeat; if Signals or
+        readouts are something else, such as each other.
 
     Examples
     --------
@@ -66,6 +67,7 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     if not isinstance(model, Model):
         found, remedy = f"a {type(model).__name__}", "jfx.construct(configuration)"
         raise SchemaError(Problem("model", found, "the Model that ran", remedy, SchemaError))
+    raise_problems(mistaken(signals, readouts))
     raise_problems(_unknown_origin(readouts) + not_finite(readouts))
     places = {"probe": model.contacts(), "sensors": model.configuration.stages["probe"]["sensors"]}
     parts = {"signals": signals, "readouts": _watched(readouts)}
