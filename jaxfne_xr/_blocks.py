@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -35,32 +36,42 @@ def product(data: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Tall and narrow products, of which there are 32 columns rather than 1000, take OpenBLAS two to three times as long
     as XLA, where sites lie side by side. XLA is handed blocks: it would copy a large array as a whole first.
     """
-    beside = data.shape[-1] > 1 and data.strides[-1] == data.itemsize
+    beside = data.ndim > 1 and data.shape[-1] > 1 and data.strides[-1] == data.itemsize
     large = data.nbytes >= PRODUCT_BYTES and data.dtype in (np.float32, np.float64)
     if not (beside and large) or weights.ndim != 2:
         return data @ weights.T
     out = np.empty((*data.shape[:-1], len(weights)), data.dtype)
+    # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy
+    with precision_of(data), jax.ensure_compile_time_eval():
+        _fill(out, data, jnp.array(weights))
+    return out
+
+
+def _fill(out: np.ndarray, data: np.ndarray, rows: jax.Array) -> None:
+    """Write the product into `out`, a block at a time along the axis that is most widely spaced in memory."""
     spaced = [abs(s) if n > 1 else -1 for s, n in zip(data.strides[:-1], data.shape, strict=False)]
     axis = int(np.argmax(spaced))
     length = data.shape[axis]
-    count = min(length, -(-data.nbytes // PRODUCT_BLOCK_BYTES))
-    step = min(
-        length, -(-length // count // ALIGNED) * ALIGNED
-    )  # each block as well aligned as the first
-    # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy
-    with precision_of(data), jax.ensure_compile_time_eval():
-        rows = jnp.array(weights)
-        held: np.ndarray | None = None
-        for start in range(0, length, step):
-            start = min(start, length - step)  # the last block overlaps: one shape, one compilation
-            where = take(axis, slice(start, start + step))
-            block = data[where]
-            if block.ctypes.data % ALIGNED or not block.flags.c_contiguous:
-                held = _aligned(block.shape, block.dtype) if held is None else held
-                np.copyto(held, block)
-                block = held
-            out[where] = _product(block, rows)  # waits for the result: `held` may be written again
-    return out
+    count = -(-data.nbytes // PRODUCT_BLOCK_BYTES)
+    if length < count and data.ndim > 2:  # few trials, each of them more than a block
+        for i in range(length):
+            entry = (slice(None),) * axis + (i,)
+            _fill(out[entry], data[entry], rows)
+        return
+    step = -(-length // count)
+    alike = ALIGNED // math.gcd(ALIGNED, data.strides[axis])
+    if step > alike:  # each block as well aligned as the first
+        step = min(length, -(-step // alike) * alike)
+    held: np.ndarray | None = None
+    for start in range(0, length, step):
+        start = min(start, length - step)  # the last block overlaps: one shape, one compilation
+        where = take(axis, slice(start, start + step))
+        block = data[where]
+        if block.ctypes.data % ALIGNED or not block.flags.c_contiguous:
+            held = _aligned(block.shape, block.dtype) if held is None else held
+            np.copyto(held, block)
+            block = held
+        out[where] = _product(block, rows)  # waits for the result: `held` may be written again
 
 
 def owned(data: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ._dispatch import checked
 from .configuration import Configuration
 from .display import Badge, Card, Table
 from .errors import Problem, SchemaError, raise_problems
-from .manifest import in_memory, not_finite
+from .manifest import in_memory, mistaken, not_finite
 from .progress import progress, working
 from .readout import UNRECORDED, restored
 from .schema import STRUCTURE, validate
@@ -51,7 +51,8 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     NonFiniteError
         If a readout is not finite: which. On dask when the tree is computed or written, of which nothing is left then.
     SchemaError
-        If the readouts are not as ``compute_readout`` returned them, which alone `replay` can repeat.
+        If the readouts are not as ``compute_readout`` returned them, which alone `replay` can repeat; if Signals or
+        readouts are something else, such as each other.
 
     Examples
     --------
@@ -67,6 +68,7 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     if not isinstance(model, Model):
         found, remedy = f"a {type(model).__name__}", "jfx.construct(configuration)"
         raise SchemaError(Problem("model", found, "the Model that ran", remedy, SchemaError))
+    raise_problems(mistaken(signals, readouts))
     raise_problems(_unknown_origin(readouts) + not_finite(readouts))
     places = {"probe": model.contacts(), "sensors": model.configuration.stages["probe"]["sensors"]}
     parts = {"signals": signals, "readouts": _watched(readouts)}
@@ -235,8 +237,12 @@ def _computed_on(signals: xr.Dataset) -> dict[str, Any]:
         }
     if is_jax(data):
         return {"kind": "jax"}
-    steps = dict(zip(map(str, variable.dims), map(abs, data.strides), strict=True))
-    return {"kind": "numpy", "memory": sorted(steps, key=steps.__getitem__, reverse=True)}
+    strides = {
+        str(name): dict(zip(map(str, x.dims), magnitude(x.variable._data).strides, strict=True))
+        for name, x in signals.data_vars.items()
+        if isinstance(magnitude(x.variable._data), np.ndarray)
+    }
+    return {"kind": "numpy", "strides": strides}
 
 
 def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
@@ -251,9 +257,19 @@ def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
 
             data = dask.array.asarray(data).rechunk([tuple(on["chunks"][str(d)]) for d in dims])
         else:
-            order = [dims.index(d) for d in on["memory"]]
-            data = np.ascontiguousarray(np.transpose(data, order)).transpose(np.argsort(order))
+            strides = on["strides"][str(name)]
+            data = _laid_out(data, [strides[str(d)] for d in dims])
         if is_quantity(variable.variable.data):
             data = quantity(data, text_of(variable.variable.data.units))
         changed[name] = xr.Variable(dims, data, variable.attrs)
     return ds.assign(changed)
+
+
+def _laid_out(data: np.ndarray, strides: Sequence[int]) -> np.ndarray:
+    """Return a copy with its elements as many bytes apart: of what was sliced, NumPy adds up in another order."""
+    reach = [step * (n - 1) for step, n in zip(strides, data.shape, strict=True)]
+    memory = np.empty(sum(map(abs, reach)) + data.itemsize, np.uint8)
+    first = -sum(step for step in reach if step < 0)
+    copy: np.ndarray = np.ndarray(data.shape, data.dtype, memory, first, strides)
+    copy[...] = data
+    return copy

@@ -10,8 +10,8 @@ import xarray as xr
 from . import scope
 from ._arrays import is_dask
 from .configuration import Configuration
-from .errors import NonFiniteError, Problem, raise_problems
-from .schema import validate
+from .errors import NonFiniteError, Problem, SchemaError, raise_problems
+from .schema import stage_of, validate
 from .units import is_quantity, magnitude, quantity, units_of
 
 
@@ -37,7 +37,10 @@ def manifest(
     ------
     NonFiniteError
         If a readout is not finite: which.
+    SchemaError
+        If Signals or readouts are something else, such as each other.
     """
+    raise_problems(mistaken(signals, readouts))
     readouts = in_memory(readouts)
     raise_problems(not_finite(readouts))
     return {
@@ -55,6 +58,22 @@ def manifest(
             str(n): _described(v.variable, values=True) for n, v in readouts.data_vars.items()
         },
     }
+
+
+def mistaken(signals: Any, readouts: Any) -> list[Problem]:
+    """Return the problem of what is no Dataset, or says that it is of another stage: the two swapped."""
+    given = (
+        ("signals", signals, "Signals", "model.simulate_external(source)", "readout"),
+        ("readouts", readouts, "readouts", "model.compute_readout(signals)", "signals"),
+    )
+    problems = []
+    for name, ds, wanted, remedy, other in given:
+        found = None if isinstance(ds, xr.Dataset) else f"a {type(ds).__name__}"
+        if found is None and stage_of(ds) == other:
+            found = f"a Dataset of the stage {other!r}"
+        if found:
+            problems.append(Problem(name, found, wanted, f"{name}={remedy}", SchemaError))
+    return problems
 
 
 def in_memory(ds: xr.Dataset) -> xr.Dataset:

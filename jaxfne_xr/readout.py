@@ -196,7 +196,7 @@ def compute_readout(
     Raises
     ------
     ArgumentError
-        If a name or a setting is not known.
+        If a name or a setting is not known, or the Signals are no Dataset.
     VariableError
         If a readout lacks an input: which, and how to give it; or a readout of your own returns something else than a
         Dataset with one variable of its name.
@@ -213,6 +213,8 @@ def compute_readout(
     {'mean_V_m': -64.15, 'spike_rate_hz': 100.0}
     """
     asked = asked_for(names)
+    if not isinstance(signals, xr.Dataset):
+        raise _refuse("signals", f"a {type(signals).__name__}", "a Dataset", GIVEN["signals"])
     raise_problems(_unknown_names(asked) + _unknown_settings(asked, settings))
     given = {"signals": signals, "probe": probe, "sensors": sensors}
     made = {name: value for name, value in given.items() if value is not None}
@@ -250,7 +252,7 @@ def asked_for(names: str | Sequence[str]) -> list[str]:
     """Return the names of readouts as a list."""
     if isinstance(names, str):
         return [names]
-    if not isinstance(names, (list, tuple)):
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise _refuse("names", repr(names), f"some of {list(_KNOWN)}", 'names=["vm", "lfp_proxy"]')
     return list(names)
 

@@ -40,6 +40,33 @@ def test_a_product_is_the_product(dtype, order, start):
     np.testing.assert_array_equal(made, product(x, weights))
 
 
+@pytest.mark.parametrize("trials", [1, 3, 8, 40])
+@pytest.mark.parametrize("sites", [16, 7])
+def test_a_product_holds_no_more_than_a_block(monkeypatch, trials, sites):
+    """However few trials there are, and with time put first, as it is before a product."""
+    limit = 1 << 13
+    monkeypatch.setattr(_blocks, "PRODUCT_BYTES", 1)
+    monkeypatch.setattr(_blocks, "PRODUCT_BLOCK_BYTES", limit)
+    sizes = []
+
+    def watched(block, rows, of=_blocks._product):
+        sizes.append(block.nbytes)
+        return of(block, rows)
+
+    monkeypatch.setattr(_blocks, "_product", watched)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(trials, 1001, sites)).astype("f4").transpose(1, 0, 2)
+    weights = rng.normal(size=(5, sites)).astype("f4")
+    want = x.astype("f8") @ weights.astype("f8").T
+    assert np.abs(product(x, weights) - want).max() <= 1e-6 * np.abs(want).max()
+    assert max(sizes) <= 2 * limit
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_product_of_sites_alone_is_the_product():
+    assert product(np.ones(2000, "f4"), np.ones((3, 2000), "f4")).tolist() == [2000] * 3
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_where_an_array_starts_makes_no_difference():
     """A file gives back arrays that start elsewhere in memory, and the same bits have to come of them."""

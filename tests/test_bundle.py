@@ -189,6 +189,25 @@ def test_replay_whatever_the_memory_looks_like(layout, dtype, tmp_path):
     assert again, again
 
 
+@pytest.mark.parametrize(
+    "part", [np.s_[:, ::-1], np.s_[::2], np.s_[:, ::2], np.s_[:, 3:4]], ids=str
+)
+def test_replay_of_a_part_of_larger_data(part, tmp_path):
+    """What was sliced lies in memory with gaps or backwards, where NumPy adds up in another order."""
+    rng = np.random.default_rng(0)
+    v = np.ascontiguousarray(rng.normal(-65, 20, (3000, 40)))[part]
+    n = v.shape[1]
+    model = jfx.construct(
+        jfx.configuration().network(n=n).emitter().field().probe(modes=["mean_V_m", "lfp_proxy"])
+    )
+    ds = xr.Dataset({"v": (("time", "unit"), v, {"units": "mV"})})
+    signals = model.simulate_external(ds, dt_ms=DT)
+    tree = jfx.bundle(model, signals, model.compute_readout(signals))
+    for each in (tree, saved(tree, tmp_path)):
+        again = jfx.replay(each)
+        assert again, again
+
+
 def test_replay_in_double_precision_on_jax(x64, tmp_path):
     tree = jfx.bundle(*a_run("jax", dtype="f8"))
     assert tree["readouts"].lfp_proxy.dtype == np.float64

@@ -511,3 +511,15 @@ print((peak() - before) / (80000 * 500 * 4), sum(v.nbytes for v in made.data_var
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     grown, outputs = map(float, out.stdout.split())
     assert grown < outputs + 0.25, (grown, outputs)
+
+
+@pytest.mark.parametrize("other", [None, np.zeros((5, 2)), xr.DataArray(np.zeros(5), dims="time")])
+def test_signals_that_are_no_dataset_are_refused(refused, other):
+    with refused(jfx.ArgumentError, f"signals: found a {type(other).__name__}", "to_signals()"):
+        jfx.compute_readout(other, ["vm"])
+
+
+@pytest.mark.parametrize("names", [[["vm"]], ["vm", 3]], ids=str)
+def test_names_that_are_no_texts_are_refused(refused, names):
+    with refused(jfx.ArgumentError, f"names: found {names}", 'names=["vm", "lfp_proxy"]'):
+        jfx.compute_readout(xr.Dataset(), names)

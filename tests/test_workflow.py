@@ -268,6 +268,21 @@ def test_a_readout_that_is_not_finite_is_named(refused, bad):
         model.manifest(signals, readouts)
 
 
+@pytest.mark.parametrize("describe", [lambda m, *given: m.manifest(*given), jfx.bundle])
+def test_signals_and_readouts_are_told_apart(refused, describe):
+    model = jfx.construct(configured().field(domain="point").probe(name="p"))
+    signals = model.simulate_external(voltages()[..., 0], dt_ms=DT)
+    readouts = model.compute_readout(signals, ["vm", "mean_V_m"])
+    swapped = (
+        "signals: found a Dataset of the stage 'readout'",
+        "readouts: found a Dataset of the stage 'signals'",
+    )
+    with refused(jfx.SchemaError, *swapped, "model.compute_readout(signals)"):
+        describe(model, readouts, signals)
+    with refused(jfx.SchemaError, "signals: found a ndarray", "readouts: found a NoneType"):
+        describe(model, voltages(), None)
+
+
 # -------------------------------------------------------------------------------------------------- bad input
 
 
