@@ -27,6 +27,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the pictures anew which tests compare with."""
+    parser.addoption("--write-baseline", action="store_true", help="write tests/baseline anew")
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Double precision in JAX for the length of one test."""

@@ -19,6 +19,7 @@ from . import (
     io,
     losses,
     physical,  # noqa: F401  (registers its readouts)
+    plot,
     proxy,
     readout,
     schema,
@@ -70,6 +71,11 @@ class JfneAccessor:
     def provenance(self) -> dict[str, Any] | None:
         """How the Dataset was made; None where it was made by hand."""
         return scope.read(self._ds.attrs)
+
+    @property
+    def plot(self) -> plot.Plot:
+        """Pictures: see `jaxfne_xr.plot`."""
+        return plot.Plot(self._ds)
 
     def validate(self) -> schema.Report:
         """See `jaxfne_xr.validate`."""

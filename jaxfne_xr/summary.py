@@ -15,6 +15,7 @@ from ._dispatch import contract, jointly, mean_over, whole
 from .errors import ArgumentError, DimensionError, Problem, TimeAxisError
 from .kernels import spectrum as spectrum_kernels
 from .kernels import summary as kernels
+from .schema import LONG_NAMES
 from .signals import in_unit, spikes_of
 from .source import site_dim, source_of
 from .spectra import FREQUENCY, band_power, frequency_coord, psd, resolved_bands, segments
@@ -166,7 +167,9 @@ def summary(
         stage="readout",
     )
     variables = {
-        n: with_unit(x, u, quantify=quantified, attrs={"long_name": n.replace("_", " ")})
+        n: with_unit(
+            x, u, quantify=quantified, attrs={"long_name": LONG_NAMES.get(n, n.replace("_", " "))}
+        )
         for n, (x, u) in made.items()
     }
     return xr.Dataset(variables, coords, scope.attrs(provenance))

@@ -134,6 +134,21 @@ def _text(registry_id: int, unit: Any) -> str:
     return text or "1"
 
 
+@lru_cache(maxsize=512)
+def pretty(unit: str) -> str:
+    """Return a unit as people write it, for the label of an axis; as it is where pint cannot read it.
+
+    Examples
+    --------
+    >>> pretty("uA/mm^3"), pretty("1")
+    ('µA/mm³', '')
+    """
+    try:
+        return f"{_parse(unit):~P}"
+    except UnitError:
+        return unit
+
+
 def units_of(variable: xr.Variable | xr.DataArray) -> str | None:
     """Return the unit of a variable as a string: from its quantity, else from ``attrs["units"]``."""
     bare = variable.variable if isinstance(variable, xr.DataArray) else variable

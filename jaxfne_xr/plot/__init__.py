@@ -1,0 +1,16 @@
+"""Pictures, drawn by matplotlib (the extra ``plot``): functions of a Dataset, each a method of ``ds.jfne.plot`` too.
+
+Each takes ``ax=``, or ``row=`` and ``col=`` for facets, and returns the Axes it drew in. None shows anything by itself.
+"""
+
+from .groups import summary as summary
+from .images import csd as csd
+from .images import spectrogram as spectrogram
+from .lines import lfp as lfp
+from .lines import traces as traces
+from .methods import Plot as Plot
+from .scalp import topomap as topomap
+from .space import morphology as morphology
+from .space import probe as probe
+from .spectra import spectrum as spectrum
+from .spikes import raster as raster

@@ -1,0 +1,352 @@
+"""Axes to draw in: one, handed in or new, or a grid of them for facets; and what is drawn beside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    missing_dependency,
+    raise_problems,
+)
+from jaxfne_xr.units import magnitude, pretty, units_of
+
+from ._text import name, names, number
+
+#: Colours that those who see few colours tell apart (Okabe and Ito 2008), the darkest and the palest left out.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: The most facets in one figure.
+MOST_PANELS = 100
+#: Points of an envelope to an inch: what a figure is commonly saved with.
+PER_INCH = 200
+#: Width of a line of data, points.
+THIN = 0.8
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Where a picture is drawn.
+
+    Attributes
+    ----------
+    axes : list of Axes
+        One, or one for each facet, row by row.
+    parts : list of xr.Dataset
+        What is drawn in each.
+    result : Axes, or array (row, col) of Axes
+        What the picture returns.
+    """
+
+    axes: list[Any]
+    parts: list[xr.Dataset]
+    result: Any
+
+    def __iter__(self) -> Iterator[tuple[Any, xr.Dataset]]:
+        return iter(zip(self.axes, self.parts, strict=True))
+
+    @property
+    def columns(self) -> int:
+        """How many points an envelope in one of the axes has."""
+        ax = self.axes[0]
+        inches = ax.get_window_extent().width / ax.figure.dpi
+        return max(64, int(inches * max(PER_INCH, ax.figure.dpi)))
+
+    @property
+    def corner(self) -> Any:
+        """The axes at the upper right, for what is said once."""
+        return self.result[0, -1] if self.faceted else self.result
+
+    @property
+    def faceted(self) -> bool:
+        """Whether there is a grid of axes."""
+        return isinstance(self.result, np.ndarray)
+
+    def label(self, x: tuple[str, dict[str, Any]], y: tuple[str, dict[str, Any]]) -> None:
+        """Label the axes, of facets the outer ones, and take off what carries nothing."""
+        for ax in self.axes:
+            place = ax.get_subplotspec() if self.faceted else None
+            if place is None or place.is_last_row():
+                ax.set_xlabel(x[0], **x[1])
+            if place is None or place.is_first_col():
+                ax.set_ylabel(y[0], **y[1])
+            bare(ax)
+
+    def note(self, *texts: str) -> None:
+        """Say something in small letters above the right end of the picture."""
+        said, font = name("; ".join(filter(None, texts)), 120)
+        if not said:
+            return
+        if self.faceted:
+            figure = self.axes[0].figure
+            figure.suptitle(said, x=0.99, ha="right", fontsize="x-small", **font)
+        else:
+            self.axes[0].set_title(said, loc="right", fontsize="x-small", **font)
+
+
+def pyplot() -> Any:
+    """Return matplotlib.pyplot."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise missing_dependency("matplotlib", "plot", "to draw") from error
+    return plt
+
+
+def panels(
+    ds: xr.Dataset,
+    ax: Any,
+    row: Hashable | None,
+    col: Hashable | None,
+    size: tuple[float, float],
+    *,
+    along: Hashable | None = None,
+    sharey: bool = True,
+) -> Panels:
+    """Return the axes to draw a Dataset in.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        What is drawn.
+    ax : Axes or None
+        None: a new figure.
+    row, col : str or None
+        A dim, or a coordinate along one dim, of which each value has its own axes.
+    size : (float, float)
+        Of a new figure with one axes, inches.
+    along : str, optional
+        The dim along the axes, which makes no facets.
+    sharey : bool
+        Whether facets have one y axis in common.
+
+    Raises
+    ------
+    ArgumentError, DimensionError
+        If `ax` is no Axes, or comes with facets; if `row` or `col` is neither a dim nor a coordinate along one.
+    """
+    plt = pyplot()
+    facets = [(key, facet) for key, facet in (("row", row), ("col", col)) if facet is not None]
+    raise_problems(_ax_problems(ax, bool(facets)) + _facet_problems(ds, facets, along))
+    if not facets:
+        if ax is None:
+            ax = plt.figure(figsize=size, layout="constrained").add_subplot()
+        return Panels([ax], [ds], ax)
+    down, across = (_selections(ds, facet) for facet in (row, col))
+    shape = len(down), len(across)
+    if not 1 <= shape[0] * shape[1] <= MOST_PANELS:
+        raise ArgumentError(
+            Problem(
+                where=facets[0][0],
+                found=f"{shape[0]} x {shape[1]} panels",
+                wanted=f"up to {MOST_PANELS}",
+                remedy=f"select some first: ds.isel({facets[0][1]}=slice(0, 5))",
+                error=ArgumentError,
+            )
+        )
+    one = max(2.4, size[0] * 0.62), max(1.8, size[1] * 0.62)
+    _, grid = plt.subplots(
+        *shape,
+        figsize=(one[0] * shape[1], one[1] * shape[0] + 0.3),
+        sharex=True,
+        sharey=sharey,
+        squeeze=False,
+        layout="constrained",
+    )
+    parts = []
+    for i, (one_row, pick_row) in enumerate(down):
+        for j, (one_col, pick_col) in enumerate(across):
+            parts.append(_picked(ds, pick_row, pick_col))
+            pairs = [(n, x) for n, x in ((row, one_row), (col, one_col)) if n is not None]
+            texts, font = names([f"{n} = {x}{_unit(ds, n)}" for n, x in pairs], 32)
+            grid[i, j].set_title("\n".join(texts), loc="left", fontsize="medium", **font)
+    return Panels(list(grid.ravel()), parts, grid)
+
+
+def _ax_problems(ax: Any, faceted: bool) -> list[Problem]:
+    from matplotlib.axes import Axes
+
+    if ax is None or (isinstance(ax, Axes) and not faceted):
+        return []
+    what = "ax beside row or col" if isinstance(ax, Axes) else f"a {type(ax).__name__}"
+    wanted = "one matplotlib Axes, or, for facets, none: they make a figure of their own"
+    return [Problem("ax", what, wanted, "fig, ax = plt.subplots()", ArgumentError)]
+
+
+def _facet_problems(
+    ds: xr.Dataset, facets: Sequence[tuple[str, Hashable]], along: Hashable | None
+) -> list[Problem]:
+    fit = [str(d) for d in ds.dims if d != along]
+    fit += [str(c) for c, x in ds.coords.items() if len(x.dims) == 1 and x.dims != (along,)]
+    return [
+        Problem(
+            where=key,
+            found=repr(facet),
+            wanted=f"a dim, or a coordinate along one: one of {list(dict.fromkeys(fit))}",
+            remedy=f"{key}={fit[0]!r}" if fit else f"{key}=None",
+            error=DimensionError,
+        )
+        for key, facet in facets
+        if facet not in fit
+    ]
+
+
+def _selections(ds: xr.Dataset, facet: Hashable | None) -> list[tuple[Any, Any]]:
+    """Return each value of a facet, and its place: (dim, index or indices)."""
+    if facet is None:
+        return [(None, None)]
+    if facet in ds.dims:
+        labels = ds[facet].values if facet in ds.coords else np.arange(ds.sizes[facet])
+        return [(_rounded(x), (facet, i)) for i, x in enumerate(labels[: MOST_PANELS + 1])]
+    dim = ds[facet].dims[0]
+    values = np.asarray(magnitude(ds.variables[facet].data)).astype(object)
+    found = list(dict.fromkeys(values))[: MOST_PANELS + 1]
+    return [(_rounded(x), (dim, np.flatnonzero(values == x))) for x in found]
+
+
+def _unit(ds: xr.Dataset, facet: Hashable) -> str:
+    unit = units_of(ds[facet]) if facet in ds.coords else None
+    return "" if unit is None else f" {pretty(unit)}".rstrip()
+
+
+def _rounded(label: Any) -> Any:
+    return f"{label:.6g}" if isinstance(label, (float, np.floating)) else label
+
+
+def _picked(ds: xr.Dataset, *picks: Any) -> xr.Dataset:
+    """Return what is in two selections, which may lie along one dim."""
+    given = [p for p in picks if p is not None]
+    if len(given) == 2 and given[0][0] == given[1][0]:
+        given = [(given[0][0], np.intersect1d(given[0][1], given[1][1]))]
+    return ds.isel(dict(given))
+
+
+# ------------------------------------------------------------------------------------------------ beside the data
+
+
+def foreground() -> str:
+    """Return the colour of text, black or white by the theme."""
+    from matplotlib import rcParams
+
+    return str(rcParams["text.color"])
+
+
+def colours(n: int) -> list[Any]:
+    """Return colours for so many groups: the user's cycle where there is one, else ones that all can tell apart."""
+    import matplotlib
+    from matplotlib import rcParams, rcParamsDefault
+
+    cycle: Sequence[Any] = COLOURS
+    if rcParams["axes.prop_cycle"] != rcParamsDefault["axes.prop_cycle"]:
+        cycle = rcParams["axes.prop_cycle"].by_key().get("color", COLOURS)
+    if n <= len(cycle):
+        return list(cycle[:n])
+    return list(matplotlib.colormaps["viridis"](np.linspace(0.1, 0.9, n)))
+
+
+def bare(ax: Any) -> None:
+    """Take off the upper and right borders of axes."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def nothing(ax: Any, why: str) -> None:
+    """Say in empty axes why they are empty."""
+    ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", alpha=0.6)
+
+
+def nice(largest: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is no larger.
+
+    Examples
+    --------
+    >>> nice(3.7), nice(0.09)
+    (2.0, 0.05)
+    """
+    ten = 10.0 ** np.floor(np.log10(largest))
+    return float(f"{max(k for k in (1, 2, 5) if k * ten <= largest * (1 + 1e-9)) * ten:.0e}")
+
+
+def scale_bar(ax: Any, length: float, unit: str | None, *, bottom: float, per: float = 1.0) -> None:
+    """Draw a bar of `length`, beside the right end of axes whose y axis has `per` of the unit to a step."""
+    from matplotlib.transforms import blended_transform_factory
+
+    beside = blended_transform_factory(ax.transAxes, ax.transData)
+    top = bottom + length / per
+    ax.plot(
+        [1.015, 1.015],
+        [bottom, top],
+        transform=beside,
+        clip_on=False,
+        color=foreground(),
+        lw=1.5,
+        solid_capstyle="butt",
+        scalex=False,
+        scaley=False,
+    )
+    ax.text(
+        1.03,
+        (bottom + top) / 2,
+        number(length, unit),
+        transform=beside,
+        va="center",
+        ha="left",
+        fontsize="small",
+    )
+
+
+def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | None) -> None:
+    """Name the colours of groups, whatever the names are, beside the axes."""
+    texts, font = names(labels)
+    made = ax.legend(
+        handles,
+        ["x"] * len(handles),  # a label that begins with _ would be left out
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        frameon=False,
+        fontsize="small",
+        handlelength=1.2,
+    )
+    for text, written in zip(made.get_texts(), texts, strict=True):
+        text.set(text=written, **font)
+    if title is not None:
+        written, font = name(title)
+        made.set_title(written)
+        made.get_title().set(fontsize="small", **font)
+
+
+def colour_bar(made: Panels, mesh: Any, what: tuple[str, dict[str, Any]], **options: Any) -> Any:
+    """Draw one colour bar for all axes, and return it."""
+    figure = made.axes[0].figure
+    bar = figure.colorbar(mesh, ax=made.axes if made.faceted else made.axes[0], pad=0.02, **options)
+    bar.set_label(what[0], **what[1])
+    bar.outline.set_visible(False)
+    return bar
+
+
+def ticks(
+    axis: Callable[..., Any], where: Any, labels: Sequence[Any], most: int, **text: Any
+) -> None:
+    """Label places along an axis, as many as there is room for."""
+    every = -(-len(where) // most) if len(where) else 1
+    texts, font = names(labels[::every], 20)
+    axis(list(where[::every]), texts, **font, **text)
+
+
+def edges(middle: np.ndarray) -> np.ndarray:
+    """Return the borders of cells around rising middles: half way to the neighbours, the outermost as far outside.
+
+    Examples
+    --------
+    >>> edges(np.array([0.0, 1.0, 3.0]))
+    array([-0.5,  0.5,  2. ,  4. ])
+    """
+    if len(middle) == 1:
+        return middle[0] + np.array([-0.5, 0.5])
+    inner = (middle[1:] + middle[:-1]) / 2
+    return np.concatenate([[2 * middle[0] - inner[0]], inner, [2 * middle[-1] - inner[-1]]])

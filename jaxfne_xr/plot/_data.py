@@ -1,0 +1,362 @@
+"""What is drawn of a Dataset: one variable, as rows with labels and groups; of long ones the envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr._arrays import is_dask, is_traced, take
+from jaxfne_xr.errors import DataError, DimensionError, Problem, VariableError, raise_problems
+from jaxfne_xr.units import magnitude
+
+#: The coordinates that tell the group of a site where none is named, the first found.
+GROUPS = ("population", "layer", "area")
+#: The group of a site that has none.
+UNGROUPED = "none"
+#: The coordinates that name a row where its dim has no labels of its own.
+NAMES = ("name", "channel_name", "contact_name")
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of all that is drawn: what tells them, None where nothing does, and their labels."""
+
+    by: str | None
+    labels: list[Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a picture, in the order in which they are drawn, from the top.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        What a step from row to row is.
+    order : int array (row)
+        Where in the data each row is, all dims in one.
+    labels : list of str
+        Of each row.
+    group : int array (row)
+        The number of each row's group.
+    """
+
+    dims: tuple[str, ...]
+    order: np.ndarray
+    labels: list[str]
+    group: np.ndarray
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn of a variable along one dim: every sample, or the least and the largest of `samples` at a time.
+
+    Attributes
+    ----------
+    x : array (point)
+        The coordinate, in the middle of each point.
+    low, high : array (row, point)
+        Equal where every sample is drawn. NaN where a value is not finite.
+    samples : int
+        How many samples there are to a point.
+    """
+
+    x: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    samples: int
+
+    @property
+    def note(self) -> str:
+        """What is to be said about it, where not every sample is drawn."""
+        return f"min-max envelope of {self.samples} samples per point" if self.samples > 1 else ""
+
+
+def chosen(ds: xr.Dataset, variable: str | None, preferred: Sequence[str], along: Hashable) -> str:
+    """Return the name of the variable to draw: the one named, the first known one, or the only one along a dim.
+
+    Raises
+    ------
+    VariableError, DimensionError, DataError
+        If there is none or several, if it does not lie along the dim, is empty, or is traced.
+    """
+    here = [str(n) for n, x in ds.data_vars.items() if along in x.dims]
+    found = variable if variable is not None else next((n for n in preferred if n in here), None)
+    if found is None and len(here) == 1:
+        found = here[0]
+    if found not in here:
+        what = "none named" if variable is None else repr(variable)
+        raise VariableError(
+            Problem(
+                where="variable",
+                found=f"{what}, and along {along!r} there are {here}",
+                wanted=f"a variable along {along!r}",
+                remedy=f"variable={here[0]!r}" if here else f"a Dataset with {along!r}",
+                error=VariableError,
+            )
+        )
+    raise_problems(emptiness(ds, found))
+    return found
+
+
+def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
+    """Return what is wrong with a variable of which nothing can be drawn."""
+    variable = ds.variables[name]
+    empty = [str(d) for d, n in variable.sizes.items() if n == 0]
+    problems = []
+    if empty:
+        problems.append(
+            Problem(
+                where=name,
+                found=f"an empty selection: {', '.join(f'{d}: 0' for d in empty)}",
+                wanted="something to draw",
+                remedy="check the selection that led here",
+                error=DimensionError,
+            )
+        )
+    if is_traced(magnitude(variable._data)):
+        problems.append(
+            Problem(
+                where=name,
+                found="data that JAX traces",
+                wanted="concrete values",
+                remedy="draw outside jit and grad",
+                error=DataError,
+            )
+        )
+    return problems
+
+
+def values(variable: xr.Variable) -> np.ndarray:
+    """Return the bare values of a variable in memory, as floats; NaN where they are not finite."""
+    array = np.asarray(magnitude(variable.data))
+    array = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def groups_of(ds: xr.Dataset, dims: Sequence[Hashable], by: str | None) -> Groups:
+    """Return the groups along some dims, in the order in which they first come.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        All that is drawn.
+    dims : sequence of str
+        Of its rows and facets.
+    by : str or None
+        A coordinate along some of them; ``"auto"``: the first of `GROUPS`, or none.
+
+    Raises
+    ------
+    DimensionError
+        If there is no such coordinate.
+    """
+    if by == "auto":
+        by = next((g for g in GROUPS if g in ds.coords and _lies_along(ds, g, dims)), None)
+    if by is None:
+        return Groups(None, [None])
+    raise_problems(_coordinate_problems(ds, by, dims, "by"))
+    return Groups(by, list(dict.fromkeys(_group_labels(ds, by).ravel().tolist())))
+
+
+def rows(
+    ds: xr.Dataset, dims: Sequence[Hashable], groups: Groups, order: str | None = None
+) -> Rows:
+    """Return all combinations of some dims as rows, ordered by group, then by a coordinate, the largest on top.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        What is drawn in one of the axes.
+    dims : sequence of str
+        In the order in which they lie in the data.
+    groups : Groups
+        From `groups_of`.
+    order : str or None
+        The coordinate to order by.
+
+    Raises
+    ------
+    DimensionError
+        If there is no such coordinate.
+    """
+    sizes = [ds.sizes[d] for d in dims]
+    n = int(np.prod(sizes))
+    where = dict(zip(dims, np.indices(sizes).reshape(len(sizes), n), strict=True))
+    group, rank = np.zeros(n, int), np.arange(n)
+    if groups.by is not None:
+        number = {label: i for i, label in enumerate(groups.labels)}
+        labels = _spread(_group_labels(ds, groups.by), ds[groups.by].dims, where, n)
+        group = np.array([number[x] for x in labels.tolist()], int)
+    if order is not None:
+        raise_problems(_coordinate_problems(ds, order, dims, "order"))
+        along = _spread(np.asarray(magnitude(ds[order].variable.data)), ds[order].dims, where, n)
+        rank = -np.unique(along, return_inverse=True)[1].ravel()
+    drawn_order = np.lexsort((rank, group))
+    parts = [_labels(ds, d)[where[d][drawn_order]].tolist() for d in dims]
+    named = len(dims) > 1
+    return Rows(
+        dims=tuple(map(str, dims)),
+        order=drawn_order,
+        labels=[
+            ", ".join(f"{d} {x}" if named else str(x) for d, x in zip(dims, row, strict=True))
+            for row in zip(*parts, strict=True)
+        ]
+        or [""],
+        group=group[drawn_order],
+    )
+
+
+def coordinate(ds: xr.Dataset, dim: Hashable) -> xr.Variable:
+    """Return the coordinate of a dim, or the number of each step where there is none."""
+    if dim in ds.coords:
+        variable = ds.variables[dim]
+        kind = np.dtype(variable.dtype).kind
+        if kind == "m":
+            ms = variable.values / np.timedelta64(1, "ns") * 1e-6
+            return xr.Variable((dim,), ms, {"units": "ms", "long_name": str(dim)})
+        if kind in "fiu":
+            return variable
+    return xr.Variable((dim,), np.arange(ds.sizes[dim]), {"long_name": f"sample along {dim}"})
+
+
+def drawn(ds: xr.Dataset, name: str, along: Hashable, columns: int) -> tuple[Drawn, list[Hashable]]:
+    """Return what is drawn of a variable in so many columns of pixels, and the dims of its rows, in their order."""
+    variable = ds.variables[name]
+    rest = [d for d in variable.dims if d != along]
+    x = np.asarray(magnitude(coordinate(ds, along).data), float)
+    low, high, middle, samples = envelope(
+        magnitude(variable.data), variable.get_axis_num(along), columns, x
+    )
+    return Drawn(middle, low.reshape(-1, len(middle)), high.reshape(-1, len(middle)), samples), rest
+
+
+def envelope(
+    data: Any, axis: int, columns: int, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return the least and the largest of so many samples that about one stretch of them falls into a column.
+
+    Parameters
+    ----------
+    data : array (any dims), NumPy, JAX or dask
+        On dask a chunk at a time, each from its own first sample on.
+    axis : int
+        Along which.
+    columns : int
+        All samples are kept where there are less than two to a column.
+    x : array (sample)
+        Where each is.
+
+    Returns
+    -------
+    low, high : float array (rest dims, point)
+        NaN where a value is infinite, or all are NaN.
+    middle : array (point)
+        Half way between the first and the last sample of each.
+    samples : int
+        In each point (the last of an array or chunk may have less).
+    """
+    n = data.shape[axis]
+    step = -(-n // columns) if n >= 2 * columns else 1
+    lengths: tuple[int, ...] = (n,)
+    if is_dask(data):
+        lengths = data.chunks[axis]
+        points = tuple(-(-length // step) for length in lengths)
+        chunks = ((2,), *data.chunks[:axis], points, *data.chunks[axis + 1 :])
+        extremes = data.map_blocks(
+            partial(_extremes, axis=axis, step=step),
+            dtype=_float(data.dtype),
+            chunks=chunks,
+            new_axis=0,
+            meta=np.empty((0,) * (data.ndim + 1), _float(data.dtype)),
+        ).compute()
+    else:
+        extremes = _extremes(np.asarray(data), axis=axis, step=step)
+    low, high = np.moveaxis(np.where(np.isfinite(extremes), extremes, np.nan), axis + 1, -1)
+    starts, stops, begin = [], [], 0
+    for length in lengths:
+        first = begin + np.arange(0, length, step)
+        starts.append(first)
+        stops.append(np.minimum(first + step, begin + length))
+        begin += length
+    middle = (x[np.concatenate(starts)] + x[np.concatenate(stops) - 1]) / 2
+    return low, high, middle, step
+
+
+def _extremes(block: np.ndarray, axis: int, step: int) -> np.ndarray:
+    """Return the least and the largest of every `step` samples of a block, (2, *dims)."""
+    if block.dtype.kind == "b" or _float(block.dtype).itemsize > block.dtype.itemsize > 1:
+        block = block.astype(_float(block.dtype))  # truth values and half precision: small
+    if step == 1:
+        return np.stack([block, block]).astype(_float(block.dtype))
+    whole = block.shape[axis] // step * step
+    shape = block.shape
+    body = block[take(axis, slice(0, whole))].reshape(
+        *shape[:axis], whole // step, step, *shape[axis + 1 :]
+    )
+    rest = block[take(axis, slice(whole, None))]
+    made = []
+    for least, without_nan in ((np.min, np.fmin), (np.max, np.fmax)):
+        part = least(body, axis=axis + 1)
+        if part.dtype.kind == "f" and np.isnan(part).any():
+            part = without_nan.reduce(body, axis=axis + 1)
+        if rest.shape[axis]:
+            last = without_nan.reduce(rest, axis=axis, keepdims=True)
+            part = np.concatenate([part, last], axis=axis)
+        made.append(part)
+    return np.stack(made).astype(_float(block.dtype), copy=False)
+
+
+def _float(dtype: Any) -> np.dtype:
+    return np.dtype(np.float64 if np.dtype(dtype).itemsize > 4 else np.float32)
+
+
+def _labels(ds: xr.Dataset, dim: Hashable) -> np.ndarray:
+    """Return the labels along a dim: its coordinate, a name, or a number."""
+    for name in (dim, *NAMES):
+        if name in ds.coords and ds.variables[name].dims == (dim,):
+            return np.asarray(magnitude(ds.variables[name].data)).astype(object)
+    return np.arange(ds.sizes[dim]).astype(object)
+
+
+def _lies_along(ds: xr.Dataset, name: Hashable, dims: Sequence[Hashable]) -> bool:
+    return bool(ds[name].dims) and set(ds[name].dims) <= set(dims)
+
+
+def _coordinate_problems(
+    ds: xr.Dataset, name: str, dims: Sequence[Hashable], argument: str
+) -> list[Problem]:
+    """Return the problem of a name that is no coordinate along what is drawn."""
+    if name in ds.coords and set(ds[name].dims) <= set(dims):
+        return []
+    along = [str(c) for c in ds.coords if _lies_along(ds, c, dims)]
+    return [
+        Problem(
+            where=argument,
+            found=f"{name!r}, and along {tuple(map(str, dims))} there are {along}",
+            wanted="a coordinate along what is drawn",
+            remedy=f"{argument}={along[0]!r}" if along else f"{argument}=None",
+            error=DimensionError,
+        )
+    ]
+
+
+def _group_labels(ds: xr.Dataset, by: str) -> np.ndarray:
+    """Return the group of each, "none" where there is none."""
+    given = np.asarray(magnitude(ds[by].variable.data))
+    labels = [UNGROUPED if x is None or x == "" or x != x else x for x in given.ravel().tolist()]
+    made = np.empty(len(labels), object)
+    made[:] = labels
+    return made.reshape(given.shape)
+
+
+def _spread(
+    values: np.ndarray, dims: Sequence[Hashable], where: dict[Hashable, np.ndarray], n: int
+) -> np.ndarray:
+    """Return the value of a coordinate for each of n rows."""
+    return values[tuple(where[d] for d in dims)] if dims else np.full(n, values[()])

@@ -1,0 +1,134 @@
+"""What is written in pictures: names shortened, in fonts that have their letters, and labels with units."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import xarray as xr
+
+from jaxfne_xr.schema import LONG_NAMES
+from jaxfne_xr.units import pretty, units_of
+
+#: The most characters of one name in a picture.
+LONGEST = 24
+#: Fonts to look for where the one in use lacks a letter, those with the most letters first.
+FALLBACKS = (
+    "DejaVu Sans",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Source Han Sans",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Noto Sans Arabic",
+    "Noto Sans Hebrew",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "Arial Unicode MS",
+    "Segoe UI",
+)
+#: What stands for a letter that no font has.
+MISSING = "□"
+
+
+def names(values: Iterable[Any], longest: int = LONGEST) -> tuple[list[str], dict[str, Any]]:
+    r"""Return names as matplotlib can write them, and the font they need as an option for it.
+
+    Too long ones end in an ellipsis, ``$`` is no formula, and a letter that no font has is a box.
+
+    Examples
+    --------
+    >>> names(["pyramidal cells of layer 2/3, left", "5 $"])
+    (['pyramidal cells of laye…', '5 \\$'], {})
+    """
+    made = [_printable(str(value)) for value in values]
+    made = [name if len(name) <= longest else name[: longest - 1].rstrip() + "…" for name in made]
+    if all(map(str.isascii, (name.replace("…", "") for name in made))):
+        return [name.replace("$", r"\$") for name in made], {}
+    found, absent = _fonts(frozenset("".join(made)), _font_in_use())
+    made = ["".join(MISSING if c in absent else c for c in name) for name in made]
+    option = {"fontfamily": [*_families(), *found]} if found else {}
+    return [name.replace("$", r"\$") for name in made], option
+
+
+def name(value: Any, longest: int = LONGEST) -> tuple[str, dict[str, Any]]:
+    """Return one name as `names` does."""
+    (made,), option = names([value], longest)
+    return made, option
+
+
+def label(variable: xr.Variable | xr.DataArray, called: Any) -> tuple[str, dict[str, Any]]:
+    """Return the label of an axis: the long name of a variable and its unit, and its font."""
+    return with_unit(long_name(variable, called), units_of(variable))
+
+
+def long_name(variable: xr.Variable | xr.DataArray, called: Any) -> str:
+    """Return what a variable is called in full."""
+    return str(variable.attrs.get("long_name") or LONG_NAMES.get(str(called), called))
+
+
+def with_unit(what: Any, unit: str | None) -> tuple[str, dict[str, Any]]:
+    """Return what is along an axis, with its unit."""
+    text, option = name(what, 60)
+    if unit is None:
+        return text, option
+    return f"{text} ({pretty(unit)})" if pretty(unit) else f"{text}, no unit", option
+
+
+def number(value: float, unit: str | None) -> str:
+    """Return a number with its unit, for a scale bar or a note."""
+    return f"{value:g} {pretty(unit or '1')}".rstrip()
+
+
+def _printable(text: str) -> str:
+    """Return one line of text without what cannot be printed."""
+    kinds = [(c, unicodedata.category(c)) for c in " ".join(text.split())]
+    return "".join(
+        MISSING if kind in {"Cs", "Co", "Cn"} else c
+        for c, kind in kinds
+        if kind not in {"Cc", "Cf"}
+    )
+
+
+def _families() -> list[str]:
+    from matplotlib import rcParams
+
+    return list(rcParams["font.family"])
+
+
+def _font_in_use() -> str:
+    from matplotlib.font_manager import FontProperties, findfont
+
+    return str(findfont(FontProperties()))
+
+
+@lru_cache(maxsize=64)
+def _fonts(letters: frozenset[str], in_use: str) -> tuple[list[str], frozenset[str]]:
+    """Return the families that add letters which the font in use lacks, and the letters that none has."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+
+    lacking = letters - _has(in_use) - {" "}
+    found, installed = [], set(fontManager.get_font_names())
+    for family in FALLBACKS:
+        if lacking and family in installed:
+            more = lacking & _has(findfont(FontProperties(family=family)))
+            if more:
+                found.append(family)
+                lacking -= more
+    return found, frozenset(lacking)
+
+
+@lru_cache(maxsize=32)
+def _has(path: Any) -> frozenset[str]:
+    """Return the letters of a font."""
+    from matplotlib.font_manager import get_font
+
+    return frozenset(map(chr, get_font(path).get_charmap()))

@@ -1,0 +1,298 @@
+"""Images over time: the current source density by depth, and power by frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, raise_problems
+from jaxfne_xr.probe import positions_of
+from jaxfne_xr.spectra import psd, segments
+from jaxfne_xr.time_axis import TIME
+from jaxfne_xr.units import magnitude, product, scalar, units_of
+
+from ._axes import colour_bar, edges, nothing, panels
+from ._data import chosen, coordinate, drawn, values
+from ._text import label, with_unit
+from .lines import POTENTIALS, TRACES, one_dim
+
+#: Which end of a map from red through white to blue a sink gets.
+SINKS = {"red": "RdBu", "blue": "RdBu_r"}
+DENSITIES = ("csd", "csd_proxy")
+#: Segments of a spectrogram, unless told: so many side by side would fill the time.
+SEGMENTS = 10
+#: Share of a segment that it has in common with the next in a spectrogram.
+OVERLAP = 0.9
+#: Powers below this share of the largest are drawn as if they had it.
+LEAST_POWER = 1e-6
+
+
+def csd(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    depth: str | None = None,
+    sink: str = "red",
+    limit: Any = None,
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw current source density as an image of time and depth, with limits that are symmetric about zero.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        From `jaxfne_xr.csd` or `jaxfne_xr.ground_truth_csd`: ``time`` and one dim with depths, in any order.
+    variable : str, optional
+        By default ``csd``, or its proxy; or the only one along time.
+    depth : str, optional
+        The coordinate that is the depth, um: by default ``depth``, which rises downwards where it names contacts, else
+        ``z``. Depths may be uneven.
+    sink : {"red", "blue"}
+        Colour of sinks, where current flows into cells and the density is negative. Both are in use.
+    limit : float, str or pint.Quantity, optional
+        The density with the fullest colour. By default the largest there is.
+    ax : matplotlib Axes, optional
+        By default a new figure.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+        The image is in its ``collections``, the colour bar in ``ax.figure.axes``.
+
+    Raises
+    ------
+    VariableError, DimensionError, DataError, ArgumentError, UnitError, MissingDependencyError
+        If there is nothing to draw, no depth, two contacts at one depth, or matplotlib is not installed.
+
+    Notes
+    -----
+    The border between two cells is half way between the contacts. Of more samples than there are columns of pixels, the
+    largest in size is drawn, and it is said above the axes.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> ds = xr.Dataset({"csd": (("time", "depth"), [[1.0, -2.0], [0.0, 0.5]], {"units": "uA/mm^3"})})
+    >>> ds = ds.assign_coords(time=("time", [0.0, 1.0], {"units": "ms"}), depth=("depth", [0.0, 90.0]))
+    >>> ax = csd(ds, sink="blue")
+    >>> ax.collections[0].get_clim(), ax.get_ylabel()
+    ((-2.0, 2.0), 'depth (µm)')
+    """
+    if sink not in SINKS:
+        raise ArgumentError(
+            Problem("sink", repr(sink), f"one of {list(SINKS)}", 'sink="red"', ArgumentError)
+        )
+    found = chosen(ds, variable, DENSITIES, TIME)
+    rest = [d for d in ds[found].dims if d not in {TIME, row, col}]
+    if len(rest) != 1:
+        raise one_dim(found, [str(d) for d in rest], "contact or depth")
+    axis, where = _depths(ds, rest[0], depth)
+    unit = units_of(ds[found])
+    made = panels(ds, ax, row, col, (6.4, 3.8), along=TIME)
+    points = [drawn(part, found, TIME, made.columns)[0] for part in made.parts]
+    shown = [np.where(-p.low > p.high, p.low, p.high) for p in points]
+    largest = _limit(limit, unit, shown)
+    order = np.argsort(where, kind="stable")
+    borders = edges(where[order])
+    mesh = None
+    for axes, point, image in zip(made.axes, points, shown, strict=True):
+        mesh = axes.pcolormesh(
+            _borders(point.x, coordinate(ds, TIME)),
+            borders,
+            image[order],
+            cmap=SINKS[sink],
+            vmin=-largest,
+            vmax=largest,
+            rasterized=True,
+        )
+        if not np.isfinite(image).any():
+            nothing(axes, "no finite values")
+        downwards = axis == "depth" and rest[0] != "depth"  # where it is a dim, it is along z
+        axes.set_ylim(*borders[[-1, 0] if downwards else [0, -1]])
+    made.label(label(coordinate(ds, TIME), TIME), with_unit(axis, "um"))
+    bar = colour_bar(made, mesh, label(ds[found].variable, found))
+    bar.ax.text(0.5, 1.02, "source", transform=bar.ax.transAxes, ha="center", va="bottom")
+    bar.ax.text(0.5, -0.02, "sink", transform=bar.ax.transAxes, ha="center", va="top")
+    samples = points[0].samples
+    made.note(f"largest of {samples} samples per point" if samples > 1 else "")
+    return made.result
+
+
+def spectrogram(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    segment: Any = None,
+    overlap: float = OVERLAP,
+    up_to: Any = "200 Hz",
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw the power of a signal as an image of time and frequency, its colour on a logarithmic scale.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        With ``time`` and, beside facets, no other dim: select one, ``ds.isel(contact=0)``.
+    variable : str, optional
+        By default ``lfp``, ``V_m`` or another that this package makes; or the only one along time.
+    segment : float, str or pint.Quantity, optional
+        Duration of a segment, ms: one over the frequency spacing. By default a tenth of the time.
+    overlap : float
+        Share of a segment that it has in common with the next, from 0 up to and without 1.
+    up_to : float, str or pint.Quantity
+        Highest frequency to draw, Hz; as far as there is.
+    ax : matplotlib Axes, optional
+        By default a new figure.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+        The image is in its ``collections``, the colour bar in ``ax.figure.axes``.
+
+    Raises
+    ------
+    VariableError, DimensionError, TimeAxisError, DataError, ArgumentError, UnitError, MissingDependencyError
+        If there is nothing to draw, a segment does not fit, or matplotlib is not installed.
+
+    Notes
+    -----
+    Each column is the spectrum (`jaxfne_xr.psd`, with its Hann taper) of the segment around it. Of more segments than
+    there are columns of pixels, the mean power is drawn, and it is said above the axes. The colours reach down to a
+    millionth of the largest power.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> t = np.arange(4000) * 1.0
+    >>> ax = spectrogram(jfx.traces(np.sin(2 * np.pi * 50e-3 * t), ["time"], dt_ms=1.0))
+    >>> ax.get_ylabel(), ax.figure.axes[1].get_ylabel()
+    ('frequency (Hz)', 'power spectral density (mV²/Hz)')
+    """
+    from matplotlib.colors import LogNorm
+
+    found = chosen(ds, variable, (*POTENTIALS, *TRACES), TIME)
+    rest = [d for d in ds[found].dims if d not in {TIME, row, col}]
+    if rest:
+        raise DimensionError(
+            Problem(
+                where=found,
+                found=f"the dims {[str(d) for d in rest]} beside time",
+                wanted="one signal to a picture",
+                remedy=f'ds.isel({rest[0]}=0), or col="{rest[0]}"',
+                error=DimensionError,
+            )
+        )
+    n = ds.sizes[TIME]
+    if segment is None:
+        dt, _ = segments(ds, None, overlap, "hann", "constant")
+        segment = max(2, n // SEGMENTS) * dt
+    dt, cut = segments(ds, segment, overlap, "hann", "constant")
+    highest = scalar(up_to, "Hz", "up_to")
+    if not highest > 0:
+        raise_problems(
+            [Problem("up_to", f"{highest:g} Hz", "a positive one", 'up_to="200 Hz"', ArgumentError)]
+        )
+    made = panels(ds, ax, row, col, (6.4, 3.8), along=TIME)
+    images = [_powers(part, found, cut, dt, highest, made.columns) for part in made.parts]
+    positive = [x[np.isfinite(x) & (x > 0)] for _, _, x, _ in images]
+    top = max((float(x.max()) for x in positive if x.size), default=1.0)
+    least = top * LEAST_POWER
+    norm = LogNorm(least, top)
+    mesh = None
+    for axes, (x, y, power, _) in zip(made.axes, images, strict=True):
+        mesh = axes.pcolormesh(
+            x, y, np.fmax(power, least), cmap="viridis", norm=norm, rasterized=True
+        )
+        axes.set_ylim(max(y[0], 0.0), y[-1])
+        if not (power > 0).any():
+            nothing(axes, "no power" if np.isfinite(power).any() else "no finite values")
+    made.label(label(coordinate(ds, TIME), TIME), ("frequency (Hz)", {}))
+    unit = units_of(ds[found]) or "1"
+    power_unit = product(unit, unit, "1/Hz")
+    colour_bar(made, mesh, with_unit("power spectral density", power_unit), extend="min")
+    together = images[0][3]
+    made.note(
+        f"segments of {cut['nperseg'] * dt:g} ms",
+        f"mean of {together} per column" if together > 1 else "",
+    )
+    return made.result
+
+
+def _powers(
+    part: xr.Dataset, variable: str, cut: dict[str, Any], dt: float, highest: float, columns: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return the borders of time and frequency, the power (frequency, time), and how many segments are one column."""
+    x = values(part.variables[variable])
+    length = cut["nperseg"]
+    step = length - cut["noverlap"]
+    pieces = np.lib.stride_tricks.sliding_window_view(x, length)[::step]
+    together = -(-len(pieces) // columns)
+    in_ms = xr.Dataset(
+        {"x": (("segment", TIME), pieces)}, {TIME: (TIME, dt * np.arange(length), {"units": "ms"})}
+    )
+    made = psd(in_ms, segment=length * dt).psd
+    frequency = made.frequency.values
+    keep = frequency <= max(highest, frequency[1])
+    power = np.asarray(magnitude(made.transpose("frequency", "segment").variable.data))[keep]
+    power = np.add.reduceat(power, np.arange(0, len(pieces), together), axis=1)
+    counts = np.diff(np.append(np.arange(0, len(pieces), together), len(pieces)))
+    time = np.asarray(magnitude(coordinate(part, TIME).data), float)
+    # each segment stands for the step around its middle
+    borders = (length - step) / 2 + step * np.append(np.cumsum(counts) - counts, len(pieces))
+    per_sample = (time[-1] - time[0]) / (len(time) - 1)
+    return time[0] + borders * per_sample, edges(frequency[keep]), power / counts, together
+
+
+def _depths(ds: xr.Dataset, dim: Hashable, depth: str | None) -> tuple[str, np.ndarray]:
+    """Return what the depth of each is called, and where each is, um."""
+    here = [c for c in ("depth", "z") if c in ds.coords and ds[c].dims == (dim,)]
+    axis = depth or (here[0] if here else "z")
+    if axis == dim and units_of(ds[axis]) is None:
+        where = np.asarray(ds[axis].values, float)  # bare positions are read in um
+    else:
+        where = np.asarray(positions_of(ds, dim, [axis]), float)[:, 0]
+    same = len(np.unique(where)) < len(where)
+    if same or not np.isfinite(where).all():
+        raise DimensionError(
+            Problem(
+                where=axis,
+                found="two at one depth" if same else "depths that are not finite",
+                wanted=f"each {dim} at its own depth",
+                remedy=f"one column: ds.isel({dim}=ds.column.values == 0)",
+                error=DimensionError,
+            )
+        )
+    return axis, where
+
+
+def _limit(limit: Any, unit: str | None, shown: list[np.ndarray]) -> float:
+    """Return the density with the fullest colour."""
+    if limit is None:
+        sizes = [float(np.nanmax(np.abs(x))) for x in shown if np.isfinite(x).any()]
+        return max(sizes, default=0.0) or 1.0
+    largest = scalar(limit, unit or "1", "limit")
+    if not 0 < largest < np.inf:
+        found = f"{largest:g}"
+        raise ArgumentError(Problem("limit", found, "a positive number", "limit=1", ArgumentError))
+    return largest
+
+
+def _borders(middle: np.ndarray, time: xr.Variable) -> np.ndarray:
+    """Return the borders in time around the middles of points, the outermost those of the samples."""
+    made = edges(middle)
+    x = np.asarray(magnitude(time.data), float)
+    if len(x) > 1 and len(middle) > 1:
+        half = (x[-1] - x[0]) / (len(x) - 1) / 2
+        made[0], made[-1] = x[0] - half, x[-1] + half
+    return made

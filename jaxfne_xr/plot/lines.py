@@ -1,0 +1,284 @@
+"""Lines along time, one above the other: voltages, currents, potentials."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.errors import ArgumentError, Problem
+from jaxfne_xr.probe import positions_of
+from jaxfne_xr.time_axis import TIME
+from jaxfne_xr.units import magnitude, pretty, scalar, units_of
+
+from ._axes import (
+    THIN,
+    Panels,
+    colours,
+    foreground,
+    legend,
+    nice,
+    nothing,
+    panels,
+    scale_bar,
+    ticks,
+)
+from ._data import Drawn, Groups, Rows, chosen, coordinate, drawn, groups_of, rows
+from ._text import label, long_name, name, with_unit
+
+#: What `traces` draws where nothing is named, the first found.
+TRACES = ("V_m", "v", "source", "i_membrane", "source_proxy", "vm", "eeg", "meg", "eeg_proxy")
+#: What `lfp` draws where nothing is named, the first found.
+POTENTIALS = ("lfp", "lfp_proxy")
+#: The most names of rows along an axis.
+MOST_NAMES = 24
+
+
+def traces(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    by: str | None = "auto",
+    order: str | None = None,
+    scale: Any = None,
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw a variable along time, the rows one above the other.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        With ``time`` and any other dims, in any order: each combination of these is a row.
+    variable : str, optional
+        By default ``V_m``, ``v`` or another that this package makes; or the only one along time.
+    by : str or None
+        The coordinate that tells the group of a row: groups lie together, each in its colour. ``"auto"``:
+        ``population``, ``layer`` or ``area``, where there is one.
+    order : str, optional
+        The coordinate to order by within groups, such as ``"z"``, its largest on top. By default as in the data, the
+        first on top.
+    scale : float, str or pint.Quantity, optional
+        How much of the variable there is from row to row, in its unit. By default the range of the most lively row.
+    ax : matplotlib Axes, optional
+        By default a new figure.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+
+    Raises
+    ------
+    VariableError, DimensionError, DataError, ArgumentError, UnitError, MissingDependencyError
+        If there is nothing to draw, or matplotlib is not installed.
+
+    Notes
+    -----
+    Each row is drawn about its own median. Where there are more samples than a figure can show, what is drawn is their
+    least and largest in stretches of equal length, so that no peak is lost, and it is said above the axes; select a
+    time to see more of it.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.random.default_rng(0).normal(-65.0, 2.0, (3, 200))
+    >>> ax = traces(jfx.traces(v, ("unit", "time"), dt_ms=0.1))
+    >>> ax.get_xlabel(), [tick.get_text() for tick in ax.get_yticklabels()]
+    ('time (ms)', ['0', '1', '2'])
+    """
+    chosen_name = chosen(ds, variable, TRACES, TIME)
+    rest = [d for d in ds[chosen_name].dims if d not in {TIME, row, col}]
+    n = int(np.prod([ds.sizes[d] for d in rest]))
+    made = panels(ds, ax, row, col, (6.4, min(8.0, 1.4 + 0.35 * n)), along=TIME, sharey=False)
+    groups = groups_of(ds, [d for d in ds[chosen_name].dims if d != TIME], by)
+    lines = [_lines(part, chosen_name, made, groups, order) for part in made.parts]
+    unit = units_of(ds[chosen_name])
+    step = _step(scale, unit, [d for d, _ in lines])
+    for (axes, _), (points, those) in zip(made, lines, strict=True):
+        height = -np.arange(len(those.order), dtype=float)
+        palette = colours(len(groups.labels)) if groups.by else [foreground()]
+        _draw(axes, points, those, height, step, palette)
+        ticks(axes.set_yticks, height, those.labels, MOST_NAMES)
+    ends = [y for axes in made.axes for y in axes.dataLim.intervaly if np.isfinite(y)]
+    most = max(len(those.order) for _, those in lines)
+    for axes in made.axes:  # one scale for all of them
+        axes.set_ylim(min([*ends, 0.6 - most]) - 0.1, max([*ends, 0.4]) + 0.1)
+    rows_are = ", ".join(map(str, rest)) or chosen_name
+    _finish(ds, made, chosen_name, lines, name(rows_are), step, step)
+    if groups.by is not None:
+        handles = [made.corner.plot([], [], color=c)[0] for c in colours(len(groups.labels))]
+        legend(made.corner, handles, groups.labels, groups.by)
+    return made.result
+
+
+def lfp(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    depth: str = "z",
+    scale: Any = None,
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw the potentials at the contacts of a probe along time, each at its depth.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        With ``time`` and ``contact``, in any order, and contacts with positions.
+    variable : str, optional
+        By default ``lfp``, or its proxy; or the only one along time.
+    depth : str
+        The coordinate of contacts that is their depth, um. One that is called ``depth`` rises downwards.
+    scale : float, str or pint.Quantity, optional
+        How much of the variable there is from contact to contact, in its unit. By default the range of the most lively
+        one is two steps.
+    ax, row, col
+        As for `traces`.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+
+    Raises
+    ------
+    VariableError, DimensionError, UnitError, DataError, ArgumentError, MissingDependencyError
+        As for `traces`, or if contacts have no depth.
+
+    Notes
+    -----
+    A contact's median lies at its depth. Where two contacts are at one depth, contacts are spaced evenly instead, in
+    the order of their depths, which are then written beside them. Long data are drawn as by `traces`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, jaxfne_xr as jfx
+    >>> potential = np.random.default_rng(0).normal(size=(200, 4))
+    >>> ds = jfx.linear_probe(4, "100 um").assign(lfp=(("time", "contact"), potential, {"units": "uV"}))
+    >>> ax = lfp(ds.assign_coords(time=("time", 0.5 * np.arange(200), {"units": "ms"})))
+    >>> ax.get_ylabel(), [bar.get_text() for bar in ax.texts]
+    ('z (µm)', ['5 µV'])
+    """
+    chosen_name = chosen(ds, variable, POTENTIALS, TIME)
+    rest = [d for d in ds[chosen_name].dims if d not in {TIME, row, col}]
+    dim = next((d for d in rest if d in ("contact", "channel")), rest[0] if rest else None)
+    if dim is None or len(rest) != 1:
+        raise one_dim(chosen_name, [str(d) for d in rest], "contact")
+    positions_of(ds, dim, [depth])
+    made = panels(ds, ax, row, col, (6.4, min(8.0, 1.6 + 0.25 * ds.sizes[dim])), along=TIME)
+    lines = [_lines(part, chosen_name, made, Groups(None, [None]), depth) for part in made.parts]
+    unit = units_of(ds[chosen_name])
+    step = _step(scale, unit, [d for d, _ in lines], rows_in_range=2.0)
+    for (axes, part), (points, those) in zip(made, lines, strict=True):
+        where = np.asarray(positions_of(part, dim, [depth]), float)[those.order, 0]
+        gaps = -np.diff(where)
+        even = len(where) > 1 and gaps.min() <= 1e-6 * max(np.ptp(where), 1e-9)
+        height = -np.arange(len(where), dtype=float) if even else where
+        spacing = 1.0 if even or len(where) == 1 else float(np.median(gaps))
+        _draw(axes, points, those, height, step / spacing, [foreground()])
+        axes.set_ylim(height[-1] - spacing, height[0] + spacing)
+        if even:
+            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], MOST_NAMES)
+        elif depth == "depth":
+            axes.invert_yaxis()
+    _finish(ds, made, chosen_name, lines, with_unit(depth, "um"), 2 * step, step / spacing)
+    return made.result
+
+
+def one_dim(variable: str, rest: list[str], wanted: str) -> ArgumentError:
+    """Return the error of a variable with more dims, or less, than a picture shows."""
+    return ArgumentError(
+        Problem(
+            where=variable,
+            found=f"the dims {rest} beside time" if rest else "no dim beside time",
+            wanted=f"one, such as {wanted}",
+            remedy=f'col="{rest[0]}", or ds.isel({rest[0]}=0)' if rest else "jfne.plot.traces()",
+            error=ArgumentError,
+        )
+    )
+
+
+def _lines(
+    part: xr.Dataset, variable: str, made: Panels, groups: Groups, order: str | None
+) -> tuple[Drawn, Rows]:
+    points, rest = drawn(part, variable, TIME, made.columns)
+    return points, rows(part, rest, groups, order)
+
+
+def _step(scale: Any, unit: str | None, lines: list[Drawn], rows_in_range: float = 1.0) -> float:
+    """Return how much of the variable there is from row to row."""
+    if scale is not None:
+        step = scalar(scale, unit or "1", "scale")
+        if not 0 < step < np.inf:
+            found = f"{step:g} {pretty(unit or '1')}"
+            raise ArgumentError(
+                Problem("scale", found, "a positive number", "scale=None", ArgumentError)
+            )
+        return step
+    ranges = [_range(points) for points in lines]
+    largest = max((float(r.max()) for r in ranges if r.size), default=0.0)
+    return largest * 1.05 / rows_in_range or 1.0
+
+
+def _range(points: Drawn) -> np.ndarray:
+    """Return the range of each row that has one."""
+    if not points.low.size:
+        return np.zeros(0)
+    seen = np.isfinite(points.low).any(axis=1)
+    return np.nanmax(points.high[seen], axis=1, initial=-np.inf) - np.nanmin(
+        points.low[seen], axis=1, initial=np.inf
+    )
+
+
+def _draw(
+    ax: Any, points: Drawn, those: Rows, height: np.ndarray, step: float, palette: list[Any]
+) -> None:
+    """Draw each row about its height, in the colour of its group, with `step` of the variable to one of the axis."""
+    low, high = (x[those.order] for x in (points.low, points.high))
+    seen = np.isfinite(low).any(axis=1) if low.size else np.zeros(0, bool)
+    if not seen.any():
+        return nothing(ax, "no finite values")
+    middle = np.zeros(len(low))
+    middle[seen] = np.nanmedian((low[seen] + high[seen]) / 2, axis=1)
+    x = points.x if points.samples == 1 else np.repeat(points.x, 2)
+    for k in np.flatnonzero(seen):
+        y = low[k] if points.samples == 1 else np.stack([low[k], high[k]], axis=1).ravel()
+        finite = np.isfinite(y)
+        alone = "." if finite.sum() == 1 else None
+        ax.plot(
+            x,
+            height[k] + (y - middle[k]) / step,
+            color=palette[those.group[k]],
+            lw=THIN,
+            marker=alone,
+            ms=4,
+        )
+    return None
+
+
+def _finish(
+    ds: xr.Dataset,
+    made: Panels,
+    variable: str,
+    lines: list[tuple[Drawn, Rows]],
+    rows_are: tuple[str, dict[str, Any]],
+    step: float,
+    per: float,
+) -> None:
+    """Add limits in time, labels, a scale bar of up to `step`, and what is to be said."""
+    time = coordinate(ds, TIME)
+    x = np.asarray(magnitude(time.data), float)
+    if len(x) > 1:
+        for ax in made.axes:
+            ax.set_xlim(x[0], x[-1])
+    made.label(label(time, TIME), rows_are)
+    if any(np.isfinite(p.low).any() for p, _ in lines):
+        bottom = min(made.corner.get_ylim())
+        scale_bar(made.corner, nice(step), units_of(ds[variable]), bottom=bottom, per=per)
+    made.note(long_name(ds[variable].variable, variable), lines[0][0].note)

@@ -1,0 +1,133 @@
+"""Potentials and fields on the head, seen from above, drawn by MNE."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, missing_dependency
+from jaxfne_xr.probe import positions_of
+from jaxfne_xr.units import values_in
+
+from ._axes import colour_bar, foreground, nothing, panels
+from ._data import values
+from ._text import label
+from .space import coloured, scale
+
+#: Fewer sensors than this leave nothing to interpolate.
+LEAST_SENSORS = 4
+
+
+def topomap(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    centre: Any = (0.0, 0.0, 0.0),
+    names: bool = False,
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw a field on the head, seen from above with the nose up, interpolated between sensors by MNE.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        ``channel`` with positions ``x`` (to the right), ``y`` (to the front), ``z`` (up), um, and a variable at one
+        time: ``eeg.sel(time=100, method="nearest")``.
+    variable : str, optional
+        By default the only variable that lies on the channels alone.
+    centre : (3,)
+        Of the head, um.
+    names : bool
+        Whether to write the channels' names.
+    ax : matplotlib Axes, optional
+        By default a new figure.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure: ``col="time"`` for a few
+        times.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+
+    Raises
+    ------
+    VariableError, DimensionError, DataError, ArgumentError, UnitError
+        If there are no positions, less than four sensors, or the variable has other dims.
+    MissingDependencyError
+        If MNE (the extra ``mne``) or matplotlib is not installed.
+
+    Notes
+    -----
+    A sensor's distance from the middle is its angle from the vertical through the centre; the circle of the head is at
+    a right angle to it. Between sensors the field is interpolated, and beyond them it is a guess.
+
+    Examples
+    --------
+    >>> import jaxfne_xr as jfx
+    >>> cap = jfx.montage("easycap-M1")  # doctest: +SKIP
+    >>> ax = topomap(cap.assign(eeg=("channel", cap.y.values, {"units": "uV"})))  # doctest: +SKIP
+    """
+    if "channel" not in ds.dims:
+        raise DimensionError(
+            Problem(
+                where="channel",
+                found=f"the dims {list(map(str, ds.dims))}",
+                wanted="channel, with the places of electrodes or sensors",
+                remedy='jfx.eeg(dipoles, sensors), or ds.rename(your_dim="channel")',
+                error=DimensionError,
+            )
+        )
+    found = coloured(ds, "channel", variable, {row, col}, needed=True)
+    place = np.asarray(positions_of(ds, "channel", "xyz"), float) - values_in(
+        centre, "um", "centre"
+    )
+    if len(place) < LEAST_SENSORS:
+        raise ArgumentError(
+            Problem(
+                where="channel",
+                found=f"{len(place)} sensors",
+                wanted=f"{LEAST_SENSORS} at least, to interpolate between",
+                remedy="ds.jfne.plot.probe()",
+                error=ArgumentError,
+            )
+        )
+    made = panels(ds, ax, row, col, (4.4, 3.6))
+    try:
+        from mne.viz import plot_topomap
+    except ImportError as error:
+        raise missing_dependency("mne", "mne", "to draw the head") from error
+    radius = float(np.linalg.norm(place, axis=1).max()) * 1e-6
+    flat = _from_above(place, radius)
+    shown = [values(part[found].variable) for part in made.parts]
+    look = scale(np.concatenate(shown))
+    image = None
+    labels = [str(n) for n in ds["name"].values] if names and "name" in ds.coords else None
+    for axes, x in zip(made.axes, shown, strict=True):
+        seen = np.isfinite(x)
+        if seen.sum() < LEAST_SENSORS:
+            nothing(axes, "no finite values")
+            axes.set_axis_off()
+            continue
+        image, _ = plot_topomap(
+            x[seen], flat[seen], axes=axes, show=False, sphere=(0, 0, 0, radius), contours=6,
+            cmap=look["cmap"], vlim=look["clim"],
+            names=None if labels is None else [n for n, s in zip(labels, seen, strict=True) if s],
+        )  # fmt: skip
+        for line in axes.lines:  # MNE's are black in any theme
+            line.set_color(foreground())
+    if image is not None:
+        colour_bar(made, image, label(ds[found].variable, found), shrink=0.7)
+    return made.result
+
+
+def _from_above(place: np.ndarray, radius: float) -> np.ndarray:
+    """Return where sensors are seen from above, (sensor, 2): the angle from the vertical becomes a distance, m."""
+    away = np.linalg.norm(place[:, :2], axis=1)
+    angle = np.arctan2(away, place[:, 2])
+    stretched = radius * angle / (np.pi / 2)
+    return place[:, :2] * np.where(away > 0, stretched / np.where(away > 0, away, 1), 0.0)[:, None]

@@ -1,0 +1,360 @@
+"""Where things are: contacts, sensors and segments in a plane, to scale, a field as their colour."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from jaxfne_xr.probe import positions_of, sensor_dim
+from jaxfne_xr.schema import SITES
+from jaxfne_xr.units import pretty
+
+from ._axes import Panels, colour_bar, colours, foreground, legend, nice, nothing, panels
+from ._data import emptiness, groups_of, rows, values
+from ._text import label, with_unit
+
+#: Corners of a polygon that stands for a circle.
+CORNERS = 24
+#: Width of the outline of a segment, points: the least that is seen of a thin one.
+OUTLINE = 0.5
+#: How contacts are set off from what is behind them.
+OUTLINED = {"edgecolors": "0.5", "linewidths": 0.4, "zorder": 3}
+#: The least share of its height that a picture has in width, and the other way round.
+LEAST_SHARE = 0.25
+#: Size of what has no extent, points.
+DOT = 4.0
+
+
+def probe(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    cell: xr.Dataset | None = None,
+    plane: str = "xz",
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw the contacts of a probe in a plane, to scale, with a field as their colour and cells beside them.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        A probe, or what was read out at one: ``contact`` or ``channel`` with positions ``x``, ``y``, ``z`` and perhaps
+        ``radius`` (um).
+    variable : str, optional
+        What colours the contacts, at one time: ``lfp.sel(time=5, method="nearest")``. By default the only variable that
+        lies on the contacts alone, if there is one.
+    cell : xr.Dataset, optional
+        Segments to draw behind, as by `morphology`.
+    plane : str
+        Two of x, y and z: what lies to the right, and what upwards.
+    ax : matplotlib Axes, optional
+        By default a new figure.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure: ``col="time"`` for a few
+        times.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+
+    Raises
+    ------
+    VariableError, DimensionError, DataError, ArgumentError, UnitError, MissingDependencyError
+        If there are no contacts, or no positions; if the variable has other dims; if matplotlib is not installed.
+
+    Notes
+    -----
+    A contact with a radius is a disc of that size; one without is a dot, whose size means nothing. Colours are
+    symmetric about zero where the field has both signs.
+
+    Examples
+    --------
+    >>> import jaxfne_xr as jfx
+    >>> ax = probe(jfx.linear_probe(8, "50 um", radius="7 um"))
+    >>> ax.get_xlabel(), ax.get_ylabel(), ax.get_aspect()
+    ('x (µm)', 'z (µm)', 1.0)
+    """
+    dim = sensor_dim(ds)
+    found = coloured(ds, dim, variable, {row, col})
+    axes_of = _plane(plane)
+    where = np.asarray(positions_of(ds, dim, axes_of), float)
+    made = panels(ds, ax, row, col, _size(*_extent(where, cell, axes_of)))
+    radius = None
+    if "radius" in ds.coords and ds["radius"].dims == (dim,):
+        radius = np.asarray(positions_of(ds, dim, ["radius"]), float)[:, 0]
+    artists = []
+    for axes, part in made:
+        if cell is not None:
+            _segments(axes, cell, axes_of, {"facecolor": "0.6", "edgecolor": "0.6"})
+        if radius is None:
+            shape = axes.scatter(*where.T, s=2 * DOT**2, facecolors=foreground(), **OUTLINED)
+        else:
+            circles = _circles(where, radius)
+            shape = _polygons(axes, circles, facecolors=foreground(), **OUTLINED)
+        if found:
+            artists.append((axes, shape, values(part[found].variable)))
+    _finish(made, ds, found, artists, axes_of)
+    return made.result
+
+
+def morphology(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    by: str | None = None,
+    plane: str = "xz",
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw the segments of cells in a plane, to scale, coloured by group or by a variable.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        From `jaxfne_xr.morphology`, or anything with ``recording`` or ``unit`` and positions: ends ``x_start`` ...
+        ``z_end`` and ``diameter`` for segments, else ``x``, ``y``, ``z`` (um).
+    variable : str, optional
+        What colours the segments, at one time: ``currents.sel(time=5, method="nearest")``. By default the only variable
+        that lies on the segments alone, if there is one.
+    by : str, optional
+        The coordinate that tells the group of a segment, and its colour where no variable does: ``"unit"``.
+    plane : str
+        Two of x, y and z: what lies to the right, and what upwards.
+    ax : matplotlib Axes, optional
+        By default a new figure.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+
+    Raises
+    ------
+    VariableError, DimensionError, DataError, ArgumentError, UnitError, MissingDependencyError
+        If there are no positions; if the variable has other dims; if matplotlib is not installed.
+
+    Notes
+    -----
+    Segments are as wide as they are, but for an outline of half a point, which keeps thin ones in sight. Sites without
+    ends are dots, whose size means nothing.
+
+    Examples
+    --------
+    >>> import jaxfne_xr as jfx
+    >>> cell = jfx.morphology([[0, 0, 0], [0, 0, 10]], [[0, 0, 10], [0, 0, 110]], [10.0, 2.0], [-1, 0])
+    >>> ax = morphology(cell)
+    >>> len(ax.collections[0].get_paths()), ax.get_ylabel()
+    (2, 'z (µm)')
+    """
+    dim = next((d for d in SITES if d in ds.dims), None)
+    if dim is None:
+        raise DimensionError(
+            Problem(
+                where="morphology",
+                found=f"the dims {list(map(str, ds.dims))}",
+                wanted="recording, for segments, or unit",
+                remedy='jfx.morphology(start, end, diameter, parent), or ds.rename(your_dim="recording")',
+                error=DimensionError,
+            )
+        )
+    found = coloured(ds, dim, variable, {row, col})
+    axes_of = _plane(plane)
+    where = np.asarray(positions_of(ds, dim, axes_of), float)
+    groups = groups_of(ds, [dim], by)
+    made = panels(ds, ax, row, col, _size(*_extent(where, None, axes_of)))
+    palette = np.asarray(colours(len(groups.labels)) if groups.by else [foreground()], object)
+    artists = []
+    for axes, part in made:
+        if not part.sizes.get(dim, 1):
+            nothing(axes, f"no {dim}")
+            continue
+        here = part if dim in part.dims else part.expand_dims(dim)
+        those = rows(here, [dim], groups)
+        number = np.empty(len(those.order), int)
+        number[those.order] = those.group
+        colour = list(palette[number])
+        shape = _segments(axes, here, axes_of, {"facecolor": colour, "edgecolor": colour})
+        if found:
+            artists.append((axes, shape, np.atleast_1d(values(part[found].variable))))
+    _finish(made, ds, found, artists, axes_of)
+    if groups.by is not None and not found:
+        handles = [made.corner.scatter([], [], color=c, marker="s", s=20) for c in palette]
+        legend(made.corner, handles, groups.labels, groups.by)
+    return made.result
+
+
+def _plane(plane: str) -> tuple[str, str]:
+    if not isinstance(plane, str) or len(plane) != 2 or len({*plane} & {*"xyz"}) != 2:
+        wanted = "two of x, y and z: to the right, and upwards"
+        raise ArgumentError(Problem("plane", repr(plane), wanted, 'plane="xz"', ArgumentError))
+    return plane[0], plane[1]
+
+
+def coloured(
+    ds: xr.Dataset,
+    dim: str,
+    variable: str | None,
+    facets: set[Hashable | None],
+    *,
+    needed: bool = False,
+) -> str | None:
+    """Return the variable that is the colour, None where there is none; checked to lie on what is drawn alone."""
+    allowed = {dim, *facets}
+    for facet in facets:
+        if facet in ds.coords:
+            allowed |= set(ds[facet].dims)
+    fit = [str(n) for n, x in ds.data_vars.items() if dim in x.dims and set(x.dims) <= allowed]
+    fit = [n for n in fit if ds[n].dtype.kind in "fiub"]
+    if variable is None and len(fit) == 1:
+        variable = fit[0]
+    if variable not in fit and (variable is not None or needed):
+        named = variable or next((str(n) for n, x in ds.data_vars.items() if dim in x.dims), None)
+        dims = ds[named].dims if named in ds.data_vars else ()
+        extra = [str(d) for d in dims if d not in allowed]
+        remedy = f"variable={fit[0]!r}" if fit else f'ds.assign(field=("{dim}", values))'
+        if extra:
+            remedy = f'ds.sel({extra[0]}=..., method="nearest"), or a mean or a minimum over it'
+        raise VariableError(
+            Problem(
+                where="variable",
+                found=f"{named!r} on {dims}" if dims else f"{named!r}, which is not there",
+                wanted=f"a variable on {dim!r} alone; there are {fit}",
+                remedy=remedy,
+                error=VariableError,
+            )
+        )
+    if not ds.sizes[dim]:
+        found = f"an empty selection: {dim}: 0"
+        remedy = "check the selection that led here"
+        raise DimensionError(Problem(dim, found, "something to draw", remedy, DimensionError))
+    if variable is not None:
+        raise_problems(emptiness(ds, variable))
+    return variable
+
+
+def _extent(
+    where: np.ndarray, cell: xr.Dataset | None, axes_of: tuple[str, str]
+) -> tuple[float, float]:
+    """Return how wide and how high it is where things are, um."""
+    if cell is not None:
+        dim = next((d for d in SITES if d in cell.dims), "recording")
+        where = np.concatenate([where, np.asarray(positions_of(cell, dim, axes_of), float)])
+    where = where[np.isfinite(where).all(axis=1)]
+    width, height = np.ptp(where, axis=0) if len(where) else (1.0, 1.0)
+    return float(width), float(height)
+
+
+def _size(width: float, height: float) -> tuple[float, float]:
+    """Return the size of a figure that what is drawn to scale fills."""
+    width, height = max(width, LEAST_SHARE * height, 1e-9), max(height, LEAST_SHARE * width, 1e-9)
+    tall = float(np.clip(3.4 * np.sqrt(height / width), 2.6, 5.5))
+    return float(np.clip(tall * width / height, 1.4, 6.0)) + 1.8, tall
+
+
+def _segments(ax: Any, ds: xr.Dataset, axes_of: tuple[str, str], colour: dict[str, Any]) -> Any:
+    """Draw segments as wide as they are, or dots where there are no ends; return what was drawn."""
+    dim = next(d for d in SITES if d in ds.dims)
+    ends = [[a + side for a in axes_of] for side in ("_start", "_end")]
+    needed = [*ends[0], *ends[1], "diameter"]
+    if not all(n in ds.coords and ds[n].dims == (dim,) for n in needed):
+        where = np.asarray(positions_of(ds, dim, axes_of), float)
+        return ax.scatter(*where.T, s=DOT**2, color=colour["facecolor"])
+    start, end = (np.asarray(positions_of(ds, dim, names), float) for names in ends)
+    radius = np.asarray(positions_of(ds, dim, ["diameter"]), float)[:, 0] / 2
+    return _polygons(
+        ax, _outlines(start, end, radius), **colour, linewidths=OUTLINE, joinstyle="round"
+    )
+
+
+def _outlines(start: np.ndarray, end: np.ndarray, radius: np.ndarray) -> list[np.ndarray]:
+    """Return the corners of each segment in the plane: four, or those of a circle where it is seen end on."""
+    along = end - start
+    length = np.linalg.norm(along, axis=1)
+    flat = length > 1e-9
+    safe = np.where(flat, length, 1.0)
+    side = np.stack([-along[:, 1], along[:, 0]], axis=1) * (radius / safe)[:, None]
+    corners = np.stack([start + side, end + side, end - side, start - side], axis=1)
+    made = list(corners)
+    for k, circle in zip(np.flatnonzero(~flat), _circles(start[~flat], radius[~flat]), strict=True):
+        made[k] = circle
+    return made
+
+
+def _circles(where: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Return the corners of polygons that stand for circles, (circle, corner, 2)."""
+    angle = 2 * np.pi * np.arange(CORNERS) / CORNERS
+    return where[:, None] + radius[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _polygons(ax: Any, corners: Any, **options: Any) -> Any:
+    from matplotlib.collections import PolyCollection
+
+    made = ax.add_collection(PolyCollection(corners, **options))
+    ax.autoscale_view()
+    return made
+
+
+def _finish(
+    made: Panels,
+    ds: xr.Dataset,
+    variable: str | None,
+    artists: list[tuple[Any, Any, np.ndarray]],
+    axes_of: tuple[str, str],
+) -> None:
+    """Add colours and their bar, labels, an equal aspect and a scale bar."""
+    for ax in made.axes:
+        ax.margins(0.08)
+        limits = ax.get_xlim(), ax.get_ylim()
+        least = LEAST_SHARE * max(np.ptp(one) for one in limits)
+        for (low, high), widen in zip(limits, (ax.set_xlim, ax.set_ylim), strict=True):
+            more = max(0.0, least - (high - low)) / 2
+            widen(low - more, high + more)
+        ax.set_aspect("equal")
+    made.label(with_unit(axes_of[0], "um"), with_unit(axes_of[1], "um"))
+    if variable is not None:
+        colour_of = scale(np.concatenate([x for _, _, x in artists]))
+        for axes, shape, x in artists:
+            shape.set(array=np.ma.masked_invalid(x), **colour_of)
+            if len(x) and hasattr(shape, "get_joinstyle") and shape.get_zorder() < 3:
+                shape.set_edgecolor("face")
+            if not np.isfinite(x).any():
+                nothing(axes, "no finite values")
+        colour_bar(made, artists[-1][1], label(ds[variable].variable, variable), shrink=0.7)
+    _length_bar(made.corner)
+
+
+def scale(x: np.ndarray) -> dict[str, Any]:
+    """Return the colours of a field: symmetric about zero where it has both signs."""
+    x = x[np.isfinite(x)]
+    low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 1.0)
+    if low < 0 < high:
+        high = max(-low, high)
+        return {"cmap": "RdBu_r", "clim": (-high, high)}
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return {"cmap": "viridis", "clim": (low, high)}
+
+
+def _length_bar(ax: Any) -> None:
+    """Draw a bar with its length in um below the lower right end of axes that are to scale."""
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    length = nice(0.4 * (right - left))
+    at = bottom + 0.02 * (top - bottom)
+    ax.plot(
+        [right - length, right], [at, at], color=foreground(), lw=2, solid_capstyle="butt",
+        scalex=False, scaley=False, zorder=4,
+    )  # fmt: skip
+    text = f"{length:g} {pretty('um')}"
+    ax.annotate(
+        text, (right - length / 2, at), (0, 3), textcoords="offset points", ha="center",
+        va="bottom", fontsize="small", zorder=4,
+    )  # fmt: skip

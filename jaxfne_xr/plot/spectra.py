@@ -1,0 +1,137 @@
+"""Power spectra as lines, group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.spectra import FREQUENCY, psd
+from jaxfne_xr.time_axis import TIME
+
+from ._axes import colours, foreground, legend, nothing, panels
+from ._data import Groups, chosen, coordinate, groups_of, rows, values
+from ._text import label, name
+from .lines import POTENTIALS, TRACES
+
+#: With more lines than this, each is faint, and their mean is drawn too.
+MOST_LINES = 6
+
+
+def spectrum(
+    ds: xr.Dataset,
+    variable: str | None = None,
+    *,
+    by: str | None = "auto",
+    segment: Any = None,
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw power spectral densities on logarithmic axes.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        From `jaxfne_xr.psd`, with ``frequency``; or signals with ``time``, whose spectra are taken first. Each
+        combination of the other dims is a line.
+    variable : str, optional
+        By default ``psd``; of signals ``lfp``, ``V_m`` or another that this package makes, or the only one along time.
+    by : str or None
+        The coordinate that tells the group of a line, and its colour. ``"auto"``: ``population``, ``layer`` or
+        ``area``, where there is one.
+    segment : float, str or pint.Quantity, optional
+        For signals, as for `jaxfne_xr.psd`, ms.
+    ax : matplotlib Axes, optional
+        By default a new figure.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+
+    Raises
+    ------
+    VariableError, DimensionError, TimeAxisError, DataError, ArgumentError, UnitError, MissingDependencyError
+        If there is nothing to draw, a segment does not fit, or matplotlib is not installed.
+
+    Notes
+    -----
+    The power at 0 Hz has no place on a logarithmic axis and is left out. Lines of groups, and more than six lines of
+    one, are drawn faintly, with their mean over them.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> x = np.random.default_rng(0).normal(size=(2, 4000))
+    >>> ax = spectrum(jfx.traces(x, ("unit", "time"), dt_ms=1.0))
+    >>> ax.get_xscale(), ax.get_ylabel()
+    ('log', 'power spectral density (mV²/Hz)')
+    """
+    if FREQUENCY not in ds.dims:
+        found = chosen(ds, variable, (*POTENTIALS, *TRACES), TIME)
+        ds, variable = psd(ds, found, segment=segment), "psd"
+    found = chosen(ds, variable, ("psd",), FREQUENCY)
+    dims = [d for d in ds[found].dims if d != FREQUENCY]
+    groups = groups_of(ds, dims, by)
+    made = panels(ds, ax, row, col, (5.6, 4.0), along=FREQUENCY)
+    f = values(coordinate(ds, FREQUENCY))
+    drawn = [_draw(axes, part, found, f, groups) for axes, part in made]
+    for axes, any_power in zip(made.axes, drawn, strict=True):
+        if any_power:
+            axes.set(xscale="log", yscale="log")
+        else:
+            nothing(axes, "no power")
+    if any(drawn) and (f > 0).sum() > 1:
+        made.axes[0].set_xlim(f[f > 0][0], f[-1])
+    made.label(label(coordinate(ds, FREQUENCY), FREQUENCY), label(ds[found].variable, found))
+    if groups.by is not None:
+        handles = [made.corner.plot([], [], color=c)[0] for c in colours(len(groups.labels))]
+        legend(made.corner, handles, groups.labels, groups.by)
+    return made.result
+
+
+def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Groups) -> bool:
+    """Draw the lines of one of the axes; whether there is any power to draw."""
+    x = part.variables[variable]
+    rest = [d for d in x.dims if d != FREQUENCY]
+    power = values(x.transpose(*rest, FREQUENCY)).reshape(-1, len(f))
+    those = rows(part, rest, groups)
+    power = np.where(power > 0, power, np.nan)[those.order][:, f > 0]
+    f = f[f > 0]
+    alone = {"marker": "." if len(f) == 1 else None}
+    n = len(power)
+    if groups.by is None and n <= MOST_LINES:
+        for line, colour in zip(power, _few(n), strict=True):
+            ax.plot(f, line, color=colour, lw=1.2, **alone)
+        if n > 1:
+            legend(ax, ax.lines[-n:], those.labels, ", ".join(those.dims))
+        return bool(np.isfinite(power).any())
+    palette = colours(len(groups.labels)) if groups.by else [foreground()]
+    for g in np.unique(those.group):
+        member = power[those.group == g]
+        many = len(member) > 1
+        ax.plot(f, member.T, color=palette[g], lw=0.5, alpha=0.3 if many else 1.0, **alone)
+        seen = np.isfinite(member).any(axis=0)
+        if many and seen.any():
+            ax.plot(
+                f[seen],
+                np.nanmean(member[:, seen], axis=0),
+                color=palette[g],
+                lw=1.6,
+                zorder=3,
+                **alone,
+            )
+    if groups.by is None:
+        said, font = name(f"thick: mean of {n}", 40)
+        ax.text(
+            0.98, 0.98, said, transform=ax.transAxes, ha="right", va="top", fontsize="small", **font
+        )
+    return bool(np.isfinite(power).any())
+
+
+def _few(n: int) -> list[Any]:
+    return colours(n) if n > 1 else [foreground()]

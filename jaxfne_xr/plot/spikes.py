@@ -1,0 +1,255 @@
+"""Spikes: a raster, group by group, and the rate of each group above it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.errors import ArgumentError, Problem, raise_problems
+from jaxfne_xr.signals import spikes_of
+from jaxfne_xr.time_axis import TIME, sampling
+from jaxfne_xr.units import magnitude, scalar
+
+from ._axes import bare, colours, foreground, nice, nothing, panels, ticks
+from ._data import Groups, Rows, emptiness, groups_of, rows
+from ._text import name
+
+#: More spikes than this are drawn as an image, which is as true as pixels can be.
+MOST_MARKS = 100_000
+#: About how many bins of the rate there are.
+BINS = 80
+#: Share of the rows by which groups stand apart.
+APART = 0.03
+#: Share of the axes that the rate takes, with the gap below it.
+ABOVE = 0.27
+
+
+@dataclass(frozen=True)
+class _Events:
+    """When there were spikes (ms), in which row, and where the rows are; the top row is at 0, the next at -1."""
+
+    time: np.ndarray
+    row: np.ndarray
+    height: np.ndarray
+    those: Rows
+
+
+def raster(
+    ds: xr.Dataset,
+    *,
+    by: str | None = "auto",
+    order: str | None = None,
+    rate: bool = True,
+    bin: Any = None,
+    ax: Any = None,
+    row: Hashable | None = None,
+    col: Hashable | None = None,
+) -> Any:
+    """Draw every spike as a mark in the row of its neuron, and the rate of each group above.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        Signals: ``spikes`` on ``time`` and any other dims, in any order; each combination of these is a row.
+    by : str or None
+        The coordinate that tells the group of a row: groups stand apart, each in its colour. ``"auto"``:
+        ``population``, ``layer`` or ``area``, where there is one.
+    order : str, optional
+        The coordinate to order by within groups, such as ``"z"``, its largest on top. By default as in the data, the
+        first on top.
+    rate : bool
+        Whether the rate is drawn, in axes of its own that share the time.
+    bin : float, str or pint.Quantity, optional
+        Duration, ms, in which spikes are counted for the rate, rounded to whole samples; by default about an
+        eightieth of the time.
+    ax : matplotlib Axes, optional
+        By default a new figure. The rate takes its upper quarter.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+
+    Returns
+    -------
+    matplotlib Axes, or array (row, col) of Axes
+        Of the spikes; those of the rate are in their ``child_axes``.
+
+    Raises
+    ------
+    VariableError, DimensionError, TimeAxisError, DataError, ArgumentError, UnitError, MissingDependencyError
+        If there is nothing to draw, or matplotlib is not installed.
+
+    Notes
+    -----
+    The rate of a group is that of its mean row: spikes in a bin over its duration and the number of rows. Over 100 000
+    spikes are drawn as an image, the darker the more of them fall into a pixel, and it is said above the axes.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.where(np.random.default_rng(0).random((20, 2000)) < 0.01, 20.0, -65.0)
+    >>> ax = raster(jfx.traces(v, ("unit", "time"), dt_ms=0.5).jfne.to_signals())
+    >>> ax.get_xlabel(), ax.child_axes[0].get_ylabel()
+    ('time (ms)', 'rate (Hz)')
+    """
+    spikes = spikes_of(ds)
+    raise_problems(emptiness(ds, "spikes"))
+    time, dt = sampling(ds, None)
+    samples = _samples(bin, dt, len(time)) if rate and dt is not None else 0
+    dims = [d for d in spikes.dims if d != TIME]
+    groups = groups_of(ds, dims, by)
+    n = int(np.prod([ds.sizes[d] for d in dims if d not in {row, col}]))
+    made = panels(ds, ax, row, col, (6.4, 4.0 if n < 20 else 4.8), along=TIME, sharey=False)
+    palette = colours(len(groups.labels)) if groups.by else [foreground()]
+    said: list[str] = []
+    share = 1 - ABOVE if samples else 1.0
+    for axes, part in made:
+        events = _events(part, time, groups, order)
+        said.append(_draw(axes, events, time, made.columns, palette, share))
+        _rows(axes, events, groups, palette)
+        if samples:
+            axes.spines.left.set_bounds(axes.get_ylim()[0], 0.7)
+            first = not made.faceted or axes.get_subplotspec().is_first_col()
+            _rate(axes, events, time, float(dt or 0.0), samples, palette, named=first)
+    what = ", ".join(str(d) for d in dims if d not in {row, col}) or "spikes"
+    what += f", by {groups.by}" if groups.by else ""
+    made.label(("time (ms)", {}), name(what, 60))
+    for axes in made.axes:
+        axes.yaxis.label.set_y(share / 2)
+    made.note(max(said), f"rate in bins of {samples * dt:g} ms" if samples and dt else "")
+    return made.result
+
+
+def _samples(bin: Any, dt: float, n: int) -> int:
+    """Return how many samples a bin holds."""
+    if bin is None:
+        return max(1, round(nice(max(n / BINS, 1) * dt) / dt))
+    duration = scalar(bin, "ms", "bin")
+    samples = round(duration / dt) if np.isfinite(duration) else 0
+    if not 1 <= samples <= n:
+        found = f"{duration:g} ms, {samples} samples of {n}"
+        wanted = "one sample at least, and no more than there are"
+        raise ArgumentError(Problem("bin", found, wanted, 'bin="5 ms"', ArgumentError))
+    return samples
+
+
+def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | None) -> _Events:
+    variable = part.variables["spikes"]
+    rest = [d for d in variable.dims if d != TIME]
+    those = rows(part, rest, groups, order)
+    found = dict(zip(variable.dims, np.nonzero(np.asarray(magnitude(variable.data))), strict=True))
+    place = np.empty(len(those.order), int)
+    place[those.order] = np.arange(len(those.order))
+    sizes = [part.sizes[d] for d in rest]
+    flat = np.zeros(len(found[TIME]), int)
+    for d, size in zip(rest, sizes, strict=True):
+        flat = flat * size + found[d]
+    gap = max(1.0, APART * len(those.order))
+    number = np.unique(those.group, return_inverse=True)[1].ravel()  # of those that are here
+    height = -np.arange(len(those.order), dtype=float) - gap * number
+    return _Events(time[found[TIME]], place[flat], height, those)
+
+
+def _draw(
+    ax: Any,
+    events: _Events,
+    time: np.ndarray,
+    columns: int,
+    palette: list[Any],
+    share: float,
+) -> str:
+    """Draw the spikes of every group in the lower share of the axes, and return what is to be said about it."""
+    half = (time[1] - time[0]) / 2 if len(time) > 1 else 0.5
+    limits = time[0] - half, time[-1] + half
+    ax.set_xlim(limits)
+    bottom, top = (events.height[-1] - 0.7, 0.7) if len(events.height) else (-1.0, 1.0)
+    ax.set_ylim(bottom, bottom + (top - bottom) / share)
+    if not len(events.time):
+        nothing(ax, "no spikes")
+        return ""
+    if len(events.time) > MOST_MARKS:
+        return _image(ax, events, limits, ax.get_ylim(), columns, palette)
+    window = share * ax.get_window_extent().height * 72 / ax.figure.dpi / (top - bottom)
+    tall = max(0.42, 0.75 / window)  # a mark is at least 1.5 points high
+    group = events.those.group[events.row]
+    for g in np.unique(group):
+        here = group == g
+        x = np.repeat(events.time[here], 3)
+        y = np.repeat(events.height[events.row[here]], 3)
+        y += np.tile([-tall, tall, np.nan], int(here.sum()))
+        ax.plot(x, y, color=palette[g], lw=0.8 if len(x) < 30_000 else 0.5, solid_capstyle="butt")
+    return ""
+
+
+def _image(
+    ax: Any,
+    events: _Events,
+    x: tuple[float, float],
+    y: tuple[float, float],
+    columns: int,
+    palette: list[Any],
+) -> str:
+    """Draw spikes as an image, in the colour of their group, the less transparent the more there are."""
+    from matplotlib.colors import to_rgb
+
+    box = ax.get_window_extent()
+    shape = (
+        max(2, min(int(box.height), int(np.ceil(y[1] - y[0])))),
+        max(2, min(int(box.width), columns)),
+    )
+    i = ((events.height[events.row] - y[0]) / (y[1] - y[0]) * shape[0]).astype(int)
+    j = ((events.time - x[0]) / (x[1] - x[0]) * shape[1]).astype(int)
+    group = events.those.group[events.row]
+    cell = np.minimum(i, shape[0] - 1) * shape[1] + np.minimum(j, shape[1] - 1)
+    size = shape[0] * shape[1]
+    count = np.bincount(cell, minlength=size)
+    image = np.zeros((size, 4), np.float32)
+    for g in np.unique(group):
+        here = np.bincount(cell[group == g], minlength=size) > 0
+        image[here, :3] = to_rgb(palette[g])
+    largest = np.percentile(count[count > 0], 99)
+    image[:, 3] = np.where(count > 0, 0.15 + 0.85 * np.clip(count / largest, 0, 1), 0)
+    ax.imshow(image.reshape(*shape, 4), extent=(*x, *y), origin="lower", aspect="auto", zorder=2)
+    return f"{len(events.time):,} spikes as an image, up to {count.max()} in a pixel"
+
+
+def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any]) -> None:
+    """Label the rows, or their groups in the middle of each."""
+    if groups.by is None:
+        ticks(ax.set_yticks, events.height, events.those.labels, 12)
+        return
+    here = np.unique(events.those.group)
+    middle = [events.height[events.those.group == g].mean() for g in here]
+    ticks(ax.set_yticks, middle, [groups.labels[g] for g in here], len(here))
+    for tick, g in zip(ax.get_yticklabels(), here, strict=True):
+        tick.set_color(palette[g])
+    ax.tick_params(axis="y", length=0)
+
+
+def _rate(
+    beside: Any,
+    events: _Events,
+    time: np.ndarray,
+    dt: float,
+    samples: int,
+    palette: list[Any],
+    *,
+    named: bool,
+) -> None:
+    """Draw the rate of every group in the upper share of the axes."""
+    ax = beside.inset_axes((0, 1.04 - ABOVE, 1, ABOVE - 0.04), sharex=beside, facecolor="none")
+    ax.tick_params(axis="x", labelbottom=False, length=0)
+    bare(ax)
+    start = time[0] - dt / 2
+    count = max(1, len(time) // samples)
+    borders = start + samples * dt * np.arange(count + 1)  # whole bins only
+    group = events.those.group[events.row]
+    for g in np.unique(events.those.group):
+        n, _ = np.histogram(events.time[group == g], borders)
+        rate = n / (np.sum(events.those.group == g) * samples * dt * 1e-3)
+        ax.stairs(rate, borders, color=palette[g], lw=1.0, baseline=None)
+    ax.set_ylim(0, None)
+    ax.set_ylabel("rate (Hz)" if named else "")
+    ax.locator_params(axis="y", nbins=3)

@@ -1,0 +1,255 @@
+"""A sensible picture or a named error, whatever comes: never a traceback, or a warning, from inside matplotlib."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.text import Text
+
+import jaxfne_xr as jfx
+from jaxfne_xr.plot import _text
+
+from .conftest import make_cell, make_eeg, make_field, make_lfp, make_signals
+
+NAMES = [
+    "a population with a name much too long for any axis",
+    "מרכז הראייה",
+    "القشرة البصرية",
+    "錐体細胞第五層",
+    "नमस्ते",
+    "cost_{5$} per $^unit",
+    "_hidden",
+    "two\nlines\tand tabs",
+    "",
+    "\ud800 broken \x07",
+    "🧠",
+    r"\frac{x}",
+]
+
+
+def draws(made):
+    """Draw what a picture returned, to the last pixel, and return all that is written in it."""
+    figure = np.ravel(np.asarray(made, object))[0].figure
+    figure.canvas.draw()
+    return [text.get_text() for text in figure.findobj(Text) if text.get_visible()]
+
+
+def density(lfp):
+    return jfx.csd(lfp, "step")
+
+
+CASES = {
+    "traces": (make_signals, lambda ds: ds.jfne.plot.traces()),
+    "raster": (make_signals, lambda ds: ds.jfne.plot.raster()),
+    "spectrum": (make_signals, lambda ds: ds.jfne.plot.spectrum()),
+    "spectrogram": (lambda: make_signals().isel(unit=0), lambda ds: ds.jfne.plot.spectrogram()),
+    "summary": (make_signals, lambda ds: ds.jfne.plot.summary()),
+    "lfp": (make_lfp, lambda ds: ds.jfne.plot.lfp()),
+    "csd": (lambda: density(make_lfp()), lambda ds: ds.jfne.plot.csd()),
+    "probe": (make_field, lambda ds: ds.jfne.plot.probe()),
+    "morphology": (make_cell, lambda ds: ds.jfne.plot.morphology()),
+    "topomap": (make_eeg, lambda ds: ds.jfne.plot.topomap()),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_empty_selection_is_said(name, refused):
+    make, draw = CASES[name]
+    ds = make()
+    for dim in {"time", "unit", "contact", "recording", "channel"} & set(ds.dims):
+        with pytest.raises(jfx.JfneError):
+            draw(ds.isel({dim: slice(0, 0)}))
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("name", ["traces", "raster", "lfp", "csd"])
+def test_a_single_sample_can_be_seen(name):
+    make, draw = CASES[name]
+    ax = draw(make().isel(time=[7]))
+    draws(ax)
+    if name in ("traces", "lfp"):
+        assert all(line.get_marker() == "." for line in ax.lines if len(line.get_xdata()) == 1)
+
+
+@pytest.mark.parametrize("name", ["spectrum", "spectrogram", "summary"])
+def test_a_single_sample_has_no_spectrum(name):
+    make, draw = CASES[name]
+    with pytest.raises(jfx.JfneError):
+        draw(make().isel(time=[7]))
+
+
+def only_nan(ds):
+    """Return a Dataset whose variables are NaN, or no spikes."""
+    blank = {
+        n: (x.dims, np.full(x.shape, False if x.dtype.kind == "b" else np.nan), {"units": "mV"})
+        for n, x in ds.data_vars.items()
+        if x.dims != ("edge",)
+    }
+    return ds.assign(blank)
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n not in ("summary", "morphology")])
+def test_only_nan_is_said_in_the_picture(name):
+    make, draw = CASES[name]
+    said = draws(draw(only_nan(make())))
+    assert {"no finite values", "no spikes", "no power"} & set(said), said
+
+
+def test_a_summary_of_what_is_not_defined(signals):
+    made = signals.isel(time=slice(0, 400)).jfne.summary()
+    draws(only_nan(made).jfne.plot.summary())
+
+
+def test_gaps_and_infinities_are_left_out(signals):
+    v = signals.V_m.data.magnitude.copy()
+    v[0, 100:200], v[1, 50], v[2] = np.nan, np.inf, np.nan
+    ax = signals.assign(V_m=(signals.V_m.dims, v, {"units": "mV"})).jfne.plot.traces(by=None)
+    draws(ax)
+    assert len([line for line in ax.lines if len(line.get_xdata()) > 1000]) == 11
+    for line in ax.lines[:2]:
+        assert np.isnan(line.get_ydata()).any()
+        assert np.nanmax(np.abs(line.get_ydata())) < 20
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, 1e-30, 1e30])
+def test_a_constant_is_drawn(value, lfp):
+    flat = lfp.assign(lfp=(lfp.lfp.dims, np.full(lfp.lfp.shape, value), {"units": "uV"}))
+    signals = jfx.traces(np.full((2, 500), value), ("unit", "time"), dt_ms=1.0).jfne.to_signals()
+    draws(flat.jfne.plot.lfp())
+    draws(density(flat).jfne.plot.csd())
+    draws(flat.isel(time=0).jfne.plot.probe())
+    draws(signals.jfne.plot.traces())
+    draws(signals.jfne.plot.raster())
+    draws(signals.jfne.plot.spectrum())
+    draws(signals.isel(unit=0).jfne.plot.spectrogram())
+    draws(signals.jfne.summary(by=None).jfne.plot.summary())
+
+
+def test_a_million_points_are_drawn_by_their_extremes_and_it_is_said():
+    v = np.random.default_rng(0).normal(size=(2, 1_000_000)).astype(np.float32)
+    v[1, 654_321] = 60.0
+    ax = jfx.traces(v, ("unit", "time"), dt_ms=0.1).jfne.plot.traces()
+    draws(ax)
+    line = ax.lines[1]
+    assert len(line.get_xdata()) < 5000
+    assert line.get_xdata()[np.argmax(line.get_ydata())] == pytest.approx(65_432.1, abs=100)
+    assert "min-max envelope of" in ax.get_title(loc="right")
+    short = ax.figure.axes[0].get_xlim()
+    np.testing.assert_allclose(short, [0, 99_999.9])
+
+
+@pytest.mark.parametrize("name", ["lfp", "csd", "probe", "morphology", "topomap"])
+def test_no_positions_is_said_with_what_to_type(name, refused):
+    make, draw = CASES[name]
+    ds = make()
+    ds = ds.drop_vars([c for c in ds.coords if c not in ds.dims and c != "unit"])
+    with refused(jfx.DimensionError, "assign_coords"):
+        draw(ds)
+    assert not plt.get_fignums()
+
+
+def test_two_contacts_at_one_depth(refused, lfp):
+    two = lfp.assign_coords(z=("contact", np.repeat(100.0 * np.arange(8), 2), {"units": "um"}))
+    ax = two.jfne.plot.lfp()
+    assert [t.get_text() for t in ax.get_yticklabels()][:3] == ["700", "700", "600"]
+    by_hand = density(lfp).assign_coords(z=two.z)
+    with refused(jfx.DimensionError, "two at one depth"):
+        by_hand.jfne.plot.csd()
+
+
+def test_groups_of_one_and_of_many_and_more_groups_than_colours(signals):
+    for labels in (["a"] * 11 + ["b"], list("abcdefghijkl"), ["a"] * 12, [None] * 6 + ["a"] * 6):
+        ds = signals.assign_coords(population=("unit", np.array(labels, object)))
+        draws(ds.jfne.plot.traces())
+        draws(ds.jfne.plot.raster())
+        draws(ds.jfne.plot.spectrum())
+        draws(ds.jfne.plot.raster(col="population"))
+        if None not in labels:
+            draws(ds.jfne.plot.summary())
+
+
+def test_any_name_is_written_without_a_warning(signals, lfp):
+    names = np.array(NAMES, object)
+    ds = signals.assign_coords(population=("unit", names))
+    said = [
+        *draws(ds.jfne.plot.traces()),
+        *draws(ds.jfne.plot.raster()),
+        *draws(ds.jfne.plot.spectrum()),
+        *draws(ds.jfne.plot.traces(col="population", order="population")),
+        *draws(ds.isel(unit=slice(0, 8)).jfne.plot.summary()),
+        *draws(ds.swap_dims(unit="population").drop_vars("unit").jfne.plot.traces(by=None)),
+    ]
+    assert any(text.startswith("a population with") and text.endswith("…") for text in said)
+    assert any("מרכז" in text for text in said)
+    v = signals.V_m.drop_vars("population")
+    v.attrs["long_name"] = "電位 $x^"
+    odd = v.to_dataset().rename(unit="ニューロン")
+    draws(odd.jfne.plot.traces())
+    draws(odd.jfne.plot.spectrum())
+    cell = make_cell().assign_coords(part=("recording", names[:6]))
+    draws(cell.jfne.plot.morphology(by="part"))
+
+
+def test_a_letter_that_no_font_has_is_a_box():
+    letter = "\U0001f9e0"
+    (made,), _ = _text.names([f"a{letter}"])
+    assert made in (f"a{_text.MISSING}", f"a{letter}")
+    assert _text.names(["µ and …"])[0] == ["µ and …"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "error"),
+    [
+        (lambda s, f: s.jfne.plot.traces("nothing"), jfx.VariableError),
+        (lambda s, f: xr.Dataset().jfne.plot.traces(), jfx.VariableError),
+        (lambda s, f: s.jfne.plot.traces(by="nothing"), jfx.DimensionError),
+        (lambda s, f: s.jfne.plot.traces(order="nothing"), jfx.DimensionError),
+        (lambda s, f: s.jfne.plot.traces(row="nothing"), jfx.DimensionError),
+        (lambda s, f: s.jfne.plot.traces(row="unit", ax=plt.figure().gca()), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.traces(ax=3), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.traces(scale=-1), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.traces(scale="1 nA"), jfx.UnitError),
+        (lambda s, f: s.jfne.plot.traces(col="time"), jfx.DimensionError),
+        (lambda s, f: s.jfne.plot.raster(col="time"), jfx.DimensionError),
+        (lambda s, f: f.jfne.plot.probe("lfp", col="time"), jfx.ArgumentError),
+        (lambda s, f: s.drop_vars("spikes").jfne.plot.raster(), jfx.VariableError),
+        (lambda s, f: s.jfne.plot.raster(bin="1 s"), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.spectrogram(), jfx.DimensionError),
+        (lambda s, f: s.isel(unit=0).jfne.plot.spectrogram(up_to=0), jfx.ArgumentError),
+        (lambda s, f: s.isel(unit=0).jfne.plot.spectrogram(segment="9 s"), jfx.ArgumentError),
+        (lambda s, f: s.drop_vars("z").jfne.plot.lfp("V_m"), jfx.DimensionError),
+        (lambda s, f: f.expand_dims(trial=2).jfne.plot.lfp(), jfx.ArgumentError),
+        (lambda s, f: density(f).expand_dims(trial=2).jfne.plot.csd(), jfx.ArgumentError),
+        (lambda s, f: density(f).jfne.plot.csd(sink="green"), jfx.ArgumentError),
+        (lambda s, f: density(f).jfne.plot.csd(limit=0), jfx.ArgumentError),
+        (lambda s, f: f.jfne.plot.probe("lfp"), jfx.VariableError),
+        (lambda s, f: f.jfne.plot.probe(plane="zz"), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.probe(), jfx.DimensionError),
+        (lambda s, f: f.jfne.plot.morphology(), jfx.DimensionError),
+        (lambda s, f: f.jfne.plot.topomap(), jfx.DimensionError),
+        (lambda s, f: make_eeg().isel(channel=[0, 1]).jfne.plot.topomap(), jfx.ArgumentError),
+        (lambda s, f: f.jfne.plot.summary(), jfx.VariableError),
+        (lambda s, f: s.jfne.summary().jfne.plot.summary("nothing"), jfx.VariableError),
+        (lambda s, f: s.jfne.summary().jfne.plot.summary(ax=[1, 2]), jfx.ArgumentError),
+        (
+            lambda s, f: s.jfne.summary().expand_dims(trial=2).jfne.plot.summary(),
+            jfx.DimensionError,
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(draw, error, refused, signals, lfp):
+    with refused(error):
+        draw(signals, lfp)
+
+
+def test_traced_data_are_refused(refused):
+    import jax
+
+    def draw(v):
+        jfx.traces(v, ("unit", "time"), dt_ms=0.1).jfne.plot.traces()
+        return v.sum()
+
+    with refused(jfx.DataError, "outside jit and grad"):
+        jax.grad(draw)(np.zeros((2, 5), np.float32))
