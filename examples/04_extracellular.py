@@ -81,7 +81,7 @@ def shifted(k: int) -> xr.Dataset:
     return currents.assign_coords({**places, "unit": currents.unit + k})
 
 
-column = xr.concat([shifted(k) for k in range(n)], "recording")
+column = jfx.concat([shifted(k) for k in range(n)], "recording")
 edges = np.arange(-275.0, 626.0, 50.0)
 truth = jfx.ground_truth_csd(column, edges, radius=radius)
 shank = jfx.linear_probe(len(edges) - 1, "50 um", origin=(-12.0, -28.0, -250.0))
@@ -118,13 +118,14 @@ for kind, color in kinds.items():
     chosen = traces[kind].values
     widths = np.clip(traces.diameter.values[chosen], 0.8, 12)
     axes["a"].add_collection(
-        LineCollection(lines[chosen], colors=color, linewidths=widths, label=kind, capstyle="round")
+        LineCollection(lines[chosen], colors=color, linewidths=widths, capstyle="round")
     )
+    axes["a"].plot([], [], color=color, lw=3, label=kind)
 dots = axes["a"].scatter(
     probe.x, probe.z, c=-deepest, s=11, marker="s", cmap="magma_r", edgecolors="0.4",
     linewidths=0.3, zorder=3, norm="log",
 )  # fmt: skip
-fig.colorbar(dots, ax=axes["a"], label="depth of the spike (uV)", shrink=0.5, pad=0.02)
+fig.colorbar(dots, ax=axes["a"], label="spike, negative peak (uV)", shrink=0.5, pad=0.02)
 axes["a"].set_aspect("equal")
 axes["a"].legend(loc="lower left", frameon=False, fontsize="small")
 
@@ -133,18 +134,11 @@ wave = wave.isel(contact=slice(None, None, 3))
 scale = 90.0 / float(np.abs(wave).max())  # um per uV
 for k in range(wave.sizes["contact"]):
     axes["b"].plot(wave.time, wave.z[k] + scale * wave.isel(contact=k), color="black", lw=0.9)
-corner = float(wave.time[-1]) - 0.3
-axes["b"].plot([corner] * 2, [560, 560 + 20 * scale], color="tab:red", lw=2)
-axes["b"].text(
-    corner - 0.2,
-    560 + 10 * scale,
-    "20 uV",
-    ha="right",
-    va="center",
-    color="tab:red",
-    bbox={"color": "white", "pad": 1},
-)
 axes["b"].sharey(axes["a"])
+corner, low = float(wave.time[-1]) + 0.4, 540.0
+axes["b"].plot([corner] * 2, [low, low + 20 * scale], color="tab:red", lw=2, clip_on=False)
+axes["b"].text(corner + 0.2, low + 10 * scale, "20 uV", va="center", color="tab:red", rotation=90)
+axes["b"].set(xlim=(None, corner + 1), xticks=[6, 8, 10])
 
 soma.v.isel(recording=0).sel(time=early).pint.dequantify().plot(
     x="time", ax=axes["c"], color="black"
@@ -155,14 +149,20 @@ shown.swap_dims(channel="name").plot(x="time", ax=axes["e"], hue="name")
 axes["d"].get_legend().set(title=None, frame_on=False)
 axes["e"].get_legend().set(title=None, frame_on=False)
 
-largest = float(np.abs(truth.csd.data.magnitude).max())
+largest = float(np.abs(truth.csd.data.magnitude).max()) / 3  # the soma's sink would hide the rest
 maps = truth.csd, estimate.csd.assign_coords(depth=estimate.z).swap_dims(contact="depth")
 for key, density in zip("fg", maps, strict=True):
     image = density.sel(time=early).pint.dequantify().plot(
         x="time", y="depth", ax=axes[key], cmap="RdBu_r", vmin=-largest, vmax=largest,
         add_colorbar=False,
     )  # fmt: skip
-fig.colorbar(image, ax=[axes["f"], axes["g"]], label="CSD (uA/mm$^3$), source positive", pad=0.02)
+fig.colorbar(
+    image,
+    ax=[axes["f"], axes["g"]],
+    label="CSD (uA/mm$^3$), source positive",
+    pad=0.02,
+    extend="both",
+)
 
 time = "time (ms)"
 for key, title, xlabel, ylabel in (

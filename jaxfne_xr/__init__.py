@@ -7,6 +7,8 @@ from .accessor import JfneAccessor as JfneAccessor
 from .bundle import Replay as Replay
 from .bundle import bundle as bundle
 from .bundle import replay as replay
+from .combine import concat as concat
+from .combine import merge as merge
 from .conductor import LineSource as LineSource
 from .conductor import PointSource as PointSource
 from .conductor import RootAsPoint as RootAsPoint

@@ -8,24 +8,24 @@ callable that `lead_field` is given.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import Field, dataclass, fields
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from . import scope
 from ._arrays import is_jax, is_traced
 from ._dispatch import on_arrays
-from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .errors import ArgumentError, Problem, VariableError, raise_problems
 from .kernels import electrode, slab
 from .kernels import field as kernels
-from .probe import positions_along, positions_of
-from .schema import SITES, unit_problem
-from .units import convert, is_quantity, magnitude, scalar, units_of
+from .parameters import array, is_number, is_vector, pytree, read, static
+from .probe import positions_along
+from .sites import ends, middles, radii, roots, sites_dim
+from .units import magnitude
 
 #: What a contact may be.
 SHAPES = ("point", "disk", "square")
@@ -33,32 +33,16 @@ SHAPES = ("point", "disk", "square")
 KINDS = ("point", "line", "root_as_point")
 
 
-def _static(default: Any) -> Any:
-    return field(default=default, metadata={"static": True})
-
-
-def _pytree(cls: type) -> type:
-    """Register a dataclass as a pytree whose copies are not checked: a gradient in a conductivity may be negative."""
-    names = [f.name for f in fields(cls) if not f.metadata.get("static")]
-    words = [f.name for f in fields(cls) if f.metadata.get("static")]
-
-    def flatten(model: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
-        leaves = [(jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in names]
-        return leaves, tuple(getattr(model, word) for word in words)
-
-    def unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Any:
-        model: Any = object.__new__(cls)
-        for name, value in zip((*words, *names), (*static, *leaves), strict=True):
-            object.__setattr__(model, name, value)
-        return model
-
-    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
-    return cls
-
-
-@dataclass(frozen=True, repr=False)
 class Conductor:
     """What the models share: an electrode's shape, a least distance, and how they are drawn and recorded."""
+
+    # declared here, and fields of each model in an order of its own
+    conductivity: Any
+    min_distance: Any
+    shape: str
+    order: int
+    root: str
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     kind: ClassVar[str]
     equation: ClassVar[str]
@@ -84,7 +68,9 @@ class Conductor:
         """Return the model and its parameters for the record, units in the names."""
         suffix = {"S/m": "_S_per_m", "um": "_um"}
         made = {
-            f.name + suffix.get(self.units.get(f.name, ""), ""): _recorded(getattr(self, f.name))
+            f.name + suffix.get(self.units.get(f.name, ""), ""): scope.recorded(
+                getattr(self, f.name)
+            )
             for f in fields(self)
         }
         return {"model": type(self).__name__, **made}
@@ -92,7 +78,7 @@ class Conductor:
     @property
     def medium(self) -> str:
         """What the tissue is, in ``field_solver_status``."""
-        return "anisotropic" if _is_vector(self.conductivity) else "homogeneous"  # type: ignore[attr-defined]
+        return "anisotropic" if is_vector(self.conductivity) else "homogeneous"
 
     @property
     def solver(self) -> str:
@@ -104,35 +90,27 @@ class Conductor:
         """Return what stands for the sites: points (site, 3), or starts and ends, and which are roots; um."""
         dim = sites_dim(sites)
         if self.kind == "point":
-            return (_middles(sites, dim),)
-        ends = tuple(_end_positions(sites, dim, suffix) for suffix in ("_start", "_end"))
+            return (middles(sites, dim),)
         if self.kind == "root_as_point":
-            return (*ends, _roots(sites, dim, self.root))  # type: ignore[attr-defined]
-        return ends
+            return (*ends(sites, dim), roots(sites, dim, self.root))
+        return ends(sites, dim)
 
     def limit(self, sites: xr.Dataset) -> Any:
         """Return the least distance of each site (site,), um."""
         dim = sites_dim(sites)
-        given = self.min_distance  # type: ignore[attr-defined]
-        if given is not None:
-            return _array(given, "min_distance") * np.ones(sites.sizes[dim])
-        if "diameter" not in sites.coords or sites.variables["diameter"].dims != (dim,):
-            raise VariableError(
-                Problem(
-                    where="min_distance",
-                    found=f"none, and no diameter along {dim!r} to take it from",
-                    wanted="how near to a source a contact may read, um: else the potential has no bound",
-                    remedy=f'{type(self).__name__}(min_distance="5 um")',
-                    error=VariableError,
-                )
-            )
-        variable = sites.variables["diameter"]
-        raise_problems(unit_problem(variable, "diameter", "um"))
-        return convert(magnitude(variable.data), str(units_of(variable)), "um") / 2
+        if self.min_distance is None:
+            return radii(sites, dim, type(self).__name__)
+        return array(self.min_distance, "min_distance") * np.ones(sites.sizes[dim])
+
+    def _check_electrodes(self) -> None:
+        if self.shape not in SHAPES:
+            raise _refusal("shape", repr(self.shape), f"one of {list(SHAPES)}", 'shape="disk"')
+        if not _is_count(self.order):
+            raise _refusal("order", repr(self.order), "1 or more", "order=3")
 
     def _electrodes(self, contacts: xr.Dataset) -> tuple[Any, ...]:
         """Return the normals and radii of contacts with a surface; nothing for points."""
-        if self.shape == "point":  # type: ignore[attr-defined]
+        if self.shape == "point":
             return ()
         names = ("normal_x", "normal_y", "normal_z", "radius")
         missing = [name for name in names if name not in contacts.coords]
@@ -140,7 +118,7 @@ class Conductor:
             raise VariableError(
                 Problem(
                     where="shape",
-                    found=f"{self.shape!r}, and contacts without {missing}",  # type: ignore[attr-defined]
+                    found=f"{self.shape!r}, and contacts without {missing}",
                     wanted="the size of each contact and the way it faces",
                     remedy='jfx.linear_probe(16, radius="7.5 um", normal=(0, 1, 0)), or shape="point"',
                     error=VariableError,
@@ -151,7 +129,7 @@ class Conductor:
         return stack(columns[:3], axis=-1), columns[3]
 
 
-@_pytree
+@pytree
 @dataclass(frozen=True, repr=False)
 class PointSource(Conductor):
     """Each site is a point, in an infinite conductor.
@@ -182,14 +160,15 @@ class PointSource(Conductor):
 
     conductivity: Any = 0.3
     min_distance: Any = None
-    shape: str = _static("point")
-    order: int = _static(3)
+    shape: str = static("point")
+    order: int = static(3)
 
     kind: ClassVar[str] = "point"
     equation: ClassVar[str] = "phi = I / (4 pi sigma max(r, min_distance))"
 
     def __post_init__(self) -> None:
-        _normalise(self, positive=("conductivity",), vectors=("conductivity",))
+        self._check_electrodes()
+        read(self, positive=("conductivity",), vectors=("conductivity",))
 
     def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
         """Return the lead field (contact, site), uV/nA."""
@@ -197,7 +176,7 @@ class PointSource(Conductor):
             _lead_field,
             positions_along(contacts, "contact", "xyz"),
             *self.extent(sites),
-            _array(self.conductivity, "conductivity"),
+            array(self.conductivity, "conductivity"),
             self.limit(sites),
             *self._electrodes(contacts),
             kernel=_HOMOGENEOUS[self.kind],
@@ -206,7 +185,7 @@ class PointSource(Conductor):
         )
 
 
-@_pytree
+@pytree
 @dataclass(frozen=True, repr=False)
 class LineSource(PointSource):
     """Each site is a straight line from its start to its end, in an infinite conductor; parameters as in `PointSource`.
@@ -228,7 +207,7 @@ class LineSource(PointSource):
     equation: ClassVar[str] = "phi = I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L))"
 
 
-@_pytree
+@pytree
 @dataclass(frozen=True, repr=False)
 class RootAsPoint(PointSource):
     """As `LineSource`, but the segments of the root (the soma) are points at their middle.
@@ -250,13 +229,13 @@ class RootAsPoint(PointSource):
     'root_as_point_homogeneous'
     """
 
-    root: str = _static("soma")
+    root: str = static("soma")
 
     kind: ClassVar[str] = "root_as_point"
     equation: ClassVar[str] = LineSource.equation + "; of the root I / (4 pi sigma r)"
 
 
-@_pytree
+@pytree
 @dataclass(frozen=True, repr=False)
 class Slab(Conductor):
     """Tissue between two other conductors, as over a multi-electrode array or under the cortical surface.
@@ -299,11 +278,11 @@ class Slab(Conductor):
     above: Any = 1.5
     bottom: Any = 0.0
     min_distance: Any = None
-    source: str = _static("line")
-    shape: str = _static("point")
-    order: int = _static(3)
-    root: str = _static("soma")
-    images: int | None = _static(None)
+    source: str = static("line")
+    shape: str = static("point")
+    order: int = static(3)
+    root: str = static("soma")
+    images: int | None = static(None)
 
     equation: ClassVar[str] = (
         "phi = sum over images of W^n I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L)), "
@@ -316,29 +295,21 @@ class Slab(Conductor):
 
     def __post_init__(self) -> None:
         if self.source not in KINDS:
-            raise ArgumentError(
-                Problem(
-                    "source",
-                    repr(self.source),
-                    f"one of {list(KINDS)}",
-                    'source="line"',
-                    ArgumentError,
-                )
-            )
-        _normalise(self, positive=("conductivity", "thickness"), vectors=())
+            raise _refusal("source", repr(self.source), f"one of {list(KINDS)}", 'source="line"')
+        if self.images is not None and not _is_count(self.images):
+            raise _refusal("images", repr(self.images), "1 or more", "images=21, or leave it out")
+        self._check_electrodes()
+        read(self, positive=("conductivity", "thickness"))
         sigmas = self.conductivity, self.below, self.above
-        if self.images is None and all(_is_number(s) for s in sigmas):
+        if self.images is None and all(is_number(s) for s in sigmas):
             try:
                 images = slab.image_count(*map(float, sigmas))
             except ValueError as error:
-                raise ArgumentError(
-                    Problem(
-                        where="below, above",
-                        found=f"{float(self.below):g} and {float(self.above):g} S/m",
-                        wanted="a conductor on one side at least: the potential has no reference otherwise",
-                        remedy="Slab(thickness, below=0.0, above=1.5)",
-                        error=ArgumentError,
-                    )
+                raise _refusal(
+                    "below, above",
+                    f"{float(self.below):g} and {float(self.above):g} S/m",
+                    "a conductor on one side at least: the potential has no reference otherwise",
+                    "Slab(thickness, below=0.0, above=1.5)",
                 ) from error
             object.__setattr__(self, "images", images)
 
@@ -355,19 +326,16 @@ class Slab(Conductor):
     def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
         """Return the lead field (contact, site), uV/nA."""
         if self.images is None:
-            raise ArgumentError(
-                Problem(
-                    where="images",
-                    found="none, with conductivities that JAX traces",
-                    wanted="how many to sum: that fixes the size of a loop",
-                    remedy="make the model outside and hand it in, or Slab(..., images=21)",
-                    error=ArgumentError,
-                )
+            raise _refusal(
+                "images",
+                "none, with conductivities that JAX traces",
+                "how many to sum: that fixes the size of a loop",
+                "make the model outside and hand it in, or Slab(..., images=21)",
             )
         contact = positions_along(contacts, "contact", "xyz")
         extent, electrodes = self.extent(sites), self._electrodes(contacts)
         numbers = [
-            _array(getattr(self, name), name)
+            array(getattr(self, name), name)
             for name in ("bottom", "thickness", "conductivity", "below", "above")
         ]
         raise_problems(self._outside(contact, extent, electrodes))
@@ -376,7 +344,7 @@ class Slab(Conductor):
         )
         flat = (
             not is_jax(contact)
-            and _is_number(self.bottom)
+            and is_number(self.bottom)
             and bool(np.all(contact[:, 2] == self.bottom))
         )
         return on_arrays(
@@ -397,7 +365,7 @@ class Slab(Conductor):
         self, contact: Any, extent: tuple[Any, ...], electrodes: tuple[Any, ...]
     ) -> list[Problem]:
         """Return the problems of contacts and sites that are not in the tissue, as far as numbers are known."""
-        if not (_is_number(self.bottom) and _is_number(self.thickness)):
+        if not (is_number(self.bottom) and is_number(self.thickness)):
             return []
         low, high = float(self.bottom), float(self.bottom) + float(self.thickness)
         slack = 1e-9 * max(abs(low), abs(high))
@@ -413,19 +381,27 @@ class Slab(Conductor):
             z = np.stack([np.asarray(x)[:, 2] for x in points])
             bad = ((z - wide < low - slack) | (z + wide > high + slack)).any(axis=0)
             if bad.any():
-                first = int(np.argmax(bad))
+                first, down, up = int(np.argmax(bad)), (z - wide).min(), (z + wide).max()
                 problems.append(
                     Problem(
                         where=name,
                         found=f"{np.count_nonzero(bad)} of {bad.size} outside the slab, the first "
                         f"{name} {first} at z = {z[:, first].min():g} to {z[:, first].max():g} um",
                         wanted=f"all of it from z = {low:g} to {high:g} um",
-                        remedy=f'ds.assign_coords(z=ds.z + 100) (and z_start, z_end), or Slab("{high - low:g} um", '
-                        f"bottom={z.min():g})",
+                        remedy=f'Slab("{max(high, up) - min(low, down):g} um", bottom={min(low, down):g}), or move it: '
+                        "ds.assign_coords(z=ds.z + 100), and z_start and z_end of sites",
                         error=ArgumentError,
                     )
                 )
         return problems
+
+
+def _refusal(where: str, found: str, wanted: str, remedy: str) -> ArgumentError:
+    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, int) and not isinstance(n, bool) and n >= 1
 
 
 # ------------------------------------------------------------------------------------------------ the kernels
@@ -463,160 +439,3 @@ _HOMOGENEOUS: dict[str, Callable[..., Any]] = {
     "line": kernels.line_source,
     "root_as_point": _root_as_point,
 }
-
-
-# ------------------------------------------------------------------------------------------------- the sites
-
-
-def sites_dim(sites: xr.Dataset) -> str:
-    """Return the dim along which positions of sites lie."""
-    for name in ("x", "x_start"):
-        for dim in SITES:
-            if name in sites.coords and sites.variables[name].dims == (dim,):
-                return dim
-    raise DimensionError(
-        Problem(
-            where="sites",
-            found=f"no positions along {list(SITES)}, on a Dataset with the coordinates {list(map(str, sites.coords))}",
-            wanted="where each site is: x, y, z, or x_start ... z_end, um",
-            remedy='from_jaxley(...) has them; ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z))',
-            error=DimensionError,
-        )
-    )
-
-
-def _middles(sites: xr.Dataset, dim: str) -> Any:
-    if all(axis in sites.coords for axis in "xyz") or "x_start" not in sites.coords:
-        return positions_of(sites, dim, "xyz")
-    return (_end_positions(sites, dim, "_start") + _end_positions(sites, dim, "_end")) / 2
-
-
-def _end_positions(sites: xr.Dataset, dim: str, suffix: str) -> Any:
-    if f"x{suffix}" not in sites.coords:
-        raise DimensionError(
-            Problem(
-                where=f"x{suffix}",
-                found="positions without the ends of segments",
-                wanted="x_start, y_start, z_start and x_end, y_end, z_end, um",
-                remedy="PointSource(...), for sites that are points",
-                error=DimensionError,
-            )
-        )
-    return positions_of(sites, dim, [axis + suffix for axis in "xyz"])
-
-
-def _roots(sites: xr.Dataset, dim: str, root: str) -> np.ndarray:
-    flags = [str(n) for n, c in sites.coords.items() if c.dims == (dim,) and c.dtype == bool]
-    if root not in flags:
-        raise VariableError(
-            Problem(
-                where="root",
-                found=f"{root!r}, which is no coordinate of truth values along {dim!r}",
-                wanted=f"which segments are the root; there are {flags or 'none such'}",
-                remedy=f'ds.assign_coords({root}=("{dim}", ds.compartment_id == 0))',
-                error=VariableError,
-            )
-        )
-    return np.asarray(sites.variables[root].data)
-
-
-# --------------------------------------------------------------------------------------------- the parameters
-
-
-def _normalise(model: Any, *, positive: tuple[str, ...], vectors: tuple[str, ...]) -> None:
-    """Bring the parameters of a new model to numbers in its units, and check those that are known."""
-    if model.shape not in SHAPES:
-        raise ArgumentError(
-            Problem(
-                "shape", repr(model.shape), f"one of {list(SHAPES)}", 'shape="disk"', ArgumentError
-            )
-        )
-    if isinstance(model.order, bool) or not isinstance(model.order, int) or model.order < 1:
-        raise ArgumentError(
-            Problem("order", repr(model.order), "1 or more", "order=3", ArgumentError)
-        )
-    problems: list[Problem] = []
-    for name, unit in model.units.items():
-        value = _in_unit(getattr(model, name), unit, name)
-        object.__setattr__(model, name, value)
-        vector = _is_vector(value)
-        if vector and name not in vectors:
-            problems.append(Problem(name, "several numbers", "one", f"{name}=0.3", ArgumentError))
-        for number in np.ravel(np.asarray(value)) if _is_known(value) else ():
-            least = "more than 0" if name in positive else "0 or more"
-            bad = number <= 0 if least == "more than 0" else number < 0 and name != "bottom"
-            if bad or not math.isfinite(number):
-                problems.append(
-                    Problem(
-                        name,
-                        f"{number:g} {unit}",
-                        f"{least}, in {unit}",
-                        _example(name, unit),
-                        ArgumentError,
-                    )
-                )
-    raise_problems(problems)
-
-
-def _example(name: str, unit: str) -> str:
-    return f'{name}="{"0.3" if unit == "S/m" else "300"} {unit}"'
-
-
-def _in_unit(value: Any, unit: str, name: str) -> Any:
-    """Return a float, or a tuple of three, from anything that says so; what JAX holds as it is."""
-    if isinstance(value, (str, int, float, np.generic)):
-        return scalar(value, unit, name)
-    if is_quantity(value):
-        unit_text = f"{value.units}"
-        if np.ndim(value.magnitude) == 0:
-            return scalar(value, unit, name)
-        return (
-            tuple(scalar(v * value.units, unit, name) for v in value.magnitude)
-            if unit_text
-            else value
-        )
-    if isinstance(value, np.ndarray):
-        value = value.item() if value.ndim == 0 else tuple(value.tolist())
-    if isinstance(value, (tuple, list)):
-        if len(value) != 3:
-            found, remedy = f"{len(value)} numbers", f"{name}=(0.3, 0.3, 0.45)"
-            raise DimensionError(
-                Problem(name, found, "one, or three for x, y and z", remedy, DimensionError)
-            )
-        return tuple(_in_unit(v, unit, name) for v in value)
-    return value
-
-
-def _is_vector(value: Any) -> bool:
-    return isinstance(value, tuple) or getattr(value, "ndim", 0) == 1
-
-
-def _is_known(value: Any) -> bool:
-    """Whether the numbers can be looked at."""
-    if isinstance(value, tuple):
-        return all(map(_is_known, value))
-    return isinstance(value, (float, np.ndarray, np.generic)) or (
-        is_jax(value) and not is_traced(value)
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return _is_known(value) and not isinstance(value, tuple)
-
-
-def _array(value: Any, name: str) -> Any:
-    """Return a parameter as an array: NumPy, or JAX where a part of it is."""
-    parts = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(p, (int, float, np.ndarray, np.generic)) or is_jax(p) for p in parts):
-        raise ArgumentError(Problem(name, repr(value), "a number", f"{name}=0.3", ArgumentError))
-    if isinstance(value, tuple):
-        return jnp.stack(value) if any(map(is_jax, parts)) else np.asarray(value)
-    return value if is_jax(value) else np.asarray(value)
-
-
-def _recorded(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_recorded(v) for v in value]
-    if is_jax(value):
-        return "traced" if is_traced(value) else np.asarray(value).tolist()
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value

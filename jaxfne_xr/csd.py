@@ -6,7 +6,6 @@ In uA/mm^3, a source (outward membrane current) positive. Depth is the position 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import xarray as xr
 from . import scope
 from ._arrays import is_jax, is_traced, take
 from ._dispatch import along, checked, contract, on_arrays, whole
+from .contacts import CONTACT, Contacts, contacts_of
 from .errors import (
     ArgumentError,
     DimensionError,
@@ -25,14 +25,13 @@ from .errors import (
 )
 from .kernel_csd import kernel_matrix
 from .kernels import csd as kernels
-from .probe import check_probe, place_problems, positions_of, sensor_dim
+from .probe import check_probe, positions_of, sensor_dim
 from .schema import UNITS, kind_problems, unit_problem
 from .time_axis import TIME
 from .traces import finish
 from .units import factor, magnitude, positive, same_dimension, scalar, units_of, values_in
 
 Basis = Literal["gauss", "step"]
-CONTACT = "contact"
 #: um^2 uA/mm^3 / (S/m) is 1e-9 V, in uV.
 UV = 1e-3
 SIGN = {"sign_convention": "source positive"}
@@ -46,8 +45,6 @@ METHODS = {
 }
 #: Radius of the discs of current, um, unless told: 500 um across, as Pettersen et al. (2006) have it.
 RADIUS = 250.0
-#: Positions off a line or a plane by less than this share of the probe's length are on it.
-ALIGNED = 1e-6
 
 
 def csd(
@@ -164,7 +161,7 @@ def csd(
         coords: dict[Any, xr.Variable] | None = None
     else:
         variable = checked(variable, name)
-        target = _contacts(lfp, settings.pop("dims", None), line=method != "kernel")
+        target = contacts_of(lfp, settings.pop("dims", None), line=method != "kernel")
         raise_problems(_few(len(target.place), 2, method))
         where, coords = _points(target, settings.pop("at", None))
         if method == "kernel":
@@ -249,96 +246,10 @@ def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
     )
 
 
-# ------------------------------------------------------------------------------------------------- positions
+# ------------------------------------------------------------------------------------------ where to estimate
 
 
-@dataclass(frozen=True)
-class _Contacts:
-    """Where contacts are, in the axes that a method resolves.
-
-    Attributes
-    ----------
-    place : array (contact, dims)
-        um.
-    axes : tuple of str
-        The coordinates that it is made of.
-    line : array (axes,) or None
-        The direction that one dim stands for; None where dims are axes.
-    """
-
-    place: Any
-    axes: tuple[str, ...]
-    line: Any
-
-    def seen(self, place: Any) -> Any:
-        """Return positions in the same axes, as positions in the same dims."""
-        return place if self.line is None else (place @ self.line)[:, None]
-
-
-def _contacts(lfp: xr.Dataset, dims: str | None, *, line: bool) -> _Contacts:
-    """Return contacts on their line (`line`: they must be on one), or in the dims asked for or that they fill."""
-    axes = tuple(a for a in "xyz" if a in lfp.coords and lfp.variables[a].dims == (CONTACT,))
-    axes = axes or (("depth",) if "depth" in lfp.coords else ("z",))
-    if dims is not None:
-        if not dims or set(dims) - set("xyz") or len(set(dims)) < len(dims):
-            raise ArgumentError(
-                Problem("dims", repr(dims), "some of x, y and z", 'dims="xz"', ArgumentError)
-            )
-        found = _Contacts(positions_of(lfp, CONTACT, dims), tuple(dims), None)
-    else:
-        found = _aligned(positions_of(lfp, CONTACT, axes), axes, line=line)
-    if not is_traced(found.place):
-        raise_problems(place_problems(np.asarray(found.place), CONTACT))
-    return found
-
-
-def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> _Contacts:
-    """Return contacts along the line that they are on, upwards; else in the axes in which they differ."""
-    if len(axes) == 1:
-        return _Contacts(place, axes, None)
-    if is_traced(place):
-        if not line:
-            raise ArgumentError(
-                Problem(
-                    "dims",
-                    "positions that JAX traces",
-                    "the axes to resolve",
-                    'dims="z"',
-                    ArgumentError,
-                )
-            )
-        along = place[-1] - place[0]
-        return _on_line(place, along / jnp.linalg.norm(along), axes)
-    values = np.asarray(place)
-    away = values - values[0]
-    far = away[np.argmax(np.linalg.norm(away, axis=1))] if len(away) else np.zeros(len(axes))
-    length = float(np.linalg.norm(far))
-    if length == 0:
-        return _Contacts(place, axes, None)  # one place: found out by whoever asks for two
-    along = far / length
-    along = along * np.sign(along[np.flatnonzero(np.abs(along) > ALIGNED)[-1]])
-    off = float(np.linalg.norm(away - np.outer(away @ along, along), axis=1).max())
-    if off <= ALIGNED * length:
-        return _on_line(place, along, axes)
-    if line:
-        raise DimensionError(
-            Problem(
-                where=CONTACT,
-                found=f"contacts up to {off:g} um off the line through the outermost",
-                wanted="contacts on one line",
-                remedy='one column: lfp.isel(contact=lfp.column == 0); or method="kernel", in 2-D and 3-D',
-                error=DimensionError,
-            )
-        )
-    wide = np.flatnonzero(np.ptp(values, axis=0) > ALIGNED * length)
-    return _Contacts(place[:, wide], tuple(axes[i] for i in wide), None)
-
-
-def _on_line(place: Any, along: Any, axes: tuple[str, ...]) -> _Contacts:
-    return _Contacts((place @ along)[:, None], axes, along)
-
-
-def _points(contacts: _Contacts, at: Any) -> tuple[Any, dict[Any, xr.Variable] | None]:
+def _points(contacts: Contacts, at: Any) -> tuple[Any, dict[Any, xr.Variable] | None]:
     """Return where to estimate (point, dims), and the labels of it; None where that is at the contacts."""
     if at is None:
         return contacts.place, None
@@ -397,7 +308,7 @@ def _standard(
 ) -> tuple[xr.Dataset, xr.Variable, dict[str, Any]]:
     """Return the potentials that have an estimate, and the estimates in the same order."""
     variable = lfp.variables[name]
-    contacts = _contacts(lfp, None, line=True)
+    contacts = contacts_of(lfp, None, line=True)
     n = len(contacts.place)
     raise_problems(_few(n, 3 if ends == "drop" else 2, "standard"))
     depth = contacts.place[:, 0]
@@ -464,7 +375,7 @@ def _second_difference(potential: Any, scale: Any, *, axis: int) -> Any:
 
 
 def _inverse_matrix(
-    contacts: _Contacts,
+    contacts: Contacts,
     where: Any,
     sigma: Any,
     method: str,

@@ -26,6 +26,7 @@ from .errors import (
 )
 from .kernels import current as kernels
 from .schema import SITES, find_voltage, kind_problems, unit_problem
+from .signals import misaligned
 from .time_axis import TIME, time_problem
 from .traces import finish
 from .units import convert, is_quantity, magnitude, same_dimension, units_of
@@ -324,7 +325,24 @@ def cable_of(ds: xr.Dataset) -> Cable:
     start, stop = (order[np.searchsorted(ids, end[kept], sorter=order)] for end in (start, stop))
     data = convert(magnitude(g.data), str(units_of(g)), "uS")
     data = data.compute() if is_dask(data) else data
+    if not is_traced(data):
+        _require_conductances(np.asarray(data))
     return Cable.between(dim, start, stop, data if kept.all() else data[kept])
+
+
+def _require_conductances(g: np.ndarray) -> None:
+    bad = ~((g >= 0) & (g < np.inf))
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ArgumentError(
+            Problem(
+                where="conductance",
+                found=f"{np.count_nonzero(bad)} of {len(g)} that cannot be, edge {k} first: {g[k]:g} uS",
+                wanted="0 uS or more, and finite",
+                remedy="correct the resistivity, the diameter or the length that it was made of",
+                error=ArgumentError,
+            )
+        )
 
 
 def _require_all(ds: xr.Dataset, kept: np.ndarray, ids: np.ndarray) -> None:
@@ -493,6 +511,7 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
     """Return the injected current, bare, in nA and in the precision of `v`, on dims of `v`."""
     if not isinstance(stimulus, xr.DataArray):
         raise _misfit(f"a {type(stimulus).__name__}", v, dim)
+    raise_problems(misaligned(ds, stimulus, "stimulus"))
     bare = stimulus.variable
     given = xr.Variable(bare.dims, bare._data if is_quantity(bare._data) else bare.data, bare.attrs)
     if units_of(given) is None:

@@ -7,6 +7,7 @@ A moment points from the sink to the source. It lies on ``xyz``, and each dipole
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,13 +15,14 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_dask, is_jax, is_traced, precision_of
+from ._arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from ._dispatch import checked, contract, on_arrays, whole
 from .current import groups_of, in_nA, site_dim_of, with_currents
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems, warn
 from .kernels import dipole as kernels
 from .probe import positions_of
 from .schema import GEOMETRY, UNITS, kind_problems, unit_problem
+from .sites import middles
 from .time_axis import TIME
 from .traces import finish, with_unit
 from .units import convert, is_quantity, magnitude, units_of, values_in
@@ -44,7 +46,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     ----------
     ds : xr.Dataset
         With ``i_membrane`` (nA, outward positive) from `transmembrane_currents`, or the voltages that it needs, or a
-        ``source`` in nA; on sites with positions ``x``, ``y``, ``z``.
+        ``source`` in nA; on sites with positions ``x``, ``y``, ``z``, or ends ``x_start`` ... ``z_end``.
     by : str or None
         The coordinate along the sites that tells the group of each, ``"unit"`` or ``"population"``; None for one
         dipole of all.
@@ -57,7 +59,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     xr.Dataset
         ``dipole_moment`` (time, xyz[, group]), nA*um, with the place of each dipole in ``x``, ``y``, ``z`` and the
         labels that all sites of a group share. Its scope is a current's: an amplitude is that of a field, through a
-        conductor.
+        conductor. Of a moment that depends on the origin no amplitude is claimed to be true.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)
     dim = site_dim_of(variable, name)
-    place = positions_of(ds, dim, XYZ)
+    place = middles(ds, dim)
     labels, group = groups_of(ds, dim, by) if by else (["all"], np.zeros(ds.sizes[dim], int))
     n = len(labels)
     about, text = _origin(ds, dim, place, group, n, origin)
@@ -101,7 +103,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     data = _moments(variable, dim, columns, group, n, by or "group")
     total = data.isel({XYZ: 3})
     data = data.isel({XYZ: slice(3)})
-    largest = _open(variable, total, by or "group", labels, about, text)
+    closed = _closed(variable, total, by or "group", labels, about, text)
     if by is None:
         data = data.isel(group=0)
     coords: dict[Hashable, Any] = _shared(ds, dim, group, n, by) if by else {}
@@ -110,8 +112,8 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     if by:
         coords[by] = (by, labels)
     parameters: dict[str, Any] = {"by": by, "origin": text, "groups": n}
-    if largest is not None:
-        parameters["largest_current_sum_nA"] = largest
+    if closed is not None:
+        parameters |= closed
     return finish(
         ds,
         "dipole_moment",
@@ -154,10 +156,10 @@ def _by_group(current: Any, columns: Any, group: Any, *, axis: int, n_groups: in
     return made.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
 
 
-def _open(
+def _closed(
     variable: xr.Variable, total: xr.Variable, by: str, labels: Sequence[Any], about: Any, text: str
-) -> float | None:
-    """Return the largest sum of any group's currents, and warn if it is one; None where it cannot be looked at."""
+) -> dict[str, Any] | None:
+    """Return whether the currents of every group sum to zero, and warn if not; None where it cannot be looked at."""
     data, sums = magnitude(variable.data), total.data
     if is_dask(data) or is_traced(sums) or not data.size:
         return None
@@ -167,7 +169,8 @@ def _open(
     worst = int(np.argmax(of_group))
     largest = float(of_group[worst])
     scale = float(max(data.max(), -data.min()))
-    if largest > ROUNDING.get(sums.dtype.itemsize, ROUNDING[4]) * scale:
+    closed = largest <= ROUNDING.get(sums.dtype.itemsize, ROUNDING[4]) * scale
+    if not closed:
         place = (
             "" if is_traced(about) else " ({:g}, {:g}, {:g}) um".format(*np.asarray(about)[worst])
         )
@@ -176,7 +179,7 @@ def _open(
             f"0: its moment depends on the origin, {text}{place}. Without a stimulus, and with every compartment, "
             "they sum to 0; origin=... takes the moment about another point."
         )
-    return largest
+    return {"closed": closed, "largest_current_sum_nA": largest}
 
 
 def _origin(
@@ -318,16 +321,25 @@ def places_of(dipoles: xr.Dataset) -> Any:
     dim = dipole_dim(dipoles)
     n = 1 if dim is None else dipoles.sizes[dim]
     along = DIPOLES[-1] if dim is None else dim
+    missing = [axis for axis in XYZ if axis not in dipoles.coords]
+    if missing:
+        asked = ", ".join(f'{axis}="0 mm"' for axis in missing)
+        found = f"no {missing}, on a Dataset with the coordinates {list(map(str, dipoles.coords))}"
+        wanted = "where each dipole is" + ("" if dim is None else f", along {dim!r}")
+        raise _misfit("x, y, z", found, wanted, f"jfx.move_to(dipoles, {asked})")
     coords = {}
     for axis in XYZ:
-        if axis in dipoles.coords:
-            place = dipoles.variables[axis]
-            data = magnitude(place.data)
-            if place.ndim == 0:
-                data = jnp.full(n, data) if is_jax(data) else np.full(n, data)
-            unit = units_of(place)
-            coords[axis] = (along, data, {} if unit is None else {"units": unit})
-    return positions_of(xr.Dataset(coords=coords), along, XYZ)
+        place = dipoles.variables[axis]
+        data = magnitude(place.data)
+        if place.ndim == 0:
+            data = jnp.full(n, data) if is_jax(data) else np.full(n, data)
+        unit = units_of(place)
+        coords[axis] = (along, data, {} if unit is None else {"units": unit})
+    places = positions_of(xr.Dataset(coords=coords), along, XYZ)
+    problem = None if is_traced(places) else nonfinite_problem(places, (along, XYZ), "x, y, z")
+    if problem is not None:
+        raise_problems([replace(problem, remedy='jfx.move_to(dipoles, x=0, y=0, z="75 mm")')])
+    return places
 
 
 def move_to(dipoles: xr.Dataset, *, x: Any = None, y: Any = None, z: Any = None) -> xr.Dataset:

@@ -82,7 +82,7 @@ def meg(dipoles: xr.Dataset, sensors: xr.Dataset | None = None, head: Any = None
         As for `eeg`.
     sensors : xr.Dataset
         Magnetometers along ``channel``, with normals: ``probe_at(..., normal=..., dim="channel")``. For all three
-        components at one place, three sensors with three normals, a hair apart. Not needed with `LeadField`.
+        components at one place, three sensors with three normals. Not needed with `LeadField`.
     head : InfiniteHomogeneous, Spherical, FourSphere, LeadField or any class with ``meg_lead_field``, optional
         The conductor. ``Spherical()`` by default.
 
@@ -128,8 +128,17 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
         matrix = model(*(None,) * (2 if name == "eeg" else 3))
         matrix = matrix if order is None else matrix[..., order]
     else:
-        sensor = positions_along(sensors, CHANNEL, XYZ)  # type: ignore[arg-type]
-        assert sensors is not None
+        if sensors is None:
+            raise ArgumentError(
+                Problem(
+                    where="sensors",
+                    found="none",
+                    wanted="where each channel is, with any head but LeadField",
+                    remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, normal=..., dim="channel")',
+                    error=ArgumentError,
+                )
+            )
+        sensor = positions_along(sensors, CHANNEL, XYZ)
         coords = dict(sensors.coords)
         given = (sensor,) if name == "eeg" else (sensor, _normals(sensors))
         matrix = model(places_of(dipoles), *given)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ._arrays import is_jax, is_traced, precision_of
-from ._dispatch import contract, jointly, on_arrays
-from .conductor import Conductor, LineSource, sites_dim
+from ._arrays import is_jax, is_traced, precision_of, require_finite
+from ._dispatch import checked, contract, jointly, on_arrays
+from .conductor import Conductor, LineSource
 from .current import (
     Cable,
     cable_of,
@@ -24,15 +24,26 @@ from .current import (
     transmembrane_currents,
     voltage_of,
 )
-from .errors import ArgumentError, DataError, DimensionError, Problem, UnitError, warn
+from .errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    Problem,
+    UnitError,
+    raise_problems,
+    warn,
+)
 from .kernels import distance
-from .probe import check_probe, positions_along, positions_of, prefixed
+from .probe import check_probe, positions_along, prefixed
+from .schema import kind_problems
+from .sites import extent, sites_dim
 from .traces import finish, with_unit
-from .units import is_quantity, magnitude, product, units_of
+from .units import convert, is_quantity, magnitude, product, same_dimension, text_of, units_of
 
 #: A model: a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
 Model = Callable[[xr.Dataset, xr.Dataset], Any]
 
+LEAD_FIELD = "uV/nA"
 #: Beyond this, um, no contact is near enough to be meant: positions are in another unit.
 FAR = 10_000.0
 
@@ -82,7 +93,7 @@ def lead_field(sites: xr.Dataset, probe: xr.Dataset, model: Model | None = None)
         sites,
         "lead_field",
         xr.Variable(("contact", dim), matrix),
-        "uV/nA",
+        LEAD_FIELD,
         _recorded(model),
         coords=contacts,
         stage="lead_field",
@@ -152,7 +163,11 @@ def lfp(
             ds, cable = transmembrane_currents(ds), None
             variable = in_nA(ds.variables["i_membrane"])
     else:
-        of, variable, physical = name, in_nA(ds.variables[name]), is_transmembrane(ds, name)
+        of, physical = name, is_transmembrane(ds, name)
+        variable = in_nA(ds.variables[name])
+        variable = (
+            variable if physical else checked(variable, name)
+        )  # the others come of finite voltages
     dim = site_dim_of(variable, of)
     if sites_dim(ds) != dim:
         raise _elsewhere(of, dim, sites_dim(ds))
@@ -212,7 +227,8 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
         ``<name>_calibrated`` in the unit of the reference, ``gain`` times the readout; ``calibration_gain``, in that
         unit over the readout's, the least-squares one, ``<x y> / <x x>``; ``calibration_residual`` (1), the root mean
         square of what is left over that of the reference. The record holds all three, and what the reference was. The
-        scope is the readout's own: a proxy with a gain is still a proxy, and where else the gain holds is not known.
+        scope is the readout's, or the reference's where that claims less, and no amplitude is claimed to be true: a
+        proxy with a gain is still a proxy, and where else a fitted gain holds is not known.
 
     Raises
     ------
@@ -259,6 +275,7 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
         target_unit,
         {**numbers, "reference": target, "units": target_unit},
         function="calibrate",
+        beside=[reference] if isinstance(reference, xr.Dataset) else (),
     )
     quantified = is_quantity(made.variables[f"{name}_calibrated"]._data)
     ratio = product(target_unit, f"1/({unit})") if unit != "1" else target_unit
@@ -342,12 +359,21 @@ def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, 
         raise ArgumentError(
             Problem("model", found, wanted, "model=jfx.LineSource(0.3)", ArgumentError)
         )
-    matrix = model(sites, probe)
-    shape = (probe.sizes["contact"], sites.sizes[sites_dim(sites)])
+    return _checked(model(sites, probe), sites, probe, model), _look(sites, contact, model)
+
+
+def _checked(matrix: Any, sites: xr.Dataset, probe: xr.Dataset, model: Model) -> Any:
+    """Return what a model made as an array (contact, site), uV/nA, checked to be one."""
+    dims = ("contact", sites_dim(sites))
+    shape = tuple({**sites.sizes, **probe.sizes}[d] for d in dims)
+    unit = None
     if isinstance(matrix, xr.DataArray):
-        if set(matrix.dims) == {"contact", sites_dim(sites)}:
-            matrix = matrix.transpose("contact", sites_dim(sites))
-        matrix = magnitude(matrix.variable.data)
+        if set(matrix.dims) == {*dims}:
+            matrix = matrix.transpose(*dims)
+        unit, matrix = units_of(matrix), matrix.variable.data
+    elif is_quantity(matrix):
+        unit = text_of(matrix.units)
+    matrix = magnitude(matrix)
     if not isinstance(matrix, np.ndarray) and not is_jax(matrix):
         matrix = np.asarray(matrix)
     if matrix.shape != shape:
@@ -360,7 +386,22 @@ def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, 
                 error=DimensionError,
             )
         )
-    return matrix, _look(sites, contact, model)
+    raise_problems(kind_problems(matrix, "model"))
+    if unit is not None:
+        if not same_dimension(unit, LEAD_FIELD):
+            raise UnitError(
+                Problem(
+                    where="model",
+                    found=f"a matrix in {unit!r}",
+                    wanted=f"{LEAD_FIELD}, or a unit that converts to it",
+                    remedy="matrix.drop_attrs(), where xarray has only kept the unit of what it was made of",
+                    error=UnitError,
+                )
+            )
+        matrix = convert(matrix, unit, LEAD_FIELD)
+    if not isinstance(model, Conductor) and not is_traced(matrix):
+        require_finite(matrix, dims, "model")
+    return matrix
 
 
 def _look(sites: xr.Dataset, contact: Any, model: Model) -> int | None:
@@ -387,12 +428,10 @@ def nearest(sites: xr.Dataset, contact: Any, model: Model) -> tuple[np.ndarray, 
     """Return how far each contact is from the nearest site, um, and whether it is inside; None where JAX traces it."""
     dim = sites_dim(sites)
     if isinstance(model, Conductor):
-        extent, limit = model.extent(sites), model.limit(sites)
-        start, end = extent[:2] if len(extent) > 1 else extent * 2
+        place, limit = model.extent(sites), model.limit(sites)
+        start, end = place[:2] if len(place) > 1 else place * 2
     else:
-        start = end = positions_of(
-            sites, dim, "xyz" if "x" in sites.coords else ("x_start", "y_start", "z_start")
-        )
+        start, end = extent(sites, dim)
         limit = np.zeros(len(start))
     if any(map(is_traced, (contact, start, end, limit))) or not len(start):
         return None

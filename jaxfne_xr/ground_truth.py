@@ -18,8 +18,8 @@ from ._dispatch import checked, contract, on_arrays, whole
 from .current import in_nA, site_dim_of, with_currents
 from .errors import ArgumentError, DimensionError, Problem
 from .kernels import ground_truth as kernels
-from .probe import positions_of
 from .schema import UNITS
+from .sites import extent
 from .time_axis import TIME
 from .traces import finish
 from .units import positive, values_in
@@ -90,7 +90,7 @@ def ground_truth_csd(
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)
     dim = site_dim_of(variable, name)
-    start, end = _segments(ds, dim)
+    start, end = extent(ds, dim)
     if grid is None:
         if along not in tuple("xyz"):
             raise ArgumentError(
@@ -163,17 +163,6 @@ def ground_truth_csd(
     return result.assign(i_outside=left["i_outside"].variable)
 
 
-def _segments(ds: xr.Dataset, dim: str) -> tuple[Any, Any]:
-    """Return the ends of segments (site, xyz), um; the same for points."""
-    ends = [[a + side for a in "xyz"] for side in ("_start", "_end")]
-    if all(
-        name in ds.coords and ds.variables[name].dims == (dim,) for names in ends for name in names
-    ):
-        return positions_of(ds, dim, ends[0]), positions_of(ds, dim, ends[1])
-    point = positions_of(ds, dim, "xyz")
-    return point, point
-
-
 def _edges(given: Any, name: str) -> np.ndarray:
     edges = np.asarray(values_in(given, "um", name), float)
     if (
@@ -184,7 +173,7 @@ def _edges(given: Any, name: str) -> np.ndarray:
         raise ArgumentError(
             Problem(
                 name,
-                f"{edges.tolist()[:6]} um",
+                f"{edges.ravel()[:6].tolist()} um",
                 "two or more borders that rise",
                 f"{name}=np.arange(0, 1001, 100)",
                 ArgumentError,

@@ -8,17 +8,15 @@ of the two is a head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_jax, is_traced
+from ._arrays import is_jax, is_traced, nonfinite_problem
 from ._dispatch import on_arrays
 from .dipole import XYZ
 from .errors import (
@@ -30,6 +28,8 @@ from .errors import (
 )
 from .kernels import dipole as dipole_kernels
 from .kernels import head as kernels
+from .parameters import pytree, static
+from .schema import kind_problems
 from .units import factor, is_quantity, magnitude, positive, scalar, units_of, values_in
 
 CHANNEL = "channel"
@@ -64,9 +64,7 @@ class _Head:
         }
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["conductivity"], meta_fields=["min_distance"]
-)
+@pytree
 @dataclass(frozen=True, repr=False)
 class InfiniteHomogeneous(_Head):
     r"""An infinite homogeneous medium, for EEG and MEG.
@@ -102,12 +100,18 @@ class InfiniteHomogeneous(_Head):
     units: ClassVar[dict[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
 
     conductivity: Any = 0.3
-    min_distance: Any = 0.0
+    min_distance: Any = static(0.0)  # noqa: RUF009 (a field, not its default)
 
     def __post_init__(self) -> None:
         """Read units."""
         _read(self, "conductivity", positive)
         _read(self, "min_distance", scalar)
+        if not 0 <= self.min_distance < np.inf:
+            found = f"{self.min_distance:g} um"
+            remedy = 'min_distance="10 um"'
+            raise ArgumentError(
+                Problem("min_distance", found, "0 um or more", remedy, ArgumentError)
+            )
 
     def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
         """Return the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
@@ -121,7 +125,7 @@ class InfiniteHomogeneous(_Head):
         return on_arrays(kernel, dipole, sensor, normal, min_distance=self.min_distance)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["centre"], meta_fields=["radius"])
+@pytree
 @dataclass(frozen=True, repr=False, eq=False)
 class Spherical(_Head):
     r"""A conductor whose conductivity depends on the radius only, for MEG: what it is drops out.
@@ -155,7 +159,7 @@ class Spherical(_Head):
     )
     units: ClassVar[dict[str, str]] = {"radius": "um", "centre": "um"}
 
-    radius: Any = 90e3
+    radius: Any = static(90e3)  # noqa: RUF009
     centre: Any = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
@@ -169,11 +173,7 @@ class Spherical(_Head):
         return _sarvas(dipole, sensor, normal, self.centre, self.radius, self.radius)
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["radii", "conductivities", "centre"],
-    meta_fields=[],
-)
+@pytree
 @dataclass(frozen=True, repr=False, eq=False)
 class FourSphere(_Head):
     r"""Four concentric spheres, for EEG: brain, cerebrospinal fluid, skull, scalp. For MEG as `Spherical`.
@@ -244,11 +244,7 @@ class FourSphere(_Head):
         return _sarvas(dipole, sensor, normal, self.centre, radii[0], radii[-1])
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["array"],
-    meta_fields=["given_units", "channels", "dipoles"],
-)
+@pytree
 @dataclass(frozen=True, repr=False, eq=False)
 class LeadField:
     """Anyone's own lead field, for EEG or MEG: MNE's, the New York Head's.
@@ -276,9 +272,9 @@ class LeadField:
     """
 
     array: Any
-    given_units: str | None = None
-    channels: tuple[Any, ...] | None = None
-    dipoles: tuple[Any, ...] | None = None
+    given_units: str | None = static(None)
+    channels: tuple[Any, ...] | None = static(None)
+    dipoles: tuple[Any, ...] | None = static(None)
 
     def __post_init__(self) -> None:
         """Name the axes of the array."""
@@ -288,24 +284,29 @@ class LeadField:
         elif is_quantity(given):
             object.__setattr__(self, "given_units", f"{given.units:~C}")
             given = given.magnitude
-        elif isinstance(given, (list, tuple)):
-            given = np.asarray(given, float)
+        given = given if is_jax(given) else np.asarray(given)
         object.__setattr__(self, "array", given)
-        if isinstance(given, np.ndarray) or is_jax(given):
-            if given.ndim != 3 or given.shape[1] != 3:
-                raise misfit(
-                    "lead_field", f"the shape {given.shape}", "(channel, xyz, dipole), 3 along xyz"
+        if given.ndim != 3 or given.shape[1] != 3:
+            raise misfit(
+                "lead_field", f"the shape {given.shape}", "(channel, xyz, dipole), 3 along xyz"
+            )
+        raise_problems(kind_problems(given, "lead_field"))
+        problem = None
+        if not is_traced(given):
+            problem = nonfinite_problem(given, (CHANNEL, XYZ, "dipole"), "lead_field")
+        if problem is not None:
+            remedy = "leave out the channels or dipoles that have none"
+            raise_problems([replace(problem, remedy=remedy)])
+        if self.given_units is None:
+            raise UnitError(
+                Problem(
+                    where="lead_field",
+                    found="no unit",
+                    wanted="that of a signal over that of a moment",
+                    remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
+                    error=UnitError,
                 )
-            if self.given_units is None:
-                raise UnitError(
-                    Problem(
-                        where="lead_field",
-                        found="no unit",
-                        wanted="that of a signal over that of a moment",
-                        remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
-                        error=UnitError,
-                    )
-                )
+            )
 
     def _of_labelled(self, given: xr.DataArray) -> Any:
         others = [d for d in given.dims if d not in (CHANNEL, XYZ)]
@@ -403,7 +404,8 @@ def _off_scalp(height: np.ndarray, off: np.ndarray, scalp: float) -> Problem:
         found=f"{off.sum()} of {len(height)} {'inside the head' if height[k] < scalp else 'outside the head'}, "
         f"number {k} at {height[k]:.6g} um from its centre",
         wanted=f"on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
-        remedy='jfx.montage("easycap-M1", head), or head=jfx.FourSphere(radii=...) of the right size',
+        remedy='jfx.probe_at(positions, units="mm", dim="channel"), if they are in mm; '
+        'jfx.montage("easycap-M1", head); or head=jfx.FourSphere(radii=...) of the right size',
         error=ArgumentError,
     )
 
@@ -465,13 +467,8 @@ def misfit(where: str, found: str, wanted: str) -> DimensionError:
 
 
 def _read(head: Any, name: str, reader: Any) -> None:
-    """Read a parameter that a user gave; leave alone what JAX puts there when it takes a pytree apart."""
-    value = getattr(head, name)
-    readable = isinstance(
-        value, (str, int, float, np.ndarray, np.generic, list, tuple, xr.DataArray)
-    )
-    if readable or is_quantity(value):
-        object.__setattr__(head, name, reader(value, head.units[name], name))
+    """Bring a parameter that a user gave to numbers in its unit."""
+    object.__setattr__(head, name, reader(getattr(head, name), head.units[name], name))
 
 
 def _array(value: Any) -> Any:

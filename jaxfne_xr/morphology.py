@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_dask, is_jax, is_traced
+from ._arrays import is_dask, is_traced
 from .errors import ArgumentError, DataError, DimensionError, Problem, VariableError, raise_problems
 from .schema import STRUCTURE
 from .traces import assemble, with_unit
@@ -94,7 +94,7 @@ def morphology(
     if membrane_area is not None:
         area = _per_segment(membrane_area, "um^2", "um^2", "membrane_area", n, positive=True)
     parents = np.asarray(parent)
-    attached = np.broadcast_to(np.asarray(at, float), (n,))
+    attached = _per_segment(at, "1", "1", "at", n, positive=False)
     raise_problems(_parent_problems(parents, n) or _at_problems(attached))
     roots = parents < 0
     somata = roots if soma is None else np.asarray(soma, bool)
@@ -334,8 +334,14 @@ def _numbers(values: Any, units: str, target: str, name: str) -> np.ndarray:
                 error=DataError,
             )
         )
-    values = np.array(values, dtype=float) if is_jax(values) else np.asarray(values, dtype=float)
-    return convert(values, units, target)
+    try:
+        numbers = np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        remedy = "np.array([...]), with one row or number for each segment"
+        raise ArgumentError(
+            Problem(name, repr(values), f"numbers, in {target}", remedy, ArgumentError)
+        ) from error
+    return convert(numbers, units, target)
 
 
 def _per_segment(

@@ -166,7 +166,7 @@ def probe_at(
     Raises
     ------
     DimensionError, UnitError, ArgumentError
-        If the positions are not (n, 3), not a length, not finite, or two of them are the same.
+        If the positions are not (n, 3), not a length, not finite, or two contacts are at the same place.
 
     Examples
     --------
@@ -400,7 +400,10 @@ def positions_along(probe: xr.Dataset, dim: str, axes: str) -> Any:
 
 
 def place_problems(xyz: np.ndarray, dim: str) -> list[Problem]:
-    """Return the problem of positions that are not finite, or of two that are the same."""
+    """Return the problem of positions that are not finite, or of two contacts at the same.
+
+    Channels may share one: electrodes have two names, and magnetometers two directions.
+    """
     bad = np.flatnonzero(~np.isfinite(xyz).all(axis=1))
     order = np.lexsort(np.round(xyz / SAME_PLACE).T)
     close = np.linalg.norm(np.diff(xyz[order], axis=0), axis=1) < SAME_PLACE
@@ -409,7 +412,7 @@ def place_problems(xyz: np.ndarray, dim: str) -> list[Problem]:
             f"{bad.size} not finite, the first at {dim} {bad[0]}",
             "finite positions, um",
         )
-    elif close.any():
+    elif close.any() and dim != "channel":
         i = int(np.argmax(close))
         pair = sorted((int(order[i]), int(order[i + 1])))
         place = ", ".join(f"{x:g}" for x in xyz[pair[0]])

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from ._arrays import is_jax, is_traced
 from ._dispatch import contract, jointly, mean_over, on_arrays
+from .contacts import contacts_of
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .kernels import proxy as kernels
-from .probe import axes_along, positions_along, positions_of, sensor_dim
+from .probe import positions_along, sensor_dim
 from .readout import finish, mean_of, readout
 from .signals import misaligned, spikes_of
+from .sites import positions
 from .source import site_dim, source_of
 from .time_axis import TIME, sampling, time_problem
 from .units import magnitude, positive
@@ -117,25 +117,8 @@ def _weights(
         )
     contacts = positions_along(probe, "contact", axes)
     width = sigma if is_jax(sigma) else np.asarray(sigma)
-    places = _places(source, dim, axes)
+    places = positions(source, dim, axes)
     return on_arrays(kernels.gaussian_weights, contacts, places, width), dict(probe.coords)
-
-
-def _places(source: xr.Dataset, dim: str, axes: str) -> Any:
-    """Return the positions of sites, um; one that is not finite would spoil every contact."""
-    places = positions_of(source, dim, axes)
-    if not is_jax(places) and not np.isfinite(places).all():
-        bad = np.flatnonzero(~np.isfinite(places).all(axis=1))
-        raise ArgumentError(
-            Problem(
-                where=axes,
-                found=f"{bad.size} of {len(places)} sites without a finite position, {dim} {bad[0]} first",
-                wanted="a finite position of every site, um",
-                remedy=f"correct it, or leave the site out: signals.drop_isel({dim}=[{bad[0]}])",
-                error=ArgumentError,
-            )
-        )
-    return places
 
 
 @readout(units="1/um^2", formula="-d2(lfp_proxy)/dz2 along the probe")
@@ -253,7 +236,7 @@ def _remote(
             )
         )
     else:
-        places = _places(source, dim, "xyz")
+        places = positions(source, dim, "xyz")
         matrix, solver = (
             on_arrays(toy, positions_along(sensors, "channel", "xyz"), places),
             "toy_lead_field_proxy",
@@ -422,29 +405,14 @@ def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
 def _position_on_line(ds: xr.Dataset) -> Any:
     """Return how far along their line contacts lie, um."""
     n = ds.sizes.get("contact", 0)
-    found = f"{n} contacts" if n < 3 else None
-    if found is None:
-        axes = axes_along(ds, "contact") or "z"  # depth alone is a line too
-        along, off = on_arrays(_on_line, positions_of(ds, "contact", axes))
-        if is_traced(along) or off <= 1e-6 * np.abs(along).max():
-            return along
-        found = f"contacts up to {float(off):g} um off the line through the outermost"
-    raise DimensionError(
-        Problem(
-            where="contact",
-            found=found,
-            wanted="three or more contacts on one line",
-            remedy="select one column: lfp.isel(contact=lfp.column == 0), or probe=jfx.linear_probe(n=16)",
-            error=DimensionError,
+    if n < 3:
+        raise DimensionError(
+            Problem(
+                where="contact",
+                found=f"{n} contacts",
+                wanted="three or more contacts on one line",
+                remedy="probe=jfx.linear_probe(n=16)",
+                error=DimensionError,
+            )
         )
-    )
-
-
-def _on_line(xyz: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return how far places lie along the line from the first to the farthest from it, and how far off it at most."""
-    away = xyz - xyz[0]
-    line = away[jnp.argmax(jnp.square(away).sum(-1))]
-    line = line / jnp.linalg.norm(line)
-    along = away @ line
-    square = jnp.square(away - along[:, None] * line).sum(-1)
-    return along, jnp.sqrt(jnp.max(jax.lax.stop_gradient(square)))
+    return contacts_of(ds).place[:, 0]

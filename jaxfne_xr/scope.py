@@ -10,9 +10,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -107,16 +107,34 @@ def weaker(a: Scope, b: Scope) -> Scope:
 
 
 def derive(provenance: Mapping[str, Any] | None) -> Scope:
-    """Return the scope that a provenance supports; the weakest where there is none."""
+    """Return the scope that a provenance supports; the weakest where there is none.
+
+    Of what several Datasets were combined in, the weaker claim of each kind.
+    """
+    return reduce(weaker, (_claims(*road) for road in _roads(provenance)))
+
+
+def _roads(provenance: Mapping[str, Any] | None) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
+    """Yield the origin and the parameters of every step of each Dataset that went in, up to the result."""
     if provenance is None:
-        return Scope()
-    parameters = [step.get("parameters", {}) for step in provenance.get("steps", ())]
+        yield None, []
+        return
+    steps = provenance.get("steps", ())
+    parameters = [step.get("parameters", {}) for step in steps]
+    yield provenance.get("origin"), parameters
+    for k, step in enumerate(steps):
+        for other in step.get("with", ()):
+            for origin, before in _roads(other):
+                yield origin, [*before, *parameters[k:]]
+
+
+def _claims(origin: Any, parameters: Sequence[Mapping[str, Any]]) -> Scope:
     last = next((p["source"] for p in reversed(parameters) if "source" in p), "voltage")
     if last == "transmembrane_current":
         source = "transmembrane_current"
     elif last == "current":
         source = "uncalibrated_current"
-    elif provenance.get("origin") == "jaxley":
+    elif origin == "jaxley":
         source = "uncalibrated_jaxley_voltage_proxy"
     else:
         source = "uncalibrated_voltage_proxy"
@@ -131,11 +149,15 @@ def derive(provenance: Mapping[str, Any] | None) -> Scope:
 
 
 def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every field was made of transmembrane currents, of a physical morphology, by a declared conductor."""
+    """Whether every field was made of transmembrane currents, of a physical morphology, by a declared conductor.
+
+    And no dipole of currents that depend on an origin, and no gain fitted to something else, came in between.
+    """
     fields_made = [p for p in parameters if "field_solver" in p]
     geometry = next((p["geometry"] for p in reversed(parameters) if "geometry" in p), None)
     return (
         bool(fields_made)
+        and all(p.get("closed") is not False and "gain" not in p for p in parameters)
         and all(p["field_solver"] in PHYSICAL_SOLVERS for p in fields_made)
         and all(p.get("source") == "transmembrane_current" for p in fields_made)
         and geometry in PHYSICAL_GEOMETRIES
@@ -214,6 +236,7 @@ def record(
     *,
     stage: str,
     origin: str | None = None,
+    beside: Sequence[Mapping[str, Any] | None] = (),
 ) -> dict[str, Any]:
     """Return a provenance with one more step.
 
@@ -229,8 +252,17 @@ def record(
         What the result is.
     origin : str, optional
         Where traces came from; only entry points say so.
+    beside : sequence of mapping or None
+        The provenances of what else went into the step, None for data made by hand. Each that is not that of
+        `previous` is kept, once.
     """
-    step = {"function": function, "parameters": dict(parameters)}
+    step: dict[str, Any] = {"function": function, "parameters": dict(parameters)}
+    others: list[Any] = []
+    for other in beside:
+        if other != previous and other not in others:
+            others.append(other)
+    if others:
+        step["with"] = others
     return {
         "schema": SCHEMA_VERSION,
         "stage": stage,
@@ -244,6 +276,8 @@ def recorded(value: Any) -> Any:
     """Return a parameter in the form that JSON holds: an array as lists; what JAX traces has no value, and says so."""
     if value is None or isinstance(value, (str, int)):
         return value
+    if isinstance(value, (tuple, list)):
+        return [recorded(v) for v in value]
     if is_traced(value):
         return "traced"
     numbers = np.asarray(value)

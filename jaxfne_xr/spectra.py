@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
 from ._dispatch import jointly, whole
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .kernels import spectrum as kernels
@@ -142,9 +141,7 @@ def coherence(
         **frequency_coord(options["nperseg"], dt_ms),
     }
     parameters = {"of": [name_a, name_b], **options}
-    result = finish(first, "coherence", made, "1", parameters, coords=labels)
-    claims = (scope.derive(scope.read(ds.attrs)) for ds in (first, second))
-    return result.assign_attrs(scope.weaker(*claims).attrs())
+    return finish(first, "coherence", made, "1", parameters, coords=labels, beside=[second])
 
 
 def band_power(

@@ -137,7 +137,7 @@ def traces(
 
     if quantify is None:
         quantify = not is_traced(data) and not is_dask(data)
-    variable = checked(xr.Variable(dims, _owned(data, quantify)), name)
+    variable = checked(xr.Variable(dims, owned_data(data, quantify)), name)
     variable.data = convert(variable.data, units, unit)
     labels: dict[Hashable, Any] = {}
     if "unit" in dims:
@@ -202,7 +202,7 @@ def with_unit(
 ) -> xr.Variable:
     """Return a variable that carries `unit`, as a quantity or in its attrs, and nothing else but `attrs`."""
     if quantify:
-        data = _owned(variable.data, True) if is_jax(variable.data) else variable.data
+        data = owned_data(variable.data, True) if is_jax(variable.data) else variable.data
         return xr.Variable(variable.dims, quantity(data, unit), attrs)
     return xr.Variable(variable.dims, variable.data, {**(attrs or {}), "units": unit})
 
@@ -218,6 +218,7 @@ def finish(
     stage: str = "readout",
     attrs: Mapping[str, Any] | None = None,
     function: str | None = None,
+    beside: Sequence[xr.Dataset] = (),
 ) -> xr.Dataset:
     """Return a result as a Dataset: labels of `ds` along its dims, unit, scope, and one more step of provenance.
 
@@ -241,6 +242,8 @@ def finish(
         More attrs of the variable.
     function : str, optional
         The function, where it is called otherwise.
+    beside : sequence of xr.Dataset
+        What else it was made from: the scope is the weakest of all.
     """
     quantified = any(is_quantity(v.variable._data) for v in ds.data_vars.values())
     quantified = quantified and not is_jax(
@@ -253,7 +256,10 @@ def finish(
         made = with_unit(variable, units, quantify=quantified, attrs=attrs)
     labelled = {**coords_along(ds, variable.dims), **(coords or {})}
     previous = scope.read(ds.attrs)
-    provenance = scope.record(previous, function or name, parameters or {}, stage=stage)
+    others = [scope.read(other.attrs) for other in beside]
+    provenance = scope.record(
+        previous, function or name, parameters or {}, stage=stage, beside=others
+    )
     return xr.Dataset({name: made}, labelled, scope.attrs(provenance))
 
 
@@ -472,7 +478,7 @@ def _time_coordinate(time: Any, dt_ms: float | None, length: int) -> np.ndarray:
     return even_times(variable, dt_ms)[0]
 
 
-def _owned(data: Any, quantify: bool) -> Any:
+def owned_data(data: Any, quantify: bool) -> Any:
     """Return data that nobody else can change."""
     if is_dask(data) or (is_jax(data) and not quantify):
         return data

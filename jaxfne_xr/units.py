@@ -188,6 +188,12 @@ def quantity(data: Any, unit: str) -> Any:
     return registry(for_arrays=True).Quantity(data, _parse(unit))
 
 
+def example(unit: str) -> str:
+    """Return a number of a usual size in `unit`, for a remedy: ``"0.3 S/m"``."""
+    usual = {"S/m": "0.3", "um": "50", "deg": "30", "ohm*cm": "100"}
+    return f"{usual.get(unit, '0.1')} {unit}" if unit != "1" else "0.5"
+
+
 def scalar(value: Any, unit: str, name: str) -> float:
     """Return one number in `unit` from a number, a string with a unit, or a pint quantity.
 
@@ -212,7 +218,7 @@ def scalar(value: Any, unit: str, name: str) -> float:
                 where=name,
                 found=found,
                 wanted=f"one number in {unit}, or a string or pint quantity that converts to it",
-                remedy=f'{name}=0.1 (read as {unit}) or {name}="0.1 {unit}"',
+                remedy=f'{name}={example(unit).split()[0]} (read as {unit}) or {name}="{example(unit)}"',
                 error=UnitError,
             )
         )
@@ -252,7 +258,7 @@ def positive(value: Any, unit: str, name: str) -> Any:
                 where=name,
                 found=f"{float(number):g} {unit}",
                 wanted="a positive, finite number",
-                remedy=f'{name}=0.3 (read as {unit}) or {name}="0.3 {unit}"',
+                remedy=f'{name}={example(unit).split()[0]} (read as {unit}) or {name}="{example(unit)}"',
                 error=ArgumentError,
             )
         )

@@ -138,7 +138,8 @@ def test_contacts_on_the_glass_take_the_short_way(cell):
 
 
 def test_outside_the_slab(cell, probe, refused):
-    with refused(jfx.ArgumentError, "contact", "2 of 4 outside", "contact 2 at z = 140"):
+    said = ("contact", "2 of 4 outside", "contact 2 at z = 140", 'Slab("200 um", bottom=0)')
+    with refused(jfx.ArgumentError, *said):
         jfx.lead_field(cell.isel(recording=[0]), probe, jfx.Slab(130.0))
     with refused(jfx.ArgumentError, "site", "1 of 3 outside", "site 2"):
         jfx.lead_field(cell, probe.isel(contact=[0]), jfx.Slab(250.0))
@@ -158,8 +159,12 @@ def test_outside_the_slab(cell, probe, refused):
         ({"conductivity": "tissue"}, jfx.UnitError, "tissue"),
         ({"conductivity": (0.3, 0.3)}, jfx.DimensionError, "2 numbers"),
         ({"conductivity": (0.3, 0.3, 0.0)}, jfx.ArgumentError, "conductivity"),
+        ({"conductivity": jnp.array([0.3, 0.3])}, jfx.DimensionError, "the shape (2,)"),
+        ({"conductivity": None}, jfx.UnitError, "None"),
+        ({"conductivity": {"x": 0.3}}, jfx.UnitError, "'x'"),
         ({"min_distance": -1.0}, jfx.ArgumentError, "min_distance"),
-        ({"min_distance": "1 mV"}, jfx.UnitError, "min_distance"),
+        ({"min_distance": "1 mV"}, jfx.UnitError, 'min_distance="50 um"'),
+        ({"min_distance": (1.0, 2.0, 3.0)}, jfx.ArgumentError, "several numbers"),
         ({"shape": "ring"}, jfx.ArgumentError, "disk"),
         ({"order": 0}, jfx.ArgumentError, "order"),
     ],
@@ -178,6 +183,9 @@ def test_parameters_that_are_refused(change, error, said, refused):
         ({"above": -1.0}, jfx.ArgumentError, "above"),
         ({"above": 0.0}, jfx.ArgumentError, "no reference"),
         ({"source": "sphere"}, jfx.ArgumentError, "source"),
+        ({"thickness": None}, jfx.UnitError, "thickness"),
+        ({"images": 0}, jfx.ArgumentError, "images"),
+        ({"images": 2.5}, jfx.ArgumentError, "images"),
         ({"conductivity": (0.3, 0.3, 0.3)}, jfx.ArgumentError, "several numbers"),
     ],
 )
@@ -195,6 +203,21 @@ def test_units_are_read():
         [0.3, 0.3, 0.4] * ureg.S / ureg.m,
     ):
         assert jfx.PointSource(given).conductivity == pytest.approx((0.3, 0.3, 0.4), rel=1e-15)
+
+
+@pytest.mark.parametrize("model", [*(m() for m in MODELS), jfx.Slab(300.0)], ids=lambda m: m.kind)
+def test_sites_that_cannot_be(cell, probe, model, refused):
+    def with_(name, value):
+        return cell.assign_coords({name: ("recording", value, {"units": "um"})})
+
+    for value in (np.nan, np.inf, -2.0):
+        with refused(
+            jfx.ArgumentError, "diameter", "1 of 3 sites", "recording 1 first", f"{value}"
+        ):
+            jfx.lead_field(with_("diameter", [12.0, value, 1.0]), probe, model)
+    bad = with_("z" if model.kind == "point" else "z_end", [110.0, 150.0, np.nan])
+    with refused(jfx.ArgumentError, "recording 2 first", "nan", "drop_isel(recording=[2])"):
+        jfx.lead_field(bad, probe, model)
 
 
 def test_what_sites_lack(cell, probe, refused):
@@ -239,23 +262,32 @@ def test_models_say_what_they_are(model):
 @pytest.mark.parametrize("shape", ["point", "disk"])
 @pytest.mark.parametrize(
     "model",
-    [jfx.PointSource(), jfx.LineSource((0.3, 0.2, 0.4)), jfx.RootAsPoint(), jfx.Slab(300.0)],
+    [
+        jfx.PointSource(),
+        jfx.LineSource((0.3, 0.2, 0.4), min_distance=40.0),  # within which some contacts are
+        jfx.RootAsPoint(),
+        jfx.Slab(300.0),
+    ],
     ids=lambda m: type(m).__name__,
 )
-def test_gradients_in_parameters_and_positions(cell, probe, model, shape):
+@pytest.mark.filterwarnings("ignore:.*contacts lie within min_distance:UserWarning")
+def test_gradients_in_every_parameter_and_position(cell, probe, model, shape):
     model = type(model)(**{**model.__dict__, "shape": shape})
-    names = ("x_start", "z_end", "diameter")
+    names = [a + e for a in "xyz" for e in (("",) if model.kind == "point" else ("_start", "_end"))]
+    names.append("diameter")
 
     def loss(*arguments):
-        model, z, sites = jax.tree.map(jnp.asarray, arguments)  # check_grads hands in NumPy too
+        model, places, sites = jax.tree.map(
+            jnp.asarray, arguments
+        )  # check_grads hands in NumPy too
         ds = cell.assign_coords({n: ("recording", sites[n], {"units": "um"}) for n in names})
-        contacts = probe.assign_coords(z=("contact", z, {"units": "um"}))
+        contacts = probe.assign_coords({a: ("contact", places[a], {"units": "um"}) for a in "xyz"})
         return jnp.sum(jfx.lead_field(ds, contacts, model).lead_field.data ** 2)
 
     with jax.enable_x64(True):
         args = (
             jax.tree.map(jnp.asarray, model),
-            jnp.asarray(probe.z.values),
+            {a: jnp.asarray(probe[a].values) for a in "xyz"},
             {n: jnp.asarray(cell[n].values) for n in names},
         )
         check_grads(loss, args, order=1, modes=["rev", "fwd"], rtol=1e-6)

@@ -132,6 +132,53 @@ def test_vaknin_keeps_the_ends(potential):
     close(made.csd.values[:, 1:-1], jfx.csd(lfp).csd.values, 1e-12)
 
 
+def of_planes(u, radius):
+    """Return the potential, per 1/(2 sigma), at a height u over an infinite plane of unit density (per area)."""
+    return -np.abs(u)
+
+
+def of_discs(u, radius):
+    """Return the same over the middle of a disc."""
+    return np.hypot(u, radius) - np.abs(u)
+
+
+def of_cylinders(u, radius, h=100.0):
+    """Return the same over the middle of a cylinder of unit density (per area, over its height h)."""
+    whole = lambda s: (
+        (s * np.hypot(s, radius) + radius**2 * np.arcsinh(s / radius) - s * abs(s)) / 2
+    )
+    return (whole(u + h / 2) - whole(u - h / 2)) / h
+
+
+@pytest.mark.parametrize("units", [("uV", "um"), ("V", "m"), ("mV", "mm")], ids="-".join)
+@pytest.mark.parametrize(
+    ("method", "potential_of", "radius"),
+    [
+        ("standard", of_planes, None),
+        ("delta", of_discs, 500.0),
+        ("delta", of_discs, np.linspace(300, 700, 21)),
+        ("step", of_cylinders, 500.0),
+        ("step", of_cylinders, np.linspace(300, 700, 21)),
+    ],
+    ids=["planes", "discs", "discs of all sizes", "cylinders", "cylinders of all sizes"],
+)
+def test_elephants_own_cases(method, potential_of, radius, units):
+    """A sink, a source and a sink among 21 contacts, in closed form, in units of all kinds."""
+    z = np.arange(21) * 100.0
+    density = np.zeros(21)
+    density[[7, 9, 11]] = -0.5, 1.0, -0.5  # uA/mm^3
+    planar = density * 100.0 * 1e-3  # uA/mm^2, which is A/m^2
+    phi = potential_of(z[:, None] - z, radius) @ planar / (2 * 0.3)  # um A/m^2 / (S/m) is uV
+    volt, metre = (
+        {"uV": 1, "mV": 1e-3, "V": 1e-6}[units[0]],
+        {"um": 1, "mm": 1e-3, "m": 1e-6}[units[1]],
+    )
+    lfp = xr.Dataset({"lfp": (("time", "contact"), phi[None] * volt, {"units": units[0]})})
+    lfp = lfp.assign_coords(z=("contact", z * metre, {"units": units[1]}))
+    made = jfx.csd(lfp, method, **({} if radius is None else {"radius": radius}))
+    close(made.csd.values[0], density[1:-1] if method == "standard" else density, 1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["delta", "step", "spline"])
 @pytest.mark.parametrize("top", [None, 0.0, 1.5])
@@ -377,6 +424,33 @@ def test_contacts_that_cannot_be(refused, potential):
         jfx.csd(grid, "step")
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e3], ids=["mm read as um", "um read as mm"])
+def test_contacts_in_another_unit_are_warned_of(potential, scale):
+    lfp = labelled(potential, DIMS)
+    moved = lfp.assign_coords(z=(lfp.z * scale).assign_attrs(units="um"))
+    with pytest.warns(
+        UserWarning, match=r"contacts lie about .* um apart: are their positions in um"
+    ):
+        moved.jfne.csd()
+
+
+@pytest.mark.slow
+def test_a_traced_probe_may_be_listed_downwards(x64):
+    """With a surface, up has to be up."""
+    z, phi = np.array([-400.0, -300, -200, -100]), np.array([[1.0, -3, 2, 0.5]])
+
+    def density(z, phi):
+        ds = xr.Dataset({"lfp": (("time", "contact"), phi, {"units": "uV"})})
+        places = {"x": 0 * z, "y": 0 * z, "z": z}
+        ds = ds.assign_coords({a: ("contact", p, {"units": "um"}) for a, p in places.items()})
+        return ds.jfne.csd("step", conductivity_top=0.0).csd.data
+
+    want = density(z, phi)
+    for order in (slice(None), slice(None, None, -1)):
+        made = jax.jit(density)(jnp.asarray(z[order]), jnp.asarray(phi[:, order]))
+        np.testing.assert_allclose(made[:, order], want, rtol=1e-9)
+
+
 def test_potentials_that_cannot_be(refused, potential):
     lfp = labelled(potential[..., 0])
     with refused(jfx.VariableError, "csd_proxy"):
@@ -535,8 +609,9 @@ def test_bins_that_cannot_be(refused, currents):
     ds = segments(*currents)
     with refused(jfx.ArgumentError, "neither"):
         jfx.ground_truth_csd(ds)
-    with refused(jfx.ArgumentError, "rise"):
-        jfx.ground_truth_csd(ds, EDGES[::-1])
+    for bins in (EDGES[::-1], 10.0, [0.0]):
+        with refused(jfx.ArgumentError, "rise"):
+            jfx.ground_truth_csd(ds, bins)
     with refused(jfx.ArgumentError, "along"):
         jfx.ground_truth_csd(ds, grid={"x": EDGES})
     with refused(jfx.UnitError, "mV"):

@@ -214,6 +214,14 @@ def test_stimulus_in_another_unit(refused):
         ds.jfne.transmembrane_currents(stimulus=stimulus)
 
 
+def test_a_stimulus_at_other_times(ds, refused):
+    pulse = xr.DataArray(np.zeros(9), dims="time", coords={"compartment_id": 0, "time": ds.time})
+    late = pulse.assign_coords(time=ds.time + 0.05)
+    assert ds.jfne.transmembrane_currents(stimulus=pulse).jfne.check_currents()
+    with refused(jfx.DimensionError, "stimulus", 'labels along "time"', "drop_vars"):
+        ds.jfne.transmembrane_currents(stimulus=late)
+
+
 # ---------------------------------------------------------------------------------------------- what is missing
 
 
@@ -266,6 +274,14 @@ def test_other_bad_input(ds, refused):
     broken[3, 2, 1] = np.nan
     with refused(jfx.NonFiniteError, "time=3"):
         ds.assign(v=(ds.v.dims, quantity(broken, "mV"))).jfne.transmembrane_currents()
+
+
+@pytest.mark.parametrize("g", [-1.0, np.nan, np.inf])
+def test_conductances_that_cannot_be(ds, g, refused):
+    values = ds.conductance.data.magnitude.copy()
+    values[2] = g
+    with refused(jfx.ArgumentError, "conductance", "edge 2 first", f"{g:g} uS"):
+        ds.assign(conductance=("edge", values, {"units": "uS"})).jfne.transmembrane_currents()
 
 
 def test_conductances_in_another_unit(ds):

@@ -133,6 +133,22 @@ def test_currents_that_do_not_sum_to_zero_say_so():
     np.testing.assert_allclose(soma.x, [PLACE[2, 0], PLACE[0, 0]])
 
 
+def test_a_moment_that_depends_on_the_origin_claims_no_amplitude():
+    start = np.array([[0.0, 0, 0], [0, 0, 20], [0, 0, 120]])
+    cell = jfx.morphology(start, start + [0, 0, 20.0], 2.0, [-1, 0, 1])
+    v = jfx.traces(np.arange(12.0).reshape(3, 4) ** 2, ("recording", "time"), dt_ms=0.1)
+    pulse = xr.DataArray(np.ones(4), dims="time", coords={"compartment_id": 0})
+    ds, head = v.jfne.with_morphology(cell), jfx.InfiniteHomogeneous()
+    sensor = jfx.probe_at([[0, 0, 9e4]], dim="channel")
+    closed = ds.jfne.dipole_moment()
+    with pytest.warns(UserWarning, match="depends on the origin"):
+        injected = ds.jfne.transmembrane_currents(stimulus=pulse).jfne.dipole_moment()
+    assert [jfx.eeg(p, sensor, head).attrs["amplitude_status"] for p in (closed, injected)] == [
+        1,
+        0,
+    ]
+
+
 def test_dask_stays_lazy():
     computed = []
 

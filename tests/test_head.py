@@ -436,6 +436,12 @@ def test_places_that_cannot_be(refused):
         jfx.eeg(dipoles().assign_coords(x=("trial", [1.0, 2.0], {"units": "um"})), sensors("eeg"))
     with refused(jfx.UnitError, "no unit"):
         jfx.eeg(dipoles().assign_coords(x=("unit", np.zeros(5))), sensors("eeg"))
+    for head in (jfx.FourSphere(), jfx.InfiniteHomogeneous()):
+        with refused(jfx.NonFiniteError, "x, y, z", "NaN at index unit=3", "move_to"):
+            jfx.eeg(jfx.move_to(dipoles(), x=0, y=[0, 0, 0, np.nan, 0]), sensors("eeg"), head)
+    moment = dipoles().isel(unit=0).drop_vars(list("xyz"))
+    with refused(jfx.DimensionError, "x, y, z", 'move_to(dipoles, x="0 mm", y="0 mm", z="0 mm")'):
+        jfx.eeg(moment, sensors("eeg"))
 
 
 def test_sensors_that_cannot_be(refused):
@@ -443,8 +449,10 @@ def test_sensors_that_cannot_be(refused):
         jfx.meg(dipoles(), sensors("eeg", SENSORS["meg"]))
     with refused(jfx.DimensionError, "'contact'", 'dim="channel"'):
         jfx.eeg(dipoles(), sensors("eeg", dim="contact"))
-    with refused(jfx.ArgumentError, "probe"):
+    with refused(jfx.ArgumentError, "sensors", "montage"):
         jfx.eeg(dipoles())
+    with refused(jfx.ArgumentError, "90 um from its centre", 'units="mm"'):
+        jfx.eeg(dipoles(), sensors("eeg", SCALP / 1e3))
     zero = sensors("meg").assign_coords(normal_x=("channel", np.zeros(4)), normal_y=("channel", np.zeros(4)),
                                         normal_z=("channel", np.zeros(4)))  # fmt: skip
     with refused(jfx.ArgumentError, "not all 0"):
@@ -472,6 +480,25 @@ def test_heads_that_cannot_be(refused):
         jfx.FourSphere(radii=("79 S/m", 80e3, 85e3, 90e3))
     with refused(jfx.DimensionError, "(2,)"):
         jfx.Spherical(centre=(0, 0))
+    with refused(jfx.ArgumentError, "min_distance", "-3 um"):
+        jfx.InfiniteHomogeneous(min_distance="-3 um")
+    for nothing in (lambda: jfx.InfiniteHomogeneous(None), lambda: jfx.FourSphere(radii=None)):
+        with refused(jfx.UnitError, "None"):
+            nothing()
+    with refused(jfx.DimensionError, "shape ()"):
+        jfx.LeadField("New York", "V/(A*m)")
+    with refused(jfx.NonFiniteError, "lead_field", "channel=1"):
+        jfx.LeadField(
+            np.where(np.arange(2) == 1, np.nan, 1.0)[:, None, None] * np.ones((1, 3, 4)), "V/(A*m)"
+        )
+
+
+def test_three_magnetometers_at_one_place():
+    place = np.repeat(SENSORS["meg"][:1], 3, axis=0)
+    made = jfx.meg(dipoles(), jfx.probe_at(place, normal=np.eye(3), dim="channel"))
+    along = np.array([1.0, -2.0, 2.0]) / 3
+    other = jfx.meg(dipoles(), jfx.probe_at(place[:1], normal=along, dim="channel"))
+    np.testing.assert_allclose(made.meg.values @ along, other.meg.values[..., 0], rtol=1e-10)
 
 
 def test_moments_that_cannot_be(refused):
@@ -497,6 +524,8 @@ def test_montage_without_mne(refused, monkeypatch):
 
 @pytest.mark.oracle
 def test_montage(refused):
+    import mne
+
     head = jfx.FourSphere(radii=np.array([79e3, 80e3, 85e3, 90e3]) / 2, centre=(0, 0, 1e4))
     cap = jfx.montage("easycap-M1", head)
     place = {n: cap.isel(channel=i) for i, n in enumerate(cap.name.values)}
@@ -506,6 +535,15 @@ def test_montage(refused):
     assert place["Fpz"].y > 4e4
     made = jfx.eeg(jfx.move_to(dipoles(), x=0, y=0, z=3e4), cap, head)
     assert made.eeg.isel(channel=int(np.flatnonzero(made.name == "Cz")[0])).shape == (4, 2)
+    known = mne.channels.get_builtin_montages()
+    name = (
+        "colin27_1020" if "colin27_1020" in known else "standard_1020"
+    )  # what MNE called it before
+    both = jfx.montage(name, head)  # T3 is another name of T7
+    t3, t7 = (both.isel(channel=int(np.flatnonzero(both.name == n)[0])) for n in ("T3", "T7"))
+    assert [float(t3[a]) for a in "xyz"] == [float(t7[a]) for a in "xyz"]
+    made = jfx.eeg(jfx.move_to(dipoles(), x=0, y=0, z=3e4), both, head)
+    assert made.sizes["channel"] == both.sizes["channel"]
     with refused(jfx.ArgumentError, "'my_cap'", "biosemi64"):
         jfx.montage("my_cap")
 

@@ -485,6 +485,15 @@ def test_every_order_of_dims_gives_the_same_bits_of_time():
     assert {m.dims for m in made} == {("time", "trial", "contact")}
 
 
+def test_csd_proxy_of_contacts_with_a_depth_alone():
+    z = np.array([0.0, 50.0, 120.0, 170.0])
+    ds = jfx.traces(
+        z[None] ** 2 * 0.01, ("time", "contact"), dt_ms=1.0, name="lfp_proxy", units="1"
+    )
+    made = jfx.csd_proxy(ds.assign_coords(z=("contact", z, {"units": "um"})))
+    np.testing.assert_allclose(made.csd_proxy.data.magnitude, -0.02, rtol=1e-11)
+
+
 def test_a_site_without_a_position_is_named(refused):
     ds = jfx.traces(
         np.ones((5, 2)), ["time", "unit"], dt_ms=0.1, coords={"z": ("unit", [0.0, np.nan])}

@@ -20,6 +20,21 @@ def made(origin="array", **parameters):
     return scope.record(before, "to_signals", parameters, stage="signals")
 
 
+def test_what_went_in_beside_is_remembered():
+    jaxley = scope.record(None, "from_jaxley", {}, stage="traces", origin="jaxley")
+    mine = scope.record(None, "traces", {}, stage="traces", origin="array")
+    both = scope.record(jaxley, "concat", {}, stage="traces", beside=[mine, mine, jaxley, None])
+    assert both["steps"][-1]["with"] == [mine, None]
+    later = scope.record(both, "to_signals", {}, stage="signals")
+    assert scope.derive(jaxley).source_calibration_status == "uncalibrated_jaxley_voltage_proxy"
+    assert scope.derive(later).source_calibration_status == "uncalibrated_voltage_proxy"
+    now = scope.record(later, "i", {"source": "transmembrane_current"}, stage="currents")
+    assert scope.derive(now).source_calibration_status == "transmembrane_current"  # of both
+    whole = scope.record(now, "concat", {}, stage="currents", beside=[jaxley])
+    assert scope.derive(whole).source_calibration_status == "uncalibrated_jaxley_voltage_proxy"
+    assert scope.read(scope.attrs(whole)) == whole
+
+
 @pytest.mark.parametrize(
     ("provenance", "source"),
     [

@@ -351,4 +351,5 @@ def test_a_coherence_claims_the_weaker_of_two_scopes():
     for pair in ((voltage, current), (current, voltage)):
         made = jfx.coherence(*pair)
         assert made.attrs["source_calibration_status"] == "uncalibrated_voltage_proxy"
+        assert made.jfne.scope.source_calibration_status == "uncalibrated_voltage_proxy"
         assert not made.jfne.validate().problems

@@ -29,7 +29,7 @@ from jaxfne_xr.kernels import loop
 from jaxfne_xr.probe import positions_along, positions_of, prefixed
 from jaxfne_xr.schema import UNITS
 from jaxfne_xr.time_axis import TIME, check_dt, time_from_dt
-from jaxfne_xr.traces import finish
+from jaxfne_xr.traces import finish, owned_data
 from jaxfne_xr.traces import quantify as with_quantities
 from jaxfne_xr.units import scalar
 
@@ -132,7 +132,9 @@ def integrate_field(
     require_module(module)
     asked = [readouts] if isinstance(readouts, str) else list(dict.fromkeys(readouts))
     model = LineSource() if model is None else model
-    raise_problems(_request_problems(module, asked, probe, solver))
+    problems = _request_problems(module, asked, probe, solver)
+    problems += _call_problems(module, params, stimuli)
+    raise_problems(problems)
     dt_ms = check_dt(scalar(delta_t, "ms", "delta_t"), "delta_t")
     externals, where, steps = _externals(module, stimuli, t_max, dt_ms)
     lengths = _lengths(steps, checkpoint)
@@ -183,7 +185,7 @@ def integrate_field(
     if quantify is None:
         quantify = not any(map(is_traced, made.values()))
     if quantify:
-        made = {name: np.asarray(value) for name, value in made.items()}
+        made = {name: owned_data(value, True) for name, value in made.items()}
         sites = with_quantities(sites)
 
     results = []
@@ -241,6 +243,37 @@ def _request_problems(
     return problems
 
 
+def _call_problems(module: Any, params: Any, stimuli: Any) -> list[Problem]:
+    """Return what is wrong with what Jaxley is handed in this call; it would pass over it, or stumble."""
+    problems = []
+    if params is not None:
+        wanted = [sorted(entry) for entry in module.trainable_params]
+        is_list = isinstance(params, (list, tuple)) and all(isinstance(p, Mapping) for p in params)
+        found = [sorted(entry) for entry in params] if is_list else type(params).__name__
+        if found != wanted:
+            problems.append(
+                Problem(
+                    where="params",
+                    found=f"{found}",
+                    wanted=f"a list of dicts of what was made trainable, in order: {wanted}",
+                    remedy='module.make_trainable("HH_gNa"), then params=module.get_parameters()',
+                    error=ArgumentError,
+                )
+            )
+    parts = stimuli if isinstance(stimuli, tuple) and len(stimuli) == 3 else (None, ())
+    if stimuli is not None and not all(isinstance(part, list) for part in parts[1:]):
+        problems.append(
+            Problem(
+                where="stimuli",
+                found=f"a {type(stimuli).__name__}",
+                wanted="what module.data_stimulate(current) returned",
+                remedy="stimuli = cell.branch(0).comp(0).data_stimulate(current)",
+                error=ArgumentError,
+            )
+        )
+    return problems
+
+
 def _unknown(where: str, found: object, known: Sequence[str], remedy: str) -> Problem:
     return Problem(where, repr(found), f"some of {list(known)}", remedy, ArgumentError)
 
@@ -265,7 +298,7 @@ def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, .
     if checkpoint is None:
         blocks = math.ceil(steps / BLOCK)
         return blocks, math.ceil(steps / blocks)
-    given = (checkpoint,) if isinstance(checkpoint, (int, np.integer)) else tuple(checkpoint)
+    given = tuple(checkpoint) if isinstance(checkpoint, (list, tuple)) else (checkpoint,)
     if given and all(isinstance(n, (int, np.integer)) and n > 0 for n in given):
         levels = [int(n) for n in given]
         if len(levels) == 1 and steps % levels[0] == 0:
@@ -295,16 +328,6 @@ def _externals(
     """Return stimuli and clamps (step, row), the rows they act on, and the number of steps, as Jaxley has it."""
     from jaxley.integrate import add_stimuli
 
-    if stimuli is not None and not (isinstance(stimuli, tuple) and len(stimuli) == 3):
-        raise ArgumentError(
-            Problem(
-                where="stimuli",
-                found=f"a {type(stimuli).__name__}",
-                wanted="what module.data_stimulate(current) returned",
-                remedy="stimuli = cell.soma.branch(0).comp(0).data_stimulate(current)",
-                error=ArgumentError,
-            )
-        )
     externals, where = add_stimuli(module.externals.copy(), module.external_inds.copy(), stimuli)
     externals = {key: jnp.asarray(value).T for key, value in externals.items()}
     if t_max is None:
@@ -320,13 +343,13 @@ def _externals(
             )
         return externals, where, len(next(iter(externals.values())))
     duration = scalar(t_max, "ms", "t_max")
-    steps = int(duration // dt_ms + 1) if duration > 0 else 0
-    if steps < 1:
+    if not 0 < duration < math.inf:
         raise ArgumentError(
             Problem(
                 "t_max", f"{duration:g} ms", "a positive duration", "t_max=100.0", ArgumentError
             )
         )
+    steps = int(duration // dt_ms + 1)
     for key, rows in externals.items():
         lacking = steps - len(rows)
         if lacking > 0 and key != "i":

@@ -377,13 +377,30 @@ def test_modules_that_are_not_jaxleys_are_refused(probe, refused):
         ({"checkpoint": 7}, "checkpoint=10"),
         ({"checkpoint": 0}, "checkpoint=10"),
         ({"checkpoint": (10, 10)}, "for 120 steps"),
+        ({"checkpoint": 7.5}, "checkpoint=10"),
         ({"stimuli": np.zeros(4)}, "data_stimulate"),
+        ({"stimuli": (1, 2, 3)}, "data_stimulate"),
+        ({"params": {"HH_gNa": np.ones(1)}}, "found dict"),
+        ({"params": [{"HH_gK": np.ones(1)}]}, "[['HH_gK']]"),
+        ({"params": []}, "[['HH_gNa']]"),
     ],
     ids=str,
 )
 def test_options_that_do_not_fit_are_refused(probe, refused, options, said):
+    cell = make_cell(1)
+    cell.make_trainable("HH_gNa", verbose=False)
     with refused(jfx.ArgumentError, said):
-        online(make_cell(1), probe, **options)
+        online(cell, probe, **options)
+
+
+def test_a_traced_result_is_no_quantity(refused):
+    cell = make_cell(1)
+
+    def loss(place):
+        return online(cell, jfx.probe_at(place), quantify=True).lfp.data.sum()
+
+    with refused(jfx.DataError, "quantify=False"):
+        jax.grad(loss)(jnp.ones((1, 3)) * 30)
 
 
 def test_a_checkpoint_is_refused_when_traced(probe, refused):
@@ -410,8 +427,9 @@ def test_a_probe_that_is_none_is_refused(refused):
 def test_no_duration_at_all_is_refused(probe, refused):
     with refused(jfx.ArgumentError, "neither a duration nor a stimulus"):
         jfx.integrate_field(make_cell(1), probe, delta_t=DT)
-    with refused(jfx.ArgumentError, "-1 ms"):
-        jfx.integrate_field(make_cell(1), probe, delta_t=DT, t_max=-1.0)
+    for t_max in (-1.0, np.nan, np.inf):
+        with refused(jfx.ArgumentError, f"{t_max:g} ms"):
+            jfx.integrate_field(make_cell(1), probe, delta_t=DT, t_max=t_max)
 
 
 def test_a_clamp_that_ends_early_is_refused(probe, refused):
