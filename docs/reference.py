@@ -20,7 +20,7 @@ ROAD += [
     "summary",
     "losses",
 ]
-ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "schema", "scope", "accessor"]
+ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "plot", "schema", "scope", "accessor"]
 
 SECTION = """
 ## {room}
@@ -44,6 +44,10 @@ def write_reference(page: Path) -> None:
     for name, value in vars(jaxfne_xr).items():
         if not name.startswith("_") and not isinstance(value, ModuleType):
             rooms.setdefault(value.__module__, []).append(name)
+
+    # the one room that has names of its own: ``jfx.plot.traces`` beside ``jfx.traces``
+    pictures = [n for n, x in vars(jaxfne_xr.plot).items() if not isinstance(x, ModuleType)]
+    rooms["jaxfne_xr.plot"] = [f"plot.{n}" for n in pictures if not n.startswith("_")]
 
     def place(module: str) -> int:
         room = module.split(".")[1]

@@ -18,6 +18,8 @@ LAZY = [
     "h5netcdf",
     "scipy.signal",
     "matplotlib",
+    "mpl_toolkits",
+    "mne",
     "jaxley",
     "jaxfne",
 ]
