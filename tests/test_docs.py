@@ -1,6 +1,8 @@
 """What the documentation says in code: the README's quickstart, and lines of other packages beside ours."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +153,21 @@ def test_their_lines_give_the_same(section):
         want = want.T if want.T.shape == made.shape != want.shape else want
         assert want.shape == made.shape, name
         assert np.abs(made - want).max() <= tolerance * np.abs(want).max(), name
+
+
+# ------------------------------------------------------------------------------------------ links of the site
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path):
+    (tmp_path / "index.html").write_text(
+        '<p id="here"><a href="#here"></a><a href="sub/b.html#c"></a><a href="https://example.org/x"></a>'
+        '<a href="#gone"></a><img src="no.png"><a href="sub/b.html#d"></a>'
+    )
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/b.html").write_text('<p id="c"><a href="../index.html"></a>')
+    check = [sys.executable, str(ROOT / "docs/links.py")]
+    done = subprocess.run([*check, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[1:]
+    assert said == ["index.html: #gone", "index.html: no.png", "index.html: sub/b.html#d"]
+    assert subprocess.run([*check, str(tmp_path / "sub")], capture_output=True).returncode == 1
