@@ -110,11 +110,12 @@ def lint(args, rest):
 
 
 def docs(args, rest):
-    """Build the site, a warning being an error, and run every doctest."""
+    """Build the site, a warning being an error, look for broken links, and run every doctest."""
     python = environment(args.venv, TESTS | {"docs"})
     strict = ["--fail-on-warning", "--nitpicky", "--keep-going", "--fresh-env"]
     site = run(python, "-m", "sphinx", *strict, "docs", "docs/_build/html", *rest)
-    return max(site, run(python, "-m", "pytest", "--doctest-modules", "jaxfne_xr"))
+    links = run(python, "docs/links.py", "docs/_build/html")
+    return max(site, links, run(python, "-m", "pytest", "--doctest-modules", "jaxfne_xr"))
 
 
 def browser(args, rest):

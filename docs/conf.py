@@ -15,6 +15,7 @@ from inventories import write_inventories  # noqa: E402
 from reference import write_reference  # noqa: E402
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["MATPLOTLIBRC"] = str(HERE / "matplotlibrc")  # how pictures in notebooks look
 shutil.rmtree(HERE / "generated", ignore_errors=True)  # pages of names that are no more
 
 
@@ -30,6 +31,7 @@ copyright = f"{datetime.date.today().year}, {author}"
 release = version_of("jaxfne-xr")
 
 extensions = [
+    "gallery",
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
@@ -83,8 +85,11 @@ html_title = f"jaxfne_xr {release}"
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
+    "navbar_center": [],  # the pages are listed beside the text, or behind the menu button of a phone
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"**": []}
+html_sidebars = {"**": ["pages.html"], "index": []}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False

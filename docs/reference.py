@@ -7,31 +7,11 @@ from types import ModuleType
 import jaxfne_xr
 
 #: Rooms in the order that data walks through them; any other comes after these.
-ROAD = ["traces", "interop", "signals", "soft_spikes", "source", "current", "morphology", "probe"]
-ROAD += [
-    "conductor",
-    "field",
-    "csd",
-    "dipole",
-    "head",
-    "readout",
-    "proxy",
-    "spectra",
-    "summary",
-    "losses",
-]
-ROAD += [
-    "configuration",
-    "workflow",
-    "manifest",
-    "bundle",
-    "io",
-    "plot",
-    "report",
-    "schema",
-    "scope",
-]
-ROAD += ["transforms", "pytrees", "accessor"]
+ROAD = """
+    traces interop signals soft_spikes combine source current morphology probe conductor field csd dipole head readout
+    proxy spectra summary losses configuration workflow manifest bundle io plot report schema scope transforms pytrees
+    accessor
+""".split()
 
 SECTION = """
 ## {room}
