@@ -22,7 +22,7 @@ TESTS = {"jaxley", "plot", "dask", "mne", "fit", "progress", "dev"}
 ALL = "not benchmark and not browser"
 QUICK = f"not slow and not oracle and {ALL}"
 # On other versions than the pinned ones: what depends on them. Kernels depend on jax alone, and compile the longest.
-LABELLED = ["--ignore", "tests/kernels"]
+LABELLED = ["--ignore", "tests/kernels", "--ignore", "tests/plot/test_pictures.py"]
 CORES = ["-n", str(os.cpu_count() or 1)]  # for a debugger: python3 dev.py test -n 0 --pdb
 PINNED = ["--constraint", "constraints.txt"]
 # To compare with. Not an extra: its cap, jax < 0.12, would hold back what constraints.txt names.

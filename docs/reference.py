@@ -7,11 +7,10 @@ from types import ModuleType
 import jaxfne_xr
 
 #: Rooms in the order that data walks through them; any other comes after these.
-ROAD = """
-    traces interop signals soft_spikes combine source current morphology probe conductor field csd dipole head readout
-    proxy spectra summary losses configuration workflow manifest bundle io plot report schema scope transforms pytrees
-    accessor
-""".split()
+ROAD = ["traces", "interop", "signals", "soft_spikes", "combine", "source", "current"]
+ROAD += ["morphology", "probe", "conductor", "field", "csd", "dipole", "head", "readout", "proxy"]
+ROAD += ["spectra", "summary", "losses", "configuration", "workflow", "manifest", "bundle", "io"]
+ROAD += ["plot", "report", "schema", "scope", "transforms", "pytrees", "accessor"]
 
 SECTION = """
 ## {room}
