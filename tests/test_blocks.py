@@ -113,6 +113,15 @@ def test_a_total_is_the_sum_in_double_precision(dtype, order, axes, shape):
         assert np.abs(made - want).max() <= tolerance * scale
 
 
+@pytest.mark.parametrize("shape", [(6, 40_000), (262, 1000), (1, 262_144)], ids=str)
+def test_the_mean_of_a_resting_voltage_is_as_precise_as_its_numbers(shape):
+    """Equal numbers are rounded alike, all in one direction."""
+    x = np.full(shape, -65.1, "f4")
+    for axes in ((1,), (0, 1)):
+        count = x.size if len(axes) == 2 else shape[1]
+        assert np.abs(total(x, axes) / (count * float(x[0, 0])) - 1).max() <= 2.5e-7
+
+
 def test_an_empty_total_is_zero():
     assert total(np.empty((0, 3), "f4"), (0,)).tolist() == [0, 0, 0]
     assert total(np.empty((3, 0), bool), (1,)).tolist() == [0, 0, 0]
