@@ -15,14 +15,18 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 STATIC = HERE / "_static"
-plt.rcParams.update(matplotlib.rc_params_from_file(HERE / "matplotlibrc", use_default_template=False))
+plt.rcParams.update(
+    matplotlib.rc_params_from_file(HERE / "matplotlibrc", use_default_template=False)
+)
 
 
 def cells_of(page):
     """Run every code cell of a page in one namespace, and return it."""
     space = {"__name__": page}
     os.chdir(HERE)
-    for cell in re.findall(r"^```\{code-cell\}[^\n]*\n(.*?)^```", (HERE / page).read_text(), re.S | re.M):
+    for cell in re.findall(
+        r"^```\{code-cell\}[^\n]*\n(.*?)^```", (HERE / page).read_text(), re.S | re.M
+    ):
         code = re.sub(r"\A---\n.*?^---\n|\A(:.*\n)+", "", cell, flags=re.S | re.M)
         exec(compile(code, page, "exec"), space)
     plt.close("all")
@@ -39,7 +43,9 @@ def column():
     made = cells_of("laminar-csd.md")
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 4.2), width_ratios=[0.75, 1.1, 1.15])
     lfp = made["lfp"].sel(time=slice(0, 20))
-    shank = made["shank"].assign_coords(x=made["shank"].x + 60.0)  # beside the cell that is shown, not in it
+    shank = made["shank"].assign_coords(
+        x=made["shank"].x + 60.0
+    )  # beside the cell that is shown, not in it
     shank.jfne.plot.probe(cell=made["currents"], ax=axes[0])
     lfp.jfne.plot.lfp(ax=axes[1])
     made["estimate"].sel(time=slice(0, 20)).jfne.plot.csd(ax=axes[2], sink="red")

@@ -20,7 +20,17 @@ ROAD += [
     "summary",
     "losses",
 ]
-ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "plot", "schema", "scope", "accessor"]
+ROAD += [
+    "configuration",
+    "workflow",
+    "manifest",
+    "bundle",
+    "io",
+    "plot",
+    "schema",
+    "scope",
+    "accessor",
+]
 
 SECTION = """
 ## {room}

@@ -148,7 +148,7 @@ def test_their_lines_give_the_same(section):
         exec(compile(ours, section, "exec"), here)
         (name,) = last_name(ours)
         assert [name] == last_name(theirs)
-        made = here[name].pint.dequantify().values.astype(float)
+        made = here[name].pint.dequantify().values.astype(float).squeeze()
         want = np.asarray(there[name], float) * units.get(name, 1.0)  # mV in uV
         want = want.T if want.T.shape == made.shape != want.shape else want
         assert want.shape == made.shape, name
