@@ -38,9 +38,9 @@ def broken(root):
                 continue
             to = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             to = to / "index.html" if to.is_dir() else to
-            if not to.is_file():
-                yield path, target
-            elif to in pages and unquote(parts.fragment) not in pages[to].places:
+            if not to.is_file() or (
+                to in pages and unquote(parts.fragment) not in pages[to].places
+            ):
                 yield path, target
 
 

@@ -25,9 +25,9 @@ def cells_of(page):
     space = {"__name__": page}
     os.chdir(HERE)
     for cell in re.findall(
-        r"^```\{code-cell\}[^\n]*\n(.*?)^```", (HERE / page).read_text(), re.S | re.M
+        r"^```\{code-cell\}[^\n]*\n(.*?)^```", (HERE / page).read_text(), re.DOTALL | re.MULTILINE
     ):
-        code = re.sub(r"\A---\n.*?^---\n|\A(:.*\n)+", "", cell, flags=re.S | re.M)
+        code = re.sub(r"\A---\n.*?^---\n|\A(:.*\n)+", "", cell, flags=re.DOTALL | re.MULTILINE)
         exec(compile(code, page, "exec"), space)
     plt.close("all")
     return space

@@ -13,7 +13,7 @@ import jaxfne_xr as jfx
 ROOT = Path(__file__).parents[1]
 PAIR = re.compile(
     r":::\{container\} beside\n```python\n# (.+?)\n(.*?)```\n\n```python\n# (.+?)\n(.*?)```\n:::",
-    re.S,
+    re.DOTALL,
 )
 PAGE = (ROOT / "docs/coming-from.md").read_text()
 SECTIONS = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
@@ -21,8 +21,8 @@ SECTIONS = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
 
 def first_block(page, kind):
     """Return the first block of code of a kind, without the options of its output."""
-    block = re.search(rf"^```{re.escape(kind)}\n(.*?)^```", page, re.S | re.M)[1]
-    return re.sub(r"\A---\n.*?^---\n", "", block, flags=re.S | re.M)
+    block = re.search(rf"^```{re.escape(kind)}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[1]
+    return re.sub(r"\A---\n.*?^---\n", "", block, flags=re.DOTALL | re.MULTILINE)
 
 
 def readme():
@@ -69,7 +69,10 @@ def of_jaxley():
 def of_jaxfne():
     rng = np.random.default_rng(0)
     v, depth = rng.normal(-50, 20, (30, 6)).astype("f4"), rng.uniform(0, 1, 6).astype("f4")
-    coords = {a: ("unit", k * 1000 * depth, {"units": "um"}) for a, k in zip("xyz", (0, 0, 1))}
+    coords = {
+        a: ("unit", k * 1000 * depth, {"units": "um"})
+        for a, k in zip("xyz", (0, 0, 1), strict=True)
+    }
     placed = jfx.traces(v, ("time", "unit"), dt_ms=0.1, coords=coords).jfne.to_signals()
     places = np.stack([0 * depth, 0 * depth, depth], axis=1)
     return {"v": v, "places": places, "placed": placed}
@@ -115,7 +118,7 @@ def test_every_section_is_known_and_has_lines():
 
 
 def last_name(code):
-    return re.findall(r"^(\w+) = ", code, re.M)[-1:]
+    return re.findall(r"^(\w+) = ", code, re.MULTILINE)[-1:]
 
 
 @pytest.mark.parametrize("section", GIVEN)
@@ -166,8 +169,11 @@ def test_links_that_lead_nowhere_are_found(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/b.html").write_text('<p id="c"><a href="../index.html"></a>')
     check = [sys.executable, str(ROOT / "docs/links.py")]
-    done = subprocess.run([*check, str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run([*check, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stderr.splitlines()[1:]
     assert said == ["index.html: #gone", "index.html: no.png", "index.html: sub/b.html#d"]
-    assert subprocess.run([*check, str(tmp_path / "sub")], capture_output=True).returncode == 1
+    assert (
+        subprocess.run([*check, str(tmp_path / "sub")], capture_output=True, check=False).returncode
+        == 1
+    )
