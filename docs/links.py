@@ -28,7 +28,9 @@ class Page(HTMLParser):
 
 def broken(root):
     """Yield each page with a link of it that leads to no file, or to no place in a page."""
-    pages = {p: Page(p.read_text()) for p in sorted(root.resolve().rglob("*.html"))}
+    root = root.resolve()
+    written = [p for p in sorted(root.rglob("*.html")) if p.relative_to(root).parts[0] != "_static"]
+    pages = {p: Page(p.read_text()) for p in written}  # in _static lie a theme's templates
     for path, page in pages.items():
         for target in dict.fromkeys(page.targets):
             parts = urlsplit(target)

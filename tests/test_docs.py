@@ -151,7 +151,7 @@ def test_their_lines_give_the_same(section):
         exec(compile(ours, section, "exec"), here)
         (name,) = last_name(ours)
         assert [name] == last_name(theirs)
-        made = here[name].pint.dequantify().values.astype(float)
+        made = here[name].pint.dequantify().values.astype(float).squeeze()
         want = np.asarray(there[name], float) * units.get(name, 1.0)  # mV in uV
         want = want.T if want.T.shape == made.shape != want.shape else want
         assert want.shape == made.shape, name
@@ -169,9 +169,11 @@ def test_links_that_lead_nowhere_are_found(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/b.html").write_text('<p id="c"><a href="../index.html"></a>')
     check = [sys.executable, str(ROOT / "docs/links.py")]
-    done = subprocess.run([*check, str(tmp_path)], check=False, capture_output=True, text=True)
+    done = subprocess.run([*check, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stderr.splitlines()[1:]
     assert said == ["index.html: #gone", "index.html: no.png", "index.html: sub/b.html#d"]
-    alone = subprocess.run([*check, str(tmp_path / "sub")], check=False, capture_output=True)
-    assert alone.returncode == 1
+    assert (
+        subprocess.run([*check, str(tmp_path / "sub")], capture_output=True, check=False).returncode
+        == 1
+    )
