@@ -15,6 +15,7 @@ import xarray as xr
 from . import scope
 from ._arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
 from ._dispatch import across, checked, contract, jointly, on_arrays
+from .cable import GET_CABLE, Cable, Static, cable_of, site_dim_of
 from .display import Badge, Card, Table
 from .errors import (
     ArgumentError,
@@ -27,7 +28,7 @@ from .errors import (
 )
 from .kernels import current as kernels
 from .kernels import current_numpy
-from .schema import SITES, find_voltage, kind_problems, unit_problem
+from .schema import find_voltage, kind_problems, unit_problem
 from .signals import misaligned
 from .time_axis import TIME, time_problem
 from .traces import finish
@@ -40,12 +41,6 @@ CURRENTS = ("i_membrane", "source")
 
 #: Voltages, mV, that the expected error of float32 is stated for.
 LARGEST = 100.0
-
-_GET_VOLTAGES = 'module.delete_recordings(); module.record("v") of the whole cell or network, and simulate again'
-_GET_CABLE = (
-    "ds = jfx.from_jaxley(...) or jfx.from_lfpy(cell), which attach it; "
-    "ds.jfne.with_morphology(jfx.morphology(start, end, diameter, parent)) for plain arrays"
-)
 
 
 def transmembrane_currents(
@@ -249,7 +244,7 @@ def check_currents(ds: xr.Dataset, *, stimulus: xr.DataArray | None = None) -> C
     excess = current if stimulus is None else _plus(current, -_stimulus(ds, stimulus, current, dim))
     sums, sizes = (
         jointly(
-            _sums, x.transpose(*rest, dim), dims=[("group",)], group=_Static(group), n=len(labels)
+            _sums, x.transpose(*rest, dim), dims=[("group",)], group=Static(group), n=len(labels)
         )[0]
         for x in (excess, abs(current))
     )
@@ -258,173 +253,15 @@ def check_currents(ds: xr.Dataset, *, stimulus: xr.DataArray | None = None) -> C
     return CurrentReport(tuple(rows), float(precision.eps) ** 0.5, included)
 
 
-# ------------------------------------------------------------------------------------------------ the cable
-
-
-class _Static:
-    """Integer arrays that are known when a kernel is compiled: equal where their numbers are."""
-
-    def __init__(self, *arrays: np.ndarray) -> None:
-        self.arrays: tuple[Any, ...] = arrays
-        self._key = tuple(a.tobytes() for a in arrays)
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, _Static) and self._key == other._key)
-
-
-@dataclass(frozen=True)
-class Cable:
-    """The axial conductances among the rows of a Dataset.
-
-    Attributes
-    ----------
-    dim : str
-        The dim of the rows.
-    ends : _Static
-        The two rows that each edge joins.
-    conductance : array (edge)
-        uS, NumPy or JAX.
-    """
-
-    dim: str
-    ends: _Static
-    conductance: Any
-
-    @classmethod
-    def between(cls, dim: str, start: np.ndarray, stop: np.ndarray, conductance: Any) -> Cable:
-        """Return the cable of conductances from the rows `start` to the rows `stop`."""
-        return cls(dim, _Static(start.astype(np.int64), stop.astype(np.int64)), conductance)
-
-
-def cable_of(ds: xr.Dataset) -> Cable:
-    """Return the axial conductances of the cells in a Dataset, between its rows; all compartments must be there."""
-    name = find_voltage(ds)
-    dim = site_dim_of(ds.variables[name], str(name))
-    missing = [n for n in ("conductance", "edge_from", "edge_to") if n not in ds.variables]
-    if missing:
-        raise VariableError(
-            Problem(
-                where="conductance",
-                found=f"a voltage without {missing}",
-                wanted="the axial conductances of the cell: a voltage alone says nothing about currents",
-                remedy=_GET_CABLE,
-                error=VariableError,
-            )
-        )
-    g = ds.variables["conductance"]
-    raise_problems(unit_problem(g, "conductance", "uS"))
-    ids = np.asarray(_label(ds, "compartment_id", dim).data)
-    start, stop = (np.asarray(ds.variables[n].data) for n in ("edge_from", "edge_to"))
-    kept = np.ones(start.shape, bool)
-    if "edge_unit" in ds.variables and "unit" in ds.coords and ds.variables["unit"].dims == (dim,):
-        kept = np.isin(ds.variables["edge_unit"].data, ds.variables["unit"].data)
-    order = np.argsort(ids, kind="stable")
-    twice = ids[order][1:][np.diff(ids[order]) == 0]
-    if twice.size:
-        raise DimensionError(
-            Problem(
-                where="compartment_id",
-                found=f"{_counted(twice.size, 'compartment')} recorded twice, the first {twice[0]}",
-                wanted="one row for each compartment",
-                remedy=f'ds.drop_duplicates("{dim}") after ds.set_index({dim}="compartment_id")',
-                error=DimensionError,
-            )
-        )
-    _require_all(ds, kept, ids)
-    start, stop = (order[np.searchsorted(ids, end[kept], sorter=order)] for end in (start, stop))
-    data = convert(magnitude(g.data), str(units_of(g)), "uS")
-    data = data.compute() if is_dask(data) else data
-    if not is_traced(data):
-        _require_conductances(np.asarray(data))
-    return Cable.between(dim, start, stop, data if kept.all() else data[kept])
-
-
-def _require_conductances(g: np.ndarray) -> None:
-    bad = ~((g >= 0) & (g < np.inf))
-    if bad.any():
-        k = int(np.argmax(bad))
-        raise ArgumentError(
-            Problem(
-                where="conductance",
-                found=f"{np.count_nonzero(bad)} of {len(g)} that cannot be, edge {k} first: {g[k]:g} uS",
-                wanted="0 uS or more, and finite",
-                remedy="correct the resistivity, the diameter or the length that it was made of",
-                error=ArgumentError,
-            )
-        )
-
-
-def _require_all(ds: xr.Dataset, kept: np.ndarray, ids: np.ndarray) -> None:
-    """Raise if an edge leads to a compartment that has no row: name the first few."""
-    ends = {side: np.asarray(ds.variables[f"edge_{side}"].data) for side in ("from", "to")}
-    places: dict[int, str] = {}
-    for side, end in ends.items():
-        for k in np.flatnonzero(kept & ~np.isin(end, ids)):
-            labels = {"unit": "edge_unit"}
-            labels |= {name: f"edge_{side}_{name}" for name in ("branch", "compartment")}
-            known = {n: ds.variables[c].data[k] for n, c in labels.items() if c in ds.variables}
-            if "compartment" not in known:
-                known["compartment_id"] = end[k]
-            places.setdefault(int(end[k]), " ".join(f"{n} {value}" for n, value in known.items()))
-    if not places:
-        return
-    total = len(set(np.concatenate([end[kept] for end in ends.values()]).tolist()))
-    first = [places[key] for key in sorted(places)[:5]]
-    more = ", ..." if len(places) > len(first) else ""
-    raise DimensionError(
-        Problem(
-            where="recording",
-            found=f"no voltage of {len(places)} of {total} compartments: {', '.join(first)}{more}",
-            wanted="the voltage of every compartment of the cell: a current is the difference to all neighbours",
-            remedy=_GET_VOLTAGES,
-            error=DimensionError,
-        )
-    )
-
-
-def _label(ds: xr.Dataset, name: str, dim: str) -> xr.Variable:
-    if name in ds.variables and ds.variables[name].dims == (dim,):
-        return ds.variables[name]
-    raise DimensionError(
-        Problem(
-            where=name,
-            found=f"no such coordinate along {dim!r}",
-            wanted="the number by which edge_from and edge_to know each row",
-            remedy=_GET_CABLE,
-            error=DimensionError,
-        )
-    )
-
-
-def folded(lead_field: Any, cable: Cable) -> Any:
-    """Return the lead field that takes voltages instead of currents (contact, site), uV/mV."""
-    return on_arrays(_fold, lead_field, cable.conductance, ends=cable.ends)
-
-
-def along_edges(lead_field: Any, cable: Cable) -> Any:
-    """Return the lead field that takes differences of voltage along edges (contact, edge), uV/mV."""
-    return on_arrays(_along_edges, lead_field, cable.conductance, ends=cable.ends)
-
-
-def _current(
-    v: Any, g: Any, *, axis: int, time_axis: int | None, ends: _Static, method: Any
-) -> Any:
+def _current(v: Any, g: Any, *, axis: int, time_axis: int | None, ends: Static, method: Any) -> Any:
     start, stop = ends.arrays
     return kernels.transmembrane_current(
         v, start, stop, g, axis=axis, time_axis=time_axis, method=method
     )
 
 
-def _along_edges(lead_field: Any, g: Any, *, ends: _Static) -> Any:
-    start, stop = ends.arrays
-    return kernels.difference_weights(lead_field, start, stop, g)
-
-
 def _current_of_numpy(
-    v: np.ndarray, g: Any, *, axis: int, time_axis: int | None, ends: _Static, method: Any
+    v: np.ndarray, g: Any, *, axis: int, time_axis: int | None, ends: Static, method: Any
 ) -> np.ndarray:
     start, stop = ends.arrays
     return current_numpy.transmembrane_current(
@@ -432,12 +269,7 @@ def _current_of_numpy(
     )
 
 
-def _fold(lead_field: Any, g: Any, *, ends: _Static) -> Any:
-    start, stop = ends.arrays
-    return kernels.fold(lead_field, start, stop, g)
-
-
-def _sums(current: Any, *, group: _Static, n: int) -> Any:
+def _sums(current: Any, *, group: Static, n: int) -> Any:
     """Return the largest size of the sum over each group, over all other axes."""
     total = abs(kernels.current_sum(current, group.arrays[0], n_groups=n, axis=-1))
     return total.reshape(-1, n).max(axis=0, initial=0)
@@ -473,7 +305,7 @@ def current_name(ds: xr.Dataset) -> str | None:
             where="source",
             found=f"no current among {have}",
             wanted="transmembrane currents in nA; a voltage is no source of a physical field",
-            remedy=f"{_GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
+            remedy=f"{GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
             "for a proxy, ds.jfne.lfp_proxy(...)",
             error=VariableError,
         )
@@ -490,22 +322,6 @@ def in_nA(variable: xr.Variable) -> xr.Variable:
     """Return a current, bare, in nA."""
     return xr.Variable(
         variable.dims, convert(magnitude(variable.data), str(units_of(variable)), "nA")
-    )
-
-
-def site_dim_of(variable: xr.Variable, name: str) -> str:
-    """Return the dim along which sources lie: ``recording`` or ``unit``."""
-    for dim in SITES:
-        if dim in variable.dims:
-            return dim
-    raise DimensionError(
-        Problem(
-            where=name,
-            found=f"the dims {variable.dims}",
-            wanted=f"sites along one of {list(SITES)}",
-            remedy='ds.rename(your_dim="recording")',
-            error=DimensionError,
-        )
     )
 
 
@@ -613,10 +429,6 @@ def _largest(data: Any) -> float:
     return max(max(float(part.max()), -float(part.min())) for part in parts)
 
 
-def _bound(size: Any, g: Any, *, ends: _Static, dtype: str) -> Any:
+def _bound(size: Any, g: Any, *, ends: Static, dtype: str) -> Any:
     start, stop = ends.arrays
     return kernels.rounding_bound(size, start, stop, g, dtype=dtype)
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -17,7 +17,8 @@ import xarray as xr
 from . import scope
 from ._arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from ._dispatch import checked, contract, on_arrays, whole
-from .current import groups_of, in_nA, site_dim_of, with_currents
+from .cable import site_dim_of
+from .current import groups_of, in_nA, with_currents
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems, warn
 from .kernels import dipole as kernels
 from .probe import positions_of

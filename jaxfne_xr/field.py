@@ -11,16 +11,13 @@ import xarray as xr
 
 from ._arrays import check_traced, is_jax, is_traced, precision_of, require_finite
 from ._dispatch import checked, contract, jointly, on_arrays
+from .cable import Cable, cable_of, folded, site_dim_of
 from .conductor import Conductor, LineSource
 from .current import (
-    Cable,
-    cable_of,
     current_name,
-    folded,
     groups_of,
     in_nA,
     is_transmembrane,
-    site_dim_of,
     transmembrane_currents,
     voltage_of,
 )

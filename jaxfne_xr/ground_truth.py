@@ -15,7 +15,8 @@ import xarray as xr
 from . import scope
 from ._arrays import is_jax, is_traced
 from ._dispatch import checked, contract, on_arrays, whole
-from .current import in_nA, site_dim_of, with_currents
+from .cable import site_dim_of
+from .current import in_nA, with_currents
 from .errors import ArgumentError, DimensionError, Problem
 from .kernels import ground_truth as kernels
 from .schema import UNITS

@@ -18,8 +18,9 @@ import xarray as xr
 
 from jaxfne_xr import scope
 from jaxfne_xr._arrays import is_traced
+from jaxfne_xr.cable import Cable, along_edges
 from jaxfne_xr.conductor import LineSource
-from jaxfne_xr.current import LARGEST, Cable, along_edges
+from jaxfne_xr.current import LARGEST
 from jaxfne_xr.dipole import dipole_moment
 from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
 from jaxfne_xr.field import FAR, Model, labelled_lfp, matrix_of, nearest
