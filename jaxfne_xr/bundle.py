@@ -140,21 +140,23 @@ class Replay:
         return not any(self.differences.values())
 
     def __str__(self) -> str:
-        same = [name for name, gap in self.differences.items() if gap == 0]
         other = [
             f"{name}: differs by up to {gap:g}" for name, gap in self.differences.items() if gap
         ]
-        head = f"replay: {len(same)} of {len(self.differences)} variables the same to the bit"
-        return "\n".join([head, *other])
+        return "\n".join([f"replay: {self._result()}", *other])
 
     __repr__ = __str__
+
+    def _result(self) -> str:
+        same = [gap for gap in self.differences.values() if gap == 0]
+        return f"{len(same)} of {len(self.differences)} variables the same to the bit"
 
     def _repr_html_(self) -> str:
         gaps = self.differences.items()
         rows = tuple((name, f"{gap:g}" if gap else "none, to the bit") for name, gap in gaps)
         badge = Badge("the same", "good") if self else Badge("differs", "bad")
         table = Table(("variable", "largest difference"), rows)
-        return Card("Replay", (("variables", table),), badge).html()
+        return Card("Replay", (("result", self._result()), ("variables", table)), badge).html()
 
 
 def replay(tree: xr.DataTree) -> Replay:

@@ -381,7 +381,8 @@ def test_a_folder_that_cannot_be_written_to(kept, refused, monkeypatch):
 
 
 WRITER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where tests run in the background, deaf to it
 import dask.array
 import numpy as np
 import jaxfne_xr as jfx
