@@ -149,6 +149,18 @@ def test_gradients_of_positions_and_of_several_arguments(ds):
     xr.testing.assert_identical(slope, of_ds)
 
 
+def test_labels_that_only_one_argument_has_come_back(ds):
+    bare = ds.drop_vars("trial")
+    for pair in ((bare, ds.drop_vars("block")), (ds.drop_vars("block"), bare)):
+        made = jfx.vmap(lambda a, b: (a.v + b.v).sum(), dim="trial")(*pair)
+        assert set(made.xindexes) == {"trial"}
+        xr.testing.assert_identical(made.trial.variable, ds.trial.variable)
+        xr.testing.assert_identical(made.block.variable, ds.block.variable)
+    swapped = ds.isel(trial=[1, 0, 2, 3])
+    with pytest.raises(jfx.DimensionError, match="trial: found labels"):
+        jfx.vmap(lambda a, b, c: b.v + c.v, dim="trial")(bare, ds, swapped)
+
+
 @pytest.fixture
 def traces_of():
     def counted(fn):
