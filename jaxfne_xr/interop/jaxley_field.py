@@ -102,7 +102,8 @@ def integrate_field(
     ------
     ArgumentError, DimensionError, UnitError, VariableError
         If it is not a module of Jaxley; if a readout or a solver is not known, or lacks the probe; if the checkpoint
-        does not divide the steps; if a contact is over 10 mm from every site. When called, or traced.
+        does not divide the steps; if all contacts are over 10 mm from every site, whose places are not traced. When
+        called, or traced.
     MissingDependencyError
         If Jaxley is not installed, or older than 0.14.
 
@@ -299,7 +300,8 @@ def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, .
         blocks = math.ceil(steps / BLOCK)
         return blocks, math.ceil(steps / blocks)
     given = tuple(checkpoint) if isinstance(checkpoint, (list, tuple)) else (checkpoint,)
-    if given and all(isinstance(n, (int, np.integer)) and n > 0 for n in given):
+    counts = (int, np.integer)
+    if given and all(isinstance(n, counts) and n is not True and n > 0 for n in given):
         levels = [int(n) for n in given]
         if len(levels) == 1 and steps % levels[0] == 0:
             return steps // levels[0], levels[0]

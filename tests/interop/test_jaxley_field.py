@@ -376,6 +376,7 @@ def test_modules_that_are_not_jaxleys_are_refused(probe, refused):
         ({"solver": "exp_euler"}, "'exp_euler'"),
         ({"checkpoint": 7}, "checkpoint=10"),
         ({"checkpoint": 0}, "checkpoint=10"),
+        ({"checkpoint": True}, "found True"),
         ({"checkpoint": (10, 10)}, "for 120 steps"),
         ({"checkpoint": 7.5}, "checkpoint=10"),
         ({"stimuli": np.zeros(4)}, "data_stimulate"),
