@@ -201,6 +201,15 @@ def test_the_times_of_windows_are_told_by_their_interval(dt, start, traces_of):
     assert len(count) == 1
 
 
+def test_times_that_are_values_count_from_the_start_under_jit(ds):
+    start = float(ds.time[20])
+    window = ds.isel(time=slice(20, 40)).map(lambda v: v * 0 + np.sin(np.arange(20.0)))
+    here = window.jfne.soft_spike_times(2).spike_time
+    inside = jfx.jit(lambda ds: ds.jfne.soft_spike_times(2).spike_time)(window)
+    assert start > 0 and np.isfinite(here).any()
+    np.testing.assert_allclose(inside + start, here, rtol=1e-5)
+
+
 def test_jit_puts_other_times_after_the_start(ds):
     window = ds.isel(time=slice(20, 40))
     shifted = jfx.jit(lambda ds: ds.assign_coords(time=ds.time + 0.05))(window)
