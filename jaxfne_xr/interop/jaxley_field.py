@@ -29,7 +29,7 @@ from jaxfne_xr.kernels import loop
 from jaxfne_xr.probe import positions_along, positions_of, prefixed
 from jaxfne_xr.schema import UNITS
 from jaxfne_xr.time_axis import TIME, check_dt, time_from_dt
-from jaxfne_xr.traces import finish, owned_data
+from jaxfne_xr.traces import finish, owned_data, with_unit
 from jaxfne_xr.traces import quantify as with_quantities
 from jaxfne_xr.units import scalar
 
@@ -196,8 +196,10 @@ def integrate_field(
         elif name == "dipole_moment":
             results.append(_labelled_dipoles(sites, made[name]))
         else:
-            rows = made[name].T
-            results.append(from_jaxley(module, rows, delta_t=dt_ms, quantify=quantify))
+            rows = from_jaxley(module, made[name].T, delta_t=dt_ms, quantify=quantify)
+            if trained & SHAPE and "conductance" in rows:
+                rows = _conducting(rows, conductance, sites, quantify)
+            results.append(rows)
     return results[0] if len(results) == 1 else _side_by_side(results)
 
 
@@ -508,6 +510,17 @@ def _labelled_dipoles(sites: xr.Dataset, moments: Any) -> xr.Dataset:
         stage="source",
         attrs={"origin": like["dipole_moment"].attrs["origin"]},
     )
+
+
+def _conducting(
+    rows: xr.Dataset, conductance: Any, sites: xr.Dataset, quantify: bool
+) -> xr.Dataset:
+    """Return recordings with the axial conductances (edge) that they were simulated with, not those of the module."""
+    known = np.isin(np.asarray(sites["edge_unit"]), np.asarray(rows["edge_unit"]))
+    variable = rows.variables["conductance"]
+    attrs = {name: value for name, value in variable.attrs.items() if name != "units"}
+    bare = xr.Variable(variable.dims, conductance[known])
+    return rows.assign(conductance=with_unit(bare, "uS", quantify=quantify, attrs=attrs))
 
 
 def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:
