@@ -122,11 +122,12 @@ def integrate_field(
 
     Examples
     --------
-    >>> import jaxley as jx, jaxfne_xr as jfx
+    >>> import jax, jaxley as jx, jaxfne_xr as jfx
     >>> from jaxley.channels import HH
     >>> cell = jx.Cell(jx.Branch(ncomp=2), parents=[-1, 0])
     >>> cell.insert(HH())
-    >>> made = integrate_field(cell, jfx.linear_probe(3, origin=(50, 0, 0)), delta_t=0.025, t_max=1.0)
+    >>> with jax.enable_x64(True):
+    ...     made = integrate_field(cell, jfx.linear_probe(3, origin=(50, 0, 0)), delta_t=0.025, t_max=1.0)
     >>> made.lfp.dims, made.lfp.shape, str(made.lfp.pint.units)
     (('time', 'contact'), (41, 3), 'microvolt')
     """
