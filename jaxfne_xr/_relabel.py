@@ -43,7 +43,7 @@ def without(packed: Any, dim: Hashable, what: str) -> tuple[tuple[Any, list[Any]
                 lengths.setdefault(np.shape(leaf)[axis], str(static))
         if here is not None and labels is not None:
             problems += _other_labels(labels, here, dim, what)
-        labels = labels or here
+        labels = here if labels is None else _joined(labels, here)
     if len(lengths) > 1:
         said = "; ".join(f"{n} in {where}" for n, where in lengths.items())
         problems.append(
@@ -106,6 +106,14 @@ def _taken(box: Packed, dim: Hashable) -> tuple[Packed, list[int | None], Static
         return Packed(leaves, inner), axes, None
     indexes = {k: index for k, index in static.indexes.items() if k in gone}
     return Packed(leaves, inner), axes, Static(xr.Dataset, (), gone.values(), indexes)
+
+
+def _joined(one: Static, two: Static | None) -> Static:
+    """Return the labels of one, and those of another that it lacks."""
+    if two is None:
+        return one
+    coords = {**two.coords, **one.coords}.values()
+    return one.replace(coords=coords, indexes=two.indexes | one.indexes)
 
 
 def _other_labels(one: Static, two: Static, dim: Hashable, what: str) -> list[Problem]:

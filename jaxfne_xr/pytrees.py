@@ -49,6 +49,9 @@ def enable_pytrees() -> tuple[str, ...]:
     Leaves are the data variables, and the coordinates that are JAX arrays. NumPy coordinates that are not an index are
     copied once and read-only in what comes back: they are part of what JAX keeps. `encoding` does not cross.
 
+    `jax.grad` hands its result back in the tree of the argument, with the attrs and the unit of that: mV where 1/mV is
+    meant. `jaxfne_xr.grad` gives slopes their own.
+
     Examples
     --------
     >>> import jax, numpy as np, jaxfne_xr as jfx

@@ -468,7 +468,8 @@ def _time_coordinate(time: Any, dt_ms: float | None, length: int) -> np.ndarray:
     elif is_quantity(time):
         variable = xr.Variable((TIME,), time)
     else:
-        variable = xr.Variable((TIME,), np.asarray(time), {"units": "ms"})
+        times = time if is_jax(time) else np.asarray(time)
+        variable = xr.Variable((TIME,), times, {"units": "ms"})
     if variable.shape != (length,):
         raise time_problem(
             f"times of shape {variable.shape}",

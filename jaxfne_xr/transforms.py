@@ -38,7 +38,8 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     -------
     callable
         The same function. Its ``time`` coordinates start at 0 ms inside; where those of several arguments start at
-        different times, that is an error.
+        different times, that is an error. Only coordinates are put back: what `fn` selects by time, and times that it
+        returns as values (`soft_spike_times`), count from the start of the data.
 
     Raises
     ------

@@ -186,6 +186,8 @@ def test_a_traced_time_is_refused(refused):
         jax.jit(lambda t: jfx.traces(v, ("unit", "time"), time=xr.Variable("time", t)).v.data)(
             jnp.arange(5.0)
         )
+    with refused(jfx.TimeAxisError, "traced"):
+        jax.jit(lambda t: jfx.traces(v, ("unit", "time"), time=t).v.data)(jnp.arange(5.0))
     bare = jfx.traces(v, ("unit", "time"), dt_ms=0.1, quantify=False).drop_vars("time")
     timed = bare.assign_coords(xr.Coordinates({"time": ("time", jnp.arange(5.0))}, indexes={}))
     with refused(jfx.TimeAxisError, "traced"):

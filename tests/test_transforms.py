@@ -149,6 +149,18 @@ def test_gradients_of_positions_and_of_several_arguments(ds):
     xr.testing.assert_identical(slope, of_ds)
 
 
+def test_labels_that_only_one_argument_has_come_back(ds):
+    bare = ds.drop_vars("trial")
+    for pair in ((bare, ds.drop_vars("block")), (ds.drop_vars("block"), bare)):
+        made = jfx.vmap(lambda a, b: (a.v + b.v).sum(), dim="trial")(*pair)
+        assert set(made.xindexes) == {"trial"}
+        xr.testing.assert_identical(made.trial.variable, ds.trial.variable)
+        xr.testing.assert_identical(made.block.variable, ds.block.variable)
+    swapped = ds.isel(trial=[1, 0, 2, 3])
+    with pytest.raises(jfx.DimensionError, match="trial: found labels"):
+        jfx.vmap(lambda a, b, c: b.v + c.v, dim="trial")(bare, ds, swapped)
+
+
 @pytest.fixture
 def traces_of():
     def counted(fn):
@@ -187,6 +199,16 @@ def test_the_times_of_windows_are_told_by_their_interval(dt, start, traces_of):
         window = ds.isel(time=slice(k, k + 100))
         xr.testing.assert_identical(run(window), window.isel(time=slice(2, 9)))
     assert len(count) == 1
+
+
+def test_times_that_are_values_count_from_the_start_under_jit(ds):
+    start = float(ds.time[20])
+    window = ds.isel(time=slice(20, 40)).map(lambda v: v * 0 + np.sin(np.arange(20.0)))
+    here = window.jfne.soft_spike_times(2).spike_time
+    inside = jfx.jit(lambda ds: ds.jfne.soft_spike_times(2).spike_time)(window)
+    assert start > 0
+    assert np.isfinite(here).any()
+    np.testing.assert_allclose(inside + start, here, rtol=1e-5)
 
 
 def test_jit_puts_other_times_after_the_start(ds):

@@ -30,7 +30,7 @@ from jaxfne_xr.kernels import loop
 from jaxfne_xr.probe import positions_along, positions_of, prefixed
 from jaxfne_xr.schema import UNITS
 from jaxfne_xr.time_axis import TIME, check_dt, time_from_dt
-from jaxfne_xr.traces import finish, owned_data
+from jaxfne_xr.traces import finish, owned_data, with_unit
 from jaxfne_xr.traces import quantify as with_quantities
 from jaxfne_xr.units import scalar
 
@@ -103,7 +103,8 @@ def integrate_field(
     ------
     ArgumentError, DimensionError, UnitError, VariableError
         If it is not a module of Jaxley; if a readout or a solver is not known, or lacks the probe; if the checkpoint
-        does not divide the steps; if a contact is over 10 mm from every site. When called, or traced.
+        does not divide the steps; if all contacts are over 10 mm from every site, whose places are not traced. When
+        called, or traced.
     MissingDependencyError
         If Jaxley is not installed, or older than 0.14.
 
@@ -122,11 +123,12 @@ def integrate_field(
 
     Examples
     --------
-    >>> import jaxley as jx, jaxfne_xr as jfx
+    >>> import jax, jaxley as jx, jaxfne_xr as jfx
     >>> from jaxley.channels import HH
     >>> cell = jx.Cell(jx.Branch(ncomp=2), parents=[-1, 0])
     >>> cell.insert(HH())
-    >>> made = integrate_field(cell, jfx.linear_probe(3, origin=(50, 0, 0)), delta_t=0.025, t_max=1.0)
+    >>> with jax.enable_x64(True):
+    ...     made = integrate_field(cell, jfx.linear_probe(3, origin=(50, 0, 0)), delta_t=0.025, t_max=1.0)
     >>> made.lfp.dims, made.lfp.shape, str(made.lfp.pint.units)
     (('time', 'contact'), (41, 3), 'microvolt')
     """
@@ -196,8 +198,10 @@ def integrate_field(
         elif name == "dipole_moment":
             results.append(_labelled_dipoles(sites, made[name]))
         else:
-            rows = made[name].T
-            results.append(from_jaxley(module, rows, delta_t=dt_ms, quantify=quantify))
+            rows = from_jaxley(module, made[name].T, delta_t=dt_ms, quantify=quantify)
+            if trained & SHAPE and "conductance" in rows:
+                rows = _conducting(rows, conductance, sites, quantify)
+            results.append(rows)
     return results[0] if len(results) == 1 else _side_by_side(results)
 
 
@@ -300,7 +304,8 @@ def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, .
         blocks = math.ceil(steps / BLOCK)
         return blocks, math.ceil(steps / blocks)
     given = tuple(checkpoint) if isinstance(checkpoint, (list, tuple)) else (checkpoint,)
-    if given and all(isinstance(n, (int, np.integer)) and n > 0 for n in given):
+    counts = (int, np.integer)
+    if given and all(isinstance(n, counts) and n is not True and n > 0 for n in given):
         levels = [int(n) for n in given]
         if len(levels) == 1 and steps % levels[0] == 0:
             return steps // levels[0], levels[0]
@@ -507,6 +512,17 @@ def _labelled_dipoles(sites: xr.Dataset, moments: Any) -> xr.Dataset:
         stage="source",
         attrs={"origin": like["dipole_moment"].attrs["origin"]},
     )
+
+
+def _conducting(
+    rows: xr.Dataset, conductance: Any, sites: xr.Dataset, quantify: bool
+) -> xr.Dataset:
+    """Return recordings with the axial conductances (edge) that they were simulated with, not those of the module."""
+    known = np.isin(np.asarray(sites["edge_unit"]), np.asarray(rows["edge_unit"]))
+    variable = rows.variables["conductance"]
+    attrs = {name: value for name, value in variable.attrs.items() if name != "units"}
+    bare = xr.Variable(variable.dims, conductance[known])
+    return rows.assign(conductance=with_unit(bare, "uS", quantify=quantify, attrs=attrs))
 
 
 def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -212,6 +212,23 @@ def test_one_compartment_has_no_axial_current_and_so_no_field(probe):
 # ------------------------------------------------------------------------------------------------------ parameters
 
 
+@pytest.mark.parametrize("quantify", [True, False])
+@pytest.mark.parametrize("key", ["radius", "axial_resistivity"])
+def test_recordings_have_the_conductances_that_were_trained(net, probe, key, quantify):
+    net.cell(1).make_trainable(key, verbose=False)
+    params = [{key: 2.0 * entry[key]} for entry in net.get_parameters()]
+    net.delete_recordings()
+    net.cell(1).record("v", verbose=False)  # the edges of the second cell alone
+    rows = online(net, readouts="recordings", params=params, quantify=quantify)
+    before = online(net, readouts="recordings", quantify=quantify).conductance
+    net.write_trainables(params)
+    wanted = online(net, readouts="recordings", quantify=quantify)
+    assert rows.conductance.attrs == wanted.conductance.attrs
+    assert_close(numbers(rows.conductance), numbers(wanted.conductance))
+    assert np.abs(numbers(before) / numbers(rows.conductance) - 1).min() > 0.3
+    assert_close(numbers(jfx.lfp(rows, probe).lfp), numbers(jfx.lfp(wanted, probe).lfp))
+
+
 @pytest.mark.parametrize("key", ["HH_gNa", "radius", "length", "axial_resistivity", "capacitance"])
 def test_parameters_count_as_if_written_into_the_module(probe, key):
     cell, other = make_cell(), make_cell()
@@ -376,6 +393,7 @@ def test_modules_that_are_not_jaxleys_are_refused(probe, refused):
         ({"solver": "exp_euler"}, "'exp_euler'"),
         ({"checkpoint": 7}, "checkpoint=10"),
         ({"checkpoint": 0}, "checkpoint=10"),
+        ({"checkpoint": True}, "found True"),
         ({"checkpoint": (10, 10)}, "for 120 steps"),
         ({"checkpoint": 7.5}, "checkpoint=10"),
         ({"stimuli": np.zeros(4)}, "data_stimulate"),
