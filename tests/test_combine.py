@@ -149,7 +149,7 @@ def test_what_cannot_be_combined(refused):
     with refused(jfx.VariableError, "['i_membrane'] in number 0", "not in all"):
         jfx.concat([i, one.jfne.to_signals()[["V_m"]]], "recording")
     with refused(jfx.DimensionError, "xarray cannot combine", "i_membrane"):
-        jfx.merge([i, i + 1.0])
+        jfx.merge([i, i.assign(i_membrane=i.i_membrane.copy(data=2 * i.i_membrane.data))])
 
 
 def test_attrs_of_ones_own_that_agree_are_kept():

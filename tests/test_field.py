@@ -324,7 +324,7 @@ def test_the_unit_of_what_a_callable_returns_is_read(refused):
         assert close(made.data.magnitude, want)
         assert units_of(made) == "uV/nA"
     with refused(jfx.UnitError, "model", "'um'", "drop_attrs"):
-        ds.jfne.lfp(PROBE, lambda s, c: c.x - s.x)
+        ds.jfne.lfp(PROBE, lambda s, c: (c.x - s.x).assign_attrs(units="um"))
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,9 @@ def test_the_times_of_windows_are_told_by_their_interval(dt, start, traces_of):
 
 def test_times_that_are_values_count_from_the_start_under_jit(ds):
     start = float(ds.time[20])
-    window = ds.isel(time=slice(20, 40)).map(lambda v: v * 0 + np.sin(np.arange(20.0)))
+    window = ds.isel(time=slice(20, 40)).map(
+        lambda v: v.copy(data=v.data * 0 + np.sin(np.arange(20.0)))
+    )
     here = window.jfne.soft_spike_times(2).spike_time
     inside = jfx.jit(lambda ds: ds.jfne.soft_spike_times(2).spike_time)(window)
     assert start > 0

@@ -434,7 +434,7 @@ def test_lfp_without_a_probe_and_recordings_without_any_are_refused_at_once(refu
 
 def test_a_probe_in_another_place_is_refused(probe, refused):
     with refused(jfx.DimensionError, "from the nearest compartment", 'units="mm"'):
-        online(make_cell(1), probe.assign_coords(x=probe.x + 2e4))
+        online(make_cell(1), jfx.linear_probe(5, origin=(2e4, 0.0, 0.0)))
 
 
 def test_a_probe_that_is_none_is_refused(refused):
