@@ -144,7 +144,7 @@ def pretty(unit: str) -> str:
     ('µA/mm³', '')
     """
     try:
-        return f"{_parse(unit):~P}"
+        return f"{_parse(unit):~P}".replace("\u03bc", "\u00b5")  # Greek mu, since pint 0.26
     except UnitError:
         return unit
 
