@@ -7,16 +7,16 @@ import warnings
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+import jaxley as jx
 import numpy as np
 import pytest
 import xarray as xr
+from jaxley.channels import HH, Leak
+from jaxley.connect import connect
+from jaxley.synapses import IonotropicSynapse
 
 import jaxfne_xr as jfx
 
-jx = pytest.importorskip("jaxley")
-from jaxley.channels import HH, Leak  # noqa: E402
-from jaxley.connect import connect  # noqa: E402
-from jaxley.synapses import IonotropicSynapse  # noqa: E402
 
 DT = 0.025
 T_MAX = 3.0  # ms: 120 steps, Jaxley says
