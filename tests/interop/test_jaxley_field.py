@@ -17,7 +17,6 @@ from jaxley.synapses import IonotropicSynapse
 
 import jaxfne_xr as jfx
 
-
 DT = 0.025
 T_MAX = 3.0  # ms: 120 steps, Jaxley says
 
