@@ -80,12 +80,17 @@ numpydoc_validation_checks = {"PR02", "PR03"}
 write_reference(HERE / "generated" / "api.md")
 intersphinx_mapping = write_inventories(HERE / "links.toml", HERE / "_build" / "inventories")
 
+WIDE = ["ten-minutes", "coming-from", "jaxley-to-lfp", "spikes", "laminar-csd", "eeg-meg"]
+WIDE += ["fit-from-outside", "share", "workflow", "large-data", "interactive"]
+
 html_theme = "pydata_sphinx_theme"
 html_title = f"jaxfne_xr {release}"
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
     "navbar_center": [],  # the pages are listed beside the text, or behind the menu button of a phone
+    # code needs the room more than short pages need a list of their headings
+    "secondary_sidebar_items": {"**": ["page-toc"], **{page: [] for page in WIDE}},
     "footer_start": ["copyright"],
     "footer_end": [],
 }
