@@ -179,11 +179,27 @@ def test_every_guide_and_every_room_has_its_place(monkeypatch, tmp_path):
             assert "\n## Where next\n" in pages[name], name
 
 
+def test_equations_are_drawn_into_the_page(monkeypatch):
+    pytest.importorskip("sphinx")
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import equations
+
+    made = equations.drawing(r"\frac{a}{b} < 1", "max-width: 100%")
+    assert 'aria-label="\\frac{a}{b} &lt; 1"' in made
+    _, _, width, height = map(int, re.search(r'viewBox="(.*?)"', made)[1].split())
+    assert f"width: {width / 1000:.3f}em" in made
+    assert width > height > 0.5 * width  # a fraction stands taller than a line, and is not cut
+    with pytest.raises(ValueError, match="nosuch"):
+        equations.drawing(r"\nosuch", "")
+
+
 def test_links_that_lead_nowhere_and_pictures_without_text_are_found(tmp_path):
     (tmp_path / "index.html").write_text(
         '<p id="here"><a href="#here"></a><a href="sub/b.html#c"></a><a href="https://example.org/x"></a>'
         '<a href="#gone"></a><img src="no.png" alt="a cell"><a href="sub/b.html#d"></a>'
         '<img src="there.png" alt="there.png"><img src="there.png" alt="">'  # "" says: for the eye only
+        '<script src="https://example.org/x.js"></script>'
     )
     (tmp_path / "there.png").touch()
     (tmp_path / "sub").mkdir()
@@ -194,6 +210,7 @@ def test_links_that_lead_nowhere_and_pictures_without_text_are_found(tmp_path):
     said = done.stderr.splitlines()[1:]
     assert said == [
         "index.html: there.png (no text)",
+        "index.html: https://example.org/x.js (from outside)",
         "index.html: #gone",
         "index.html: no.png",
         "index.html: sub/b.html#d",
