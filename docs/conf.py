@@ -14,6 +14,8 @@ sys.path.insert(0, str(HERE))
 from inventories import write_inventories  # noqa: E402
 from reference import write_reference  # noqa: E402
 
+import jaxfne_xr  # noqa: E402
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MATPLOTLIBRC"] = str(HERE / "matplotlibrc")  # how pictures in notebooks look
 shutil.rmtree(HERE / "generated", ignore_errors=True)  # pages of names that are no more
@@ -31,13 +33,13 @@ copyright = f"{datetime.date.today().year}, {author}"
 release = version_of("jaxfne-xr")
 
 extensions = [
+    "equations",
     "gallery",
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
 templates_path = ["_templates"]
@@ -53,6 +55,17 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 
 autosummary_generate = True
+# names in docstrings that can be imported but have no page
+nitpick_ignore = {
+    ("py:obj", name)
+    for name in (
+        "jaxfne_xr", "jaxfne_xr.plot", "jax.experimental.checkify.JaxRuntimeError", "probeinterface",
+        "probe", "signals", "sites", "units",
+    )
+}  # fmt: skip
+default_role = (
+    "autolink"  # `lfp` in a docstring is a link where it is a public name, else in italics
+)
 autodoc_typehints = "none"  # docstrings give shapes and units, which annotations cannot
 autodoc_member_order = "bysource"
 numpydoc_class_members_toctree = False
@@ -73,6 +86,7 @@ numpydoc_xref_aliases = {
     "callable": "collections.abc.Callable",
     "iterable": "collections.abc.Iterable",
     "sequence": "collections.abc.Sequence",
+    **{name: f"jaxfne_xr.{name}" for name in vars(jaxfne_xr) if name[0].isupper()},
 }
 # a parameter that is described but does not exist, or stands in another order; ruff checks the rest
 numpydoc_validation_checks = {"PR02", "PR03"}
@@ -80,12 +94,18 @@ numpydoc_validation_checks = {"PR02", "PR03"}
 write_reference(HERE / "generated" / "api.md")
 intersphinx_mapping = write_inventories(HERE / "links.toml", HERE / "_build" / "inventories")
 
+WIDE = ["ten-minutes", "coming-from", "jaxley-to-lfp", "spikes", "laminar-csd", "eeg-meg"]
+WIDE += ["fit-from-outside", "share", "workflow", "large-data", "interactive"]
+
+html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"
 html_title = f"jaxfne_xr {release}"
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
     "navbar_center": [],  # the pages are listed beside the text, or behind the menu button of a phone
+    # code needs the room more than short pages need a list of their headings
+    "secondary_sidebar_items": {"**": ["page-toc"], **{page: [] for page in WIDE}},
     "footer_start": ["copyright"],
     "footer_end": [],
 }

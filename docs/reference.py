@@ -8,9 +8,10 @@ import jaxfne_xr
 
 #: Rooms in the order that data walks through them; any other comes after these.
 ROAD = ["traces", "interop", "signals", "soft_spikes", "combine", "source", "current"]
-ROAD += ["morphology", "probe", "conductor", "field", "csd", "dipole", "head", "readout", "proxy"]
-ROAD += ["spectra", "summary", "losses", "configuration", "workflow", "manifest", "bundle", "io"]
-ROAD += ["plot", "report", "schema", "scope", "transforms", "pytrees", "accessor"]
+ROAD += ["morphology", "probe", "conductor", "field", "csd", "ground_truth", "dipole", "head"]
+ROAD += ["eeg_meg", "readout", "proxy", "spectra", "summary", "losses", "configuration", "workflow"]
+ROAD += ["bundle", "io", "plot", "report", "schema", "scope", "transforms", "pytrees", "accessor"]
+ROAD += ["errors"]
 
 SECTION = """
 ## {room}
@@ -37,6 +38,8 @@ def write_reference(page: Path) -> None:
 
     # the one room that has names of its own: ``jfx.plot.traces`` beside ``jfx.traces``
     pictures = [n for n, x in vars(jaxfne_xr.plot).items() if not isinstance(x, ModuleType)]
+    methods = list(vars(jaxfne_xr.plot.Plot))  # in an order that somebody chose
+    pictures.sort(key=lambda n: methods.index(n) if n in methods else len(methods))
     rooms["jaxfne_xr.plot"] = [f"plot.{n}" for n in pictures if not n.startswith("_")]
 
     def place(module: str) -> int:

@@ -2,8 +2,9 @@
 
     python examples/04_extracellular.py [output folder, by default ./output]
 
-A cell with Hodgkin-Huxley channels is read from branched_cell.swc, which was made up for this example. A current step
-at its soma makes it fire. From its voltages come the transmembrane currents, the spike at a probe laid out as
+A cell with Hodgkin-Huxley channels is read from branched_cell.swc, which was made up for this example. A short pulse
+at its soma makes it fire. What is injected is not among the transmembrane currents, so that all that is shown comes
+after it. From its voltages come the transmembrane currents, the spike at a probe laid out as
 Neuropixels 2.0, the current source density of a column of such cells that fire at once, true and estimated, their
 dipole moment and their EEG through four spheres. Takes about 30 s. Needs jaxley and matplotlib:
 pip install "jaxfne-xr[jaxley,plot]"
@@ -42,8 +43,8 @@ for dendrites in (cell.basal, cell.apical):  # weakly excitable
     dendrites.set("HH_gK", 0.006)
 cell.set("v", -65.0)  # mV
 cell.init_states()
-step = jx.step_current(i_delay=5.0, i_dur=10.0, i_amp=0.8, delta_t=dt, t_max=16.0)  # ms, nA
-cell.soma.branch(0).stimulate(step, verbose=False)
+pulse = jx.step_current(i_delay=5.0, i_dur=0.5, i_amp=3.0, delta_t=dt, t_max=14.0)  # ms, nA
+cell.soma.branch(0).stimulate(pulse, verbose=False)
 cell.record(
     "v", verbose=False
 )  # of every compartment: a current is the difference to all neighbours
@@ -54,7 +55,8 @@ print(f"Jaxley returned a bare array of shape {recordings.shape}.\n")
 traces = jfx.from_jaxley(cell, recordings, delta_t=dt)
 soma = traces.query(recording="soma").isel(recording=[0])
 (spike,) = jfx.spike_times(soma.jfne.to_signals(spike_threshold="0 mV")).time.values
-currents = jfx.transmembrane_currents(traces)
+early = slice(5.6, spike + 5)  # ms: after the pulse
+currents = jfx.transmembrane_currents(traces).sel(time=early)
 print(jfx.check_currents(currents), "\n")
 
 # --------------------------------------------------------------------------------- the spike at a probe, uV
@@ -104,7 +106,6 @@ print(f"{jfx.FourSphere()}")
 print(f"The EEG of {n} cells is {np.abs(eeg.eeg.data.magnitude).max() * 1e3:.2g} nV.\n")
 
 # ----------------------------------------------------------------------- draw, with plain xarray and matplotlib
-early = slice(spike - 2, spike + 5)
 fig, axes = plt.subplot_mosaic(
     [[*"abcf"]] * 2 + [[*"abdf"]] + [[*"abdg"]] + [[*"abeg"]] * 2,
     figsize=(14, 8),

@@ -10,6 +10,7 @@ it is as quick, since its steps grow with their number and those of gradient des
 Needs jaxley, matplotlib, optax and scipy: pip install "jaxfne-xr[jaxley,plot,fit]"
 
 The probe is known to be on the side of the cell where y > 0: a potential near its mirror image would be much alike.
+The current that is injected into the soma is left out of what is seen, in the recording and in the fit.
 """
 
 import sys

@@ -17,6 +17,7 @@ PAIR = re.compile(
 )
 PAGE = (ROOT / "docs/coming-from.md").read_text()
 SECTIONS = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
+SECTIONS.pop("Where next")
 
 
 def first_block(page, kind):
@@ -100,7 +101,7 @@ def of_spikes():
     v = np.where(spikes, 20.0, -65.0)
     coords = {"population": ("unit", ["E"] * 5)}
     ds = jfx.traces(v, ("unit", "time"), dt_ms=1.0, coords=coords)
-    return {"signals": ds.jfne.to_signals()}
+    return {"signals": ds.jfne.to_signals(), "v": v}
 
 
 GIVEN = {
@@ -158,21 +159,62 @@ def test_their_lines_give_the_same(section):
         assert np.abs(made - want).max() <= tolerance * np.abs(want).max(), name
 
 
-# ------------------------------------------------------------------------------------------ links of the site
+# ------------------------------------------------------------------------------------ the site as a whole
 
 
-def test_links_that_lead_nowhere_are_found(tmp_path):
+def test_every_guide_and_every_room_has_its_place(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import reference
+
+    reference.write_reference(tmp_path / "generated" / "api.md")
+    rooms = re.findall(r"^## (\S+)$", (tmp_path / "generated" / "api.md").read_text(), re.MULTILINE)
+    assert {room.split(".")[0] for room in rooms} == set(reference.ROAD)
+
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs").glob("*.md")}
+    listed = re.findall(r"^[\w-]+$", pages["index"], re.MULTILINE)
+    assert set(listed) == {name for name in pages if name not in ("index", "_transformations")}
+    start, guides = (part.split("```")[0] for part in pages["index"].split("caption: ")[1:3])
+    for name in re.findall(r"^[a-z-]+$", start + guides, re.MULTILINE):
+        if name not in ("gallery", "plots", "display"):  # which lead somewhere all along
+            assert "\n## Where next\n" in pages[name], name
+
+
+def test_equations_are_drawn_into_the_page(monkeypatch):
+    pytest.importorskip("sphinx")
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import equations
+
+    made = equations.drawing(r"\frac{a}{b} < 1", "max-width: 100%")
+    assert 'aria-label="\\frac{a}{b} &lt; 1"' in made
+    _, _, width, height = map(int, re.search(r'viewBox="(.*?)"', made)[1].split())
+    assert f"width: {width / 1000:.3f}em" in made
+    assert width > height > 0.5 * width  # a fraction stands taller than a line, and is not cut
+    with pytest.raises(ValueError, match="nosuch"):
+        equations.drawing(r"\nosuch", "")
+
+
+def test_links_that_lead_nowhere_and_pictures_without_text_are_found(tmp_path):
     (tmp_path / "index.html").write_text(
         '<p id="here"><a href="#here"></a><a href="sub/b.html#c"></a><a href="https://example.org/x"></a>'
-        '<a href="#gone"></a><img src="no.png"><a href="sub/b.html#d"></a>'
+        '<a href="#gone"></a><img src="no.png" alt="a cell"><a href="sub/b.html#d"></a>'
+        '<img src="there.png" alt="there.png"><img src="there.png" alt="">'  # "" says: for the eye only
+        '<script src="https://example.org/x.js"></script>'
     )
+    (tmp_path / "there.png").touch()
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/b.html").write_text('<p id="c"><a href="../index.html"></a>')
     check = [sys.executable, str(ROOT / "docs/links.py")]
     done = subprocess.run([*check, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stderr.splitlines()[1:]
-    assert said == ["index.html: #gone", "index.html: no.png", "index.html: sub/b.html#d"]
+    assert said == [
+        "index.html: there.png (no text)",
+        "index.html: https://example.org/x.js (from outside)",
+        "index.html: #gone",
+        "index.html: no.png",
+        "index.html: sub/b.html#d",
+    ]
     assert (
         subprocess.run([*check, str(tmp_path / "sub")], capture_output=True, check=False).returncode
         == 1
