@@ -112,10 +112,10 @@ def lint(args, rest):
 def docs(args, rest):
     """Build the site, a warning being an error, look for broken links, and run every doctest."""
     python = environment(args.venv, TESTS | {"docs"})
-    strict = ["--fail-on-warning", "--nitpicky", "--keep-going", "--fresh-env"]
+    strict = ["--fail-on-warning", "--nitpicky", "--keep-going", "--fresh-env", "--jobs", "auto"]
     site = run(python, "-m", "sphinx", *strict, "docs", "docs/_build/html", *rest)
     links = run(python, "docs/links.py", "docs/_build/html")
-    return max(site, links, run(python, "-m", "pytest", "--doctest-modules", "jaxfne_xr"))
+    return max(site, links, run(python, "-m", "pytest", *CORES, "--doctest-modules", "jaxfne_xr"))
 
 
 def browser(args, rest):

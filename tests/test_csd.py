@@ -351,6 +351,7 @@ def test_gradients_in_potential_and_numbers(method, potential, x64):
     )
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_with_a_lambda_that_is_chosen(potential):
     values = jnp.asarray(potential, jnp.float32)
 

@@ -175,6 +175,7 @@ def test_laws(seed, shift, roll):
     np.testing.assert_allclose(jfx.dipole_moment(mixed).dipole_moment.values, made, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_gradients(x64):
     def loss(i, place):
         ds = jfx.dipole_moment(currents(i, place=place))

@@ -419,6 +419,7 @@ def test_a_model_is_an_argument_of_a_jitted_function():
     "model", [jfx.LineSource(), jfx.Slab(300.0, bottom=-150.0)], ids=["line", "slab"]
 )
 @pytest.mark.filterwarnings("ignore:voltages are float32:UserWarning")
+@pytest.mark.slow
 def test_only_the_voltages_are_traced(model):
     v = voltages(np.float32).isel(trial=0)
     flat = jfx.grid_probe((2, 2), origin=(90, 10, -150), rows=(0, 1, 0))

@@ -348,6 +348,7 @@ def points(ds, end=""):
 
 @pytest.mark.parametrize("text", [SWC, POINT_SOMA])
 @pytest.mark.parametrize("ncomp", [1, 3])
+@pytest.mark.slow
 def test_traced_cells_lie_where_jaxley_computes_them(tmp_path, text, ncomp):
     cell = read_swc(tmp_path, text, ncomp)
     cell.record(verbose=False)
@@ -376,6 +377,7 @@ def test_a_soma_traced_as_one_point_has_no_extent(tmp_path):
     assert not points(ds, "_end").any()
 
 
+@pytest.mark.slow
 def test_drawn_cells_are_as_long_as_their_compartments():
     cell = branched_cell()  # lengths were set after Jaxley had drawn it
     cell.comp(1).set("length", 7.0)  # unequal within a branch
@@ -465,6 +467,7 @@ def test_edges_join_compartments_of_one_cell_once(run):
     assert set(ds.edge_unit.values) == {0, 2}  # a cell of one compartment has none
 
 
+@pytest.mark.slow
 def test_conductances_of_a_branch_point_against_plain_elimination(x64):
     """The dense Laplacian with the branch points in it, and its Schur complement."""
     cell = jx.Cell(jx.Branch(ncomp=2), parents=[-1, 0, 0, 0, 2, 2])
@@ -602,6 +605,7 @@ def test_axes_go_by_name():
     assert turned.v.transpose(*ds.v.dims).identical(ds.v)
 
 
+@pytest.mark.slow
 def test_gradients_of_a_simulation_pass_through():
     cell = jx.Cell(jx.Branch(ncomp=2), parents=[-1])
     cell.insert(Leak())

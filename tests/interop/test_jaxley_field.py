@@ -80,6 +80,7 @@ def assert_close(a, b, tolerance: float = 1e-10) -> None:
 
 
 @pytest.mark.parametrize("solver", ["bwd_euler", "crank_nicolson"])
+@pytest.mark.slow
 def test_equals_the_field_of_all_voltages(net, probe, solver):
     currents = offline(net, solver)
     everything = ["lfp", "dipole_moment", "recordings"]
@@ -105,6 +106,7 @@ def test_equals_the_field_of_all_voltages(net, probe, solver):
     ],
     ids=["point", "line", "slab", "own"],
 )
+@pytest.mark.slow
 def test_equals_it_with_every_model(net, model):
     probe = jfx.linear_probe(3, spacing="40 um", origin=(25.0, 12.0, 30.0))
     net.cell(0).move(0.0, 0.0, 120.0)
