@@ -10,9 +10,9 @@ import importlib.util
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -79,13 +79,11 @@ class _Bar:
     def show(self) -> None:
         """Make the bar, or bring it up to date."""
         if self.shown is None:
-            from tqdm.auto import tqdm
-
             uncounted = {} if self.total else {"bar_format": "{desc}: {elapsed}"}
-            self.shown = tqdm(
+            self.shown = _tqdm()(
                 desc=self.what, total=self.total, leave=False, delay=1e-6, **uncounted
             )
-            self.shown.start_t = self.start
+            self.shown.start_t = self.shown.last_print_t = self.start
         elif self.total and self.shown.total != self.total:  # dask has come to say how many
             self.shown.total, self.shown.bar_format = self.total, None
         self.shown.update(self.count - self.shown.n)
@@ -101,6 +99,7 @@ class _Bar:
 
     def close(self) -> None:
         if self.shown is not None:
+            self.shown.total = None  # in a notebook, a bar that is not full would stay, in red
             self.shown.close()
 
 
@@ -130,11 +129,26 @@ def _watched() -> bool:
 
 
 def _is_interactive() -> bool:
-    if sys.stderr is not None and sys.stderr.isatty():
-        return True
+    return (sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()
+
+
+def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return getattr(shell, "kernel", None) is not None
+
+
+def _tqdm() -> Callable[..., Any]:
+    """Return what makes a bar here. `tqdm.auto` would warn in a notebook without ipywidgets, and write where it is red."""
+    from tqdm import tqdm
+
+    if not _in_notebook():
+        return tqdm
+    if importlib.util.find_spec("ipywidgets") is None:
+        return partial(tqdm, file=sys.stdout)
+    from tqdm.notebook import tqdm as widget
+
+    return widget
 
 
 @lru_cache(maxsize=1)
