@@ -139,7 +139,7 @@ def _in_notebook() -> bool:
 
 
 def _tqdm() -> Callable[..., Any]:
-    """Return what makes a bar here. `tqdm.auto` would warn in a notebook without ipywidgets, and write where it is red."""
+    """Return what makes a bar here. In a notebook without ipywidgets, `tqdm.auto` would warn, and write in red."""
     from tqdm import tqdm
 
     if not _in_notebook():
