@@ -89,7 +89,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"**": ["pages.html"], "index": []}
+html_sidebars = {"**": ["pages.html"]}
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system has it
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False

@@ -29,7 +29,9 @@ class Browser:
         """Show a file or an address in a window of this kind, for a reader who likes it light or dark."""
         width, height, mobile = WINDOWS[window]
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        # without transitions, in the midst of which a colour might be looked at
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         self.driver.get(page if isinstance(page, str) else page.resolve().as_uri())
