@@ -83,6 +83,7 @@ intersphinx_mapping = write_inventories(HERE / "links.toml", HERE / "_build" / "
 html_theme = "pydata_sphinx_theme"
 html_title = f"jaxfne_xr {release}"
 html_theme_options = {
+    "logo": {"text": project},  # without the release, which a phone has no room for
     "navigation_with_keys": False,
     "show_prev_next": False,
     "navbar_center": [],  # the pages are listed beside the text, or behind the menu button of a phone

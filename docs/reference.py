@@ -22,6 +22,7 @@ SECTION = """
 
 .. autosummary::
    :toctree: .
+   :nosignatures:
 
    {names}
 ```

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -164,8 +163,8 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
-    """A JupyterLab that knows nothing of the user's settings, and asks nothing of the network."""
+def server(tmp_path_factory):
+    """A JupyterLab that knows nothing of the user's settings, and asks nothing of the network: folder, address, log."""
     if importlib.util.find_spec("jupyterlab") is None:
         pytest.skip("needs JupyterLab: pip install -e .[browser]")
     home = tmp_path_factory.mktemp("lab")
@@ -201,7 +200,7 @@ def lab(browser, tmp_path_factory):
     environment.pop("MPLBACKEND", None)  # a kernel's own, which shows pictures
     log = home / "server.log"
     with log.open("w") as file:
-        server = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options],
             env=environment,
             stdout=file,
@@ -209,21 +208,31 @@ def lab(browser, tmp_path_factory):
         )
 
     def answers():
-        assert server.poll() is None, "JupyterLab did not start"
+        assert process.poll() is None, f"JupyterLab did not start:\n{log.read_text()[-3000:]}"
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     try:
         wait(answers, "JupyterLab to start")
-        yield Lab(browser, rooms["notebooks"], f"http://127.0.0.1:{port}")
+        yield rooms["notebooks"], f"http://127.0.0.1:{port}", log
     finally:
-        server.terminate()  # its kernels go with it
+        process.terminate()  # its kernels go with it
         try:
-            server.wait(10)
+            process.wait(10)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        print(log.read_text()[-3000:])  # which pytest shows beside a failure
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def lab(browser, server):
+    """JupyterLab in the browser; where a test fails, pytest shows what the server said meanwhile."""
+    folder, url, log = server
+    before = len(log.read_text())
+    yield Lab(browser, folder, url)
+    browser.show("about:blank")  # a page left open would say that it has lost its server
+    browser.errors()
+    print(log.read_text()[before:][-3000:])
 
 
 def watched(lab, seconds=90):
@@ -243,7 +252,6 @@ def watched(lab, seconds=90):
 
 
 def test_a_notebook_in_jupyterlab(lab, browser):
-    browser.errors()
     lab.open("cards.ipynb", CELLS)
     seen = watched(lab)
     for name, percents in seen.items():
@@ -294,7 +302,6 @@ def test_ten_minutes_are_panned(lab, browser):
     from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 
     data, cells = blocks()
-    shutil.rmtree(lab.folder / "ten_minutes.nc", ignore_errors=True)
     lab.open("long.ipynb", [f'{data}\nlfp.jfne.to_netcdf("ten_minutes.nc");', *cells])
     lab.command("notebook:run-all-cells")
     wait(lab.done, "the lines of docs/interactive.md", 90)
