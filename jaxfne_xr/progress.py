@@ -10,9 +10,9 @@ import importlib.util
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -72,6 +72,7 @@ class _Bar:
         self.what, self.total, self.count = what, total, 0
         self.start = time.time()
         self.shown: Any = None
+        self.place: Any = None
 
     def add(self) -> None:
         self.count += 1
@@ -80,12 +81,13 @@ class _Bar:
         """Make the bar, or bring it up to date."""
         if self.shown is None:
             uncounted = {} if self.total else {"bar_format": "{desc}: {elapsed}"}
-            self.shown = _tqdm()(
-                desc=self.what, total=self.total, leave=False, delay=1e-6, **uncounted
-            )
+            options = {"desc": self.what, "total": self.total, "leave": False, **uncounted}
+            self.shown, self.place = _drawn(options)
             self.shown.start_t = self.shown.last_print_t = self.start
         elif self.total and self.shown.total != self.total:  # dask has come to say how many
-            self.shown.total, self.shown.bar_format = self.total, None
+            self.shown.bar_format = None
+            self.shown.reset(self.total)
+            self.shown.start_t = self.shown.last_print_t = self.start
         self.shown.update(self.count - self.shown.n)
         if not self.total:
             self.shown.refresh()
@@ -101,6 +103,8 @@ class _Bar:
         if self.shown is not None:
             self.shown.total = None  # in a notebook, a bar that is not full would stay, in red
             self.shown.close()
+        if self.place is not None:  # a saved notebook would show for ever how far it was at first
+            self.place.update({"text/plain": ""}, raw=True)
 
 
 @contextmanager
@@ -138,17 +142,22 @@ def _in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _tqdm() -> Callable[..., Any]:
-    """Return what makes a bar here. In a notebook without ipywidgets, `tqdm.auto` would warn, and write in red."""
+def _drawn(options: dict[str, Any]) -> tuple[Any, Any]:
+    """Return a bar of tqdm, and its place among a notebook's outputs if it is a widget there.
+
+    In a notebook without ipywidgets, `tqdm.auto` would warn, and write in red.
+    """
     from tqdm import tqdm
 
     if not _in_notebook():
-        return tqdm
+        return tqdm(**options, delay=1e-6), None
     if importlib.util.find_spec("ipywidgets") is None:
-        return partial(tqdm, file=sys.stdout)
+        return tqdm(**options, delay=1e-6, file=sys.stdout), None
+    from IPython.display import display
     from tqdm.notebook import tqdm as widget
 
-    return widget
+    bar = widget(**options, display=False)
+    return bar, display(bar.container, display_id=True)
 
 
 @lru_cache(maxsize=1)

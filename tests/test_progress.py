@@ -159,6 +159,18 @@ def test_a_bar_of_a_notebook_goes_away_before_it_is_full(monkeypatch):
         assert container.layout.visibility == "hidden"
 
 
+def test_a_bar_of_a_notebook_learns_how_much_there_is(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    bar = notebook_bar(monkeypatch, None)
+    bar.total = 5
+    bar.show()
+    _, drawn, words = bar.shown.container.children
+    assert (drawn.value, drawn.max, drawn.layout.width) == (2, 5, None)
+    assert "2/5" in words.value
+    assert bar.shown.format_dict["elapsed"] > 3.9
+    bar.close()
+
+
 def test_a_notebook_without_ipywidgets_has_a_bar_of_text(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     bar = notebook_bar(monkeypatch, 5)

@@ -258,6 +258,7 @@ def test_a_notebook_in_jupyterlab(lab, browser):
         assert percents == sorted(percents)
         assert 0 < percents[0] < 100
     outputs = lab.outputs()
+    assert "writing" not in json.dumps(outputs)  # of bars, nothing is kept in the notebook
     assert "image/png" in outputs[4][0]["data"]
     said = [each["text"] for output in outputs for each in output if each.get("name") == "stderr"]
     assert said == []
