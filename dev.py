@@ -119,7 +119,7 @@ def docs(args, rest):
 
 
 def browser(args, rest):
-    """Open cards and reports in headless Chromium, which has to be there: apt-get install chromium chromium-driver."""
+    """Open cards, reports, JupyterLab and the built site in Chromium: apt-get install chromium chromium-driver."""
     for program in ("chromium", "chromedriver"):
         if not shutil.which(program):
             sys.exit(f"{program} is missing. Debian: sudo apt-get install chromium chromium-driver")

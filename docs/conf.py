@@ -101,6 +101,7 @@ html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"
 html_title = f"jaxfne_xr {release}"
 html_theme_options = {
+    "logo": {"text": project},  # without the release, which a phone has no room for
     "navigation_with_keys": False,
     "show_prev_next": False,
     "navbar_center": [],  # the pages are listed beside the text, or behind the menu button of a phone
@@ -109,7 +110,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"**": ["pages.html"], "index": []}
+html_sidebars = {"**": ["pages.html"]}
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system has it
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False

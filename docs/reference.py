@@ -23,6 +23,7 @@ SECTION = """
 
 .. autosummary::
    :toctree: .
+   :nosignatures:
 
    {names}
 ```

@@ -72,6 +72,7 @@ class _Bar:
         self.what, self.total, self.count = what, total, 0
         self.start = time.time()
         self.shown: Any = None
+        self.place: Any = None
 
     def add(self) -> None:
         self.count += 1
@@ -79,15 +80,14 @@ class _Bar:
     def show(self) -> None:
         """Make the bar, or bring it up to date."""
         if self.shown is None:
-            from tqdm.auto import tqdm
-
             uncounted = {} if self.total else {"bar_format": "{desc}: {elapsed}"}
-            self.shown = tqdm(
-                desc=self.what, total=self.total, leave=False, delay=1e-6, **uncounted
-            )
-            self.shown.start_t = self.start
+            options = {"desc": self.what, "total": self.total, "leave": False, **uncounted}
+            self.shown, self.place = _drawn(options)
+            self.shown.start_t = self.shown.last_print_t = self.start
         elif self.total and self.shown.total != self.total:  # dask has come to say how many
-            self.shown.total, self.shown.bar_format = self.total, None
+            self.shown.bar_format = None
+            self.shown.reset(self.total)
+            self.shown.start_t = self.shown.last_print_t = self.start
         self.shown.update(self.count - self.shown.n)
         if not self.total:
             self.shown.refresh()
@@ -101,7 +101,10 @@ class _Bar:
 
     def close(self) -> None:
         if self.shown is not None:
+            self.shown.total = None  # in a notebook, a bar that is not full would stay, in red
             self.shown.close()
+        if self.place is not None:  # a saved notebook would show for ever how far it was at first
+            self.place.update({"text/plain": ""}, raw=True)
 
 
 @contextmanager
@@ -130,11 +133,31 @@ def _watched() -> bool:
 
 
 def _is_interactive() -> bool:
-    if sys.stderr is not None and sys.stderr.isatty():
-        return True
+    return (sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()
+
+
+def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return getattr(shell, "kernel", None) is not None
+
+
+def _drawn(options: dict[str, Any]) -> tuple[Any, Any]:
+    """Return a bar of tqdm, and its place among a notebook's outputs if it is a widget there.
+
+    In a notebook without ipywidgets, `tqdm.auto` would warn, and write in red.
+    """
+    from tqdm import tqdm
+
+    if not _in_notebook():
+        return tqdm(**options, delay=1e-6), None
+    if importlib.util.find_spec("ipywidgets") is None:
+        return tqdm(**options, delay=1e-6, file=sys.stdout), None
+    from IPython.display import display
+    from tqdm.notebook import tqdm as widget
+
+    bar = widget(**options, display=False)
+    return bar, display(bar.container, display_id=True)
 
 
 @lru_cache(maxsize=1)

@@ -137,6 +137,51 @@ def test_a_notebook_is_interactive(monkeypatch):
     assert progress._is_interactive()
 
 
+def notebook_bar(monkeypatch, total):
+    """Return a bar that has been shown once in a notebook, two steps of its work done."""
+    monkeypatch.setattr(progress, "_in_notebook", lambda: True)
+    bar = progress._Bar("looping", total)
+    bar.start -= 4.0
+    bar.add()
+    bar.add()
+    bar.show()
+    return bar
+
+
+def test_a_bar_of_a_notebook_goes_away_before_it_is_full(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    for total in (5, None):
+        bar = notebook_bar(monkeypatch, total)
+        container = bar.shown.container
+        assert bar.shown.format_dict["elapsed"] > 3.9
+        bar.close()
+        assert container.comm is None  # the browser has been told to take it away
+        assert container.layout.visibility == "hidden"
+
+
+def test_a_bar_of_a_notebook_learns_how_much_there_is(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    bar = notebook_bar(monkeypatch, None)
+    bar.total = 5
+    bar.show()
+    _, drawn, words = bar.shown.container.children
+    assert (drawn.value, drawn.max, drawn.layout.width) == (2, 5, None)
+    assert "2/5" in words.value
+    assert bar.shown.format_dict["elapsed"] > 3.9
+    bar.close()
+
+
+def test_a_notebook_without_ipywidgets_has_a_bar_of_text(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    bar = notebook_bar(monkeypatch, 5)
+    shown, said = capsys.readouterr()
+    assert "looping:  40%" in shown
+    assert "00:04<00:0" in shown  # at the speed since the start, not since it is shown
+    assert said == ""  # a notebook shows what goes there in red
+    bar.close()
+    assert capsys.readouterr().out.strip() == ""
+
+
 def test_items_come_back_as_they_are():
     items = [1, 2]
     assert progress.progress(items, "x") is items

@@ -13,36 +13,45 @@ import pytest
 #: Width and height of the window, and whether it is a phone's.
 WINDOWS = {"desk": (1280, 900, False), "phone": (390, 844, True)}
 
-AXE = "const done = arguments[arguments.length - 1]; axe.run().then(done, e => done({error: String(e)}))"
+AXE = """
+const [where, done] = arguments
+axe.run(where || document).then(done, e => done({error: String(e)}))
+"""
 
 
 class Browser:
-    """A browser that shows local files and tells what is wrong with them."""
+    """A browser that shows pages of this machine and tells what is wrong with them."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    def show(self, page: Path, *, window: str = "desk", scheme: str = "light") -> None:
-        """Show a page in a window of this kind, for a reader who likes it light or dark."""
+    def show(self, page: Path | str, *, window: str = "desk", scheme: str = "light") -> None:
+        """Show a file or an address in a window of this kind, for a reader who likes it light or dark."""
         width, height, mobile = WINDOWS[window]
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        # without transitions, in the midst of which a colour might be looked at
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        self.driver.get(page.resolve().as_uri())
+        self.driver.get(page if isinstance(page, str) else page.resolve().as_uri())
 
     def run(self, script: str) -> Any:
         """Return what JavaScript returns on the page."""
         return self.driver.execute_script(script)
 
     def errors(self) -> list[str]:
-        """Return what the console has to say since it was asked last."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        """Return the errors and warnings of the console since it was asked last."""
+        entries = self.driver.get_log("browser")
+        return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
 
-    def violations(self) -> list[str]:
-        """Return what axe-core finds against WCAG and good practice: contrast, alternative texts, structure."""
+    def violations(self, where: str = "") -> list[str]:
+        """Return what axe-core finds against WCAG and good practice: contrast, alternative texts, structure.
+
+        `where` is a selector: of the whole page, if not given.
+        """
         self.driver.execute_script(files("axe_core_python").joinpath("axe.min.js").read_text())
-        found = self.driver.execute_async_script(AXE)
+        found = self.driver.execute_async_script(AXE, where)
         assert len(found["passes"]) > 5, found
         return [
             f"{v['id']}: {node['html'][:200]} {node.get('failureSummary', '')}"
@@ -70,7 +79,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         "disable-component-update",
         "disable-sync",
         "no-first-run",
-        "host-resolver-rules=MAP * ~NOTFOUND",
+        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "no-proxy-server",
         f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):
         options.add_argument(f"--{switch}")
