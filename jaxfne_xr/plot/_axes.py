@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 import xarray as xr
@@ -16,8 +17,9 @@ from jaxfne_xr.errors import (
     missing_dependency,
     raise_problems,
 )
-from jaxfne_xr.units import magnitude, pretty, units_of
+from jaxfne_xr.units import pretty, units_of
 
+from ._data import group_labels
 from ._text import name, names, number
 
 #: Colours that those who see few colours tell apart (Okabe and Ito 2008), the darkest and the palest left out.
@@ -28,6 +30,12 @@ MOST_PANELS = 100
 PER_INCH = 200
 #: Width of a line of data, points.
 THIN = 0.8
+#: Arguments that name a dim or a coordinate.
+NAMING = ("by", "order", "depth", "row", "col")
+#: What the note above axes is found by.
+NOTE = "jfne.note"
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -37,16 +45,19 @@ class Panels:
     Attributes
     ----------
     axes : list of Axes
-        One, or one for each facet, row by row.
+        One, or one for each facet of which there is something, row by row.
     parts : list of xr.Dataset
         What is drawn in each.
     result : Axes, or array (row, col) of Axes
         What the picture returns.
+    blank : list of Axes
+        Those of facets of which there is nothing.
     """
 
     axes: list[Any]
     parts: list[xr.Dataset]
     result: Any
+    blank: list[Any] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[Any, xr.Dataset]]:
         return iter(zip(self.axes, self.parts, strict=True))
@@ -61,7 +72,10 @@ class Panels:
     @property
     def corner(self) -> Any:
         """The axes at the upper right, for what is said once."""
-        return self.result[0, -1] if self.faceted else self.result
+        if not self.faceted:
+            return self.result
+        from_the_right = self.result[:, ::-1].T.ravel()
+        return next(ax for ax in from_the_right if ax not in self.blank)
 
     @property
     def faceted(self) -> bool:
@@ -70,24 +84,32 @@ class Panels:
 
     def label(self, x: tuple[str, dict[str, Any]], y: tuple[str, dict[str, Any]]) -> None:
         """Label the axes, of facets the outer ones, and take off what carries nothing."""
-        for ax in self.axes:
+        for ax in (*self.axes, *self.blank):
             place = ax.get_subplotspec() if self.faceted else None
             if place is None or place.is_last_row():
                 ax.set_xlabel(x[0], **x[1])
             if place is None or place.is_first_col():
                 ax.set_ylabel(y[0], **y[1])
             bare(ax)
+            if self.faceted and ax.get_xscale() == "linear":
+                _thin_out(ax)
 
     def note(self, *texts: str) -> None:
-        """Say something in small letters above the right end of the picture."""
+        """Say something in small letters above the right end of the axes and their title, of facets below them."""
         said, font = name("; ".join(filter(None, texts)), 120)
         if not said:
             return
+        look = {"ha": "right", "fontsize": "x-small", **font}
+        ax = self.axes[0]
         if self.faceted:
-            figure = self.axes[0].figure
-            figure.suptitle(said, x=0.99, ha="right", fontsize="x-small", **font)
-        else:
-            self.axes[0].set_title(said, loc="right", fontsize="x-small", **font)
+            ax.figure.supxlabel(said, x=0.99, **look)
+            return
+        before = next((text for text in ax.texts if text.get_gid() == NOTE), None)
+        if before is None:
+            at = {"xycoords": (ax.transAxes, ax.title), "textcoords": "offset points"}
+            ax.annotate(said, (1, 1), (0, 1), va="bottom", gid=NOTE, **at, **look)
+        elif said not in before.get_text():  # of another picture in the same axes
+            before.set_text(f"{before.get_text()}; {said}")
 
 
 def pyplot() -> Any:
@@ -97,6 +119,45 @@ def pyplot() -> Any:
     except ImportError as error:
         raise missing_dependency("matplotlib", "plot", "to draw") from error
     return plt
+
+
+def picture(
+    draw: Callable[Concatenate[xr.Dataset, P], Any],
+) -> Callable[Concatenate[xr.Dataset, P], Any]:
+    """Return a function that draws, with what all of them refuse, and that leaves no figure behind an error.
+
+    Raises
+    ------
+    ArgumentError
+        If what is drawn is no Dataset, or a list is given where one dim or coordinate is named.
+    """
+
+    @wraps(draw)
+    def checked(ds: xr.Dataset, *args: P.args, **options: P.kwargs) -> Any:
+        problems = [
+            Problem(
+                key, repr(given), "the name of one dim or coordinate", f"{key}=None", ArgumentError
+            )
+            for key, given in options.items()
+            if key in NAMING and not isinstance(given, Hashable)
+        ]
+        if not isinstance(ds, xr.Dataset):
+            remedy = "jfx.traces(values, dims, dt_ms=0.1)"
+            if isinstance(ds, xr.DataArray):
+                remedy = 'array.to_dataset(name="lfp"), or what it is'
+            found = f"a {type(ds).__name__}"
+            problems.insert(0, Problem("ds", found, "a Dataset", remedy, ArgumentError))
+        raise_problems(problems)
+        plt = pyplot()
+        there = plt.get_fignums()
+        try:
+            return draw(ds, *args, **options)
+        except BaseException:
+            for number in {*plt.get_fignums()}.difference(there):
+                plt.close(number)
+            raise
+
+    return checked
 
 
 def panels(
@@ -137,6 +198,9 @@ def panels(
     if not facets:
         if ax is None:
             ax = plt.figure(figsize=size, layout="constrained").add_subplot()
+        for axis in "xy":  # where it was another, what is drawn would not fit
+            if getattr(ax, f"get_{axis}scale")() != "linear":
+                ax.set(**{f"{axis}scale": "linear"})
         return Panels([ax], [ds], ax)
     down, across = (_selections(ds, facet) for facet in (row, col))
     shape = len(down), len(across)
@@ -159,23 +223,32 @@ def panels(
         squeeze=False,
         layout="constrained",
     )
-    parts = []
+    made = Panels([], [], grid)
     for i, (one_row, pick_row) in enumerate(down):
         for j, (one_col, pick_col) in enumerate(across):
-            parts.append(_picked(ds, pick_row, pick_col))
+            part, empty = _picked(ds, pick_row, pick_col)
+            if empty is None:
+                made.axes.append(grid[i, j])
+                made.parts.append(part)
+            else:
+                made.blank.append(grid[i, j])
+                nothing(grid[i, j], f"no {empty}")
+                if not sharey:
+                    grid[i, j].set_yticks([])
             pairs = [(n, x) for n, x in ((row, one_row), (col, one_col)) if n is not None]
             texts, font = names([f"{n} = {x}{_unit(ds, n)}" for n, x in pairs], 32)
             grid[i, j].set_title("\n".join(texts), loc="left", fontsize="medium", **font)
-    return Panels(list(grid.ravel()), parts, grid)
+    return made
 
 
 def _ax_problems(ax: Any, faceted: bool) -> list[Problem]:
     from matplotlib.axes import Axes
 
-    if ax is None or (isinstance(ax, Axes) and not faceted):
+    plain = isinstance(ax, Axes) and "top" in ax.spines and not hasattr(ax, "zaxis")
+    if ax is None or (plain and not faceted):
         return []
-    what = "ax beside row or col" if isinstance(ax, Axes) else f"a {type(ax).__name__}"
-    wanted = "one matplotlib Axes, or, for facets, none: they make a figure of their own"
+    what = "ax beside row or col" if plain else f"a {type(ax).__name__}"
+    wanted = "one plain matplotlib Axes, or, for facets, none: they make a figure of their own"
     return [Problem("ax", what, wanted, "fig, ax = plt.subplots()", ArgumentError)]
 
 
@@ -205,7 +278,7 @@ def _selections(ds: xr.Dataset, facet: Hashable | None) -> list[tuple[Any, Any]]
         labels = ds[facet].values if facet in ds.coords else np.arange(ds.sizes[facet])
         return [(_rounded(x), (facet, i)) for i, x in enumerate(labels[: MOST_PANELS + 1])]
     dim = ds[facet].dims[0]
-    values = np.asarray(magnitude(ds.variables[facet].data)).astype(object)
+    values = group_labels(ds, facet)
     found = list(dict.fromkeys(values))[: MOST_PANELS + 1]
     return [(_rounded(x), (dim, np.flatnonzero(values == x))) for x in found]
 
@@ -219,12 +292,24 @@ def _rounded(label: Any) -> Any:
     return f"{label:.6g}" if isinstance(label, (float, np.floating)) else label
 
 
-def _picked(ds: xr.Dataset, *picks: Any) -> xr.Dataset:
-    """Return what is in two selections, which may lie along one dim."""
+def _picked(ds: xr.Dataset, *picks: Any) -> tuple[xr.Dataset, Hashable | None]:
+    """Return what is in two selections, which may lie along one dim; and that dim, where there is nothing."""
     given = [p for p in picks if p is not None]
     if len(given) == 2 and given[0][0] == given[1][0]:
         given = [(given[0][0], np.intersect1d(given[0][1], given[1][1]))]
-    return ds.isel(dict(given))
+    empty = next((dim for dim, where in given if not np.size(where)), None)
+    return ds.isel(dict(given)), empty
+
+
+def _thin_out(ax: Any) -> None:
+    """Have no more ticks along the x axis of a narrow facet than there is room for their labels."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    size = FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
+    wide = 0.65 * size * (1 + max(len(f"{abs(x):.3g}") for x in ax.get_xlim()))  # a digit: 0.64
+    room = ax.get_window_extent().width * 72 / ax.figure.dpi / wide
+    ax.locator_params(axis="x", nbins=int(np.clip(room, 1, 9)))
 
 
 # ------------------------------------------------------------------------------------------------ beside the data

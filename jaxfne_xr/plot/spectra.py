@@ -11,7 +11,7 @@ import xarray as xr
 from jaxfne_xr.spectra import FREQUENCY, psd
 from jaxfne_xr.time_axis import TIME
 
-from ._axes import colours, foreground, legend, nothing, panels
+from ._axes import colours, foreground, legend, nothing, panels, picture
 from ._data import Groups, chosen, coordinate, groups_of, rows, values
 from ._text import label, name
 from .lines import POTENTIALS, TRACES
@@ -20,6 +20,7 @@ from .lines import POTENTIALS, TRACES
 MOST_LINES = 6
 
 
+@picture
 def spectrum(
     ds: xr.Dataset,
     variable: str | None = None,

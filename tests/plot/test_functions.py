@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -71,6 +71,7 @@ def test_without_mne_the_error_names_the_extra(monkeypatch, refused):
     ds = jfx.probe_at(place, dim="channel").assign(eeg=("channel", np.arange(6.0)))
     with refused(jfx.MissingDependencyError, "jaxfne-xr[mne]"):
         ds.jfne.plot.topomap()
+    assert not plt.get_fignums()
 
 
 @pytest.mark.parametrize("dims", list(permutations(("time", "unit", "trial"))), ids="-".join)
@@ -298,6 +299,114 @@ def test_facets_lie_in_a_grid_and_share_what_can_be_compared(signals, lfp):
     assert signals.jfne.plot.raster(col="population").shape == (1, 2)
     assert signals.jfne.plot.spectrum(row="population", segment="50 ms").shape == (2, 1)
     axes[0, 0].figure.canvas.draw()
+
+
+def test_facets_of_which_there_is_nothing_say_so(signals, lfp):
+    two = signals.assign_coords(layer=("unit", ["2/3"] * 4 + ["5"] * 8))
+    halves = {
+        "shank": ("contact", list("aaaaaaaaabbbbbbb")),
+        "half": ("contact", list("uuuu" + 12 * "v")),
+    }
+    shanks = lfp.assign_coords(halves)
+    for draw, facets in (
+        (two.jfne.plot.traces, {"row": "layer", "col": "population"}),
+        (two.jfne.plot.raster, {"row": "layer", "col": "population"}),
+        (two.jfne.plot.spectrum, {"row": "population", "col": "layer"}),
+        (shanks.jfne.plot.lfp, {"row": "shank", "col": "half"}),
+        (
+            shanks.jfne.csd("step").assign_coords(halves).jfne.plot.csd,
+            {"row": "shank", "col": "half"},
+        ),
+        (shanks.isel(time=30).jfne.plot.probe, {"row": "shank", "col": "half"}),
+    ):
+        axes = draw(**facets)
+        axes[0, 0].figure.canvas.draw()
+        said = [[text.get_text() for text in ax.texts] for ax in axes.flat]
+        empty = [k for k, texts in enumerate(said) if any(t.startswith("no ") for t in texts)]
+        assert len(empty) == 1, said
+        assert all(ax.has_data() for k, ax in enumerate(axes.flat) if k not in empty)
+    axes = signals.assign_coords(g=("unit", [np.nan, 1.0] * 6)).jfne.plot.traces(row="g")
+    assert [ax.get_title(loc="left") for ax in axes.flat] == ["g = none", "g = 1"]
+    assert [len(lines_of(ax)) for ax in axes.flat] == [6, 6]
+
+
+def test_facets_along_contacts_have_theirs_and_one_scale(lfp):
+    """Two columns of a probe, each contact of one at the depth of one of the other."""
+    column = np.arange(16) % 2
+    z = ("contact", 100.0 * (np.arange(16) // 2), {"units": "um"})
+    two = lfp.assign_coords(column=("contact", column), z=z)
+    axes = two.jfne.plot.lfp(col="column")[0]
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    for k, ax in enumerate(axes):
+        lines = lines_of(ax)
+        assert len(lines) == 8
+        per_um = np.ptp(lines[0]) / np.ptp(two.lfp.values[:, column == k][:, -1])
+        for line, want in zip(lines, two.lfp.values[:, column == k].T[::-1], strict=True):
+            np.testing.assert_allclose(np.ptp(line), per_um * np.ptp(want), rtol=1e-6)
+            assert ax.get_ylim()[0] < line.min() < line.max() < ax.get_ylim()[1]
+    by_hand = xr.Dataset({"csd": lfp.lfp.assign_attrs(units="uA/mm^3")}, two.coords)
+    for k, ax in enumerate(by_hand.jfne.plot.csd(col="column")[0]):
+        mesh = ax.collections[0]
+        np.testing.assert_allclose(mesh.get_array(), lfp.lfp.values[:, column == k].T)
+        np.testing.assert_allclose(mesh.get_coordinates()[:, 0, 1], np.arange(-50, 751, 100))
+    for k, ax in enumerate(two.isel(time=30).jfne.plot.probe(col="column")[0]):
+        dots = ax.collections[0]
+        np.testing.assert_allclose(dots.get_offsets()[:, 1], z[1][column == k])
+        np.testing.assert_allclose(dots.get_array(), two.lfp.values[30, column == k])
+
+
+def test_rates_of_facets_can_be_compared(signals):
+    axes = signals.jfne.plot.raster(col="population")[0]
+    limits = {ax.child_axes[0].get_ylim() for ax in axes}
+    assert len(limits) == 1
+    ((_, top),) = limits
+    assert all(p.get_data().values.max() <= top for ax in axes for p in ax.child_axes[0].patches)
+
+
+def test_names_of_ticks_in_narrow_facets_do_not_touch(lfp):
+    long = lfp.assign_coords(time=("time", 50.0 * np.arange(400), lfp.time.attrs))
+    for ax in xr.concat([long] * 3, "trial").jfne.plot.lfp(col="trial")[0]:
+        ax.figure.canvas.draw()
+        low, high = ax.get_xlim()
+        shown = [t for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+        boxes = [text.get_window_extent() for text in shown]
+        assert len(boxes) > 1
+        assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+
+
+def test_a_title_does_not_lie_on_the_note(signals, lfp):
+    for ax in (signals.jfne.plot.traces(), lfp.jfne.plot.lfp()):
+        ax.set_title("a title as long as the axes are wide, in the middle")
+        ax.figure.canvas.draw()
+        (note,) = [text for text in ax.texts if text.get_ha() == "right"]
+        assert ("envelope" in note.get_text()) == ("V_m" in signals and ax.get_ylabel() == "unit")
+        box = note.get_window_extent()
+        assert not box.overlaps(ax.title.get_window_extent())
+        assert ax.figure.bbox.y1 >= box.y1
+    both = plt.figure().add_subplot()
+    jfx.csd(lfp, "step").jfne.plot.csd(ax=both)
+    signals.jfne.plot.traces(ax=both)
+    signals.jfne.plot.traces(ax=both)
+    (note,) = [text for text in both.texts if text.get_ha() == "right"]
+    assert note.get_text().count("membrane voltage") == 1
+    axes = signals.jfne.plot.traces(col="population")
+    axes[0, 0].figure.suptitle("mine")
+    assert "envelope" in axes[0, 0].figure.get_supxlabel()
+
+
+def test_an_error_leaves_no_figure(signals, lfp):
+    for draw in (
+        lambda: lfp.jfne.plot.lfp(scale=-1),
+        lambda: jfx.csd(lfp, "step").jfne.plot.csd(limit="1 mV"),
+        lambda: signals.jfne.plot.traces(order="nothing"),
+    ):
+        with pytest.raises(jfx.JfneError):
+            draw()
+        assert not plt.get_fignums()
+    mine = plt.figure()
+    with pytest.raises(jfx.JfneError):
+        lfp.jfne.plot.lfp(scale=-1, ax=mine.add_subplot())
+    assert plt.get_fignums() == [mine.number]
 
 
 MADE = {
