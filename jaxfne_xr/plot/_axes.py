@@ -1,8 +1,8 @@
-"""Axes to draw in: one, handed in or new, or a grid of them for facets; and what is drawn beside the data."""
+"""Axes to draw in: one, handed in or new, or a grid of them for facets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
@@ -19,11 +19,10 @@ from jaxfne_xr.errors import (
 )
 from jaxfne_xr.units import pretty, units_of
 
-from ._data import group_labels
-from ._text import name, names, number
+from ._beside import bare, nothing
+from ._rows import group_labels
+from ._text import names
 
-#: Colours that those who see few colours tell apart (Okabe and Ito 2008), the darkest and the palest left out.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: The most facets in one figure.
 MOST_PANELS = 100
 #: Points of an envelope to an inch: what a figure is commonly saved with.
@@ -94,13 +93,25 @@ class Panels:
             if self.faceted and ax.get_xscale() == "linear":
                 _thin_out(ax)
 
+    def colour_bar(self, mesh: Any, what: tuple[str, dict[str, Any]], **options: Any) -> Any:
+        """Draw one colour bar for all axes, and return it."""
+        figure = self.axes[0].figure
+        there = list(self.result.ravel()) if self.faceted else self.result
+        bar = figure.colorbar(mesh, ax=there, pad=0.02, **options)
+        bar.set_label(what[0], **what[1])
+        bar.outline.set_visible(False)
+        return bar
+
     def note(self, *texts: str) -> None:
         """Say something in small letters above the right end of the axes and their title, of facets below them."""
-        said, font = name("; ".join(filter(None, texts)), 120)
-        if not said:
-            return
-        look = {"ha": "right", "fontsize": "x-small", **font}
         ax = self.axes[0]
+        each, font = names(filter(None, texts), 120)
+        if not each:
+            return
+        wide = ax.figure.bbox.width if self.faceted else ax.get_window_extent().width
+        fits = sum(map(len, each)) < _letters(wide / ax.figure.dpi, "x-small")
+        said = ("; " if fits else "\n").join(each)
+        look = {"ha": "right", "fontsize": "x-small", **font}
         if self.faceted:
             ax.figure.supxlabel(said, x=0.99, **look)
             return
@@ -109,7 +120,7 @@ class Panels:
             at = {"xycoords": (ax.transAxes, ax.title), "textcoords": "offset points"}
             ax.annotate(said, (1, 1), (0, 1), va="bottom", gid=NOTE, **at, **look)
         elif said not in before.get_text():  # of another picture in the same axes
-            before.set_text(f"{before.get_text()}; {said}")
+            before.set_text(f"{before.get_text()}\n{said}")
 
 
 def pyplot() -> Any:
@@ -304,134 +315,15 @@ def _picked(ds: xr.Dataset, *picks: Any) -> tuple[xr.Dataset, Hashable | None]:
 def _thin_out(ax: Any) -> None:
     """Have no more ticks along the x axis of a narrow facet than there is room for their labels."""
     from matplotlib import rcParams
-    from matplotlib.font_manager import FontProperties
 
-    size = FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
-    wide = 0.65 * size * (1 + max(len(f"{abs(x):.3g}") for x in ax.get_xlim()))  # a digit: 0.64
-    room = ax.get_window_extent().width * 72 / ax.figure.dpi / wide
+    each = 1 + max(len(f"{abs(x):.3g}") for x in ax.get_xlim())
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    room = _letters(inches, rcParams["xtick.labelsize"]) / each
     ax.locator_params(axis="x", nbins=int(np.clip(room, 1, 9)))
 
 
-# ------------------------------------------------------------------------------------------------ beside the data
+def _letters(inches: float, size: Any) -> float:
+    """Return how many digits, which are wider than most letters, there is room for."""
+    from matplotlib.font_manager import FontProperties
 
-
-def foreground() -> str:
-    """Return the colour of text, black or white by the theme."""
-    from matplotlib import rcParams
-
-    return str(rcParams["text.color"])
-
-
-def colours(n: int) -> list[Any]:
-    """Return colours for so many groups: the user's cycle where there is one, else ones that all can tell apart."""
-    import matplotlib
-    from matplotlib import rcParams, rcParamsDefault
-
-    cycle: Sequence[Any] = COLOURS
-    if rcParams["axes.prop_cycle"] != rcParamsDefault["axes.prop_cycle"]:
-        cycle = rcParams["axes.prop_cycle"].by_key().get("color", COLOURS)
-    if n <= len(cycle):
-        return list(cycle[:n])
-    return list(matplotlib.colormaps["viridis"](np.linspace(0.1, 0.9, n)))
-
-
-def bare(ax: Any) -> None:
-    """Take off the upper and right borders of axes."""
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def nothing(ax: Any, why: str) -> None:
-    """Say in empty axes why they are empty."""
-    ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", alpha=0.6)
-
-
-def nice(largest: float) -> float:
-    """Return the largest of 1, 2 and 5 times a power of ten that is no larger.
-
-    Examples
-    --------
-    >>> nice(3.7), nice(0.09)
-    (2.0, 0.05)
-    """
-    ten = 10.0 ** np.floor(np.log10(largest))
-    return float(f"{max(k for k in (1, 2, 5) if k * ten <= largest * (1 + 1e-9)) * ten:.0e}")
-
-
-def scale_bar(ax: Any, length: float, unit: str | None, *, bottom: float, per: float = 1.0) -> None:
-    """Draw a bar of `length`, beside the right end of axes whose y axis has `per` of the unit to a step."""
-    from matplotlib.transforms import blended_transform_factory
-
-    beside = blended_transform_factory(ax.transAxes, ax.transData)
-    top = bottom + length / per
-    ax.plot(
-        [1.015, 1.015],
-        [bottom, top],
-        transform=beside,
-        clip_on=False,
-        color=foreground(),
-        lw=1.5,
-        solid_capstyle="butt",
-        scalex=False,
-        scaley=False,
-    )
-    ax.text(
-        1.03,
-        (bottom + top) / 2,
-        number(length, unit),
-        transform=beside,
-        va="center",
-        ha="left",
-        fontsize="small",
-    )
-
-
-def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | None) -> None:
-    """Name the colours of groups, whatever the names are, beside the axes."""
-    texts, font = names(labels)
-    made = ax.legend(
-        handles,
-        ["x"] * len(handles),  # a label that begins with _ would be left out
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        frameon=False,
-        fontsize="small",
-        handlelength=1.2,
-    )
-    for text, written in zip(made.get_texts(), texts, strict=True):
-        text.set(text=written, **font)
-    if title is not None:
-        written, font = name(title)
-        made.set_title(written)
-        made.get_title().set(fontsize="small", **font)
-
-
-def colour_bar(made: Panels, mesh: Any, what: tuple[str, dict[str, Any]], **options: Any) -> Any:
-    """Draw one colour bar for all axes, and return it."""
-    figure = made.axes[0].figure
-    bar = figure.colorbar(mesh, ax=made.axes if made.faceted else made.axes[0], pad=0.02, **options)
-    bar.set_label(what[0], **what[1])
-    bar.outline.set_visible(False)
-    return bar
-
-
-def ticks(
-    axis: Callable[..., Any], where: Any, labels: Sequence[Any], most: int, **text: Any
-) -> None:
-    """Label places along an axis, as many as there is room for."""
-    every = -(-len(where) // most) if len(where) else 1
-    texts, font = names(labels[::every], 20)
-    axis(list(where[::every]), texts, **font, **text)
-
-
-def edges(middle: np.ndarray) -> np.ndarray:
-    """Return the borders of cells around rising middles: half way to the neighbours, the outermost as far outside.
-
-    Examples
-    --------
-    >>> edges(np.array([0.0, 1.0, 3.0]))
-    array([-0.5,  0.5,  2. ,  4. ])
-    """
-    if len(middle) == 1:
-        return middle[0] + np.array([-0.5, 0.5])
-    inner = (middle[1:] + middle[:-1]) / 2
-    return np.concatenate([[2 * middle[0] - inner[0]], inner, [2 * middle[-1] - inner[-1]]])
+    return inches * 72 / (0.65 * float(FontProperties(size=size).get_size_in_points()))

@@ -13,7 +13,8 @@ from jaxfne_xr.spectra import FREQUENCY
 from jaxfne_xr.summary import summary as summarise
 from jaxfne_xr.units import units_of
 
-from ._axes import bare, colours, foreground, legend, nothing, picture, pyplot
+from ._axes import picture, pyplot
+from ._beside import bare, colours, foreground, legend, nothing
 from ._data import coordinate, emptiness, values
 from ._text import label, name, names
 

@@ -13,7 +13,8 @@ from jaxfne_xr.spectra import psd, segments
 from jaxfne_xr.time_axis import TIME
 from jaxfne_xr.units import magnitude, product, scalar, units_of
 
-from ._axes import colour_bar, edges, nothing, panels, picture
+from ._axes import panels, picture
+from ._beside import edges, nothing
 from ._data import chosen, coordinate, drawn, places, values
 from ._text import label, with_unit
 from .lines import POTENTIALS, TRACES, one_dim
@@ -121,7 +122,7 @@ def csd(
     for axes in made.axes:
         axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
     made.label(label(coordinate(ds, TIME), TIME), with_unit(axis, "um"))
-    bar = colour_bar(made, mesh, label(ds[found].variable, found))
+    bar = made.colour_bar(mesh, label(ds[found].variable, found))
     bar.ax.text(0.5, 1.02, "source", transform=bar.ax.transAxes, ha="center", va="bottom")
     bar.ax.text(0.5, -0.02, "sink", transform=bar.ax.transAxes, ha="center", va="top")
     samples = points[0].samples
@@ -225,7 +226,7 @@ def spectrogram(
     made.label(label(coordinate(ds, TIME), TIME), ("frequency (Hz)", {}))
     unit = units_of(ds[found]) or "1"
     power_unit = product(unit, unit, "1/Hz")
-    colour_bar(made, mesh, with_unit("power spectral density", power_unit), extend="min")
+    made.colour_bar(mesh, with_unit("power spectral density", power_unit), extend="min")
     together = images[0][3]
     made.note(
         f"segments of {cut['nperseg'] * dt:g} ms",

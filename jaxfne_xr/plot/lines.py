@@ -12,20 +12,10 @@ from jaxfne_xr.errors import ArgumentError, Problem
 from jaxfne_xr.time_axis import TIME
 from jaxfne_xr.units import magnitude, pretty, scalar, units_of
 
-from ._axes import (
-    THIN,
-    Panels,
-    colours,
-    foreground,
-    legend,
-    nice,
-    nothing,
-    panels,
-    picture,
-    scale_bar,
-    ticks,
-)
-from ._data import Drawn, Groups, Rows, chosen, coordinate, drawn, groups_of, places, rows
+from ._axes import THIN, Panels, panels, picture
+from ._beside import colours, foreground, legend, nice, nothing, scale_bar, ticks
+from ._data import Drawn, chosen, coordinate, drawn, places
+from ._rows import Groups, Rows, groups_of, rows
 from ._text import label, long_name, name, with_unit
 
 #: What `traces` draws where nothing is named, the first found.

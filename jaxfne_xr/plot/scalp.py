@@ -11,8 +11,10 @@ import xarray as xr
 from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, missing_dependency
 from jaxfne_xr.units import values_in
 
-from ._axes import colour_bar, foreground, nothing, panels, picture
-from ._data import labels_of, places, values
+from ._axes import panels, picture
+from ._beside import foreground, nothing
+from ._data import places, values
+from ._rows import labels_of
 from ._text import label
 from ._text import names as written
 from .space import coloured, scale
@@ -132,7 +134,7 @@ def topomap(
     for axes in made.blank:
         axes.set_axis_off()
     if image is not None:
-        colour_bar(made, image, label(ds[found].variable, found), shrink=0.7)
+        made.colour_bar(image, label(ds[found].variable, found), shrink=0.7)
     return made.result
 
 

@@ -13,18 +13,10 @@ from jaxfne_xr.probe import sensor_dim
 from jaxfne_xr.schema import SITES
 from jaxfne_xr.units import pretty
 
-from ._axes import (
-    Panels,
-    colour_bar,
-    colours,
-    foreground,
-    legend,
-    nice,
-    nothing,
-    panels,
-    picture,
-)
-from ._data import emptiness, groups_of, places, rows, values
+from ._axes import Panels, panels, picture
+from ._beside import colours, foreground, legend, nice, nothing
+from ._data import emptiness, places, values
+from ._rows import groups_of, rows
 from ._text import label, with_unit
 
 #: Corners of a polygon that stands for a circle.
@@ -358,7 +350,7 @@ def _finish(
                 shape.set_edgecolor("face")
             if not np.isfinite(x).any():
                 nothing(axes, "no finite values")
-        colour_bar(made, artists[-1][1], label(ds[variable].variable, variable), shrink=0.7)
+        made.colour_bar(artists[-1][1], label(ds[variable].variable, variable), shrink=0.7)
     _length_bar(made.corner)
 
 

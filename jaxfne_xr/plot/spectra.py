@@ -11,8 +11,10 @@ import xarray as xr
 from jaxfne_xr.spectra import FREQUENCY, psd
 from jaxfne_xr.time_axis import TIME
 
-from ._axes import colours, foreground, legend, nothing, panels, picture
-from ._data import Groups, chosen, coordinate, groups_of, rows, values
+from ._axes import panels, picture
+from ._beside import colours, foreground, legend, nothing
+from ._data import chosen, coordinate, values
+from ._rows import Groups, groups_of, rows
 from ._text import label, name
 from .lines import POTENTIALS, TRACES
 

@@ -14,8 +14,10 @@ from jaxfne_xr.signals import spikes_of
 from jaxfne_xr.time_axis import TIME, sampling
 from jaxfne_xr.units import magnitude, scalar
 
-from ._axes import bare, colours, foreground, nice, nothing, panels, picture, ticks
-from ._data import Groups, Rows, emptiness, groups_of, rows, values
+from ._axes import panels, picture
+from ._beside import bare, colours, foreground, nice, nothing, ticks
+from ._data import emptiness, values
+from ._rows import Groups, Rows, groups_of, rows
 from ._text import name
 
 #: More spikes than this are drawn as an image, which is as true as pixels can be.

@@ -383,6 +383,11 @@ def test_a_title_does_not_lie_on_the_note(signals, lfp):
         box = note.get_window_extent()
         assert not box.overlaps(ax.title.get_window_extent())
         assert ax.figure.bbox.y1 >= box.y1
+    for ax in plt.figure(figsize=(9, 3)).subplots(1, 3):
+        signals.jfne.plot.traces(ax=ax)
+        ax.figure.canvas.draw()
+        (note,) = [text for text in ax.texts if text.get_ha() == "right"]
+        assert note.get_window_extent().x0 >= ax.yaxis.label.get_window_extent().x0
     both = plt.figure().add_subplot()
     jfx.csd(lfp, "step").jfne.plot.csd(ax=both)
     signals.jfne.plot.traces(ax=both)
