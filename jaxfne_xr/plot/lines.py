@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, Problem
+from jaxfne_xr.probe import position_name
 from jaxfne_xr.time_axis import TIME
 from jaxfne_xr.units import magnitude, pretty, scalar, units_of
 
@@ -166,7 +167,8 @@ def lfp(
         raise one_dim(chosen_name, [str(d) for d in rest], "contact")
     places(ds, dim, [depth])
     made = panels(ds, ax, row, col, (6.4, min(8.0, 1.6 + 0.25 * ds.sizes[dim])), along=TIME)
-    lines = [_lines(part, chosen_name, made, Groups(None, [None]), depth) for part in made.parts]
+    order = position_name(ds, depth, dim)
+    lines = [_lines(part, chosen_name, made, Groups(None, [None]), order) for part in made.parts]
     unit = units_of(ds[chosen_name])
     step = _step(scale, unit, [d for d, _ in lines], rows_in_range=2.0)
     depths = [

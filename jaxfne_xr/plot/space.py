@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
-from jaxfne_xr.probe import sensor_dim
+from jaxfne_xr.probe import SENSORS, position_name, sensor_dim
 from jaxfne_xr.schema import SITES
 from jaxfne_xr.units import pretty
 
@@ -85,7 +85,7 @@ def probe(
     >>> ax.get_xlabel(), ax.get_ylabel(), ax.get_aspect()
     ('x (µm)', 'z (µm)', 1.0)
     """
-    dim = sensor_dim(ds)
+    dim = _sensors(ds, variable)
     found = coloured(ds, dim, variable, {row, col})
     axes_of = _plane(plane)
     _check_cell(cell)
@@ -96,8 +96,9 @@ def probe(
         where = places(part, dim, axes_of)
         if cell is not None:
             _segments(axes, cell, axes_of, {"facecolor": "0.6", "edgecolor": "0.6"})
-        if "radius" in part.coords and part["radius"].dims == (dim,):
-            circles = _circles(where, places(part, dim, ["radius"])[:, 0])
+        radius = position_name(part, "radius", dim)
+        if radius in part.coords and part[radius].dims == (dim,):
+            circles = _circles(where, places(part, dim, [radius])[:, 0])
             shape = _polygons(axes, circles, facecolors=foreground(), **OUTLINED)
         else:
             shape = axes.scatter(*where.T, s=2 * DOT**2, facecolors=foreground(), **OUTLINED)
@@ -197,6 +198,25 @@ def _plane(plane: str) -> tuple[str, str]:
         wanted = "two of x, y and z: to the right, and upwards"
         raise ArgumentError(Problem("plane", repr(plane), wanted, 'plane="xz"', ArgumentError))
     return plane[0], plane[1]
+
+
+def _sensors(ds: xr.Dataset, variable: str | None) -> str:
+    """Return the dim of what is drawn; of contacts and channels side by side, the one that the variable lies on."""
+    if not {*SENSORS} <= {*ds.dims}:
+        return sensor_dim(ds)
+    on = {str(n): next((d for d in SENSORS if d in x.dims), None) for n, x in ds.data_vars.items()}
+    on = {n: d for n, d in on.items() if d is not None}
+    if variable not in on:
+        raise VariableError(
+            Problem(
+                where="variable",
+                found="none named" if variable is None else repr(variable),
+                wanted=f"one of {list(on)}, to tell which of contacts and channels to draw",
+                remedy=f"variable={next(iter(on), 'lfp')!r}",
+                error=VariableError,
+            )
+        )
+    return str(on[variable])
 
 
 def _check_cell(cell: Any) -> None:

@@ -226,6 +226,25 @@ def test_a_spectrogram_has_its_power_where_the_signal_has():
     assert power[:, k].sum() * 5 == pytest.approx(0.5, rel=0.02)
 
 
+def test_readouts_side_by_side_are_drawn_each_at_its_own_places(lfp, refused):
+    """As `compute_readout` has them: the places of contacts and of channels beside those of sites."""
+    beside = {f"contact_{a}": lfp[a].variable for a in "xyz"}
+    beside |= {"contact_radius": ("contact", np.full(16, 7.0), {"units": "um"})}
+    beside |= {f"channel_{a}": ("channel", [1e4, 0.0, -1e4], {"units": "um"}) for a in "xyz"}
+    beside |= {"z": ("unit", [1.0, 2.0], {"units": "um"})}
+    ds = xr.Dataset({"lfp": lfp.lfp.variable}, {"time": lfp.time, **beside})
+    ds = ds.assign(eeg=(("time", "channel"), lfp.lfp.values[:, :3], {"units": "uV"}))
+    for a, b in zip(*map(lines_of, (ds.jfne.plot.lfp(), lfp.jfne.plot.lfp())), strict=True):
+        np.testing.assert_allclose(a, b)
+    now = ds.isel(time=30)
+    discs = now.jfne.plot.probe("lfp").collections[0]
+    np.testing.assert_allclose(discs.get_array(), lfp.lfp.values[30])
+    np.testing.assert_allclose(np.ptp(discs.get_paths()[0].vertices, axis=0), 14.0)
+    assert len(now.jfne.plot.probe("eeg").collections[0].get_array()) == 3
+    with refused(jfx.VariableError, "['lfp', 'eeg']"):
+        now.jfne.plot.probe()
+
+
 def test_contacts_and_segments_are_to_scale():
     ax = jfx.linear_probe(3, "50 um", radius="7 um").jfne.plot.probe()
     assert ax.get_aspect() == 1.0
