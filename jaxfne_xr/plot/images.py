@@ -56,7 +56,8 @@ def csd(
     sink : {"red", "blue"}
         Colour of sinks, where current flows into cells and the density is negative. Both are in use.
     limit : float, str or pint.Quantity, optional
-        The density with the fullest colour. By default the largest there is.
+        The density with the fullest colour. By default the largest there is; where there is more, the colour bar ends
+        in arrows.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
@@ -122,9 +123,11 @@ def csd(
     for axes in made.axes:
         axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
     made.label(label(coordinate(ds, TIME), TIME), with_unit(axis, "um"))
-    bar = made.colour_bar(mesh, label(ds[found].variable, found))
-    bar.ax.text(0.5, 1.02, "source", transform=bar.ax.transAxes, ha="center", va="bottom")
-    bar.ax.text(0.5, -0.02, "sink", transform=bar.ax.transAxes, ha="center", va="top")
+    more = any(np.nanmax(np.abs(x), initial=0.0) > largest for x in shown)
+    extend, beyond = ("both", 0.05) if more else ("neither", 0.0)  # arrows: there is more than that
+    bar = made.colour_bar(mesh, label(ds[found].variable, found), extend=extend)
+    for word, at, side in (("source", 1.02 + beyond, "bottom"), ("sink", -0.02 - beyond, "top")):
+        bar.ax.text(0.5, at, word, transform=bar.ax.transAxes, ha="center", va=side)
     samples = points[0].samples
     made.note(f"largest of {samples} samples per point" if samples > 1 else "")
     return made.result

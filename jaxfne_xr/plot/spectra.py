@@ -117,7 +117,8 @@ def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Group
     for g in np.unique(those.group):
         member = power[those.group == g]
         many = len(member) > 1
-        ax.plot(f, member.T, color=palette[g], lw=0.5, alpha=0.3 if many else 1.0, **alone)
+        faint = {"lw": 0.5, "alpha": 0.3} if many else {"lw": 1.2}
+        ax.plot(f, member.T, color=palette[g], **faint, **alone)
         seen = np.isfinite(member).any(axis=0)
         if many and seen.any():
             ax.plot(

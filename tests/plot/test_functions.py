@@ -133,6 +133,14 @@ def test_the_limit_may_have_a_unit(lfp):
     np.testing.assert_allclose(ax.collections[0].get_clim(), (-2e-3, 2e-3))
 
 
+def test_a_colour_bar_says_where_there_is_more_than_its_limit(lfp):
+    density = jfx.csd(lfp, "step")
+    largest = float(np.abs(density.csd.values).max())
+    for limit, extend in ((None, "neither"), (largest, "neither"), (largest / 2, "both")):
+        ax = density.jfne.plot.csd(limit=limit)
+        assert ax.collections[0].colorbar.extend == extend
+
+
 def test_cells_of_the_csd_end_half_way_between_uneven_contacts(lfp):
     some = lfp.isel(contact=[9, 0, 1, 4])
     mesh = jfx.csd(some, "step").jfne.plot.csd().collections[0]
@@ -195,6 +203,15 @@ def test_the_scale_bar_is_as_long_as_it_says(signals):
     assert np.ptp(bar.get_ydata()) == pytest.approx(1.0)
     row = lines_of(ax)[0]
     assert np.ptp(row) == pytest.approx(np.ptp(signals.V_m.data.magnitude[0]) / 200)
+
+
+def test_a_line_for_itself_is_not_faint(signals):
+    means = signals.V_m.groupby("population").mean()
+    for one in (means, signals.V_m.isel(unit=[0, 11])):
+        ax = one.to_dataset(name="V_m").jfne.plot.spectrum(segment="100 ms")
+        drawn = [line for line in ax.lines if len(line.get_xdata()) > 2]
+        assert [line.get_linewidth() for line in drawn] == [1.2, 1.2]
+        assert [line.get_alpha() for line in drawn] == [None, None]
 
 
 def test_spectra_are_those_of_psd(signals):
