@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, raise_problems
+from jaxfne_xr.probe import position_name
 from jaxfne_xr.spectra import psd, segments
 from jaxfne_xr.time_axis import TIME
 from jaxfne_xr.units import magnitude, product, scalar, units_of
@@ -16,7 +17,7 @@ from jaxfne_xr.units import magnitude, product, scalar, units_of
 from ._axes import panels, picture
 from ._beside import edges, nothing
 from ._data import chosen, coordinate, drawn, places, values
-from ._text import label, with_unit
+from ._text import label, long_name, with_unit
 from .lines import POTENTIALS, TRACES, one_dim
 
 #: Which end of a map from red through white to blue a sink gets.
@@ -122,7 +123,8 @@ def csd(
     downwards = axis == "depth" and dim != "depth"  # where it is a dim, it is along z
     for axes in made.axes:
         axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
-    made.label(label(coordinate(ds, TIME), TIME), with_unit(axis, "um"))
+    called = long_name(ds[position_name(ds, axis, dim)], axis)
+    made.label(label(coordinate(ds, TIME), TIME), with_unit(called, "um"))
     more = any(np.nanmax(np.abs(x), initial=0.0) > largest for x in shown)
     extend, beyond = ("both", 0.05) if more else ("neither", 0.0)  # arrows: there is more than that
     bar = made.colour_bar(mesh, label(ds[found].variable, found), extend=extend)

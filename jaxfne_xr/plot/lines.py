@@ -189,7 +189,8 @@ def lfp(
     downwards = depth == "depth" and not even
     for axes in made.axes:  # one scale for all of them
         axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
-    _finish(ds, made, chosen_name, lines, with_unit(depth, "um"), 2 * step, step / spacing)
+    called = with_unit(long_name(ds[order], depth), "um")
+    _finish(ds, made, chosen_name, lines, called, 2 * step, step / spacing)
     return made.result
 
 

@@ -164,7 +164,9 @@ def test_a_depth_that_is_called_so_rises_downwards(lfp):
     places = dict.fromkeys("xyz", ("recording", [50.0, 150.0], {"units": "um"}))
     current = current.assign_coords({**places, "time": ("time", [0.0], {"units": "ms"})})
     truth = jfx.ground_truth_csd(current, bins=[0, 100, 200], radius=500)
-    assert np.diff(truth.jfne.plot.csd().get_ylim()) > 0  # along z, which rises upwards
+    ax = truth.jfne.plot.csd()
+    assert np.diff(ax.get_ylim()) > 0
+    assert ax.get_ylabel() == "position along z (µm)"  # which rises upwards, as depth would not
 
 
 def test_the_rate_is_that_of_the_mean_row(signals):
