@@ -527,6 +527,21 @@ def test_plain_xarray_labels_what_this_package_makes(name, made):
             )
 
 
+def test_hvplot_draws_a_dataset_with_its_labels(lfp):
+    """As the page on long data has it."""
+    pytest.importorskip("hvplot.xarray")
+    pytest.importorskip("tsdownsample")
+    holoviews = pytest.importorskip("holoviews")
+    plain = lfp.jfne.quantify().pint.dequantify(format="~P").lfp
+    for drawn in (
+        plain.hvplot.line(x="time", by="contact", downsample="minmax-lttb"),
+        plain.hvplot.line(x="time", groupby="contact", downsample="minmax-lttb"),
+    ):
+        figure = holoviews.render(drawn)
+        assert figure.xaxis[0].axis_label == "time (ms)"
+        assert figure.yaxis[0].axis_label.endswith("(µV)")
+
+
 def test_coordinates_have_units(made):
     for name, ds in made.items():
         for coord in {*"xyz", "time", "frequency", "low", "high", "depth"} & {*map(str, ds.coords)}:
