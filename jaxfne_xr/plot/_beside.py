@@ -11,6 +11,10 @@ from ._text import name, names, number
 
 #: Colours that those who see few colours tell apart (Okabe and Ito 2008), the darkest and the palest left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: The most names to an inch of an axis.
+NAMES_PER_INCH = 4
+#: The most names in a legend.
+MOST_GROUPS = 16
 
 
 def foreground() -> str:
@@ -84,8 +88,12 @@ def scale_bar(ax: Any, length: float, unit: str | None, *, bottom: float, per: f
 
 
 def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | None) -> None:
-    """Name the colours of groups, whatever the names are, beside the axes."""
+    """Name the colours of groups, whatever the names are, beside the axes; of very many, some of them."""
     texts, font = names(labels)
+    every = -(-len(texts) // MOST_GROUPS) or 1
+    if every > 1:
+        title = f"{title}, 1 in {every}" if title else f"1 in {every}"
+    handles, texts = handles[::every], texts[::every]
     made = ax.legend(
         handles,
         ["x"] * len(handles),  # a label that begins with _ would be left out
@@ -101,6 +109,11 @@ def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | 
         written, font = name(title)
         made.set_title(written)
         made.get_title().set(fontsize="small", **font)
+
+
+def room(ax: Any, share: float = 1.0) -> int:
+    """Return how many names there is room for along a share of the y axis."""
+    return max(1, int(share * NAMES_PER_INCH * ax.get_window_extent().height / ax.figure.dpi))
 
 
 def ticks(

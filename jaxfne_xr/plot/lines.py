@@ -14,7 +14,7 @@ from jaxfne_xr.time_axis import TIME
 from jaxfne_xr.units import magnitude, pretty, scalar, units_of
 
 from ._axes import THIN, Panels, panels, picture
-from ._beside import colours, foreground, legend, nice, nothing, scale_bar, ticks
+from ._beside import colours, foreground, legend, nice, nothing, room, scale_bar, ticks
 from ._data import Drawn, chosen, coordinate, drawn, places
 from ._rows import Groups, Rows, groups_of, rows
 from ._text import label, long_name, name, with_unit
@@ -23,8 +23,6 @@ from ._text import label, long_name, name, with_unit
 TRACES = ("V_m", "v", "source", "i_membrane", "source_proxy", "vm", "eeg", "meg", "eeg_proxy")
 #: What `lfp` draws where nothing is named, the first found.
 POTENTIALS = ("lfp", "lfp_proxy")
-#: The most names of rows to an inch of an axis.
-PER_INCH = 4
 
 
 @picture
@@ -96,7 +94,7 @@ def traces(
         height = -np.arange(len(those.order), dtype=float)
         palette = colours(len(groups.labels)) if groups.by else [foreground()]
         _draw(axes, points, those, height, step, palette)
-        ticks(axes.set_yticks, height, those.labels, _room(axes, len(height) / max(most, 1)))
+        ticks(axes.set_yticks, height, those.labels, room(axes, len(height) / max(most, 1)))
     ends = [y for axes in made.axes for y in axes.dataLim.intervaly if np.isfinite(y)]
     for axes in made.axes:  # one scale for all of them
         axes.set_ylim(min([*ends, 0.6 - most]) - 0.1, max([*ends, 0.4]) + 0.1)
@@ -185,7 +183,7 @@ def lfp(
         ends += [height[-1] - spacing, height[0] + spacing]
         ends += [y for y in axes.dataLim.intervaly if np.isfinite(y)]
         if even or ds.sizes[dim] == 1:
-            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], _room(axes))
+            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], room(axes))
     downwards = depth == "depth" and not even
     for axes in made.axes:  # one scale for all of them
         axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
@@ -265,11 +263,6 @@ def _draw(
             ms=4,
         )
     return None
-
-
-def _room(ax: Any, share: float = 1.0) -> int:
-    """Return how many names there is room for along a share of the y axis."""
-    return max(1, int(share * PER_INCH * ax.get_window_extent().height / ax.figure.dpi))
 
 
 def _finish(

@@ -75,8 +75,8 @@ def probe(
 
     Notes
     -----
-    A contact with a radius is a disc of that size; one without is a dot, whose size means nothing. Colours are
-    symmetric about zero where the field has both signs.
+    A contact with a radius is a disc of that size, but for an outline that keeps very small ones in sight; one without
+    is a dot, whose size means nothing. Colours are symmetric about zero where the field has both signs.
 
     Examples
     --------
@@ -90,7 +90,10 @@ def probe(
     axes_of = _plane(plane)
     _check_cell(cell)
     where = places(ds, dim, axes_of)
-    made = panels(ds, ax, row, col, _size(*_extent(where, cell, axes_of)))
+    extent = _extent(where, cell, axes_of)
+    made = panels(ds, ax, row, col, _size(*extent))
+    box = made.axes[0].get_window_extent()
+    points = 72 / made.axes[0].figure.dpi * box.height / max(extent[1], 1e-9)  # to a um
     artists = []
     for axes, part in made:
         where = places(part, dim, axes_of)
@@ -98,8 +101,11 @@ def probe(
             _segments(axes, cell, axes_of, {"facecolor": "0.6", "edgecolor": "0.6"})
         radius = position_name(part, "radius", dim)
         if radius in part.coords and part[radius].dims == (dim,):
-            circles = _circles(where, places(part, dim, [radius])[:, 0])
-            shape = _polygons(axes, circles, facecolors=foreground(), **OUTLINED)
+            size = places(part, dim, [radius])[:, 0]
+            small = 2 * points * np.median(size) < DOT
+            look = {**OUTLINED, "edgecolors": "face", "linewidths": 1.0} if small else OUTLINED
+            circles = _circles(where, size)
+            shape = _polygons(axes, circles, facecolors=foreground(), **look)
         else:
             shape = axes.scatter(*where.T, s=2 * DOT**2, facecolors=foreground(), **OUTLINED)
         if found:

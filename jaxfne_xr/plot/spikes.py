@@ -15,7 +15,7 @@ from jaxfne_xr.time_axis import TIME, sampling
 from jaxfne_xr.units import magnitude, scalar
 
 from ._axes import panels, picture
-from ._beside import bare, colours, foreground, nice, nothing, ticks
+from ._beside import bare, colours, foreground, nice, nothing, room, ticks
 from ._data import emptiness, values
 from ._rows import Groups, Rows, groups_of, rows
 from ._text import name
@@ -113,7 +113,7 @@ def raster(
     for axes, part in made:
         events = _events(part, time, groups, order)
         said.append(_draw(axes, events, time, made.columns, palette, share))
-        _rows(axes, events, groups, palette)
+        _rows(axes, events, groups, palette, share)
         if samples:
             axes.spines.left.set_bounds(axes.get_ylim()[0], 0.7)
             first = not made.faceted or axes.get_subplotspec().is_first_col()
@@ -232,15 +232,16 @@ def _image(
     return f"{len(events.time):,} spikes as an image, up to {count.max()} in a pixel"
 
 
-def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any]) -> None:
+def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any], share: float) -> None:
     """Label the rows, or their groups in the middle of each."""
     if groups.by is None:
         ticks(ax.set_yticks, events.height, events.those.labels, 12)
         return
     here = np.unique(events.those.group)
     middle = [events.height[events.those.group == g].mean() for g in here]
-    ticks(ax.set_yticks, middle, [groups.labels[g] for g in here], len(here))
-    for tick, g in zip(ax.yaxis.get_major_ticks(), here, strict=True):
+    most = room(ax, share)
+    ticks(ax.set_yticks, middle, [groups.labels[g] for g in here], most)
+    for tick, g in zip(ax.yaxis.get_major_ticks(), here[:: -(-len(here) // most)], strict=True):
         tick.label1.set_color(palette[g])
     ax.tick_params(axis="y", length=0)
 

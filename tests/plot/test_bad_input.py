@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -243,6 +245,22 @@ def test_groups_of_one_and_of_many_and_more_groups_than_colours(signals):
         if None not in labels:
             draws(ds.jfne.plot.summary())
         plt.close("all")
+
+
+def test_of_very_many_groups_some_are_named():
+    """All of them would leave no room for the picture, which matplotlib warns of."""
+    labels = np.array([f"group number {k}" for k in range(150)])
+    ds = make_signals(150, 500).assign_coords(population=("unit", labels))
+    for draw in (ds.jfne.plot.traces, ds.jfne.plot.spectrum):
+        legend = draw().get_legend()
+        draws(legend.axes)
+        assert [t.get_text() for t in legend.get_texts()] == list(labels[::10])
+        assert legend.get_title().get_text() == "population, 1 in 10"
+    ax = ds.jfne.plot.raster()
+    draws(ax)
+    boxes = [text.get_window_extent() for text in ax.get_yticklabels()]
+    assert 5 < len(boxes) < 20
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
 
 
 def test_any_name_is_written_without_a_warning(signals, lfp):

@@ -281,6 +281,19 @@ def test_contacts_and_segments_are_to_scale():
     assert ax.texts[-1].get_text() == f"{np.ptp(bar.get_xdata()):g} µm"
 
 
+def test_small_contacts_of_a_long_shank_can_be_seen():
+    probe = jfx.grid_probe((192, 2), ("20 um", "32 um"), radius="6 um")
+    field = probe.assign(lfp=("contact", np.where(probe.row % 2, 1.0, -1.0), {"units": "uV"}))
+    ax = field.jfne.plot.probe()
+    ax.figure.canvas.draw()
+    image = np.asarray(ax.figure.canvas.buffer_rgba())[..., :3].astype(int)
+    box = ax.get_window_extent()
+    rows = slice(int(ax.figure.bbox.height - box.y1), int(ax.figure.bbox.height - box.y0))
+    inside = image[rows, int(box.x0) + 5 : int(box.x1)]
+    colourful = np.ptp(inside, axis=-1) > 40
+    assert colourful.sum() > 384
+
+
 def test_matrices_and_bars_are_those_of_the_summary(signals):
     made = signals.jfne.summary()
     axes = made.jfne.plot.summary(["firing_rate", "rate_correlation", "coherence", "field_power"])
