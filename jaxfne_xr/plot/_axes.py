@@ -180,6 +180,7 @@ def panels(
     *,
     along: Hashable | None = None,
     sharey: bool = True,
+    layout: str = "constrained",
 ) -> Panels:
     """Return the axes to draw a Dataset in.
 
@@ -197,6 +198,8 @@ def panels(
         The dim along the axes, which makes no facets.
     sharey : bool
         Whether facets have one y axis in common.
+    layout : str
+        Of a new figure: ``"compressed"`` where what is drawn is to scale.
 
     Raises
     ------
@@ -208,7 +211,7 @@ def panels(
     raise_problems(_ax_problems(ax, bool(facets)) + _facet_problems(ds, facets, along))
     if not facets:
         if ax is None:
-            ax = plt.figure(figsize=size, layout="constrained").add_subplot()
+            ax = plt.figure(figsize=size, layout=layout).add_subplot()
         for axis in "xy":  # where it was another, what is drawn would not fit
             if getattr(ax, f"get_{axis}scale")() != "linear":
                 ax.set(**{f"{axis}scale": "linear"})
@@ -232,7 +235,7 @@ def panels(
         sharex=True,
         sharey=sharey,
         squeeze=False,
-        layout="constrained",
+        layout=layout,
     )
     made = Panels([], [], grid)
     for i, (one_row, pick_row) in enumerate(down):

@@ -108,7 +108,7 @@ def topomap(
         from mne.viz import plot_topomap
     except ImportError as error:
         raise missing_dependency("mne", "mne", "to draw the head") from error
-    made = panels(ds, ax, row, col, (4.4, 3.6))
+    made = panels(ds, ax, row, col, (4.4, 3.6), layout="compressed")
     radius = float(np.linalg.norm(place, axis=1).max()) * 1e-6
     shown = [values(part[found].variable) for part in made.parts]
     look = scale(np.concatenate(shown))

@@ -91,7 +91,7 @@ def probe(
     _check_cell(cell)
     where = places(ds, dim, axes_of)
     extent = _extent(where, cell, axes_of)
-    made = panels(ds, ax, row, col, _size(*extent))
+    made = panels(ds, ax, row, col, _size(*extent), layout="compressed")
     box = made.axes[0].get_window_extent()
     points = 72 / made.axes[0].figure.dpi * box.height / max(extent[1], 1e-9)  # to a um
     artists = []
@@ -181,7 +181,8 @@ def morphology(
     axes_of = _plane(plane)
     where = places(ds, dim, axes_of)
     groups = groups_of(ds, [dim], by)
-    made = panels(ds, ax, row, col, _size(*_extent(where, None, axes_of)))
+    size = _size(*_extent(where, None, axes_of))
+    made = panels(ds, ax, row, col, size, layout="compressed" if found else "constrained")
     palette = np.asarray(colours(len(groups.labels)) if groups.by else [foreground()], object)
     artists = []
     for axes, part in made:

@@ -17,6 +17,8 @@ from matplotlib.colors import to_rgb
 import jaxfne_xr as jfx
 from jaxfne_xr import plot
 
+from .conftest import make_cell
+
 PICTURES = [
     "traces", "raster", "lfp", "csd", "spectrum", "spectrogram", "summary", "probe", "morphology",
     "topomap",
@@ -279,6 +281,26 @@ def test_contacts_and_segments_are_to_scale():
     np.testing.assert_allclose(np.linalg.norm(dendrite[0] - dendrite[1]), 50.0)
     bar = ax.lines[-1]
     assert ax.texts[-1].get_text() == f"{np.ptp(bar.get_xdata()):g} µm"
+
+
+def test_what_is_written_beside_what_is_to_scale_is_inside_the_figure(lfp):
+    cell = make_cell().assign_coords(part=("recording", list("aabbcc")))
+    field = cell.assign(v=("recording", -45.0 - 2 * np.arange(6), {"units": "mV"}))
+    for ax in (
+        field.jfne.plot.morphology(),
+        field.jfne.plot.morphology(plane="zx"),
+        cell.jfne.plot.morphology(by="part"),
+        lfp.isel(time=30).jfne.plot.probe(cell=cell),
+        jfx.linear_probe(16, "50 um").jfne.plot.probe(),
+    ):
+        figure = ax.figure
+        figure.canvas.draw()
+        for axes in figure.axes:
+            box = axes.get_tightbbox()
+            assert box.x0 >= -1
+            assert box.y0 >= -1
+            assert box.x1 <= figure.bbox.x1 + 1
+            assert box.y1 <= figure.bbox.y1 + 1
 
 
 def test_small_contacts_of_a_long_shank_can_be_seen():
