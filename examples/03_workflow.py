@@ -152,82 +152,44 @@ print(
 print(f"\nWhat the numbers may be taken to mean:\n{readouts.jfne.scope}\n")
 
 # ----------------------------------------------------------------------------------------------------------- draw
-color = {"E": "tab:red", "I": "tab:blue"}
-shown = readouts.sel(time=slice(100, 250)).pint.dequantify()
+shown = readouts.sel(time=slice(100, 250))
 fig, axes = plt.subplot_mosaic(
-    [["cell", "spectrum"], ["raster", "coherence"], ["field", "field"], ["eeg", "emm"]],
-    figsize=(11, 11.5),
-    height_ratios=[1, 1, 1.7, 1],
+    [["cell", "spectrum"], ["raster", "coherence"], ["lfp", "csd"], ["eeg", "emm"]],
+    figsize=(11, 12.5),
+    height_ratios=[1, 1.2, 1.5, 1],
     layout="constrained",
 )
 
-one = at_the_soma.V_m.isel(recording=0).pint.dequantify()
-axes["cell"].plot(one.time, one, color="black", lw=1)
-axes["cell"].set(title="One cell: voltage at the soma", xlabel="time (ms)", ylabel="voltage (mV)")
+one = at_the_soma.V_m.isel(recording=0).pint.dequantify(format="~P")
+one.plot(ax=axes["cell"], color="black", lw=1)
+axes["cell"].set_title("One cell: voltage at the soma")
+signals.sel(time=slice(100, 250)).jfne.plot.raster(order="z", bin="5 ms", ax=axes["raster"])
+axes["raster"].set_title("The network: spikes and rates")
 
-spikes = jfx.spike_times(signals.sel(time=slice(100, 250)))
-for label, group in spikes.groupby("population"):
-    axes["raster"].plot(group.time, group.z, "|", color=color[label], ms=9, mew=1.5, label=label)
-axes["raster"].set(
-    title="The network: spikes", xlabel="time (ms)", ylabel="depth z (um)", xlim=(100, 250)
-)
-axes["raster"].legend(
-    title="population", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False
-)
+means = signals.V_m.groupby("population").mean().sel(time=slice(50, None))
+spectrum = jfx.psd(means, segment="100 ms").sel(frequency=slice(1, 300))
+spectrum.jfne.plot.spectrum(ax=axes["spectrum"])
+axes["spectrum"].set_title("Spectrum of mean voltages")
 
-means = signals.V_m.pint.dequantify().groupby("population").mean().sel(time=slice(50, None))
-spectrum = jfx.psd(means, segment="100 ms").psd.pint.dequantify()
-for label in ("E", "I"):
-    power = spectrum.sel(population=label, frequency=slice(1, 300))
-    axes["spectrum"].loglog(power.frequency, power, color=color[label], lw=1.5, label=label)
-axes["spectrum"].set(
-    title="Spectrum of mean voltages", xlabel="frequency (Hz)", ylabel="power (mV²/Hz)"
-)
-axes["spectrum"].legend(title="population", frameon=False)
-
-coherence = summary.coherence.pint.dequantify().sel(
-    population="E", population_other="I", frequency=slice(1, 300)
-)
-axes["coherence"].semilogx(coherence.frequency, coherence, color="tab:purple", lw=1.5)
+coherence = summary.coherence.sel(population="E", population_other="I", frequency=slice(1, 300))
+coherence.pint.dequantify().plot(ax=axes["coherence"], color="tab:purple")
 axes["coherence"].set(
-    title="Coherence of E and I", xlabel="frequency (Hz)", ylabel="coherence", ylim=(0, 1.02)
+    title="Coherence of E and I",
+    xlabel="frequency (Hz)",
+    ylabel="coherence",
+    xscale="log",
+    ylim=(0, 1.02),
 )
 
-z, step = readouts.contact_z.values, float(np.diff(readouts.contact_z)[0])
-csd = 1e4 * shown.csd_proxy
-limit = float(np.abs(csd).max())
-image = axes["field"].pcolormesh(
-    csd.time,
-    z,
-    csd.transpose("contact", "time"),
-    cmap="RdBu_r",
-    vmin=-limit,
-    vmax=limit,
-    rasterized=True,
-)
-wiggle = shown.lfp_proxy - shown.lfp_proxy.mean("time")
-wiggle = wiggle * (1.2 * step / float(np.abs(wiggle).max()))
-for c in range(len(z)):
-    axes["field"].plot(wiggle.time, z[c] + wiggle.isel(contact=c), color="black", lw=0.8)
-axes["field"].set(
-    title="Along the shank: LFP proxy (lines) and CSD proxy (colour)",
-    xlabel="time (ms)",
-    ylabel="depth z (um)",
-)
-fig.colorbar(image, ax=axes["field"], label="CSD proxy (10⁻⁴/um²)")
+shown.jfne.plot.lfp(ax=axes["lfp"])
+axes["lfp"].set_title("Along the shank: LFP proxy")
+shown.jfne.plot.csd(ax=axes["csd"], sink="red")
+axes["csd"].set_title("CSD proxy")
 
-for c, (name, shade) in enumerate(
-    zip(readouts.channel_name.values, ("black", "tab:orange", "tab:cyan"), strict=True)
-):
-    eeg = shown.eeg_proxy.isel(channel=c)
-    axes["eeg"].plot(eeg.time, eeg - eeg.mean(), color=shade, lw=1.2, label=name)
-axes["eeg"].set(
-    title="EEG proxy, less its mean", xlabel="time (ms)", ylabel="no unit", xlim=(100, 250)
-)
-axes["eeg"].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-
+shown.jfne.plot.traces("eeg_proxy", ax=axes["eeg"])
+axes["eeg"].set_title("EEG proxy")
 cost = shown.emm_proxy.coarsen(time=round(2 / dt), boundary="trim").mean()
-axes["emm"].step(cost.time, cost, where="mid", color="tab:green", lw=1.2)
+cost.pint.dequantify().plot(ax=axes["emm"], color="tab:green", drawstyle="steps-mid")
 axes["emm"].set(
     title="Activity cost (EMM proxy), means of 2 ms",
     xlabel="time (ms)",

@@ -24,7 +24,7 @@ import jaxfne_xr as jfx
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
-from matplotlib.collections import LineCollection
+from matplotlib.colors import SymLogNorm
 
 # Currents are small differences of voltages: float32 would leave up to some percent of them to rounding, and say so.
 jax.config.update("jax_enable_x64", True)
@@ -65,9 +65,10 @@ probe = jfx.grid_probe(
 )
 tissue = jfx.LineSource("0.3 S/m", shape="square")
 lfp = jfx.lfp(currents, probe, tissue)
-deepest = lfp.lfp.min("time").data.magnitude
+deepest = lfp.min("time")
+largest = deepest.lfp.data.magnitude
 print(
-    f"{tissue}\nThe largest spike is {deepest.min():.0f} uV, at {probe.name[deepest.argmin()].item()}.\n"
+    f"{tissue}\nThe largest spike is {largest.min():.0f} uV, at {probe.name[largest.argmin()].item()}.\n"
 )
 print(f"What the numbers may be taken to mean:\n{lfp.jfne.scope}\n")
 
@@ -105,41 +106,20 @@ eeg = jfx.eeg(jfx.move_to(dipole, x=0, y=0, z="78 mm"), electrodes, head=jfx.Fou
 print(f"{jfx.FourSphere()}")
 print(f"The EEG of {n} cells is {np.abs(eeg.eeg.data.magnitude).max() * 1e3:.2g} nV.\n")
 
-# ----------------------------------------------------------------------- draw, with plain xarray and matplotlib
+# ----------------------------------------------------------------------- draw: what has a plot, and the rest by xarray
 fig, axes = plt.subplot_mosaic(
     [[*"abcf"]] * 2 + [[*"abdf"]] + [[*"abdg"]] + [[*"abeg"]] * 2,
     figsize=(14, 8),
     width_ratios=[1.15, 0.8, 1.1, 1.25],
     layout="constrained",
 )
-ends = [np.stack([traces[a + end] for a in "xz"], axis=1) for end in ("_start", "_end")]
-lines = np.stack(ends, axis=1)
-kinds = {"apical": "tab:blue", "basal": "tab:green", "axon": "tab:orange", "soma": "black"}
-for kind, color in kinds.items():
-    chosen = traces[kind].values
-    widths = np.clip(traces.diameter.values[chosen], 0.8, 12)
-    axes["a"].add_collection(
-        LineCollection(lines[chosen], colors=color, linewidths=widths, capstyle="round")
-    )
-    axes["a"].plot([], [], color=color, lw=3, label=kind)
-dots = axes["a"].scatter(
-    probe.x, probe.z, c=-deepest, s=11, marker="s", cmap="magma_r", edgecolors="0.4",
-    linewidths=0.3, zorder=3, norm="log",
-)  # fmt: skip
-fig.colorbar(dots, ax=axes["a"], label="spike, negative peak (uV)", shrink=0.5, pad=0.02)
-axes["a"].set_aspect("equal")
-axes["a"].legend(loc="lower left", frameon=False, fontsize="small")
+deepest.jfne.plot.probe(cell=traces, ax=axes["a"])
+contacts = axes["a"].collections[-1]
+contacts.set_norm(SymLogNorm(1.0, vmin=contacts.norm.vmin, vmax=0.0))  # linear within 1 uV
 
-wave = lfp.lfp.isel(contact=probe.column.values == 0).sel(time=early).pint.dequantify()
-wave = wave.isel(contact=slice(None, None, 3))
-scale = 90.0 / float(np.abs(wave).max())  # um per uV
-for k in range(wave.sizes["contact"]):
-    axes["b"].plot(wave.time, wave.z[k] + scale * wave.isel(contact=k), color="black", lw=0.9)
+column_of_probe = lfp.isel(contact=np.flatnonzero(probe.column == 0)[::3])
+column_of_probe.sel(time=early).jfne.plot.lfp(ax=axes["b"])
 axes["b"].sharey(axes["a"])
-corner, low = float(wave.time[-1]) + 0.4, 540.0
-axes["b"].plot([corner] * 2, [low, low + 20 * scale], color="tab:red", lw=2, clip_on=False)
-axes["b"].text(corner + 0.2, low + 10 * scale, "20 uV", va="center", color="tab:red", rotation=90)
-axes["b"].set(xlim=(None, corner + 1), xticks=[6, 8, 10])
 
 soma.v.isel(recording=0).sel(time=early).pint.dequantify().plot(
     x="time", ax=axes["c"], color="black"
@@ -150,33 +130,27 @@ shown.swap_dims(channel="name").plot(x="time", ax=axes["e"], hue="name")
 axes["d"].get_legend().set(title=None, frame_on=False)
 axes["e"].get_legend().set(title=None, frame_on=False)
 
-largest = float(np.abs(truth.csd.data.magnitude).max()) / 3  # the soma's sink would hide the rest
-maps = truth.csd, estimate.csd.assign_coords(depth=estimate.z).swap_dims(contact="depth")
-for key, density in zip("fg", maps, strict=True):
-    image = density.sel(time=early).pint.dequantify().plot(
-        x="time", y="depth", ax=axes[key], cmap="RdBu_r", vmin=-largest, vmax=largest,
-        add_colorbar=False,
-    )  # fmt: skip
-fig.colorbar(
-    image,
-    ax=[axes["f"], axes["g"]],
-    label="CSD (uA/mm$^3$), source positive",
-    pad=0.02,
-    extend="both",
-)
+largest = np.abs(truth.csd.data).max() / 3  # the soma's sink would hide the rest
+for key, density in zip("fg", (truth, estimate), strict=True):
+    density.sel(time=early).jfne.plot.csd(ax=axes[key], limit=largest, sink="red")
 
-time = "time (ms)"
-for key, title, xlabel, ylabel in (
-    ("a", "Cell and probe", "x (um)", "z (um)"),
-    ("b", "Spike along one column of the probe", time, "z (um)"),
-    ("c", "Voltage at the soma", "", "voltage (mV)"),
-    ("d", f"Dipole moment of {n} cells", "", "moment (nA um)"),
-    ("e", "EEG, by angle from the column", time, "potential (nV)"),
-    ("f", f"True CSD of {n} cells", "", "z (um)"),
-    ("g", "CSD from 18 contacts (step)", time, "z (um)"),
+for key, xlabel, ylabel in (
+    ("c", "", "voltage (mV)"),
+    ("d", "", "moment (nA µm)"),
+    ("e", "time (ms)", "potential (nV)"),
 ):
-    axes[key].set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes[key].set(xlabel=xlabel, ylabel=ylabel)
     axes[key].spines[["top", "right"]].set_visible(False)
+for key, title in (
+    ("a", "Cell, probe, and the negative peak"),
+    ("b", "Spike along one column"),
+    ("c", "Voltage at the soma"),
+    ("d", f"Dipole moment of {n} cells"),
+    ("e", "EEG, by angle from the column"),
+    ("f", f"True CSD of {n} cells"),
+    ("g", "CSD from 18 contacts (step)"),
+):
+    axes[key].set_title(title)
 fig.savefig(output / "04_extracellular.png", dpi=150)
 
 # ------------------------------------------------------------------------------- save, and open it again

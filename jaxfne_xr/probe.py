@@ -347,7 +347,7 @@ def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Any:
     """
     problems, columns = [], []
     for axis in axes:
-        axis = _named(ds, axis, dim)
+        axis = position_name(ds, axis, dim)
         if axis not in ds.coords or ds.variables[axis].dims != (dim,):
             where = f"along {ds.variables[axis].dims}" if axis in ds.coords else "not there"
             problems.append(
@@ -373,13 +373,13 @@ def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Any:
 
 def axes_along(ds: xr.Dataset, dim: Hashable) -> str:
     """Return which of x, y and z are known along `dim`."""
-    names = {axis: _named(ds, axis, dim) for axis in "xyz"}
+    names = {axis: position_name(ds, axis, dim) for axis in "xyz"}
     return "".join(
         a for a, name in names.items() if name in ds.coords and ds.variables[name].dims == (dim,)
     )
 
 
-def _named(ds: xr.Dataset, axis: str, dim: Hashable) -> str:
+def position_name(ds: xr.Dataset, axis: str, dim: Hashable) -> str:
     """Return the name of a position: its own, or as `compute_readout` has it, beside those of sites."""
     beside = str(prefixed(axis, (dim,)))
     along = axis in ds.coords and ds.variables[axis].dims == (dim,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -257,7 +258,7 @@ def segments(
                 error=ArgumentError,
             )
         )
-    if not 0 <= overlap < 1:
+    if not (isinstance(overlap, Real) and 0 <= overlap < 1):
         problems.append(
             Problem(
                 "overlap", repr(overlap), "from 0 up to and without 1", "overlap=0.5", ArgumentError

@@ -1,10 +1,11 @@
-"""Axes to draw in: one, handed in or new, or a grid of them for facets; and what is drawn beside the data."""
+"""Axes to draw in: one, handed in or new, or a grid of them for facets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 import xarray as xr
@@ -16,18 +17,24 @@ from jaxfne_xr.errors import (
     missing_dependency,
     raise_problems,
 )
-from jaxfne_xr.units import magnitude, pretty, units_of
+from jaxfne_xr.units import pretty, units_of
 
-from ._text import name, names, number
+from ._beside import bare, nothing
+from ._rows import group_labels
+from ._text import names
 
-#: Colours that those who see few colours tell apart (Okabe and Ito 2008), the darkest and the palest left out.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: The most facets in one figure.
 MOST_PANELS = 100
 #: Points of an envelope to an inch: what a figure is commonly saved with.
 PER_INCH = 200
 #: Width of a line of data, points.
 THIN = 0.8
+#: Arguments that name a dim or a coordinate.
+NAMING = ("by", "order", "depth", "row", "col")
+#: What the note above axes is found by.
+NOTE = "jfne.note"
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -37,16 +44,19 @@ class Panels:
     Attributes
     ----------
     axes : list of Axes
-        One, or one for each facet, row by row.
+        One, or one for each facet of which there is something, row by row.
     parts : list of xr.Dataset
         What is drawn in each.
     result : Axes, or array (row, col) of Axes
         What the picture returns.
+    blank : list of Axes
+        Those of facets of which there is nothing.
     """
 
     axes: list[Any]
     parts: list[xr.Dataset]
     result: Any
+    blank: list[Any] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[Any, xr.Dataset]]:
         return iter(zip(self.axes, self.parts, strict=True))
@@ -61,7 +71,10 @@ class Panels:
     @property
     def corner(self) -> Any:
         """The axes at the upper right, for what is said once."""
-        return self.result[0, -1] if self.faceted else self.result
+        if not self.faceted:
+            return self.result
+        from_the_right = self.result[:, ::-1].T.ravel()
+        return next(ax for ax in from_the_right if ax not in self.blank)
 
     @property
     def faceted(self) -> bool:
@@ -70,24 +83,44 @@ class Panels:
 
     def label(self, x: tuple[str, dict[str, Any]], y: tuple[str, dict[str, Any]]) -> None:
         """Label the axes, of facets the outer ones, and take off what carries nothing."""
-        for ax in self.axes:
+        for ax in (*self.axes, *self.blank):
             place = ax.get_subplotspec() if self.faceted else None
             if place is None or place.is_last_row():
                 ax.set_xlabel(x[0], **x[1])
             if place is None or place.is_first_col():
                 ax.set_ylabel(y[0], **y[1])
             bare(ax)
+            if self.faceted and ax.get_xscale() == "linear":
+                _thin_out(ax)
+
+    def colour_bar(self, mesh: Any, what: tuple[str, dict[str, Any]], **options: Any) -> Any:
+        """Draw one colour bar for all axes, and return it."""
+        figure = self.axes[0].figure
+        there = list(self.result.ravel()) if self.faceted else self.result
+        bar = figure.colorbar(mesh, ax=there, pad=0.02, **options)
+        bar.set_label(what[0], **what[1])
+        bar.outline.set_visible(False)
+        return bar
 
     def note(self, *texts: str) -> None:
-        """Say something in small letters above the right end of the picture."""
-        said, font = name("; ".join(filter(None, texts)), 120)
-        if not said:
+        """Say something in small letters above the right end of the axes and their title, of facets below them."""
+        ax = self.axes[0]
+        each, font = names(filter(None, texts), 120)
+        if not each:
             return
+        wide = ax.figure.bbox.width if self.faceted else ax.get_window_extent().width
+        fits = sum(map(len, each)) < _letters(wide / ax.figure.dpi, "x-small")
+        said = ("; " if fits else "\n").join(each)
+        look = {"ha": "right", "fontsize": "x-small", **font}
         if self.faceted:
-            figure = self.axes[0].figure
-            figure.suptitle(said, x=0.99, ha="right", fontsize="x-small", **font)
-        else:
-            self.axes[0].set_title(said, loc="right", fontsize="x-small", **font)
+            ax.figure.supxlabel(said, x=0.99, **look)
+            return
+        before = next((text for text in ax.texts if text.get_gid() == NOTE), None)
+        if before is None:
+            at = {"xycoords": (ax.transAxes, ax.title), "textcoords": "offset points"}
+            ax.annotate(said, (1, 1), (0, 1), va="bottom", gid=NOTE, **at, **look)
+        elif said not in before.get_text():  # of another picture in the same axes
+            before.set_text(f"{before.get_text()}\n{said}")
 
 
 def pyplot() -> Any:
@@ -99,6 +132,45 @@ def pyplot() -> Any:
     return plt
 
 
+def picture(
+    draw: Callable[Concatenate[xr.Dataset, P], Any],
+) -> Callable[Concatenate[xr.Dataset, P], Any]:
+    """Return a function that draws, with what all of them refuse, and that leaves no figure behind an error.
+
+    Raises
+    ------
+    ArgumentError
+        If what is drawn is no Dataset, or a list is given where one dim or coordinate is named.
+    """
+
+    @wraps(draw)
+    def checked(ds: xr.Dataset, *args: P.args, **options: P.kwargs) -> Any:
+        problems = [
+            Problem(
+                key, repr(given), "the name of one dim or coordinate", f"{key}=None", ArgumentError
+            )
+            for key, given in options.items()
+            if key in NAMING and not isinstance(given, Hashable)
+        ]
+        if not isinstance(ds, xr.Dataset):
+            remedy = "jfx.traces(values, dims, dt_ms=0.1)"
+            if isinstance(ds, xr.DataArray):
+                remedy = 'array.to_dataset(name="lfp"), or what it is'
+            found = f"a {type(ds).__name__}"
+            problems.insert(0, Problem("ds", found, "a Dataset", remedy, ArgumentError))
+        raise_problems(problems)
+        plt = pyplot()
+        there = plt.get_fignums()
+        try:
+            return draw(ds, *args, **options)
+        except BaseException:
+            for number in {*plt.get_fignums()}.difference(there):
+                plt.close(number)
+            raise
+
+    return checked
+
+
 def panels(
     ds: xr.Dataset,
     ax: Any,
@@ -108,6 +180,7 @@ def panels(
     *,
     along: Hashable | None = None,
     sharey: bool = True,
+    layout: str = "constrained",
 ) -> Panels:
     """Return the axes to draw a Dataset in.
 
@@ -125,6 +198,8 @@ def panels(
         The dim along the axes, which makes no facets.
     sharey : bool
         Whether facets have one y axis in common.
+    layout : str
+        Of a new figure: ``"compressed"`` where what is drawn is to scale.
 
     Raises
     ------
@@ -136,7 +211,10 @@ def panels(
     raise_problems(_ax_problems(ax, bool(facets)) + _facet_problems(ds, facets, along))
     if not facets:
         if ax is None:
-            ax = plt.figure(figsize=size, layout="constrained").add_subplot()
+            ax = plt.figure(figsize=size, layout=layout).add_subplot()
+        for axis in "xy":  # where it was another, what is drawn would not fit
+            if getattr(ax, f"get_{axis}scale")() != "linear":
+                ax.set(**{f"{axis}scale": "linear"})
         return Panels([ax], [ds], ax)
     down, across = (_selections(ds, facet) for facet in (row, col))
     shape = len(down), len(across)
@@ -157,25 +235,34 @@ def panels(
         sharex=True,
         sharey=sharey,
         squeeze=False,
-        layout="constrained",
+        layout=layout,
     )
-    parts = []
+    made = Panels([], [], grid)
     for i, (one_row, pick_row) in enumerate(down):
         for j, (one_col, pick_col) in enumerate(across):
-            parts.append(_picked(ds, pick_row, pick_col))
+            part, empty = _picked(ds, pick_row, pick_col)
+            if empty is None:
+                made.axes.append(grid[i, j])
+                made.parts.append(part)
+            else:
+                made.blank.append(grid[i, j])
+                nothing(grid[i, j], f"no {empty}")
+                if not sharey:
+                    grid[i, j].set_yticks([])
             pairs = [(n, x) for n, x in ((row, one_row), (col, one_col)) if n is not None]
             texts, font = names([f"{n} = {x}{_unit(ds, n)}" for n, x in pairs], 32)
             grid[i, j].set_title("\n".join(texts), loc="left", fontsize="medium", **font)
-    return Panels(list(grid.ravel()), parts, grid)
+    return made
 
 
 def _ax_problems(ax: Any, faceted: bool) -> list[Problem]:
     from matplotlib.axes import Axes
 
-    if ax is None or (isinstance(ax, Axes) and not faceted):
+    plain = isinstance(ax, Axes) and "top" in ax.spines and not hasattr(ax, "zaxis")
+    if ax is None or (plain and not faceted):
         return []
-    what = "ax beside row or col" if isinstance(ax, Axes) else f"a {type(ax).__name__}"
-    wanted = "one matplotlib Axes, or, for facets, none: they make a figure of their own"
+    what = "ax beside row or col" if plain else f"a {type(ax).__name__}"
+    wanted = "one plain matplotlib Axes, or, for facets, none: they make a figure of their own"
     return [Problem("ax", what, wanted, "fig, ax = plt.subplots()", ArgumentError)]
 
 
@@ -205,7 +292,7 @@ def _selections(ds: xr.Dataset, facet: Hashable | None) -> list[tuple[Any, Any]]
         labels = ds[facet].values if facet in ds.coords else np.arange(ds.sizes[facet])
         return [(_rounded(x), (facet, i)) for i, x in enumerate(labels[: MOST_PANELS + 1])]
     dim = ds[facet].dims[0]
-    values = np.asarray(magnitude(ds.variables[facet].data)).astype(object)
+    values = group_labels(ds, facet)
     found = list(dict.fromkeys(values))[: MOST_PANELS + 1]
     return [(_rounded(x), (dim, np.flatnonzero(values == x))) for x in found]
 
@@ -219,134 +306,27 @@ def _rounded(label: Any) -> Any:
     return f"{label:.6g}" if isinstance(label, (float, np.floating)) else label
 
 
-def _picked(ds: xr.Dataset, *picks: Any) -> xr.Dataset:
-    """Return what is in two selections, which may lie along one dim."""
+def _picked(ds: xr.Dataset, *picks: Any) -> tuple[xr.Dataset, Hashable | None]:
+    """Return what is in two selections, which may lie along one dim; and that dim, where there is nothing."""
     given = [p for p in picks if p is not None]
     if len(given) == 2 and given[0][0] == given[1][0]:
         given = [(given[0][0], np.intersect1d(given[0][1], given[1][1]))]
-    return ds.isel(dict(given))
+    empty = next((dim for dim, where in given if not np.size(where)), None)
+    return ds.isel(dict(given)), empty
 
 
-# ------------------------------------------------------------------------------------------------ beside the data
-
-
-def foreground() -> str:
-    """Return the colour of text, black or white by the theme."""
+def _thin_out(ax: Any) -> None:
+    """Have no more ticks along the x axis of a narrow facet than there is room for their labels."""
     from matplotlib import rcParams
 
-    return str(rcParams["text.color"])
+    each = 1 + max(len(f"{abs(x):.3g}") for x in ax.get_xlim())
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    room = _letters(inches, rcParams["xtick.labelsize"]) / each
+    ax.locator_params(axis="x", nbins=int(np.clip(room, 1, 9)))
 
 
-def colours(n: int) -> list[Any]:
-    """Return colours for so many groups: the user's cycle where there is one, else ones that all can tell apart."""
-    import matplotlib
-    from matplotlib import rcParams, rcParamsDefault
+def _letters(inches: float, size: Any) -> float:
+    """Return how many digits, which are wider than most letters, there is room for."""
+    from matplotlib.font_manager import FontProperties
 
-    cycle: Sequence[Any] = COLOURS
-    if rcParams["axes.prop_cycle"] != rcParamsDefault["axes.prop_cycle"]:
-        cycle = rcParams["axes.prop_cycle"].by_key().get("color", COLOURS)
-    if n <= len(cycle):
-        return list(cycle[:n])
-    return list(matplotlib.colormaps["viridis"](np.linspace(0.1, 0.9, n)))
-
-
-def bare(ax: Any) -> None:
-    """Take off the upper and right borders of axes."""
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def nothing(ax: Any, why: str) -> None:
-    """Say in empty axes why they are empty."""
-    ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", alpha=0.6)
-
-
-def nice(largest: float) -> float:
-    """Return the largest of 1, 2 and 5 times a power of ten that is no larger.
-
-    Examples
-    --------
-    >>> nice(3.7), nice(0.09)
-    (2.0, 0.05)
-    """
-    ten = 10.0 ** np.floor(np.log10(largest))
-    return float(f"{max(k for k in (1, 2, 5) if k * ten <= largest * (1 + 1e-9)) * ten:.0e}")
-
-
-def scale_bar(ax: Any, length: float, unit: str | None, *, bottom: float, per: float = 1.0) -> None:
-    """Draw a bar of `length`, beside the right end of axes whose y axis has `per` of the unit to a step."""
-    from matplotlib.transforms import blended_transform_factory
-
-    beside = blended_transform_factory(ax.transAxes, ax.transData)
-    top = bottom + length / per
-    ax.plot(
-        [1.015, 1.015],
-        [bottom, top],
-        transform=beside,
-        clip_on=False,
-        color=foreground(),
-        lw=1.5,
-        solid_capstyle="butt",
-        scalex=False,
-        scaley=False,
-    )
-    ax.text(
-        1.03,
-        (bottom + top) / 2,
-        number(length, unit),
-        transform=beside,
-        va="center",
-        ha="left",
-        fontsize="small",
-    )
-
-
-def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | None) -> None:
-    """Name the colours of groups, whatever the names are, beside the axes."""
-    texts, font = names(labels)
-    made = ax.legend(
-        handles,
-        ["x"] * len(handles),  # a label that begins with _ would be left out
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        frameon=False,
-        fontsize="small",
-        handlelength=1.2,
-    )
-    for text, written in zip(made.get_texts(), texts, strict=True):
-        text.set(text=written, **font)
-    if title is not None:
-        written, font = name(title)
-        made.set_title(written)
-        made.get_title().set(fontsize="small", **font)
-
-
-def colour_bar(made: Panels, mesh: Any, what: tuple[str, dict[str, Any]], **options: Any) -> Any:
-    """Draw one colour bar for all axes, and return it."""
-    figure = made.axes[0].figure
-    bar = figure.colorbar(mesh, ax=made.axes if made.faceted else made.axes[0], pad=0.02, **options)
-    bar.set_label(what[0], **what[1])
-    bar.outline.set_visible(False)
-    return bar
-
-
-def ticks(
-    axis: Callable[..., Any], where: Any, labels: Sequence[Any], most: int, **text: Any
-) -> None:
-    """Label places along an axis, as many as there is room for."""
-    every = -(-len(where) // most) if len(where) else 1
-    texts, font = names(labels[::every], 20)
-    axis(list(where[::every]), texts, **font, **text)
-
-
-def edges(middle: np.ndarray) -> np.ndarray:
-    """Return the borders of cells around rising middles: half way to the neighbours, the outermost as far outside.
-
-    Examples
-    --------
-    >>> edges(np.array([0.0, 1.0, 3.0]))
-    array([-0.5,  0.5,  2. ,  4. ])
-    """
-    if len(middle) == 1:
-        return middle[0] + np.array([-0.5, 0.5])
-    inner = (middle[1:] + middle[:-1]) / 2
-    return np.concatenate([[2 * middle[0] - inner[0]], inner, [2 * middle[-1] - inner[-1]]])
+    return inches * 72 / (0.65 * float(FontProperties(size=size).get_size_in_points()))

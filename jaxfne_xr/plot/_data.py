@@ -1,4 +1,4 @@
-"""What is drawn of a Dataset: one variable, as rows with labels and groups; of long ones the envelope."""
+"""What is drawn of a Dataset: one variable, its numbers and places; of long ones the envelope."""
 
 from __future__ import annotations
 
@@ -11,45 +11,16 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr._arrays import is_dask, is_traced, take
-from jaxfne_xr.errors import DataError, DimensionError, Problem, VariableError, raise_problems
+from jaxfne_xr.errors import (
+    DataError,
+    DimensionError,
+    NonFiniteError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.probe import positions_of
 from jaxfne_xr.units import magnitude
-
-#: The coordinates that tell the group of a site where none is named, the first found.
-GROUPS = ("population", "layer", "area")
-#: The group of a site that has none.
-UNGROUPED = "none"
-#: The coordinates that name a row where its dim has no labels of its own.
-NAMES = ("name", "channel_name", "contact_name")
-
-
-@dataclass(frozen=True)
-class Groups:
-    """The groups of all that is drawn: what tells them, None where nothing does, and their labels."""
-
-    by: str | None
-    labels: list[Any]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of a picture, in the order in which they are drawn, from the top.
-
-    Attributes
-    ----------
-    dims : tuple of str
-        What a step from row to row is.
-    order : int array (row)
-        Where in the data each row is, all dims in one.
-    labels : list of str
-        Of each row.
-    group : int array (row)
-        The number of each row's group.
-    """
-
-    dims: tuple[str, ...]
-    order: np.ndarray
-    labels: list[str]
-    group: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -96,7 +67,7 @@ def chosen(ds: xr.Dataset, variable: str | None, preferred: Sequence[str], along
                 where="variable",
                 found=f"{what}, and along {along!r} there are {here}",
                 wanted=f"a variable along {along!r}",
-                remedy=f"variable={here[0]!r}" if here else f"a Dataset with {along!r}",
+                remedy=_naming(ds, here, along),
                 error=VariableError,
             )
         )
@@ -104,8 +75,15 @@ def chosen(ds: xr.Dataset, variable: str | None, preferred: Sequence[str], along
     return found
 
 
+def _naming(ds: xr.Dataset, here: list[str], along: Hashable) -> str:
+    """Return what to type where no variable was found along a dim: one that is, or how to name the dim."""
+    if here:
+        return f"variable={here[0]!r}"
+    return f'ds.rename({next(iter(ds.dims), "your_dim")}="{along}"), if that is what it is'
+
+
 def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
-    """Return what is wrong with a variable of which nothing can be drawn."""
+    """Return what is wrong with a variable of which nothing can be drawn: it is empty, traced, or holds no numbers."""
     variable = ds.variables[name]
     empty = [str(d) for d, n in variable.sizes.items() if n == 0]
     problems = []
@@ -129,7 +107,42 @@ def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
                 error=DataError,
             )
         )
+    kind = variable.dtype.kind
+    if kind not in "fiub":
+        problems.append(
+            Problem(
+                where=name,
+                found=f"values of type {variable.dtype}",
+                wanted="real numbers",
+                remedy="abs(ds), or ds.real" if kind == "c" else "another variable",
+                error=DataError,
+            )
+        )
     return problems
+
+
+def places(ds: xr.Dataset, dim: Hashable, axes: Sequence[str]) -> np.ndarray:
+    """Return where each step along a dim is, (dim, axes), um.
+
+    Raises
+    ------
+    DimensionError, UnitError, NonFiniteError
+        If there are no such positions, or one is nowhere.
+    """
+    where = np.asarray(positions_of(ds, dim, axes), float)
+    nowhere = ~np.isfinite(where)
+    raise_problems(
+        Problem(
+            where=axis,
+            found=f"{n} of {len(where)} not finite",
+            wanted=f"a place for every {dim}",
+            remedy=f"ds.isel({dim}=np.isfinite(ds.{axis}.values))",
+            error=NonFiniteError,
+        )
+        for axis, n in zip(axes, nowhere.sum(axis=0), strict=True)
+        if n
+    )
+    return where
 
 
 def values(variable: xr.Variable) -> np.ndarray:
@@ -139,81 +152,14 @@ def values(variable: xr.Variable) -> np.ndarray:
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def groups_of(ds: xr.Dataset, dims: Sequence[Hashable], by: str | None) -> Groups:
-    """Return the groups along some dims, in the order in which they first come.
-
-    Parameters
-    ----------
-    ds : xr.Dataset
-        All that is drawn.
-    dims : sequence of str
-        Of its rows and facets.
-    by : str or None
-        A coordinate along some of them; ``"auto"``: the first of `GROUPS`, or none.
-
-    Raises
-    ------
-    DimensionError
-        If there is no such coordinate.
-    """
-    if by == "auto":
-        by = next((g for g in GROUPS if g in ds.coords and _lies_along(ds, g, dims)), None)
-    if by is None:
-        return Groups(None, [None])
-    raise_problems(_coordinate_problems(ds, by, dims, "by"))
-    return Groups(by, list(dict.fromkeys(_group_labels(ds, by).ravel().tolist())))
-
-
-def rows(
-    ds: xr.Dataset, dims: Sequence[Hashable], groups: Groups, order: str | None = None
-) -> Rows:
-    """Return all combinations of some dims as rows, ordered by group, then by a coordinate, the largest on top.
-
-    Parameters
-    ----------
-    ds : xr.Dataset
-        What is drawn in one of the axes.
-    dims : sequence of str
-        In the order in which they lie in the data.
-    groups : Groups
-        From `groups_of`.
-    order : str or None
-        The coordinate to order by.
-
-    Raises
-    ------
-    DimensionError
-        If there is no such coordinate.
-    """
-    sizes = [ds.sizes[d] for d in dims]
-    n = int(np.prod(sizes))
-    where = dict(zip(dims, np.indices(sizes).reshape(len(sizes), n), strict=True))
-    group, rank = np.zeros(n, int), np.arange(n)
-    if groups.by is not None:
-        number = {label: i for i, label in enumerate(groups.labels)}
-        labels = _spread(_group_labels(ds, groups.by), ds[groups.by].dims, where, n)
-        group = np.array([number[x] for x in labels.tolist()], int)
-    if order is not None:
-        raise_problems(_coordinate_problems(ds, order, dims, "order"))
-        along = _spread(np.asarray(magnitude(ds[order].variable.data)), ds[order].dims, where, n)
-        rank = -np.unique(along, return_inverse=True)[1].ravel()
-    drawn_order = np.lexsort((rank, group))
-    parts = [_labels(ds, d)[where[d][drawn_order]].tolist() for d in dims]
-    named = len(dims) > 1
-    return Rows(
-        dims=tuple(map(str, dims)),
-        order=drawn_order,
-        labels=[
-            ", ".join(f"{d} {x}" if named else str(x) for d, x in zip(dims, row, strict=True))
-            for row in zip(*parts, strict=True)
-        ]
-        or [""],
-        group=group[drawn_order],
-    )
-
-
 def coordinate(ds: xr.Dataset, dim: Hashable) -> xr.Variable:
-    """Return the coordinate of a dim, or the number of each step where there is none."""
+    """Return the coordinate of a dim, or the number of each step where there is none.
+
+    Raises
+    ------
+    NonFiniteError
+        If it has gaps.
+    """
     if dim in ds.coords:
         variable = ds.variables[dim]
         kind = np.dtype(variable.dtype).kind
@@ -221,8 +167,23 @@ def coordinate(ds: xr.Dataset, dim: Hashable) -> xr.Variable:
             ms = variable.values / np.timedelta64(1, "ns") * 1e-6
             return xr.Variable((dim,), ms, {"units": "ms", "long_name": str(dim)})
         if kind in "fiu":
+            raise_problems(_gaps(dim, np.asarray(magnitude(variable.data))))
             return variable
     return xr.Variable((dim,), np.arange(ds.sizes[dim]), {"long_name": f"sample along {dim}"})
+
+
+def _gaps(dim: Hashable, x: np.ndarray) -> list[Problem]:
+    """Return the problem of a coordinate that is not everywhere finite."""
+    n = int((~np.isfinite(x)).sum())
+    return [
+        Problem(
+            where=str(dim),
+            found=f"{n} of {len(x)} not finite",
+            wanted="a number for every step",
+            remedy=f"ds.isel({dim}=np.isfinite(ds.{dim}.values))",
+            error=NonFiniteError,
+        )
+    ] * bool(n)
 
 
 def drawn(ds: xr.Dataset, name: str, along: Hashable, columns: int) -> tuple[Drawn, list[Hashable]]:
@@ -314,49 +275,3 @@ def _extremes(block: np.ndarray, axis: int, step: int) -> np.ndarray:
 
 def _float(dtype: Any) -> np.dtype:
     return np.dtype(np.float64 if np.dtype(dtype).itemsize > 4 else np.float32)
-
-
-def _labels(ds: xr.Dataset, dim: Hashable) -> np.ndarray:
-    """Return the labels along a dim: its coordinate, a name, or a number."""
-    for name in (dim, *NAMES):
-        if name in ds.coords and ds.variables[name].dims == (dim,):
-            return np.asarray(magnitude(ds.variables[name].data)).astype(object)
-    return np.arange(ds.sizes[dim]).astype(object)
-
-
-def _lies_along(ds: xr.Dataset, name: Hashable, dims: Sequence[Hashable]) -> bool:
-    return bool(ds[name].dims) and set(ds[name].dims) <= set(dims)
-
-
-def _coordinate_problems(
-    ds: xr.Dataset, name: str, dims: Sequence[Hashable], argument: str
-) -> list[Problem]:
-    """Return the problem of a name that is no coordinate along what is drawn."""
-    if name in ds.coords and set(ds[name].dims) <= set(dims):
-        return []
-    along = [str(c) for c in ds.coords if _lies_along(ds, c, dims)]
-    return [
-        Problem(
-            where=argument,
-            found=f"{name!r}, and along {tuple(map(str, dims))} there are {along}",
-            wanted="a coordinate along what is drawn",
-            remedy=f"{argument}={along[0]!r}" if along else f"{argument}=None",
-            error=DimensionError,
-        )
-    ]
-
-
-def _group_labels(ds: xr.Dataset, by: str) -> np.ndarray:
-    """Return the group of each, "none" where there is none."""
-    given = np.asarray(magnitude(ds[by].variable.data))
-    labels = [UNGROUPED if x is None or x == "" or x != x else x for x in given.ravel().tolist()]
-    made = np.empty(len(labels), object)
-    made[:] = labels
-    return made.reshape(given.shape)
-
-
-def _spread(
-    values: np.ndarray, dims: Sequence[Hashable], where: dict[Hashable, np.ndarray], n: int
-) -> np.ndarray:
-    """Return the value of a coordinate for each of n rows."""
-    return values[tuple(where[d] for d in dims)] if dims else np.full(n, values[()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from jaxfne_xr.spectra import FREQUENCY
 from jaxfne_xr.summary import summary as summarise
 from jaxfne_xr.units import units_of
 
-from ._axes import bare, colours, foreground, legend, nothing, pyplot
+from ._axes import picture, pyplot
+from ._beside import bare, colours, foreground, legend, nothing
 from ._data import coordinate, emptiness, values
 from ._text import label, name, names
 
@@ -36,6 +37,7 @@ MOST_NAMES = 24
 IN_A_ROW, WIDE = 5, 2.4
 
 
+@picture
 def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax: Any = None) -> Any:
     """Draw a summary: bars for what each group does, matrices for how the groups go together.
 
@@ -79,8 +81,7 @@ def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax:
         raise_problems(emptiness(ds, "spikes"))
         ds = summarise(ds)
     by = _group_dim(ds)
-    wanted = [variables] if isinstance(variables, str) else variables
-    chosen = [v for v in (*LOCAL, *GLOBAL) if v in ds] if wanted is None else list(wanted)
+    chosen = _chosen(ds, variables, by)
     raise_problems(p for v in chosen for p in _problems(ds, v, by))
     if ax is None:
         axes = _new(plt, ds, chosen, by)
@@ -147,18 +148,24 @@ def _group_dim(ds: xr.Dataset) -> str:
     )
 
 
+def _chosen(ds: xr.Dataset, variables: str | Sequence[str] | None, by: str) -> list[str]:
+    """Return the names of the variables to draw, all of which are there."""
+    if variables is None:
+        return [v for v in (*LOCAL, *GLOBAL) if v in ds]
+    if isinstance(variables, str) or not isinstance(variables, Iterable):
+        variables = [variables]
+    wanted = list(variables)
+    known = [str(v) for v, x in ds.data_vars.items() if by in x.dims]
+    strange = [v for v in wanted if v not in known]
+    if strange or not wanted:
+        found = ", ".join(map(repr, strange)) or "none"
+        raise VariableError(
+            Problem("variables", found, f"some of {known}", f"variables={known[:1]}", VariableError)
+        )
+    return wanted
+
+
 def _problems(ds: xr.Dataset, variable: str, by: str) -> list[Problem]:
-    if variable not in ds.data_vars or by not in ds[variable].dims:
-        known = [str(v) for v, x in ds.data_vars.items() if by in x.dims]
-        return [
-            Problem(
-                "variables",
-                repr(variable),
-                f"some of {known}",
-                f"variables={known[:1]}",
-                VariableError,
-            )
-        ]
     extra = [str(d) for d in ds[variable].dims if d not in (by, f"{by}_other", "band", FREQUENCY)]
     if extra:
         return [

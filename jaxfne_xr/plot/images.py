@@ -9,14 +9,15 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, raise_problems
-from jaxfne_xr.probe import positions_of
+from jaxfne_xr.probe import position_name
 from jaxfne_xr.spectra import psd, segments
 from jaxfne_xr.time_axis import TIME
 from jaxfne_xr.units import magnitude, product, scalar, units_of
 
-from ._axes import colour_bar, edges, nothing, panels
-from ._data import chosen, coordinate, drawn, values
-from ._text import label, with_unit
+from ._axes import panels, picture
+from ._beside import edges, nothing
+from ._data import chosen, coordinate, drawn, places, values
+from ._text import label, long_name, with_unit
 from .lines import POTENTIALS, TRACES, one_dim
 
 #: Which end of a map from red through white to blue a sink gets.
@@ -30,6 +31,7 @@ OVERLAP = 0.9
 LEAST_POWER = 1e-6
 
 
+@picture
 def csd(
     ds: xr.Dataset,
     variable: str | None = None,
@@ -55,7 +57,8 @@ def csd(
     sink : {"red", "blue"}
         Colour of sinks, where current flows into cells and the density is negative. Both are in use.
     limit : float, str or pint.Quantity, optional
-        The density with the fullest colour. By default the largest there is.
+        The density with the fullest colour. By default the largest there is; where there is more, the colour bar ends
+        in arrows.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
@@ -85,7 +88,7 @@ def csd(
     >>> ax.collections[0].get_clim(), ax.get_ylabel()
     ((-2.0, 2.0), 'depth (µm)')
     """
-    if sink not in SINKS:
+    if sink not in list(SINKS):
         raise ArgumentError(
             Problem("sink", repr(sink), f"one of {list(SINKS)}", 'sink="red"', ArgumentError)
         )
@@ -93,16 +96,18 @@ def csd(
     rest = [d for d in ds[found].dims if d not in {TIME, row, col}]
     if len(rest) != 1:
         raise one_dim(found, [str(d) for d in rest], "contact or depth")
-    axis, where = _depths(ds, rest[0], depth)
-    unit = units_of(ds[found])
+    dim, unit = rest[0], units_of(ds[found])
     made = panels(ds, ax, row, col, (6.4, 3.8), along=TIME)
+    depths = [_depths(part, dim, depth) for part in made.parts]
     points = [drawn(part, found, TIME, made.columns)[0] for part in made.parts]
     shown = [np.where(-p.low > p.high, p.low, p.high) for p in points]
     largest = _limit(limit, unit, shown)
-    order = np.argsort(where, kind="stable")
-    borders = edges(where[order])
     mesh = None
-    for axes, point, image in zip(made.axes, points, shown, strict=True):
+    ends = []
+    for axes, point, image, (_, where) in zip(made.axes, points, shown, depths, strict=True):
+        order = np.argsort(where, kind="stable")
+        borders = edges(where[order])
+        ends += [borders[0], borders[-1]]
         mesh = axes.pcolormesh(
             _borders(point.x, coordinate(ds, TIME)),
             borders,
@@ -114,17 +119,23 @@ def csd(
         )
         if not np.isfinite(image).any():
             nothing(axes, "no finite values")
-        downwards = axis == "depth" and rest[0] != "depth"  # where it is a dim, it is along z
-        axes.set_ylim(*borders[[-1, 0] if downwards else [0, -1]])
-    made.label(label(coordinate(ds, TIME), TIME), with_unit(axis, "um"))
-    bar = colour_bar(made, mesh, label(ds[found].variable, found))
-    bar.ax.text(0.5, 1.02, "source", transform=bar.ax.transAxes, ha="center", va="bottom")
-    bar.ax.text(0.5, -0.02, "sink", transform=bar.ax.transAxes, ha="center", va="top")
+    axis = depths[0][0]
+    downwards = axis == "depth" and dim != "depth"  # where it is a dim, it is along z
+    for axes in made.axes:
+        axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
+    called = long_name(ds[position_name(ds, axis, dim)], axis)
+    made.label(label(coordinate(ds, TIME), TIME), with_unit(called, "um"))
+    more = any(np.nanmax(np.abs(x), initial=0.0) > largest for x in shown)
+    extend, beyond = ("both", 0.05) if more else ("neither", 0.0)  # arrows: there is more than that
+    bar = made.colour_bar(mesh, label(ds[found].variable, found), extend=extend)
+    for word, at, side in (("source", 1.02 + beyond, "bottom"), ("sink", -0.02 - beyond, "top")):
+        bar.ax.text(0.5, at, word, transform=bar.ax.transAxes, ha="center", va=side)
     samples = points[0].samples
     made.note(f"largest of {samples} samples per point" if samples > 1 else "")
     return made.result
 
 
+@picture
 def spectrogram(
     ds: xr.Dataset,
     variable: str | None = None,
@@ -220,7 +231,7 @@ def spectrogram(
     made.label(label(coordinate(ds, TIME), TIME), ("frequency (Hz)", {}))
     unit = units_of(ds[found]) or "1"
     power_unit = product(unit, unit, "1/Hz")
-    colour_bar(made, mesh, with_unit("power spectral density", power_unit), extend="min")
+    made.colour_bar(mesh, with_unit("power spectral density", power_unit), extend="min")
     together = images[0][3]
     made.note(
         f"segments of {cut['nperseg'] * dt:g} ms",
@@ -259,15 +270,14 @@ def _depths(ds: xr.Dataset, dim: Hashable, depth: str | None) -> tuple[str, np.n
     here = [c for c in ("depth", "z") if c in ds.coords and ds[c].dims == (dim,)]
     axis = depth or (here[0] if here else "z")
     if axis == dim and units_of(ds[axis]) is None:
-        where = np.asarray(ds[axis].values, float)  # bare positions are read in um
+        where = values(coordinate(ds, dim))  # bare positions are read in um
     else:
-        where = np.asarray(positions_of(ds, dim, [axis]), float)[:, 0]
-    same = len(np.unique(where)) < len(where)
-    if same or not np.isfinite(where).all():
+        where = places(ds, dim, [axis])[:, 0]
+    if len(np.unique(where)) < len(where):
         raise DimensionError(
             Problem(
                 where=axis,
-                found="two at one depth" if same else "depths that are not finite",
+                found="two at one depth",
                 wanted=f"each {dim} at its own depth",
                 remedy=f"one column: ds.isel({dim}=ds.column.values == 0)",
                 error=DimensionError,

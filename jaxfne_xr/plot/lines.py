@@ -9,33 +9,23 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, Problem
-from jaxfne_xr.probe import positions_of
+from jaxfne_xr.probe import position_name
 from jaxfne_xr.time_axis import TIME
 from jaxfne_xr.units import magnitude, pretty, scalar, units_of
 
-from ._axes import (
-    THIN,
-    Panels,
-    colours,
-    foreground,
-    legend,
-    nice,
-    nothing,
-    panels,
-    scale_bar,
-    ticks,
-)
-from ._data import Drawn, Groups, Rows, chosen, coordinate, drawn, groups_of, rows
+from ._axes import THIN, Panels, panels, picture
+from ._beside import colours, foreground, legend, nice, nothing, room, scale_bar, ticks
+from ._data import Drawn, chosen, coordinate, drawn, places
+from ._rows import Groups, Rows, groups_of, rows
 from ._text import label, long_name, name, with_unit
 
 #: What `traces` draws where nothing is named, the first found.
 TRACES = ("V_m", "v", "source", "i_membrane", "source_proxy", "vm", "eeg", "meg", "eeg_proxy")
 #: What `lfp` draws where nothing is named, the first found.
 POTENTIALS = ("lfp", "lfp_proxy")
-#: The most names of rows to an inch of an axis.
-PER_INCH = 4
 
 
+@picture
 def traces(
     ds: xr.Dataset,
     variable: str | None = None,
@@ -80,8 +70,8 @@ def traces(
     Notes
     -----
     Each row is drawn about its own median. Where there are more samples than a figure can show, what is drawn is their
-    least and largest in stretches of equal length, so that no peak is lost, and it is said above the axes; select a
-    time to see more of it.
+    least and largest in stretches of equal length, so that no peak is lost, and it is said above the axes, or below
+    facets; select a time to see more of it.
 
     Examples
     --------
@@ -104,7 +94,7 @@ def traces(
         height = -np.arange(len(those.order), dtype=float)
         palette = colours(len(groups.labels)) if groups.by else [foreground()]
         _draw(axes, points, those, height, step, palette)
-        ticks(axes.set_yticks, height, those.labels, _room(axes, len(height) / max(most, 1)))
+        ticks(axes.set_yticks, height, those.labels, room(axes, len(height) / max(most, 1)))
     ends = [y for axes in made.axes for y in axes.dataLim.intervaly if np.isfinite(y)]
     for axes in made.axes:  # one scale for all of them
         axes.set_ylim(min([*ends, 0.6 - most]) - 0.1, max([*ends, 0.4]) + 0.1)
@@ -116,6 +106,7 @@ def traces(
     return made.result
 
 
+@picture
 def lfp(
     ds: xr.Dataset,
     variable: str | None = None,
@@ -139,8 +130,10 @@ def lfp(
     scale : float, str or pint.Quantity, optional
         How much of the variable there is from contact to contact, in its unit. By default the range of the most lively
         one is two steps.
-    ax, row, col
-        As for `traces`.
+    ax : matplotlib Axes, optional
+        By default a new figure.
+    row, col : str, optional
+        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
 
     Returns
     -------
@@ -149,7 +142,7 @@ def lfp(
     Raises
     ------
     VariableError, DimensionError, UnitError, DataError, ArgumentError, MissingDependencyError
-        As for `traces`, or if contacts have no depth.
+        As for `traces`, or if a contact has no depth.
 
     Notes
     -----
@@ -162,32 +155,40 @@ def lfp(
     >>> potential = np.random.default_rng(0).normal(size=(200, 4))
     >>> ds = jfx.linear_probe(4, "100 um").assign(lfp=(("time", "contact"), potential, {"units": "uV"}))
     >>> ax = lfp(ds.assign_coords(time=("time", 0.5 * np.arange(200), {"units": "ms"})))
-    >>> ax.get_ylabel(), [bar.get_text() for bar in ax.texts]
-    ('z (µm)', ['5 µV'])
+    >>> ax.get_ylabel(), [text.get_text() for text in ax.texts]
+    ('z (µm)', ['5 µV', 'extracellular potential'])
     """
     chosen_name = chosen(ds, variable, POTENTIALS, TIME)
     rest = [d for d in ds[chosen_name].dims if d not in {TIME, row, col}]
     dim = next((d for d in rest if d in ("contact", "channel")), rest[0] if rest else None)
     if dim is None or len(rest) != 1:
         raise one_dim(chosen_name, [str(d) for d in rest], "contact")
-    positions_of(ds, dim, [depth])
+    places(ds, dim, [depth])
     made = panels(ds, ax, row, col, (6.4, min(8.0, 1.6 + 0.25 * ds.sizes[dim])), along=TIME)
-    lines = [_lines(part, chosen_name, made, Groups(None, [None]), depth) for part in made.parts]
+    order = position_name(ds, depth, dim)
+    lines = [_lines(part, chosen_name, made, Groups(None, [None]), order) for part in made.parts]
     unit = units_of(ds[chosen_name])
     step = _step(scale, unit, [d for d, _ in lines], rows_in_range=2.0)
-    for (axes, part), (points, those) in zip(made, lines, strict=True):
-        where = np.asarray(positions_of(part, dim, [depth]), float)[those.order, 0]
-        gaps = -np.diff(where)
-        even = len(where) > 1 and gaps.min() <= 1e-6 * max(np.ptp(where), 1e-9)
+    depths = [
+        places(part, dim, [depth])[those.order, 0]
+        for part, (_, those) in zip(made.parts, lines, strict=True)
+    ]
+    gaps = np.concatenate([-np.diff(where) for where in depths])
+    even = bool(len(gaps)) and gaps.min() <= 1e-6 * max(*map(np.ptp, depths), 1e-9)
+    spacing = float(np.median(gaps)) if len(gaps) and not even else 1.0
+    ends = []
+    for (axes, _), (points, those), where in zip(made, lines, depths, strict=True):
         height = -np.arange(len(where), dtype=float) if even else where
-        spacing = 1.0 if even or len(where) == 1 else float(np.median(gaps))
         _draw(axes, points, those, height, step / spacing, [foreground()])
-        axes.set_ylim(height[-1] - spacing, height[0] + spacing)
-        if even:
-            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], _room(axes))
-        elif depth == "depth":
-            axes.invert_yaxis()
-    _finish(ds, made, chosen_name, lines, with_unit(depth, "um"), 2 * step, step / spacing)
+        ends += [height[-1] - spacing, height[0] + spacing]
+        ends += [y for y in axes.dataLim.intervaly if np.isfinite(y)]
+        if even or ds.sizes[dim] == 1:
+            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], room(axes))
+    downwards = depth == "depth" and not even
+    for axes in made.axes:  # one scale for all of them
+        axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
+    called = with_unit(long_name(ds[order], depth), "um")
+    _finish(ds, made, chosen_name, lines, called, 2 * step, step / spacing)
     return made.result
 
 
@@ -198,7 +199,9 @@ def one_dim(variable: str, rest: list[str], wanted: str) -> ArgumentError:
             where=variable,
             found=f"the dims {rest} beside time" if rest else "no dim beside time",
             wanted=f"one, such as {wanted}",
-            remedy=f'col="{rest[0]}", or ds.isel({rest[0]}=0)' if rest else "jfne.plot.traces()",
+            remedy=f'col="{rest[0]}", or ds.isel({rest[0]}=0)'
+            if rest
+            else f'ds.jfne.plot.traces("{variable}")',
             error=ArgumentError,
         )
     )
@@ -260,11 +263,6 @@ def _draw(
             ms=4,
         )
     return None
-
-
-def _room(ax: Any, share: float = 1.0) -> int:
-    """Return how many names there is room for along a share of the y axis."""
-    return max(1, int(share * PER_INCH * ax.get_window_extent().height / ax.figure.dpi))
 
 
 def _finish(

@@ -9,18 +9,21 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, missing_dependency
-from jaxfne_xr.probe import positions_of
 from jaxfne_xr.units import values_in
 
-from ._axes import colour_bar, foreground, nothing, panels
-from ._data import values
+from ._axes import panels, picture
+from ._beside import foreground, nothing
+from ._data import places, values
+from ._rows import labels_of
 from ._text import label
+from ._text import names as written
 from .space import coloured, scale
 
 #: Fewer sensors than this leave nothing to interpolate.
 LEAST_SENSORS = 4
 
 
+@picture
 def topomap(
     ds: xr.Dataset,
     variable: str | None = None,
@@ -83,45 +86,55 @@ def topomap(
             )
         )
     found = coloured(ds, "channel", variable, {row, col}, needed=True)
-    place = np.asarray(positions_of(ds, "channel", "xyz"), float) - values_in(
-        centre, "um", "centre"
-    )
-    if len(place) < LEAST_SENSORS:
+    middle = values_in(centre, "um", "centre")
+    if np.shape(middle) not in {(), (3,)}:
+        found = f"the shape {np.shape(middle)}"
+        raise ArgumentError(
+            Problem("centre", found, "x, y and z, um", "centre=(0, 0, 0)", ArgumentError)
+        )
+    place = places(ds, "channel", "xyz") - middle
+    apart = len(np.unique(place, axis=0))
+    if apart < LEAST_SENSORS:
         raise ArgumentError(
             Problem(
                 where="channel",
-                found=f"{len(place)} sensors",
+                found=f"sensors at {apart} places",
                 wanted=f"{LEAST_SENSORS} at least, to interpolate between",
                 remedy="ds.jfne.plot.probe()",
                 error=ArgumentError,
             )
         )
-    made = panels(ds, ax, row, col, (4.4, 3.6))
     try:
         from mne.viz import plot_topomap
     except ImportError as error:
         raise missing_dependency("mne", "mne", "to draw the head") from error
+    made = panels(ds, ax, row, col, (4.4, 3.6), layout="compressed")
     radius = float(np.linalg.norm(place, axis=1).max()) * 1e-6
-    flat = _from_above(place, radius)
     shown = [values(part[found].variable) for part in made.parts]
     look = scale(np.concatenate(shown))
     image = None
-    labels = [str(n) for n in ds["name"].values] if names and "name" in ds.coords else None
-    for axes, x in zip(made.axes, shown, strict=True):
+    for axes, part, x in zip(made.axes, made.parts, shown, strict=True):
         seen = np.isfinite(x)
+        flat = _from_above(places(part, "channel", "xyz") - middle, radius)
+        labels, font = written(labels_of(part, "channel"), 12)
         if seen.sum() < LEAST_SENSORS:
             nothing(axes, "no finite values")
             axes.set_axis_off()
             continue
         image, _ = plot_topomap(
-            x[seen], flat[seen], axes=axes, show=False, sphere=(0, 0, 0, radius), contours=6,
+            x[seen], flat[seen], axes=axes, show=False, sphere=(0, 0, 0, radius),
+            contours=6 if np.ptp(x[seen]) > 1e-9 * np.abs(x[seen]).max() else 0,
             cmap=look["cmap"], vlim=look["clim"],
-            names=None if labels is None else [n for n, s in zip(labels, seen, strict=True) if s],
+            names=[n for n, s in zip(labels, seen, strict=True) if s] if names else None,
         )  # fmt: skip
+        for text in axes.texts:
+            text.set(**font)
         for line in axes.lines:  # MNE's are black in any theme
             line.set_color(foreground())
+    for axes in made.blank:
+        axes.set_axis_off()
     if image is not None:
-        colour_bar(made, image, label(ds[found].variable, found), shrink=0.7)
+        made.colour_bar(image, label(ds[found].variable, found), shrink=0.7)
     return made.result
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
-from jaxfne_xr.probe import positions_of, sensor_dim
+from jaxfne_xr.probe import SENSORS, position_name, sensor_dim
 from jaxfne_xr.schema import SITES
 from jaxfne_xr.units import pretty
 
-from ._axes import Panels, colour_bar, colours, foreground, legend, nice, nothing, panels
-from ._data import emptiness, groups_of, rows, values
+from ._axes import Panels, panels, picture
+from ._beside import colours, foreground, legend, nice, nothing
+from ._data import emptiness, places, values
+from ._rows import groups_of, rows
 from ._text import label, with_unit
 
 #: Corners of a polygon that stands for a circle.
@@ -25,10 +27,13 @@ OUTLINE = 0.5
 OUTLINED = {"edgecolors": "0.5", "linewidths": 0.4, "zorder": 3}
 #: The least share of its height that a picture has in width, and the other way round.
 LEAST_SHARE = 0.25
+#: Share of the height that is left free below for the scale bar.
+BAR_ROOM = 0.06
 #: Size of what has no extent, points.
 DOT = 4.0
 
 
+@picture
 def probe(
     ds: xr.Dataset,
     variable: str | None = None,
@@ -70,8 +75,8 @@ def probe(
 
     Notes
     -----
-    A contact with a radius is a disc of that size; one without is a dot, whose size means nothing. Colours are
-    symmetric about zero where the field has both signs.
+    A contact with a radius is a disc of that size, but for an outline that keeps very small ones in sight; one without
+    is a dot, whose size means nothing. Colours are symmetric about zero where the field has both signs.
 
     Examples
     --------
@@ -80,29 +85,36 @@ def probe(
     >>> ax.get_xlabel(), ax.get_ylabel(), ax.get_aspect()
     ('x (µm)', 'z (µm)', 1.0)
     """
-    dim = sensor_dim(ds)
+    dim = _sensors(ds, variable)
     found = coloured(ds, dim, variable, {row, col})
     axes_of = _plane(plane)
-    where = np.asarray(positions_of(ds, dim, axes_of), float)
-    made = panels(ds, ax, row, col, _size(*_extent(where, cell, axes_of)))
-    radius = None
-    if "radius" in ds.coords and ds["radius"].dims == (dim,):
-        radius = np.asarray(positions_of(ds, dim, ["radius"]), float)[:, 0]
+    _check_cell(cell)
+    where = places(ds, dim, axes_of)
+    extent = _extent(where, cell, axes_of)
+    made = panels(ds, ax, row, col, _size(*extent), layout="compressed")
+    box = made.axes[0].get_window_extent()
+    points = 72 / made.axes[0].figure.dpi * box.height / max(extent[1], 1e-9)  # to a um
     artists = []
     for axes, part in made:
+        where = places(part, dim, axes_of)
         if cell is not None:
             _segments(axes, cell, axes_of, {"facecolor": "0.6", "edgecolor": "0.6"})
-        if radius is None:
-            shape = axes.scatter(*where.T, s=2 * DOT**2, facecolors=foreground(), **OUTLINED)
+        radius = position_name(part, "radius", dim)
+        if radius in part.coords and part[radius].dims == (dim,):
+            size = places(part, dim, [radius])[:, 0]
+            small = 2 * points * np.median(size) < DOT
+            look = {**OUTLINED, "edgecolors": "face", "linewidths": 1.0} if small else OUTLINED
+            circles = _circles(where, size)
+            shape = _polygons(axes, circles, facecolors=foreground(), **look)
         else:
-            circles = _circles(where, radius)
-            shape = _polygons(axes, circles, facecolors=foreground(), **OUTLINED)
+            shape = axes.scatter(*where.T, s=2 * DOT**2, facecolors=foreground(), **OUTLINED)
         if found:
             artists.append((axes, shape, values(part[found].variable)))
     _finish(made, ds, found, artists, axes_of)
     return made.result
 
 
+@picture
 def morphology(
     ds: xr.Dataset,
     variable: str | None = None,
@@ -167,23 +179,20 @@ def morphology(
         )
     found = coloured(ds, dim, variable, {row, col})
     axes_of = _plane(plane)
-    where = np.asarray(positions_of(ds, dim, axes_of), float)
+    where = places(ds, dim, axes_of)
     groups = groups_of(ds, [dim], by)
-    made = panels(ds, ax, row, col, _size(*_extent(where, None, axes_of)))
+    size = _size(*_extent(where, None, axes_of))
+    made = panels(ds, ax, row, col, size, layout="compressed" if found else "constrained")
     palette = np.asarray(colours(len(groups.labels)) if groups.by else [foreground()], object)
     artists = []
     for axes, part in made:
-        if not part.sizes.get(dim, 1):
-            nothing(axes, f"no {dim}")
-            continue
-        here = part if dim in part.dims else part.expand_dims(dim)
-        those = rows(here, [dim], groups)
+        those = rows(part, [dim], groups)
         number = np.empty(len(those.order), int)
         number[those.order] = those.group
         colour = list(palette[number])
-        shape = _segments(axes, here, axes_of, {"facecolor": colour, "edgecolor": colour})
+        shape = _segments(axes, part, axes_of, {"facecolor": colour, "edgecolor": colour})
         if found:
-            artists.append((axes, shape, np.atleast_1d(values(part[found].variable))))
+            artists.append((axes, shape, values(part[found].variable)))
     _finish(made, ds, found, artists, axes_of)
     if groups.by is not None and not found:
         handles = [made.corner.scatter([], [], color=c, marker="s", s=20) for c in palette]
@@ -198,6 +207,42 @@ def _plane(plane: str) -> tuple[str, str]:
     return plane[0], plane[1]
 
 
+def _sensors(ds: xr.Dataset, variable: str | None) -> str:
+    """Return the dim of what is drawn; of contacts and channels side by side, the one that the variable lies on."""
+    if not {*SENSORS} <= {*ds.dims}:
+        return sensor_dim(ds)
+    on = {str(n): next((d for d in SENSORS if d in x.dims), None) for n, x in ds.data_vars.items()}
+    on = {n: d for n, d in on.items() if d is not None}
+    if variable not in on:
+        raise VariableError(
+            Problem(
+                where="variable",
+                found="none named" if variable is None else repr(variable),
+                wanted=f"one of {list(on)}, to tell which of contacts and channels to draw",
+                remedy=f"variable={next(iter(on), 'lfp')!r}",
+                error=VariableError,
+            )
+        )
+    return str(on[variable])
+
+
+def _check_cell(cell: Any) -> None:
+    if cell is None or (isinstance(cell, xr.Dataset) and not {*SITES}.isdisjoint(cell.dims)):
+        return
+    is_dataset = isinstance(cell, xr.Dataset)
+    raise ArgumentError(
+        Problem(
+            where="cell",
+            found=f"the dims {list(map(str, cell.dims))}"
+            if is_dataset
+            else f"a {type(cell).__name__}",
+            wanted="a Dataset with segments along recording, or unit",
+            remedy="cell=jfx.morphology(start, end, diameter, parent)",
+            error=ArgumentError,
+        )
+    )
+
+
 def coloured(
     ds: xr.Dataset,
     dim: str,
@@ -207,6 +252,9 @@ def coloured(
     needed: bool = False,
 ) -> str | None:
     """Return the variable that is the colour, None where there is none; checked to lie on what is drawn alone."""
+    if dim in facets:
+        wanted = f"another dim, or a coordinate along {dim}"
+        raise DimensionError(Problem("row or col", repr(dim), wanted, 'col="time"', DimensionError))
     allowed = {dim, *facets}
     for facet in facets:
         if facet in ds.coords:
@@ -246,9 +294,8 @@ def _extent(
     """Return how wide and how high it is where things are, um."""
     if cell is not None:
         dim = next((d for d in SITES if d in cell.dims), "recording")
-        where = np.concatenate([where, np.asarray(positions_of(cell, dim, axes_of), float)])
-    where = where[np.isfinite(where).all(axis=1)]
-    width, height = np.ptp(where, axis=0) if len(where) else (1.0, 1.0)
+        where = np.concatenate([where, places(cell, dim, axes_of)])
+    width, height = np.ptp(where, axis=0)
     return float(width), float(height)
 
 
@@ -265,10 +312,10 @@ def _segments(ax: Any, ds: xr.Dataset, axes_of: tuple[str, str], colour: dict[st
     ends = [[a + side for a in axes_of] for side in ("_start", "_end")]
     needed = [*ends[0], *ends[1], "diameter"]
     if not all(n in ds.coords and ds[n].dims == (dim,) for n in needed):
-        where = np.asarray(positions_of(ds, dim, axes_of), float)
+        where = places(ds, dim, axes_of)
         return ax.scatter(*where.T, s=DOT**2, color=colour["facecolor"])
-    start, end = (np.asarray(positions_of(ds, dim, names), float) for names in ends)
-    radius = np.asarray(positions_of(ds, dim, ["diameter"]), float)[:, 0] / 2
+    start, end = (places(ds, dim, names) for names in ends)
+    radius = places(ds, dim, ["diameter"])[:, 0] / 2
     return _polygons(
         ax, _outlines(start, end, radius), **colour, linewidths=OUTLINE, joinstyle="round"
     )
@@ -312,11 +359,14 @@ def _finish(
     """Add colours and their bar, labels, an equal aspect and a scale bar."""
     for ax in made.axes:
         ax.margins(0.08)
-        limits = ax.get_xlim(), ax.get_ylim()
-        least = LEAST_SHARE * max(np.ptp(one) for one in limits)
-        for (low, high), widen in zip(limits, (ax.set_xlim, ax.set_ylim), strict=True):
-            more = max(0.0, least - (high - low)) / 2
-            widen(low - more, high + more)
+    first = made.axes[0]  # facets share their limits
+    bottom, top = first.get_ylim()
+    limits = first.get_xlim(), (bottom - BAR_ROOM * (top - bottom), top)
+    least = LEAST_SHARE * max(np.ptp(one) for one in limits)
+    for (low, high), widen in zip(limits, (first.set_xlim, first.set_ylim), strict=True):
+        more = max(0.0, least - (high - low)) / 2
+        widen(low - more, high + more)
+    for ax in made.axes:
         ax.set_aspect("equal")
     made.label(with_unit(axes_of[0], "um"), with_unit(axes_of[1], "um"))
     if variable is not None:
@@ -327,7 +377,7 @@ def _finish(
                 shape.set_edgecolor("face")
             if not np.isfinite(x).any():
                 nothing(axes, "no finite values")
-        colour_bar(made, artists[-1][1], label(ds[variable].variable, variable), shrink=0.7)
+        made.colour_bar(artists[-1][1], label(ds[variable].variable, variable), shrink=0.7)
     _length_bar(made.corner)
 
 

@@ -11,8 +11,10 @@ import xarray as xr
 from jaxfne_xr.spectra import FREQUENCY, psd
 from jaxfne_xr.time_axis import TIME
 
-from ._axes import colours, foreground, legend, nothing, panels
-from ._data import Groups, chosen, coordinate, groups_of, rows, values
+from ._axes import panels, picture
+from ._beside import colours, foreground, legend, nothing
+from ._data import chosen, coordinate, values
+from ._rows import Groups, groups_of, rows
 from ._text import label, name
 from .lines import POTENTIALS, TRACES
 
@@ -20,6 +22,7 @@ from .lines import POTENTIALS, TRACES
 MOST_LINES = 6
 
 
+@picture
 def spectrum(
     ds: xr.Dataset,
     variable: str | None = None,
@@ -114,7 +117,8 @@ def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Group
     for g in np.unique(those.group):
         member = power[those.group == g]
         many = len(member) > 1
-        ax.plot(f, member.T, color=palette[g], lw=0.5, alpha=0.3 if many else 1.0, **alone)
+        faint = {"lw": 0.5, "alpha": 0.3} if many else {"lw": 1.2}
+        ax.plot(f, member.T, color=palette[g], **faint, **alone)
         seen = np.isfinite(member).any(axis=0)
         if many and seen.any():
             ax.plot(

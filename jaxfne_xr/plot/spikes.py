@@ -14,8 +14,10 @@ from jaxfne_xr.signals import spikes_of
 from jaxfne_xr.time_axis import TIME, sampling
 from jaxfne_xr.units import magnitude, scalar
 
-from ._axes import bare, colours, foreground, nice, nothing, panels, ticks
-from ._data import Groups, Rows, emptiness, groups_of, rows
+from ._axes import panels, picture
+from ._beside import bare, colours, foreground, nice, nothing, room, ticks
+from ._data import emptiness, values
+from ._rows import Groups, Rows, groups_of, rows
 from ._text import name
 
 #: More spikes than this are drawn as an image, which is as true as pixels can be.
@@ -39,6 +41,7 @@ class _Events:
     those: Rows
 
 
+@picture
 def raster(
     ds: xr.Dataset,
     *,
@@ -106,18 +109,22 @@ def raster(
     palette = colours(len(groups.labels)) if groups.by else [foreground()]
     said: list[str] = []
     share = 1 - ABOVE if samples else 1.0
+    above = []
     for axes, part in made:
         events = _events(part, time, groups, order)
         said.append(_draw(axes, events, time, made.columns, palette, share))
-        _rows(axes, events, groups, palette)
+        _rows(axes, events, groups, palette, share)
         if samples:
             axes.spines.left.set_bounds(axes.get_ylim()[0], 0.7)
             first = not made.faceted or axes.get_subplotspec().is_first_col()
-            _rate(axes, events, time, float(dt or 0.0), samples, palette, named=first)
+            above.append(_rate(axes, events, time, float(dt or 0.0), samples, palette, named=first))
+    largest = max((ax.get_ylim()[1] for ax in above), default=None)
+    for ax in above:  # one scale for all of them
+        ax.set_ylim(0, largest)
     what = ", ".join(str(d) for d in dims if d not in {row, col}) or "spikes"
     what += f", by {groups.by}" if groups.by else ""
     made.label(("time (ms)", {}), name(what, 60))
-    for axes in made.axes:
+    for axes in (*made.axes, *made.blank):
         axes.yaxis.label.set_y(share / 2)
     made.note(max(said), f"rate in bins of {samples * dt:g} ms" if samples and dt else "")
     return made.result
@@ -140,7 +147,7 @@ def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | Non
     variable = part.variables["spikes"]
     rest = [d for d in variable.dims if d != TIME]
     those = rows(part, rest, groups, order)
-    spikes = np.asarray(magnitude(variable.data))
+    spikes = _numbers(variable)
     where = np.nonzero(spikes)
     found = dict(zip(variable.dims, where, strict=True))
     place = np.empty(len(those.order), int)
@@ -153,6 +160,13 @@ def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | Non
     number = np.unique(those.group, return_inverse=True)[1].ravel()  # of those that are here
     height = -np.arange(len(those.order), dtype=float) - gap * number
     return _Events(time[found[TIME]], spikes[where].astype(float), place[flat], height, those)
+
+
+def _numbers(variable: xr.Variable) -> np.ndarray:
+    """Return how many spikes there are, in memory; none where that is not known."""
+    if variable.dtype.kind in "fc":
+        return np.nan_to_num(values(variable), copy=False, nan=0.0)
+    return np.asarray(magnitude(variable.data))
 
 
 def _draw(
@@ -218,16 +232,17 @@ def _image(
     return f"{len(events.time):,} spikes as an image, up to {count.max()} in a pixel"
 
 
-def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any]) -> None:
+def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any], share: float) -> None:
     """Label the rows, or their groups in the middle of each."""
     if groups.by is None:
         ticks(ax.set_yticks, events.height, events.those.labels, 12)
         return
     here = np.unique(events.those.group)
     middle = [events.height[events.those.group == g].mean() for g in here]
-    ticks(ax.set_yticks, middle, [groups.labels[g] for g in here], len(here))
-    for tick, g in zip(ax.get_yticklabels(), here, strict=True):
-        tick.set_color(palette[g])
+    most = room(ax, share)
+    ticks(ax.set_yticks, middle, [groups.labels[g] for g in here], most)
+    for tick, g in zip(ax.yaxis.get_major_ticks(), here[:: -(-len(here) // most)], strict=True):
+        tick.label1.set_color(palette[g])
     ax.tick_params(axis="y", length=0)
 
 
@@ -240,8 +255,8 @@ def _rate(
     palette: list[Any],
     *,
     named: bool,
-) -> None:
-    """Draw the rate of every group in the upper share of the axes."""
+) -> Any:
+    """Draw the rate of every group in axes in the upper share of others, and return them."""
     ax = beside.inset_axes((0, 1.04 - ABOVE, 1, ABOVE - 0.04), sharex=beside, facecolor="none")
     ax.tick_params(axis="x", labelbottom=False, length=0)
     bare(ax)
@@ -256,3 +271,4 @@ def _rate(
     ax.set_ylim(0, None)
     ax.set_ylabel("rate (Hz)" if named else "")
     ax.locator_params(axis="y", nbins=3)
+    return ax

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -135,7 +137,7 @@ def test_a_million_points_are_drawn_by_their_extremes_and_it_is_said():
     line = ax.lines[1]
     assert len(line.get_xdata()) < 5000
     assert line.get_xdata()[np.argmax(line.get_ydata())] == pytest.approx(65_432.1, abs=100)
-    assert "min-max envelope of" in ax.get_title(loc="right")
+    assert any("min-max envelope of" in text.get_text() for text in ax.texts)
     short = ax.figure.axes[0].get_xlim()
     np.testing.assert_allclose(short, [0, 99_999.9])
 
@@ -148,6 +150,79 @@ def test_no_positions_is_said_with_what_to_type(name, refused):
     with refused(jfx.DimensionError, "assign_coords"):
         draw(ds)
     assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("name", ["lfp", "csd", "probe", "morphology", "topomap"])
+def test_what_is_nowhere_is_counted(name, refused):
+    make, draw = CASES[name]
+    ds = make()
+    dim = next(d for d in ("contact", "channel", "recording") if d in ds.dims)
+    z = np.where(np.arange(ds.sizes[dim]) == 3, np.nan, ds.z.values)
+    some = ds.assign_coords(z=(dim, z, ds.z.attrs))
+    with refused(jfx.errors.NonFiniteError, f"1 of {len(z)}", f"ds.isel({dim}=np.isfinite("):
+        draw(some)
+    draws(draw(some.isel({dim: np.isfinite(some.z.values)})))
+
+
+@pytest.mark.parametrize("name", ["traces", "lfp", "csd"])
+def test_a_time_with_gaps_is_refused(name, refused):
+    make, draw = CASES[name]
+    ds = make()
+    time = np.where(np.arange(ds.sizes["time"]) == 5, np.nan, ds.time.values)
+    with refused(jfx.errors.NonFiniteError, f"1 of {len(time)}"):
+        draw(ds.assign_coords(time=("time", time, ds.time.attrs)))
+
+
+@pytest.mark.parametrize("kind", [complex, str, "timedelta64[ns]"])
+def test_what_is_no_number_is_refused(kind, refused, signals, lfp):
+    odd = signals.assign(odd=signals.spikes.astype(kind), spikes=signals.spikes.astype(kind))
+    one, density = odd.isel(unit=0), lfp.assign(odd=lfp.lfp.astype(bool).astype(kind))
+    for draw in (
+        lambda: odd.jfne.plot.traces("odd"),
+        odd.jfne.plot.raster,
+        lambda: odd.jfne.plot.spectrum("odd"),
+        lambda: one.jfne.plot.spectrogram("odd"),
+        lambda: density.jfne.plot.lfp("odd"),
+        lambda: density.jfne.plot.csd("odd"),
+    ):
+        with refused(jfx.DataError, "real numbers"):
+            draw()
+
+
+def test_spikes_that_are_not_known_are_not_drawn(signals):
+    some = signals.spikes.values.astype(float)
+    some[3] = np.nan
+    ds = signals.assign(spikes=(signals.spikes.dims, some))
+    marks = sum(len(line.get_xdata()) // 3 for line in ds.jfne.plot.raster().lines)
+    assert marks == np.nansum(some)
+    ax = ds.assign(spikes=ds.spikes * np.nan).jfne.plot.raster()
+    assert "no spikes" in draws(ax)
+
+
+def test_a_constant_field_has_no_contours():
+    flat = make_eeg().assign(eeg=("channel", np.full(25, 3.0), {"units": "uV"}))
+    ax = flat.jfne.plot.topomap()
+    draws(ax)
+    assert all(len(c.get_paths()) == 0 for c in ax.collections if "Contour" in type(c).__name__)
+
+
+def test_lines_that_reach_far_are_not_cut_off(lfp):
+    for one in (lfp.isel(contact=[3]), lfp):
+        for scale in (None, "5 uV"):
+            ax = one.jfne.plot.lfp(scale=scale)
+            drawn = np.concatenate([line.get_ydata() for line in ax.lines if line.get_clip_on()])
+            assert ax.get_ylim()[0] <= drawn.min() <= drawn.max() <= ax.get_ylim()[1]
+
+
+def test_axes_in_use_are_taken_as_they_are(signals, lfp):
+    """On logarithmic axes, and on axes that share theirs, as in those of their own."""
+    for draw in (signals.jfne.plot.traces, signals.jfne.plot.raster, lfp.jfne.plot.lfp):
+        ax = plt.figure().add_subplot(xscale="log", yscale="log")
+        assert draws(draw(ax=ax))
+        assert ax.get_yscale() == "linear"
+        _, shared = plt.subplots(1, 2, sharex=True, sharey=True)
+        for one in shared:
+            draws(draw(ax=one))
 
 
 def test_two_contacts_at_one_depth(refused, lfp):
@@ -166,8 +241,26 @@ def test_groups_of_one_and_of_many_and_more_groups_than_colours(signals):
         draws(ds.jfne.plot.raster())
         draws(ds.jfne.plot.spectrum())
         draws(ds.jfne.plot.raster(col="population"))
+        draws(ds.jfne.plot.traces(row="population"))
         if None not in labels:
             draws(ds.jfne.plot.summary())
+        plt.close("all")
+
+
+def test_of_very_many_groups_some_are_named():
+    """All of them would leave no room for the picture, which matplotlib warns of."""
+    labels = np.array([f"group number {k}" for k in range(150)])
+    ds = make_signals(150, 500).assign_coords(population=("unit", labels))
+    for draw in (ds.jfne.plot.traces, ds.jfne.plot.spectrum):
+        legend = draw().get_legend()
+        draws(legend.axes)
+        assert [t.get_text() for t in legend.get_texts()] == list(labels[::10])
+        assert legend.get_title().get_text() == "population, 1 in 10"
+    ax = ds.jfne.plot.raster()
+    draws(ax)
+    boxes = [text.get_window_extent() for text in ax.get_yticklabels()]
+    assert 5 < len(boxes) < 20
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
 
 
 def test_any_name_is_written_without_a_warning(signals, lfp):
@@ -188,6 +281,8 @@ def test_any_name_is_written_without_a_warning(signals, lfp):
     odd = v.to_dataset().rename(unit="ニューロン")
     draws(odd.jfne.plot.traces())
     draws(odd.jfne.plot.spectrum())
+    names = np.resize(names, 25)
+    draws(make_eeg().assign_coords(name=("channel", names)).jfne.plot.topomap(names=True))
     cell = make_cell().assign_coords(part=("recording", names[:6]))
     draws(cell.jfne.plot.morphology(by="part"))
 
@@ -209,6 +304,28 @@ def test_a_letter_that_no_font_has_is_a_box():
         (lambda s, f: s.jfne.plot.traces(row="nothing"), jfx.DimensionError),
         (lambda s, f: s.jfne.plot.traces(row="unit", ax=plt.figure().gca()), jfx.ArgumentError),
         (lambda s, f: s.jfne.plot.traces(ax=3), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.traces(ax=plt.figure().subplots(2)), jfx.ArgumentError),
+        (
+            lambda s, f: s.jfne.plot.traces(ax=plt.figure().add_subplot(projection="polar")),
+            jfx.ArgumentError,
+        ),
+        (
+            lambda s, f: f.jfne.plot.lfp(ax=plt.figure().add_subplot(projection="3d")),
+            jfx.ArgumentError,
+        ),
+        (lambda s, f: jfx.plot.traces(s.V_m), jfx.ArgumentError),
+        (lambda s, f: jfx.plot.csd(np.zeros((3, 4))), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.traces(by=["population"]), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.raster(order=["z"]), jfx.ArgumentError),
+        (lambda s, f: s.jfne.plot.raster(col=["population"]), jfx.ArgumentError),
+        (
+            lambda s, f: s.assign_coords(
+                g=("unit", np.array([None, "a", 3] * 4, object))
+            ).jfne.plot.traces(order="g"),
+            jfx.DataError,
+        ),
+        (lambda s, f: s.rename(time="t").jfne.plot.traces(), jfx.VariableError),
+        (lambda s, f: f.isel(contact=0).jfne.plot.lfp(), jfx.ArgumentError),
         (lambda s, f: s.jfne.plot.traces(scale=-1), jfx.ArgumentError),
         (lambda s, f: s.jfne.plot.traces(scale="1 nA"), jfx.UnitError),
         (lambda s, f: s.jfne.plot.traces(col="time"), jfx.DimensionError),
@@ -224,6 +341,15 @@ def test_a_letter_that_no_font_has_is_a_box():
         (lambda s, f: density(f).expand_dims(trial=2).jfne.plot.csd(), jfx.ArgumentError),
         (lambda s, f: density(f).jfne.plot.csd(sink="green"), jfx.ArgumentError),
         (lambda s, f: density(f).jfne.plot.csd(limit=0), jfx.ArgumentError),
+        (lambda s, f: density(f).jfne.plot.csd(sink=["red"]), jfx.ArgumentError),
+        (lambda s, f: s.isel(unit=0).jfne.plot.spectrogram(overlap="0.5"), jfx.ArgumentError),
+        (lambda s, f: f.isel(time=0).jfne.plot.probe(cell=3), jfx.ArgumentError),
+        (lambda s, f: f.isel(time=0).jfne.plot.probe(cell=f), jfx.ArgumentError),
+        (lambda s, f: f.isel(time=0).jfne.plot.probe(col="contact"), jfx.DimensionError),
+        (lambda s, f: make_eeg().jfne.plot.topomap(centre=(1, 2)), jfx.ArgumentError),
+        (lambda s, f: make_eeg().isel(channel=[1] * 5).jfne.plot.topomap(), jfx.ArgumentError),
+        (lambda s, f: s.jfne.summary().jfne.plot.summary(3), jfx.VariableError),
+        (lambda s, f: s.jfne.summary().jfne.plot.summary([]), jfx.VariableError),
         (lambda s, f: f.jfne.plot.probe("lfp"), jfx.VariableError),
         (lambda s, f: f.jfne.plot.probe(plane="zz"), jfx.ArgumentError),
         (lambda s, f: s.jfne.plot.probe(), jfx.DimensionError),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jaxfne_xr.plot._axes import colours, edges, nice
-from jaxfne_xr.plot._data import envelope, groups_of, rows
+from jaxfne_xr.plot._beside import colours, edges, nice
+from jaxfne_xr.plot._data import envelope
+from jaxfne_xr.plot._rows import groups_of, rows
 
 
 def by_hand(data, axis, step):

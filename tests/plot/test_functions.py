@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,6 +16,8 @@ from matplotlib.colors import to_rgb
 
 import jaxfne_xr as jfx
 from jaxfne_xr import plot
+
+from .conftest import make_cell
 
 PICTURES = [
     "traces", "raster", "lfp", "csd", "spectrum", "spectrogram", "summary", "probe", "morphology",
@@ -71,6 +73,7 @@ def test_without_mne_the_error_names_the_extra(monkeypatch, refused):
     ds = jfx.probe_at(place, dim="channel").assign(eeg=("channel", np.arange(6.0)))
     with refused(jfx.MissingDependencyError, "jaxfne-xr[mne]"):
         ds.jfne.plot.topomap()
+    assert not plt.get_fignums()
 
 
 @pytest.mark.parametrize("dims", list(permutations(("time", "unit", "trial"))), ids="-".join)
@@ -132,6 +135,14 @@ def test_the_limit_may_have_a_unit(lfp):
     np.testing.assert_allclose(ax.collections[0].get_clim(), (-2e-3, 2e-3))
 
 
+def test_a_colour_bar_says_where_there_is_more_than_its_limit(lfp):
+    density = jfx.csd(lfp, "step")
+    largest = float(np.abs(density.csd.values).max())
+    for limit, extend in ((None, "neither"), (largest, "neither"), (largest / 2, "both")):
+        ax = density.jfne.plot.csd(limit=limit)
+        assert ax.collections[0].colorbar.extend == extend
+
+
 def test_cells_of_the_csd_end_half_way_between_uneven_contacts(lfp):
     some = lfp.isel(contact=[9, 0, 1, 4])
     mesh = jfx.csd(some, "step").jfne.plot.csd().collections[0]
@@ -155,7 +166,9 @@ def test_a_depth_that_is_called_so_rises_downwards(lfp):
     places = dict.fromkeys("xyz", ("recording", [50.0, 150.0], {"units": "um"}))
     current = current.assign_coords({**places, "time": ("time", [0.0], {"units": "ms"})})
     truth = jfx.ground_truth_csd(current, bins=[0, 100, 200], radius=500)
-    assert np.diff(truth.jfne.plot.csd().get_ylim()) > 0  # along z, which rises upwards
+    ax = truth.jfne.plot.csd()
+    assert np.diff(ax.get_ylim()) > 0
+    assert ax.get_ylabel() == "position along z (µm)"  # which rises upwards, as depth would not
 
 
 def test_the_rate_is_that_of_the_mean_row(signals):
@@ -196,6 +209,15 @@ def test_the_scale_bar_is_as_long_as_it_says(signals):
     assert np.ptp(row) == pytest.approx(np.ptp(signals.V_m.data.magnitude[0]) / 200)
 
 
+def test_a_line_for_itself_is_not_faint(signals):
+    means = signals.V_m.groupby("population").mean()
+    for one in (means, signals.V_m.isel(unit=[0, 11])):
+        ax = one.to_dataset(name="V_m").jfne.plot.spectrum(segment="100 ms")
+        drawn = [line for line in ax.lines if len(line.get_xdata()) > 2]
+        assert [line.get_linewidth() for line in drawn] == [1.2, 1.2]
+        assert [line.get_alpha() for line in drawn] == [None, None]
+
+
 def test_spectra_are_those_of_psd(signals):
     power = jfx.psd(signals, "V_m", segment="100 ms")
     for ds in (power, signals):
@@ -225,6 +247,25 @@ def test_a_spectrogram_has_its_power_where_the_signal_has():
     assert power[:, k].sum() * 5 == pytest.approx(0.5, rel=0.02)
 
 
+def test_readouts_side_by_side_are_drawn_each_at_its_own_places(lfp, refused):
+    """As `compute_readout` has them: the places of contacts and of channels beside those of sites."""
+    beside = {f"contact_{a}": lfp[a].variable for a in "xyz"}
+    beside |= {"contact_radius": ("contact", np.full(16, 7.0), {"units": "um"})}
+    beside |= {f"channel_{a}": ("channel", [1e4, 0.0, -1e4], {"units": "um"}) for a in "xyz"}
+    beside |= {"z": ("unit", [1.0, 2.0], {"units": "um"})}
+    ds = xr.Dataset({"lfp": lfp.lfp.variable}, {"time": lfp.time, **beside})
+    ds = ds.assign(eeg=(("time", "channel"), lfp.lfp.values[:, :3], {"units": "uV"}))
+    for a, b in zip(*map(lines_of, (ds.jfne.plot.lfp(), lfp.jfne.plot.lfp())), strict=True):
+        np.testing.assert_allclose(a, b)
+    now = ds.isel(time=30)
+    discs = now.jfne.plot.probe("lfp").collections[0]
+    np.testing.assert_allclose(discs.get_array(), lfp.lfp.values[30])
+    np.testing.assert_allclose(np.ptp(discs.get_paths()[0].vertices, axis=0), 14.0)
+    assert len(now.jfne.plot.probe("eeg").collections[0].get_array()) == 3
+    with refused(jfx.VariableError, "['lfp', 'eeg']"):
+        now.jfne.plot.probe()
+
+
 def test_contacts_and_segments_are_to_scale():
     ax = jfx.linear_probe(3, "50 um", radius="7 um").jfne.plot.probe()
     assert ax.get_aspect() == 1.0
@@ -240,6 +281,39 @@ def test_contacts_and_segments_are_to_scale():
     np.testing.assert_allclose(np.linalg.norm(dendrite[0] - dendrite[1]), 50.0)
     bar = ax.lines[-1]
     assert ax.texts[-1].get_text() == f"{np.ptp(bar.get_xdata()):g} µm"
+
+
+def test_what_is_written_beside_what_is_to_scale_is_inside_the_figure(lfp):
+    cell = make_cell().assign_coords(part=("recording", list("aabbcc")))
+    field = cell.assign(v=("recording", -45.0 - 2 * np.arange(6), {"units": "mV"}))
+    for ax in (
+        field.jfne.plot.morphology(),
+        field.jfne.plot.morphology(plane="zx"),
+        cell.jfne.plot.morphology(by="part"),
+        lfp.isel(time=30).jfne.plot.probe(cell=cell),
+        jfx.linear_probe(16, "50 um").jfne.plot.probe(),
+    ):
+        figure = ax.figure
+        figure.canvas.draw()
+        for axes in figure.axes:
+            box = axes.get_tightbbox()
+            assert box.x0 >= -1
+            assert box.y0 >= -1
+            assert box.x1 <= figure.bbox.x1 + 1
+            assert box.y1 <= figure.bbox.y1 + 1
+
+
+def test_small_contacts_of_a_long_shank_can_be_seen():
+    probe = jfx.grid_probe((192, 2), ("20 um", "32 um"), radius="6 um")
+    field = probe.assign(lfp=("contact", np.where(probe.row % 2, 1.0, -1.0), {"units": "uV"}))
+    ax = field.jfne.plot.probe()
+    ax.figure.canvas.draw()
+    image = np.asarray(ax.figure.canvas.buffer_rgba())[..., :3].astype(int)
+    box = ax.get_window_extent()
+    rows = slice(int(ax.figure.bbox.height - box.y1), int(ax.figure.bbox.height - box.y0))
+    inside = image[rows, int(box.x0) + 5 : int(box.x1)]
+    colourful = np.ptp(inside, axis=-1) > 40
+    assert colourful.sum() > 384
 
 
 def test_matrices_and_bars_are_those_of_the_summary(signals):
@@ -298,6 +372,119 @@ def test_facets_lie_in_a_grid_and_share_what_can_be_compared(signals, lfp):
     assert signals.jfne.plot.raster(col="population").shape == (1, 2)
     assert signals.jfne.plot.spectrum(row="population", segment="50 ms").shape == (2, 1)
     axes[0, 0].figure.canvas.draw()
+
+
+def test_facets_of_which_there_is_nothing_say_so(signals, lfp):
+    two = signals.assign_coords(layer=("unit", ["2/3"] * 4 + ["5"] * 8))
+    halves = {
+        "shank": ("contact", list("aaaaaaaaabbbbbbb")),
+        "half": ("contact", list("uuuu" + 12 * "v")),
+    }
+    shanks = lfp.assign_coords(halves)
+    for draw, facets in (
+        (two.jfne.plot.traces, {"row": "layer", "col": "population"}),
+        (two.jfne.plot.raster, {"row": "layer", "col": "population"}),
+        (two.jfne.plot.spectrum, {"row": "population", "col": "layer"}),
+        (shanks.jfne.plot.lfp, {"row": "shank", "col": "half"}),
+        (
+            shanks.jfne.csd("step").assign_coords(halves).jfne.plot.csd,
+            {"row": "shank", "col": "half"},
+        ),
+        (shanks.isel(time=30).jfne.plot.probe, {"row": "shank", "col": "half"}),
+    ):
+        axes = draw(**facets)
+        axes[0, 0].figure.canvas.draw()
+        said = [[text.get_text() for text in ax.texts] for ax in axes.flat]
+        empty = [k for k, texts in enumerate(said) if any(t.startswith("no ") for t in texts)]
+        assert len(empty) == 1, said
+        assert all(ax.has_data() for k, ax in enumerate(axes.flat) if k not in empty)
+    axes = signals.assign_coords(g=("unit", [np.nan, 1.0] * 6)).jfne.plot.traces(row="g")
+    assert [ax.get_title(loc="left") for ax in axes.flat] == ["g = none", "g = 1"]
+    assert [len(lines_of(ax)) for ax in axes.flat] == [6, 6]
+
+
+def test_facets_along_contacts_have_theirs_and_one_scale(lfp):
+    """Two columns of a probe, each contact of one at the depth of one of the other."""
+    column = np.arange(16) % 2
+    z = ("contact", 100.0 * (np.arange(16) // 2), {"units": "um"})
+    two = lfp.assign_coords(column=("contact", column), z=z)
+    axes = two.jfne.plot.lfp(col="column")[0]
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    for k, ax in enumerate(axes):
+        lines = lines_of(ax)
+        assert len(lines) == 8
+        per_um = np.ptp(lines[0]) / np.ptp(two.lfp.values[:, column == k][:, -1])
+        for line, want in zip(lines, two.lfp.values[:, column == k].T[::-1], strict=True):
+            np.testing.assert_allclose(np.ptp(line), per_um * np.ptp(want), rtol=1e-6)
+            assert ax.get_ylim()[0] < line.min() < line.max() < ax.get_ylim()[1]
+    by_hand = xr.Dataset({"csd": lfp.lfp.assign_attrs(units="uA/mm^3")}, two.coords)
+    for k, ax in enumerate(by_hand.jfne.plot.csd(col="column")[0]):
+        mesh = ax.collections[0]
+        np.testing.assert_allclose(mesh.get_array(), lfp.lfp.values[:, column == k].T)
+        np.testing.assert_allclose(mesh.get_coordinates()[:, 0, 1], np.arange(-50, 751, 100))
+    for k, ax in enumerate(two.isel(time=30).jfne.plot.probe(col="column")[0]):
+        dots = ax.collections[0]
+        np.testing.assert_allclose(dots.get_offsets()[:, 1], z[1][column == k])
+        np.testing.assert_allclose(dots.get_array(), two.lfp.values[30, column == k])
+
+
+def test_rates_of_facets_can_be_compared(signals):
+    axes = signals.jfne.plot.raster(col="population")[0]
+    limits = {ax.child_axes[0].get_ylim() for ax in axes}
+    assert len(limits) == 1
+    ((_, top),) = limits
+    assert all(p.get_data().values.max() <= top for ax in axes for p in ax.child_axes[0].patches)
+
+
+def test_names_of_ticks_in_narrow_facets_do_not_touch(lfp):
+    long = lfp.assign_coords(time=("time", 50.0 * np.arange(400), lfp.time.attrs))
+    for ax in xr.concat([long] * 3, "trial").jfne.plot.lfp(col="trial")[0]:
+        ax.figure.canvas.draw()
+        low, high = ax.get_xlim()
+        shown = [t for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+        boxes = [text.get_window_extent() for text in shown]
+        assert len(boxes) > 1
+        assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+
+
+def test_a_title_does_not_lie_on_the_note(signals, lfp):
+    for ax in (signals.jfne.plot.traces(), lfp.jfne.plot.lfp()):
+        ax.set_title("a title as long as the axes are wide, in the middle")
+        ax.figure.canvas.draw()
+        (note,) = [text for text in ax.texts if text.get_ha() == "right"]
+        assert ("envelope" in note.get_text()) == ("V_m" in signals and ax.get_ylabel() == "unit")
+        box = note.get_window_extent()
+        assert not box.overlaps(ax.title.get_window_extent())
+        assert ax.figure.bbox.y1 >= box.y1
+    for ax in plt.figure(figsize=(9, 3)).subplots(1, 3):
+        signals.jfne.plot.traces(ax=ax)
+        ax.figure.canvas.draw()
+        (note,) = [text for text in ax.texts if text.get_ha() == "right"]
+        assert note.get_window_extent().x0 >= ax.yaxis.label.get_window_extent().x0
+    both = plt.figure().add_subplot()
+    jfx.csd(lfp, "step").jfne.plot.csd(ax=both)
+    signals.jfne.plot.traces(ax=both)
+    signals.jfne.plot.traces(ax=both)
+    (note,) = [text for text in both.texts if text.get_ha() == "right"]
+    assert note.get_text().count("membrane voltage") == 1
+    axes = signals.jfne.plot.traces(col="population")
+    axes[0, 0].figure.suptitle("mine")
+    assert "envelope" in axes[0, 0].figure.get_supxlabel()
+
+
+def test_an_error_leaves_no_figure(signals, lfp):
+    for draw in (
+        lambda: lfp.jfne.plot.lfp(scale=-1),
+        lambda: jfx.csd(lfp, "step").jfne.plot.csd(limit="1 mV"),
+        lambda: signals.jfne.plot.traces(order="nothing"),
+    ):
+        with pytest.raises(jfx.JfneError):
+            draw()
+        assert not plt.get_fignums()
+    mine = plt.figure()
+    with pytest.raises(jfx.JfneError):
+        lfp.jfne.plot.lfp(scale=-1, ax=mine.add_subplot())
+    assert plt.get_fignums() == [mine.number]
 
 
 MADE = {
