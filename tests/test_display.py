@@ -73,6 +73,18 @@ def test_text_wraps_and_keeps_its_columns():
     assert str(Card("alone", ())) == "alone"
 
 
+def test_wide_letters_keep_the_columns():
+    """Letters of Chinese and Japanese take two columns of a terminal, accents of their own none."""
+    table = Table(("n", "u"), (("膜電位", "mV"), ("e\u0301", "mV"), ("abcdef", "mV")))
+    lines = str(Card("t", (("", table),))).splitlines()[1:]
+    assert [line.strip() for line in lines] == [
+        "n       u",
+        "膜電位  mV",
+        "e\u0301       mV",
+        "abcdef  mV",
+    ]
+
+
 def luminance(colour):
     """Relative luminance, by the definition of WCAG 2.1."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
