@@ -29,6 +29,7 @@ from .errors import (
     raise_problems,
 )
 from .io import replace_file, target_problems
+from .next_steps import drawn, drawn_whole
 from .progress import progress, working
 from .schema import SITES
 from .time_axis import TIME
@@ -281,13 +282,14 @@ def _spread(data: Any) -> tuple[float, float, float, int]:
 
 def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]) -> Iterator[str]:
     """Yield every picture of a Dataset with its caption, or why there is none."""
-    if whole := overview.drawn_whole(about["stage"], about["steps"]):
-        yield _figure(whole, ds, None, whole)
+    if whole := drawn_whole(about["stage"], about["steps"]):
+        yield _figure(whole, ds, {}, whole)
         return
     for name, array in ds.data_vars.items():
-        function, dims = overview.DRAWN.get(str(name), ("", ()))
-        if not function or not {*dims} <= {*array.dims} or not array.size:
+        how = drawn(ds, name)
+        if how is None:
             continue
+        function, options = how
         part, said = ds, []
         site = next((d for d in SITES if d in array.dims), None)
         if function == "traces" and site and ds.sizes[site] > LINES:
@@ -295,7 +297,7 @@ def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]
             part = ds.isel({site: chosen})
             said.append(f"{len(chosen)} of {ds.sizes[site]} {site}s, evenly chosen")
         if function in ("csd", "lfp"):
-            for dim in (d for d in array.dims if d not in dims):
+            for dim in (d for d in array.dims if d not in (TIME, "contact", "depth")):
                 part = part.isel({dim: 0})
                 said.append(f"the first of {ds.sizes[dim]} {dim}s")
         what = str(array.attrs.get("long_name", name))
@@ -306,12 +308,13 @@ def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]
         caption = what + (f": {size}" if size else "")
         caption += f", {overview.length_of(over)}" if over and TIME in array.dims else ""
         caption += f"; {', '.join(said)}" if said else ""
-        yield _figure(function, part, str(name), caption, ranges.get(str(name), ""))
+        yield _figure(function, part, options, caption, ranges.get(str(name), ""))
 
 
-def _figure(function: str, ds: xr.Dataset, name: str | None, caption: str, reach: str = "") -> str:
+def _figure(
+    function: str, ds: xr.Dataset, options: Mapping[str, Any], caption: str, reach: str = ""
+) -> str:
     """Return a picture in HTML, or in its place what keeps it from being drawn."""
-    options = {} if name is None or function == "raster" else {"variable": name}
     try:
         source = _drawn(function, ds, options)
     except MissingDependencyError:
