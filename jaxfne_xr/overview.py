@@ -12,10 +12,10 @@ import xarray as xr
 from . import schema, scope
 from ._arrays import is_dask, is_jax, is_traced
 from .display import Badge, Card, Code, Content, Table
-from .errors import JfneError, SchemaError
+from .errors import SchemaError
 from .next_steps import GROUPS, has_cable, next_steps
 from .schema import SITES
-from .time_axis import TIME, sampling
+from .time_axis import TIME, even_times
 from .units import magnitude, units_of
 
 #: So many sites are counted by group, and so many groups and variables named.
@@ -140,7 +140,7 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
         record = {}
     stage = schema.stage_of(ds)
     report = schema.checks(ds, values=False)
-    time = _time(ds)
+    time = _time(ds, report)
     return {
         "stage": stage,
         "sizes": {str(d): n for d, n in ds.sizes.items()},
@@ -291,20 +291,17 @@ def _sites_text(sites: dict[str, Any]) -> str:
     return text
 
 
-def _time(ds: xr.Dataset) -> dict[str, Any] | None:
+def _time(ds: xr.Dataset, report: schema.Report) -> dict[str, Any] | None:
     if TIME not in ds.dims:
         return None
-    try:
-        time, dt_ms = sampling(ds, None)
-    except JfneError:  # which the checks report
-        return {"samples": ds.sizes[TIME], "dt_ms": None, "start_ms": None, "duration_ms": None}
-    duration = None if dt_ms is None else len(time) * dt_ms
-    return {
-        "samples": len(time),
-        "dt_ms": dt_ms,
-        "start_ms": float(time[0]),
-        "duration_ms": duration,
-    }
+    n = ds.sizes[TIME]
+    if any(problem.where == TIME for problem in report.problems):
+        return {"samples": n, "dt_ms": None, "start_ms": None, "duration_ms": None}
+    # the checks have seen that it is even: the ends say the rest, and there may be millions between them
+    ends, step = even_times(ds.variables[TIME][[0, -1] if n > 1 else [0]], None)
+    dt_ms = None if step is None else step / (n - 1)
+    duration = None if dt_ms is None else n * dt_ms
+    return {"samples": n, "dt_ms": dt_ms, "start_ms": float(ends[0]), "duration_ms": duration}
 
 
 def _time_text(time: dict[str, Any]) -> str:
