@@ -22,6 +22,7 @@ from .configuration import Configuration
 from .display import STYLE, Content, Table, listed, themed, to_html
 from .errors import (
     ArgumentError,
+    FileError,
     JfneError,
     MissingDependencyError,
     Problem,
@@ -67,7 +68,8 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
         Of any stage; NumPy-, JAX- or dask-backed, quantified or not. A tree, such as a bundle, has a section for each
         of its nodes.
     path : path-like
-        Its folder must exist. A file that was there stays whole if anything goes wrong.
+        Its name ends in ``.html`` or ``.htm``; its folder must exist. A file that was there stays whole if anything
+        goes wrong.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     MissingDependencyError
         If matplotlib is not installed.
     FileError
-        If the file cannot be written there.
+        If the file cannot be written there, or its name is not that of a page.
     ArgumentError
         If it is neither a Dataset nor a tree, or JAX traces it.
 
@@ -102,11 +104,19 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     _need_matplotlib()
     target = Path(os.path.realpath(Path(path).expanduser()))
     parts = parts_of(data)
-    raise_problems([*target_problems(target), *_traced(parts)])
+    raise_problems([*_name_problems(target), *target_problems(target), *_traced(parts)])
     with working(f"report {target.name}"):
         page = _page(target.stem, data.attrs, parts)
     replace_file(target, lambda file: Path(file).write_text(page, encoding="utf-8"))
     return target
+
+
+def _name_problems(target: Path) -> list[Problem]:
+    """Return the problem of a name that says something else: ``run.nc`` may well be where the data are."""
+    if target.suffix.lower() in (".html", ".htm") or target.is_dir():
+        return []
+    found, remedy = f"the name {target.name!r}", f'"{target.with_suffix(".html").name}"'
+    return [Problem("path", found, "one that ends in .html or .htm", remedy, FileError)]
 
 
 def _need_matplotlib() -> None:
@@ -144,6 +154,7 @@ def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) 
     if len(parts) > 1:
         links = (f'<li><a href="#part-{i}">{html.escape(p)}</a></li>' for i, p in enumerate(parts))
         contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
+    shown = "".join(sections) or "<p>There is nothing in it.</p>"
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -151,7 +162,7 @@ def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) 
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}{_STYLE}</style></head>\n"
         f'<body class="jfne-page"><main><h1 dir="auto">{title}</h1>{contents}'
-        f"{_configuration(attrs)}{''.join(sections)}{_versions(abouts)}</main></body></html>\n"
+        f"{_configuration(attrs)}{shown}{_versions(abouts)}</main></body></html>\n"
     )
 
 
@@ -198,7 +209,8 @@ def _steps(about: Mapping[str, Any], heading: str) -> str:
     )
     if not rows:
         return "<p>There is no record: by hand, or by other code.</p>"
-    origin = f"<p>Traces from: {html.escape(str(about['origin']))}</p>"
+    places = about["stage"] in overview.PLACES  # which come from no traces
+    origin = "" if places else f"<p>Traces from: {html.escape(str(about['origin']))}</p>"
     return origin + to_html(Table(("step", "function", "parameters"), rows), f"Steps of {heading}")
 
 
@@ -337,10 +349,11 @@ def _drawn(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
     # paths instead of fonts, that may be missing where it is read; the same bytes for the same data
     style = {**matplotlib.rcParamsDefault, "svg.fonttype": "path", "svg.hashsalt": "jaxfne_xr"}
     style = {k: v for k, v in style.items() if not k.startswith(("backend", "interactive"))}
+    before = {*plt.get_fignums()}
     with plt.ioff(), matplotlib.rc_context(style):
-        made = getattr(plot, function)(ds, **options)
-        figure = np.ravel(np.asarray(made, dtype=object))[0].figure
         try:
+            made = getattr(plot, function)(ds, **options)
+            figure = np.ravel(np.asarray(made, dtype=object))[0].figure
             stream = streams.BytesIO()
             figure.savefig(stream, format="svg", metadata={"Date": None}, bbox_inches="tight")
             kind = "svg+xml"
@@ -349,7 +362,8 @@ def _drawn(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
                 figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
                 kind = "png"
         finally:
-            plt.close(figure)
+            for number in {*plt.get_fignums()} - before:  # also of what was stopped half way
+                plt.close(number)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
