@@ -429,9 +429,12 @@ def test_ctrl_c_midway_leaves_the_old_file_whole_and_nothing_else(tmp_path):
     command = [sys.executable, "-c", WRITER.replace("sleep(60)", "sleep(2)"), str(path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as writer:
-        assert writer.stdout.readline() == "writing\n"
-        writer.send_signal(signal.SIGINT)
-        said = writer.communicate(timeout=60)[1]
+        try:
+            assert writer.stdout.readline() == "writing\n"
+            writer.send_signal(signal.SIGINT)
+            said = writer.communicate(timeout=60)[1]
+        finally:
+            writer.kill()  # else a writer that hangs keeps the tests waiting for ever
     assert writer.returncode != 0
     assert "KeyboardInterrupt" in said
     assert list(tmp_path.iterdir()) == [path]
