@@ -9,11 +9,10 @@ import xarray as xr
 
 from ._arrays import precision_of
 from ._dispatch import mean_over
-from .errors import Problem, VariableError
 from .probe import SENSORS
 from .readout import readout
 from .schema import SITES
-from .signals import in_unit, spikes_of
+from .signals import in_unit, lacking, spikes_of
 from .source import source, source_of
 from .time_axis import TIME, sampling, time_problem, windowed
 from .traces import finish
@@ -125,13 +124,5 @@ def _window(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
 
 def _voltage(signals: xr.Dataset) -> xr.Variable:
     if "V_m" not in signals.data_vars:
-        raise VariableError(
-            Problem(
-                where="V_m",
-                found=f"no such variable among {list(map(str, signals.data_vars))}",
-                wanted="Signals",
-                remedy="ds.jfne.to_signals() first",
-                error=VariableError,
-            )
-        )
+        raise lacking(signals, "V_m", "Signals of voltages")
     return in_unit(signals.variables["V_m"], "V_m", "mV")

@@ -19,6 +19,7 @@ import xarray as xr
 from . import scope
 from ._arrays import is_traced
 from .conductor import LineSource, PointSource, RootAsPoint, Slab
+from .display import Card, Code, Content, Table
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .head import FourSphere, InfiniteHomogeneous, LeadField, Spherical
 from .probe import prefixed
@@ -32,7 +33,7 @@ GIVEN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Readout:
     """One readout: how it is called, what it needs, and what comes out.
 
@@ -60,9 +61,32 @@ class Readout:
     units: str
     formula: str
 
+    def __repr__(self) -> str:
+        return str(self.card())
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what a notebook shows."""
+        needs = tuple(f"{need}: {GIVEN.get(need, 'another readout')}" for need in self.needs)
+        takes = tuple(f"{take}, if there is: {GIVEN[take]}" for take in self.takes)
+        settings = Table(
+            ("setting", "by default"), tuple((k, repr(v)) for k, v in self.settings.items())
+        )
+        given = "".join(f", {n}={n}" for n in given_for(self.name) if n != "signals")
+        rows: list[tuple[str, Content]] = [
+            ("formula", self.formula),
+            ("units", self.units),
+            ("needs", (*needs, *takes)),
+            *([("settings", settings)] if self.settings else []),
+            ("next", Code((f'signals.jfne.compute_readout("{self.name}"{given})',))),
+        ]
+        return Card(f"Readout {self.name}", tuple(rows))
+
 
 class Readouts(Mapping[str, Readout]):
-    """All known readouts by name; prints as a table."""
+    """All known readouts by name; a table, in print and in a notebook."""
 
     def __init__(self, known: Mapping[str, Readout]) -> None:
         self._known = dict(known)
@@ -84,12 +108,17 @@ class Readouts(Mapping[str, Readout]):
         ]
 
     def __repr__(self) -> str:
-        rows = [("readout", "units", "inputs", "formula"), *self.rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        return "\n".join(
-            "  ".join((*(c.ljust(w) for c, w in zip(r[:3], widths, strict=True)), r[3]))
-            for r in rows
-        )
+        return str(self.card())
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what a notebook shows."""
+        table = Table(("name", "units", "needs", "formula"), tuple(self.rows()))
+        types = 'ds.jfne.compute_readout(["vm", "spike_rate_hz"])', 'jfx.readouts()["lfp"]'
+        rows: list[tuple[str, Content]] = [("readouts", table), ("next", Code(types))]
+        return Card("Readouts", tuple(rows if self else rows[:0]))
 
 
 _KNOWN: dict[str, Readout] = {}
@@ -118,7 +147,7 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
     Examples
     --------
     >>> import jaxfne_xr as jfx
-    >>> @readout(units="mV", formula="max over time and sites of V_m")
+    >>> @jfx.readout(units="mV", formula="max over time and sites of V_m")
     ... def peak_V_m(signals):
     ...     return signals[["V_m"]].max().rename(V_m="peak_V_m")
     >>> "peak_V_m" in jfx.readouts()
@@ -154,7 +183,8 @@ def readouts() -> Readouts:
 
     Examples
     --------
-    >>> readouts()["spike_rate_hz"].units
+    >>> import jaxfne_xr as jfx
+    >>> jfx.readouts()["spike_rate_hz"].units
     'Hz'
     """
     return Readouts(_KNOWN)
@@ -202,7 +232,7 @@ def compute_readout(
     >>> import numpy as np, jaxfne_xr as jfx
     >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)[:, None]
     >>> signals = jfx.traces(v, ["time", "unit"], dt_ms=0.1).jfne.to_signals()
-    >>> made = compute_readout(signals, ["mean_V_m", "spike_rate_hz"])
+    >>> made = jfx.compute_readout(signals, ["mean_V_m", "spike_rate_hz"])
     >>> {name: round(float(value.data.magnitude), 6) for name, value in made.data_vars.items()}
     {'mean_V_m': -64.15, 'spike_rate_hz': 100.0}
     """
@@ -382,6 +412,12 @@ def chain(names: Iterable[str]) -> set[str]:
         if name in _KNOWN and name not in found:
             found |= {name} | chain(_KNOWN[name].needs)
     return found
+
+
+def given_for(name: str) -> list[str]:
+    """Return what may be given for a readout: what it, and those that it needs, are made of."""
+    wanted = {n for each in chain([name]) for n in (*_KNOWN[each].needs, *_KNOWN[each].takes)}
+    return [given for given in GIVEN if given in wanted]
 
 
 def _unknown_names(asked: Sequence[str]) -> list[Problem]:
