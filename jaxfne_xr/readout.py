@@ -146,11 +146,10 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
 
     Examples
     --------
-    >>> import jaxfne_xr as jfx
-    >>> @jfx.readout(units="mV", formula="max over time and sites of V_m")
+    >>> @readout(units="mV", formula="max over time and sites of V_m")
     ... def peak_V_m(signals):
     ...     return signals[["V_m"]].max().rename(V_m="peak_V_m")
-    >>> "peak_V_m" in jfx.readouts()
+    >>> "peak_V_m" in readouts()
     True
     """
 
