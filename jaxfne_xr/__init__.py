@@ -1,6 +1,6 @@
 """Labelled, unit-checked neural simulation data, from voltages to fields and readouts, differentiable in JAX.
 
-Importing registers the ``.jfne`` accessor on `xarray.Dataset`.
+Importing registers the ``.jfne`` accessor on `xarray.Dataset` and `xarray.DataTree`.
 """
 
 from .accessor import JfneAccessor as JfneAccessor
@@ -106,5 +106,6 @@ from .transforms import jit as jit
 from .transforms import scan as scan
 from .transforms import value_and_grad as value_and_grad
 from .transforms import vmap as vmap
+from .tree import JfneTreeAccessor as JfneTreeAccessor
 from .workflow import Model as Model
 from .workflow import construct as construct

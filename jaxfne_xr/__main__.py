@@ -20,7 +20,7 @@ from .display import printable
 from .errors import JfneError, listing
 from .probe import linear_probe
 from .proxy import lfp_proxy
-from .report import parts_of, report
+from .report import report
 from .signals import to_signals
 from .traces import traces
 
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def info(options: argparse.Namespace) -> int:
     """Say what is in a file, without reading its values."""
-    parts = parts_of(_lazily(options.file))
+    parts = overview.parts_of(_lazily(options.file))
     # labels are few, and say which groups there are
     parts = {
         part: ds.assign_coords({n: c.load() for n, c in ds.coords.items()})
@@ -93,7 +93,7 @@ def info(options: argparse.Namespace) -> int:
 def validate(options: argparse.Namespace) -> int:
     """Say everything that is wrong with a file: status 0 if nothing, 1 if something, 2 if it cannot be read."""
     valid = True
-    for part, ds in parts_of(io.read(options.file)).items():
+    for part, ds in overview.parts_of(io.read(options.file)).items():
         checked = schema.validate(ds)
         valid = valid and bool(checked)
         print(_readable(f"{part}: {checked}" if part else str(checked)))

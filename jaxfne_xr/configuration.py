@@ -487,3 +487,12 @@ def _unknown(stage: str, unknown: Mapping[str, Any], known: Sequence[str]) -> li
 
 def _problem(where: str, found: str, wanted: str, remedy: str) -> Problem:
     return Problem(where, found, wanted, remedy, ArgumentError)
+
+
+def stored_rows(attrs: Mapping[Any, Any]) -> list[tuple[str, str]]:
+    """Return what the configuration in the attrs of a bundle says, and its hash; nothing where none can be read."""
+    try:
+        stages = Configuration.from_dict(json.loads(attrs["configuration"])).rows()
+    except (JfneError, KeyError, TypeError, ValueError):
+        return []
+    return [*stages, ("hash", str(attrs.get("configuration_hash", "")))]

@@ -165,6 +165,14 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
     }
 
 
+def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return each Dataset of a tree under the name of its node; of a Dataset, itself without a name."""
+    if isinstance(data, xr.Dataset):
+        return {"": data}
+    nodes = {node.path.strip("/"): node.to_dataset() for node in data.subtree}
+    return {name: ds for name, ds in nodes.items() if ds.variables}
+
+
 def card(ds: xr.Dataset) -> Card:
     """Return what a Dataset says of itself: see `facts`."""
     return card_of(facts(ds))
@@ -199,7 +207,7 @@ def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
         for name, v in about["coordinates"].items()
         if name != TIME
     ]:
-        rows.append(("labels", ", ".join(_shortened(labels))))
+        rows.append(("labels", ", ".join(shortened(labels))))
     if model := about["model"]:
         rows.append(("model", f"{model['name']}: {model['equation']}"))
         if model["parameters"]:
@@ -286,7 +294,7 @@ def _sites_text(sites: dict[str, Any]) -> str:
         text += f" of {units['number']} unit" + ("s" if units["number"] != 1 else "")
     for name, counts in groups.items():
         text += f"; {name} " + ", ".join(
-            _shortened([f"{_named(k)}: {v}" for k, v in counts.items()])
+            shortened([f"{_named(k)}: {v}" for k, v in counts.items()])
         )
     return text
 
@@ -355,7 +363,8 @@ def _named(name: str) -> str:
     return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
 
 
-def _shortened(names: list[str]) -> list[str]:
+def shortened(names: list[str]) -> list[str]:
+    """Return names, of which there may be many."""
     return (
         names
         if len(names) <= NAMED

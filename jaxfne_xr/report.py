@@ -18,7 +18,7 @@ import xarray as xr
 
 from . import overview, plot, schema
 from ._arrays import is_dask, is_traced
-from .configuration import Configuration
+from .configuration import stored_rows
 from .display import STYLE, Content, Table, listed, themed, to_html
 from .errors import (
     ArgumentError,
@@ -103,7 +103,7 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
         )
     _need_matplotlib()
     target = Path(os.path.realpath(Path(path).expanduser()))
-    parts = parts_of(data)
+    parts = overview.parts_of(data)
     raise_problems([*_name_problems(target), *target_problems(target), *_traced(parts)])
     with working(f"report {target.name}"):
         page = _page(target.stem, data.attrs, parts)
@@ -124,14 +124,6 @@ def _need_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise missing_dependency("matplotlib", "plot", "to draw the report") from error
-
-
-def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return each Dataset of a tree under the name of its node; of a Dataset, itself without a name."""
-    if isinstance(data, xr.Dataset):
-        return {"": data}
-    nodes = {node.path.strip("/"): node.to_dataset() for node in data.subtree}
-    return {name: ds for name, ds in nodes.items() if ds.variables}
 
 
 def _traced(parts: Mapping[str, xr.Dataset]) -> list[Problem]:
@@ -193,12 +185,8 @@ def _section(anchor: str, part: str, ds: xr.Dataset, about: Mapping[str, Any]) -
 
 def _configuration(attrs: Mapping[Any, Any]) -> str:
     """Return the configuration of a bundle, nothing where there is none that can be read."""
-    try:
-        stages = Configuration.from_dict(json.loads(attrs["configuration"])).rows()
-    except (JfneError, KeyError, TypeError, ValueError):
-        return ""
-    rows = [*stages, ("hash", str(attrs.get("configuration_hash", "")))]
-    return f'<section class="jfne"><h2>Configuration</h2>{listed(rows)}</section>'
+    rows = stored_rows(attrs)
+    return f'<section class="jfne"><h2>Configuration</h2>{listed(rows)}</section>' if rows else ""
 
 
 def _steps(about: Mapping[str, Any], heading: str) -> str:
