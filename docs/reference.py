@@ -8,9 +8,10 @@ import jaxfne_xr
 
 #: Rooms in the order that data walks through them; any other comes after these.
 ROAD = ["traces", "interop", "signals", "soft_spikes", "combine", "source", "current"]
-ROAD += ["morphology", "probe", "conductor", "field", "csd", "dipole", "head", "readout", "proxy"]
+ROAD += ["morphology", "probe", "conductor", "field", "csd", "dipole", "head"]
+ROAD += ["readout", "measures", "physical", "proxy"]
 ROAD += ["spectra", "summary", "losses", "configuration", "workflow", "manifest", "bundle", "io"]
-ROAD += ["plot", "report", "schema", "scope", "transforms", "pytrees", "accessor"]
+ROAD += ["plot", "report", "schema", "scope", "transforms", "pytrees", "accessor", "tree"]
 
 SECTION = """
 ## {room}

@@ -34,6 +34,8 @@ class JfneTreeAccessor:
               before  traces   unit: 3, time: 100  v            no field yet
               after   signals  unit: 3, time: 100  V_m, spikes  proxy
       checks  valid
+              before: not checked: whether v is finite (ds.jfne.validate() looks)
+              after: not checked: whether V_m is finite (ds.jfne.validate() looks)
       next    before = tree["before"].to_dataset()
               tree.jfne.report("run.html")
               tree.jfne.to_netcdf("run.nc")
