@@ -34,10 +34,12 @@ DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
 DRAWN_WHOLE = ("probe", "morphology", "summary")
 
 
-def drawn_whole(stage: str, steps: Any) -> str | None:
+def drawn_whole(ds: xr.Dataset, stage: str, steps: Any) -> str | None:
     """Return which function draws all of a Dataset at once; None where each variable has its own picture."""
     last = steps[-1].get("function") if steps else None
-    return next((name for name in (stage, last) if name in DRAWN_WHOLE), None)
+    found = next((name for name in (stage, last) if name in DRAWN_WHOLE), None)
+    unplaced = found == "probe" and not {"x", "z"} <= {*ds.coords}
+    return None if unplaced else found
 
 
 def drawn(ds: xr.Dataset, name: Hashable) -> tuple[str, dict[str, Any]] | None:
@@ -73,7 +75,7 @@ def next_steps(
     if stage == "morphology":
         return ["ds.jfne.plot.morphology()", "traces.jfne.with_morphology(ds)"]
     steps = []
-    if whole := drawn_whole(stage, record.get("steps")):
+    if whole := drawn_whole(ds, stage, record.get("steps")):
         steps.append(f"ds.jfne.plot.{whole}()")
     elif found := next(((n, d) for n in DRAWN if (d := drawn(ds, n))), None):
         steps.append(_plotting(ds, *found))

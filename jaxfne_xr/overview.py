@@ -380,8 +380,9 @@ def _model(record: Mapping[str, Any]) -> dict[str, Any] | None:
     made = steps[-1]["parameters"]
     given = {}
     for name, value in made.items() if steps[-1]["function"] == "lead_field" else ():
-        if value is not None and name not in ("model", "equation", "field_solver"):
+        if name not in ("model", "equation", "field_solver"):
             suffix = next((s for s in _SUFFIXES if name.endswith(s)), "")
-            given[name.removesuffix(suffix)] = f"{value} {_SUFFIXES.get(suffix, '')}".rstrip()
+            text = "by default" if value is None else f"{value} {_SUFFIXES.get(suffix, '')}"
+            given[name.removesuffix(suffix)] = text.rstrip()
     name = made.get("model", made.get("head"))
     return {"name": str(name), "equation": str(made["equation"]), "parameters": given}

@@ -282,7 +282,7 @@ def _spread(data: Any) -> tuple[float, float, float, int]:
 
 def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]) -> Iterator[str]:
     """Yield every picture of a Dataset with its caption, or why there is none."""
-    if whole := drawn_whole(about["stage"], about["steps"]):
+    if whole := drawn_whole(ds, about["stage"], about["steps"]):
         yield _figure(whole, ds, {}, whole)
         return
     for name, array in ds.data_vars.items():

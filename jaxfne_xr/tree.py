@@ -30,9 +30,9 @@ class JfneTreeAccessor:
     >>> ds = jfx.traces(np.full((3, 100), -65.0), dims=("unit", "time"), dt_ms=0.1)
     >>> print(xr.DataTree.from_dict({"before": ds, "after": ds.jfne.to_signals()}).jfne)
     jaxfne_xr: tree
-      parts   part    stage    dims                variables    claims
-              before  traces   unit: 3, time: 100  v            no field yet
-              after   signals  unit: 3, time: 100  V_m, spikes  proxy
+      parts   part    stage    claims        dims                variables
+              before  traces   no field yet  unit: 3, time: 100  v
+              after   signals  proxy         unit: 3, time: 100  V_m, spikes
       checks  valid
               before: not checked: whether v is finite (ds.jfne.validate() looks)
               after: not checked: whether V_m is finite (ds.jfne.validate() looks)
@@ -96,7 +96,7 @@ def _card(tree: xr.DataTree) -> Card:
     abouts = {part: overview.facts(ds) for part, ds in overview.parts_of(tree).items()}
     stage = _stage(tree)
     rows: list[tuple[str, Content]] = [*stored_rows(tree.attrs)]
-    rows.append(("parts", Table(("part", "stage", "dims", "variables", "claims"), _parts(abouts))))
+    rows.append(("parts", Table(("part", "stage", "claims", "dims", "variables"), _parts(abouts))))
     checks = [
         line if line == "valid" else _within(part, line)
         for part, about in abouts.items()
@@ -118,13 +118,6 @@ def _parts(abouts: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, ...], ..
         sizes = ", ".join(f"{d}: {n}" for d, n in about["sizes"].items())
         badge = overview.badge(about)
         claims = "" if badge is None else badge.text
-        rows.append(
-            (
-                part or "/",
-                about["stage"],
-                sizes,
-                ", ".join(overview.shortened([*about["variables"]])),
-                claims,
-            )
-        )
+        names = ", ".join(overview.shortened([*about["variables"]]))
+        rows.append((part or "/", about["stage"], claims, sizes, names))
     return tuple(rows)

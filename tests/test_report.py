@@ -246,6 +246,7 @@ def test_a_page_does_not_take_the_place_of_something_else(tmp_path, stages, refu
 def test_fields_of_unknown_place_are_drawn_as_lines(tmp_path, stages, bundle):
     page = Page(jfx.report(bundle, tmp_path / "run.html"))
     assert len([a for a in page.every("img") if a["alt"].startswith("LFP (proxy)")]) == 1
+    assert "no picture" not in page.text  # nor is there one of a probe whose place is not known
     probe = stages["probe"]
     beside = stages["signals"].jfne.compute_readout(["lfp_proxy", "csd_proxy"], probe=probe)
     true = stages["currents"].jfne.ground_truth_csd(np.arange(-50, 500, 100))

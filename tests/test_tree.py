@@ -69,7 +69,7 @@ def test_nothing_is_computed():
     data = dask.array.zeros((4000, 100), chunks=(400, 100))
     tree = xr.DataTree.from_dict({"a b": jfx.traces(data, ("time", "unit"), dt_ms=0.1)})
     with dask.config.set(scheduler=refuse):
-        assert "a b   traces  time: 4000, unit: 100  v          no field yet" in str(tree.jfne)
+        assert "a b   traces  no field yet  time: 4000, unit: 100  v" in str(tree.jfne)
         assert "to_dataset" not in str(tree.jfne)  # no name to give it
 
 
