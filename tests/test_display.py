@@ -1,5 +1,7 @@
 """Cards: nothing gets through unescaped, and every text can be read on what lies behind it."""
 
+import html
+import re
 from html.parser import HTMLParser
 
 import jax
@@ -148,6 +150,19 @@ def test_configurations_and_models():
     assert cfg.hash() in page
     assert "E<b>" in page
     assert repr(cfg) in repr(model)
+    for each in (cfg, model, jfx.configuration()):  # print says the same as the notebook
+        shown = re.sub(r"<style>.*?</style>|<[^>]+>", " ", each._repr_html_(), flags=re.DOTALL)
+        texts = (re.sub(r"[][]", " ", text).split() for text in (str(each), html.unescape(shown)))
+        assert len({frozenset(words) for words in texts}) == 1
+
+
+def test_the_next_steps_of_a_configuration_lead_to_a_model():
+    names = {"jfx": jfx, "cfg": jfx.configuration(), "data": np.full((50, 100), -65.0)}
+    for _ in range(5):
+        exec(str(names["cfg"]).rpartition("next")[2].strip(), names)
+    for line in str(names["model"]).rpartition("next")[2].splitlines():
+        exec(line.strip(), names)
+    assert jfx.replay(names["tree"])
 
 
 def test_reports():
