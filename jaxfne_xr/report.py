@@ -98,6 +98,8 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     """
     if not isinstance(data, (xr.Dataset, xr.DataTree)):
         found, remedy = f"a {type(data).__name__}", 'da.to_dataset(name="v")'
+        if isinstance(data, (str, os.PathLike)):
+            found, remedy = f"the name {Path(data).name!r}", f'jfx.open("{Path(data).name}")'
         raise ArgumentError(
             Problem("data", found, "a Dataset, or a DataTree", remedy, ArgumentError)
         )

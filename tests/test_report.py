@@ -219,6 +219,9 @@ def test_what_fails_midway_writes_nothing(kept, stages, monkeypatch):
 def test_bad_input_is_refused(kept, stages, refused):
     with refused(jfx.ArgumentError, "a DataArray", "to_dataset"):
         jfx.report(stages["signals"].V_m, kept)
+    for name in ("run.nc", kept.with_name("run.nc")):
+        with refused(jfx.ArgumentError, "the name 'run.nc'", 'jfx.open("run.nc")'):
+            jfx.report(name, kept)
     with refused(jfx.FileError, "no folder"):
         jfx.report(stages["signals"], kept.parent / "nowhere" / "a.html")
     with refused(jfx.FileError, "a folder named"):
