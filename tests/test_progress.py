@@ -235,6 +235,38 @@ def test_reading_is_shown_from_its_start(stages, shown, tmp_path, monkeypatch):
     assert begun == []
 
 
+STARTING = """
+import concurrent.futures.thread, sys, threading
+import dask.array
+import numpy as np
+from jaxfne_xr import progress
+
+class Interrupted(threading.Thread):
+    def start(self):
+        super().start()
+        raise KeyboardInterrupt  # as where Ctrl-C comes while it is being started
+
+concurrent.futures.thread.threading.Thread = Interrupted
+with progress.interruptible():
+    dask.array.ones((4, 4), chunks=1).sum().compute()
+"""
+
+
+def test_ctrl_c_while_a_thread_starts_lets_python_end():
+    command = [sys.executable, "-c", STARTING]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert b"KeyboardInterrupt" in done.stderr
+    assert done.returncode != 0
+
+
+def test_dask_goes_on_after_an_interruption():
+    data = dask.array.ones((4, 4), chunks=1)
+    assert data.sum().compute() == 16
+    with pytest.raises(KeyboardInterrupt), progress.interruptible():
+        raise KeyboardInterrupt
+    assert data.sum().compute() == 16
+
+
 @pytest.mark.benchmark
 def test_what_it_costs(monkeypatch):
     block = np.zeros(1 << 18, np.float32)  # 1 MB, the size of a block
