@@ -1,6 +1,6 @@
 """Labelled, unit-checked neural simulation data, from voltages to fields and readouts, differentiable in JAX.
 
-Importing registers the ``.jfne`` accessor on `xarray.Dataset`.
+Importing registers the ``.jfne`` accessor on `xarray.Dataset` and `xarray.DataTree`.
 """
 
 from .accessor import JfneAccessor as JfneAccessor
@@ -57,6 +57,12 @@ from .losses import correlation_loss as correlation_loss
 from .losses import mean_square_loss as mean_square_loss
 from .losses import rate_loss as rate_loss
 from .losses import spectrum_loss as spectrum_loss
+from .measures import mean_V_m as mean_V_m
+from .measures import source_abs_mean as source_abs_mean
+from .measures import spike_count as spike_count
+from .measures import spike_rate_hz as spike_rate_hz
+from .measures import spk as spk
+from .measures import vm as vm
 from .morphology import morphology as morphology
 from .morphology import with_morphology as with_morphology
 from .probe import from_probeinterface as from_probeinterface
@@ -74,14 +80,8 @@ from .proxy import meg_proxy as meg_proxy
 from .pytrees import enable_pytrees as enable_pytrees
 from .readout import Readout as Readout
 from .readout import compute_readout as compute_readout
-from .readout import mean_V_m as mean_V_m
 from .readout import readout as readout
 from .readout import readouts as readouts
-from .readout import source_abs_mean as source_abs_mean
-from .readout import spike_count as spike_count
-from .readout import spike_rate_hz as spike_rate_hz
-from .readout import spk as spk
-from .readout import vm as vm
 from .report import report as report
 from .schema import Report as Report
 from .schema import validate as validate
@@ -106,5 +106,6 @@ from .transforms import jit as jit
 from .transforms import scan as scan
 from .transforms import value_and_grad as value_and_grad
 from .transforms import vmap as vmap
+from .tree import JfneTreeAccessor as JfneTreeAccessor
 from .workflow import Model as Model
 from .workflow import construct as construct

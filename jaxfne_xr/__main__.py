@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 
 # functions of a room's name hide the room once the front door is open: so by their names
 from . import io, overview, schema, scope
+from .display import printable
 from .errors import JfneError, listing
 from .probe import linear_probe
 from .proxy import lfp_proxy
-from .report import parts_of, report
+from .report import report
 from .signals import to_signals
 from .traces import traces
 
@@ -31,11 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["validate", "no-such-file.nc"])
     2
     """
+    if isinstance(
+        sys.stdout, TextIOWrapper
+    ):  # names may have letters that a terminal has no code for
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
     except JfneError as error:
-        print(f"jaxfne_xr: {listing(error.problems)}", file=sys.stderr)
+        print(f"jaxfne_xr: {_readable(listing(error.problems))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # somebody has read enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def info(options: argparse.Namespace) -> int:
     """Say what is in a file, without reading its values."""
-    parts = parts_of(_lazily(options.file))
+    parts = overview.parts_of(_lazily(options.file))
     # labels are few, and say which groups there are
     parts = {
         part: ds.assign_coords({n: c.load() for n, c in ds.coords.items()})
@@ -76,18 +82,21 @@ def info(options: argparse.Namespace) -> int:
         print(json.dumps({"file": options.file.name, "parts": about}, indent=2, allow_nan=False))
         return 0
     for part, ds in parts.items():
-        print(f"{options.file.name}{part and f', {part}'}")
-        print(overview.card(ds))
+        print(_readable(f"{options.file.name}{part and f', {part}'}"))
+        about = overview.facts(ds)
+        node = f'["{part}"].to_dataset()' if part else ""
+        opened = f'ds = jfx.open("{options.file.name}"){node}'
+        print(overview.card_of({**about, "next": [opened, *about["next"]]}))
     return 0
 
 
 def validate(options: argparse.Namespace) -> int:
     """Say everything that is wrong with a file: status 0 if nothing, 1 if something, 2 if it cannot be read."""
     valid = True
-    for part, ds in parts_of(io.read(options.file)).items():
+    for part, ds in overview.parts_of(io.read(options.file)).items():
         checked = schema.validate(ds)
         valid = valid and bool(checked)
-        print(f"{part}: {checked}" if part else checked)
+        print(_readable(f"{part}: {checked}" if part else str(checked)))
     return 0 if valid else 1
 
 
@@ -125,6 +134,11 @@ def demo(options: argparse.Namespace) -> int:
             f"    python -m jaxfne_xr {command} {written.name if written.parent == Path.cwd() else written}"
         )
     return 0
+
+
+def _readable(text: str) -> str:
+    """Return lines of text that leave the terminal as it is."""
+    return "\n".join(map(printable, text.splitlines()))
 
 
 def _lazily(file: Path) -> Any:

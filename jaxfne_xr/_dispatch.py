@@ -9,7 +9,7 @@ put on what comes back by the caller; nothing is carried over from the input.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -281,7 +281,8 @@ def contract(
         )  # with one axis, dask adds chunks up wrongly
         made = dask.array.tensordot(data.transpose(axes), rows, axes=(-1, 1))
         return xr.Variable(dims, made if weights.ndim == 2 else made[..., 0])
-    return xr.Variable(dims, product(data.transpose(axes), weights))
+    with _shown(data):
+        return xr.Variable(dims, product(data.transpose(axes), weights))
 
 
 @partial(jax.jit, static_argnames="axes")
@@ -377,7 +378,7 @@ def across(
     parameters = _like(tuple(map(np.asarray, parameters)), data)
     run: Kernel = partial(_on_host, host=host, parameters=parameters, **options)
     if not is_dask(data):
-        with working("computing") if data.nbytes > SHOWN_BYTES else nullcontext():
+        with _shown(data):
             return xr.Variable(variable.dims, run(data))
     import dask.array
 
@@ -521,11 +522,16 @@ def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: 
     # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy; elsewhere this would
     # compile every constant of a kernel by itself, which takes longer than the kernel
     now = jax.ensure_compile_time_eval() if host and is_staged() else nullcontext()
-    large = host and sum(a.nbytes for a in arrays) > SHOWN_BYTES
-    shown = working("computing") if large else nullcontext()
+    shown = _shown(*arrays) if host else nullcontext()
     with shown, precision_of(_widest(arrays), host=host), now:
         made = _jitted(kernel, arrays, numbers, static)
         return jax.tree.map(np.array, made) if host else made
+
+
+def _shown(*arrays: Any) -> AbstractContextManager[None]:
+    """Return what shows that work goes on, if there is much of it."""
+    large = sum(a.nbytes for a in arrays) > SHOWN_BYTES
+    return working("computing") if large else nullcontext()
 
 
 def _widest(arrays: Sequence[Any]) -> Any:

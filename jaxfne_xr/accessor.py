@@ -18,6 +18,7 @@ from . import (
     ground_truth,
     io,
     losses,
+    measures,  # first of those that register readouts
     overview,
     physical,  # noqa: F401  (registers its readouts)
     plot,
@@ -265,27 +266,27 @@ class JfneAccessor:
 
     def vm(self) -> xr.Dataset:
         """See `jaxfne_xr.vm`."""
-        return readout.vm(self._ds)
+        return measures.vm(self._ds)
 
     def spk(self) -> xr.Dataset:
         """See `jaxfne_xr.spk`."""
-        return readout.spk(self._ds)
+        return measures.spk(self._ds)
 
     def spike_rate_hz(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.spike_rate_hz`."""
-        return readout.spike_rate_hz(self._ds, window=window)
+        return measures.spike_rate_hz(self._ds, window=window)
 
     def spike_count(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.spike_count`."""
-        return readout.spike_count(self._ds, window=window)
+        return measures.spike_count(self._ds, window=window)
 
     def mean_V_m(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.mean_V_m`."""
-        return readout.mean_V_m(self._ds, window=window)
+        return measures.mean_V_m(self._ds, window=window)
 
     def source_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.source_abs_mean`."""
-        return readout.source_abs_mean(self._ds, window=window)
+        return measures.source_abs_mean(self._ds, window=window)
 
     def lfp_proxy(
         self,

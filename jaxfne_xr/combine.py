@@ -10,6 +10,7 @@ import xarray as xr
 from . import scope
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .probe import prefixed
+from .progress import working
 from .schema import SITES, STRUCTURE, stage_of, unit_problem
 from .traces import with_unit
 from .units import convert, is_quantity, magnitude, units_of
@@ -171,7 +172,8 @@ def _refusing(combine: Any, *arguments: Any, **options: Any) -> xr.Dataset:
     """Return what xarray combines; its own refusals as ours."""
     same = {"join": "exact", "compat": "equals", "combine_attrs": "drop_conflicts"}
     try:
-        return combine(*arguments, **same, **options)
+        with working(combine.__name__):
+            return combine(*arguments, **same, **options)
     except (ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
         raise DimensionError(

@@ -71,7 +71,7 @@ class Conductor:
         return f"{value} {unit}" if unit else str(value)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the model and its parameters for the record, units in the names."""
+        """Return the model, its equation and its parameters for the record, units in the names."""
         suffix = {"S/m": "_S_per_m", "um": "_um"}
         made = {
             f.name + suffix.get(self.units.get(f.name, ""), ""): scope.recorded(
@@ -79,7 +79,7 @@ class Conductor:
             )
             for f in fields(self)
         }
-        return {"model": type(self).__name__, **made}
+        return {"model": type(self).__name__, "equation": self.equation, **made}
 
     @property
     def medium(self) -> str:

@@ -1,6 +1,6 @@
 """The configuration of a workflow: what drives it, where its field lies, and what reads it.
 
-A configuration is a value: each call returns a new one, it prints as the pipeline it is, and it goes to JSON and
+A configuration is a value: each call returns a new one, it shows as the pipeline it is, and it goes to JSON and
 back unchanged.
 """
 
@@ -38,6 +38,13 @@ SCHEMA_VERSION = 1
 FORM = ("schema", "stages")
 #: What may drive a model.
 MODES = ("external_voltage", "external_current", "external_spikes")
+#: What a card suggests for a stage that is missing.
+FIRST = {
+    "network": 'network(groups={"E": 80, "I": 20})',
+    "emitter": 'emitter(mode="external_voltage")',
+    "field": 'field(domain="point")',
+    "probe": 'probe(name="pipette", modes=["lfp_proxy", "spike_rate_hz"])',
+}
 #: The stages, in the order in which data walks through them, all of which are needed: under which argument each takes
 #: back what it stored.
 STAGES: dict[str, dict[str, str]] = {
@@ -71,8 +78,14 @@ class Configuration:
     Examples
     --------
     >>> cfg = configuration().network(n=1).emitter(mode="external_voltage").field(domain="point")
-    >>> print(cfg.probe(name="soma"))
+    >>> cfg.probe(name="soma")
     network(n=1) -> emitter(family='custom', mode='external_voltage') -> field(domain='point') -> probe(name='soma')
+    >>> print(cfg)
+    Configuration [needs probe]
+      network  n=1
+      emitter  family='custom', mode='external_voltage'
+      field    domain='point'
+      next     cfg = cfg.probe(name="pipette", modes=["lfp_proxy", "spike_rate_hz"])
     """
 
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -365,23 +378,28 @@ class Configuration:
     def __hash__(self) -> int:
         return hash(self.to_json())
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return (
             " -> ".join(f"{stage}({options})" for stage, options in self.rows())
             or "configuration()"
         )
 
-    __repr__ = __str__
+    def __str__(self) -> str:
+        return str(self.card())
 
     def _repr_html_(self) -> str:
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what is printed, and what a notebook shows."""
         missing = self.missing()
         badge = (
             Badge(f"needs {', '.join(missing)}", "caution")
             if missing
             else Badge("complete", "good")
         )
-        step = f"cfg.{missing[0]}(...)" if missing else "model = jfx.construct(cfg)"
-        return Card("Configuration", (*self.rows(), ("next", Code((step,)))), badge).html()
+        step = f"cfg = cfg.{FIRST[missing[0]]}" if missing else "model = jfx.construct(cfg)"
+        return Card("Configuration", (*self.rows(), ("next", Code((step,)))), badge)
 
     def rows(self) -> tuple[tuple[str, str], ...]:
         """Return each stage that is set, with those of its options that are not as usual."""
@@ -487,3 +505,12 @@ def _unknown(stage: str, unknown: Mapping[str, Any], known: Sequence[str]) -> li
 
 def _problem(where: str, found: str, wanted: str, remedy: str) -> Problem:
     return Problem(where, found, wanted, remedy, ArgumentError)
+
+
+def stored_rows(attrs: Mapping[Any, Any]) -> list[tuple[str, str]]:
+    """Return what the configuration in the attrs of a bundle says, and its hash; nothing where none can be read."""
+    try:
+        stages = Configuration.from_dict(json.loads(attrs["configuration"])).rows()
+    except (JfneError, KeyError, TypeError, ValueError):
+        return []
+    return [*stages, ("hash", str(attrs.get("configuration_hash", "")))]

@@ -7,12 +7,17 @@ is given is escaped here and nowhere else.
 from __future__ import annotations
 
 import html
+import re
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 #: Width of a card as text.
 WIDTH = 100
+
+#: What steers a terminal, breaks a line or turns letters around: names in a file that one receives may hold anything.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]")
 
 #: Every colour, by what it is for; text on what lies behind it has a contrast of 4.5 at least (WCAG AA).
 LIGHT = {
@@ -104,7 +109,8 @@ class Card:
 
     def __str__(self) -> str:
         indent = 4 + max((len(label) for label, _ in self.rows), default=0)
-        lines = [self.title if self.badge is None else f"{self.title} [{self.badge.text}]"]
+        title = printable(self.title)
+        lines = [title if self.badge is None else f"{title} [{printable(self.badge.text)}]"]
         for label, content in self.rows:
             for i, line in enumerate(_text(content, WIDTH - indent)):
                 lines.append(f"  {label if i == 0 else '':<{indent - 4}}  {line}".rstrip())
@@ -118,10 +124,25 @@ class Card:
         """Return the card as HTML for a page that has the styles."""
         badge = "" if self.badge is None else " " + _badge(self.badge)
         return (
-            f'<div class="jfne" role="group" aria-label="{html.escape(self.title)}">'
-            f'<p class="jfne-title"><strong>{html.escape(self.title)}</strong>{badge}</p>'
+            f'<div class="jfne" role="group" aria-label="{_escape(self.title)}">'
+            f'<p class="jfne-title"><strong>{_escape(self.title)}</strong>{badge}</p>'
             f"{listed(self.rows)}</div>"
         )
+
+
+def printable(text: str) -> str:
+    """Return text with escapes in place of what would steer a terminal or break a line.
+
+    Examples
+    --------
+    >>> printable("V" + chr(27) + "[31m") == "V" + repr(chr(27))[1:-1] + "[31m"
+    True
+    """
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _escape(text: str) -> str:
+    return html.escape(printable(text))
 
 
 def model_card(name: str, equation: str, parameters: Iterable[tuple[str, str]]) -> Card:
@@ -133,8 +154,7 @@ def model_card(name: str, equation: str, parameters: Iterable[tuple[str, str]]) 
 def listed(rows: Iterable[tuple[str, Content]]) -> str:
     """Return rows of a card as HTML."""
     items = "".join(
-        f"<dt>{html.escape(label)}</dt><dd>{to_html(content, label)}</dd>"
-        for label, content in rows
+        f"<dt>{_escape(label)}</dt><dd>{to_html(content, label)}</dd>" for label, content in rows
     )
     return f"<dl>{items}</dl>" if items else ""
 
@@ -142,56 +162,69 @@ def listed(rows: Iterable[tuple[str, Content]]) -> str:
 def to_html(content: Content, label: str) -> str:
     """Return what stands beside a label as HTML."""
     if isinstance(content, str):
-        return html.escape(content)
+        return _escape(content)
     if isinstance(content, Badge):
         return _badge(content)
     if isinstance(content, Code):
         return _scrolling(
-            f"<pre><code>{html.escape(chr(10).join(content.lines))}</code></pre>", label
+            f"<pre><code>{chr(10).join(map(_escape, content.lines))}</code></pre>", label
         )
     if isinstance(content, Table):
-        titles = "".join(f'<th scope="col">{html.escape(t)}</th>' for t in content.titles)
+        titles = "".join(f'<th scope="col">{_escape(t)}</th>' for t in content.titles)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>"
             for row in content.rows
         )
         table = f"<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
         return _scrolling(table, label)
-    return "".join(f"<p>{html.escape(line)}</p>" for line in content)
+    return "".join(f"<p>{_escape(line)}</p>" for line in content)
 
 
 def _scrolling(content: str, label: str) -> str:
     """Return what may be wider than its place in a box that scrolls, by keyboard too."""
     return (
-        f'<div class="jfne-wide" role="group" tabindex="0" aria-label="{html.escape(label)}">'
+        f'<div class="jfne-wide" role="group" tabindex="0" aria-label="{_escape(label)}">'
         f"{content}</div>"
     )
 
 
 def _badge(badge: Badge) -> str:
-    return f'<span class="jfne-badge jfne-{badge.tone}">{html.escape(badge.text)}</span>'
+    return f'<span class="jfne-badge jfne-{badge.tone}">{_escape(badge.text)}</span>'
 
 
 def _text(content: Content, width: int) -> list[str]:
     if isinstance(content, Badge):
-        return [content.text]
+        return [printable(content.text)]
     if isinstance(content, Code):
-        return list(content.lines)
+        return [*map(printable, content.lines)]
     if isinstance(content, Table):
-        columns = [
-            max(map(len, column)) for column in zip(content.titles, *content.rows, strict=True)
-        ]
+        rows = [[*map(printable, row)] for row in (content.titles, *content.rows)]
+        columns = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
         return [
-            "  ".join(f"{cell:<{n}}" for cell, n in zip(row, columns, strict=True)).rstrip()
-            for row in (content.titles, *content.rows)
+            "  ".join(
+                cell + " " * (n - _columns(cell)) for cell, n in zip(row, columns, strict=True)
+            ).rstrip()
+            for row in rows
         ]
     lines = (content,) if isinstance(content, str) else content
     return [
-        part
-        for line in lines
+        part.replace("\N{NO-BREAK SPACE}", " ")
+        for line in map(printable, lines)
         for part in textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
         or [""]
     ]
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for a letter of Chinese, none for an accent."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.category(letter) in ("Mn", "Me", "Cf")
+        else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )
 
 
 def _colours(colours: Mapping[str, str], scheme: str) -> str:

@@ -172,8 +172,7 @@ def lfp(
     matrix, inside = matrix_of(ds, probe, model)
     if by is None:
         matrix = matrix if cable is None else folded(matrix, cable)
-        with working("LFP: summing over sites"):
-            made = contract(matrix, variable, dim, "contact")
+        made = contract(matrix, variable, dim, "contact")
         labels = {}
     else:
         names, group = groups_of(ds, dim, by)

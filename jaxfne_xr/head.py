@@ -63,13 +63,14 @@ class _Head:
         ]
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters for the record; their units in their names."""
-        return {
+        """Return the equation and the parameters for the record; their units in their names."""
+        made = {
             f"{f.name}_{self.units[f.name].replace('/', '_per_')}": scope.recorded(
                 getattr(self, f.name)
             )
             for f in fields(self)  # type: ignore[arg-type]
         }
+        return {"equation": self.equation, **made}
 
 
 @pytree

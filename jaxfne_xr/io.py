@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from ._arrays import is_dask
 from ._dispatch import checked
 from .errors import ArgumentError, FileError, JfneError, Problem, raise_problems
 from .file_form import RECORD, record_of, restore, to_plain
-from .progress import working
+from .progress import interruptible, working
 from .schema import FINITE, validate
 from .units import magnitude
 
@@ -127,7 +128,7 @@ def to_netcdf(
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
     whole = xr.DataTree.from_dict(plain) if tree else plain["/"]
     options["encoding"] = chosen if tree else chosen["/"]
-    with working(f"writing {target.name}"):
+    with working(f"writing {target.name}"), interruptible():
         replace_file(target, lambda file: whole.to_netcdf(file, **options))
     return target
 
@@ -180,21 +181,21 @@ def read(
     except (OSError, ValueError) as error:
         raise _unreadable(source, f"a file that is not netCDF, or cut short ({error})") from error
     try:
-        if plain:
-            made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
-        else:
-            ours = record_of(groups["/"], source)  # says if it is none of ours
-            records = {
-                g: record_of(raw, source) if RECORD in raw.attrs else ours
-                for g, raw in groups.items()
-            }
-            made = {
-                g: restore(raw, records[g], lazy=chunks is not None) for g, raw in groups.items()
-            }
-            if check:
-                raise_problems(p for ds in made.values() for p in validate(ds).problems)
-        if chunks is None:
-            with working(f"reading {source.name}"):
+        # with `chunks` nothing is read yet
+        with working(f"reading {source.name}") if chunks is None else nullcontext():
+            if plain:
+                made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
+            else:
+                ours = record_of(groups["/"], source)  # says if it is none of ours
+                records = {
+                    g: record_of(raw, source) if RECORD in raw.attrs else ours
+                    for g, raw in groups.items()
+                }
+                lazy = chunks is not None
+                made = {g: restore(raw, records[g], lazy=lazy) for g, raw in groups.items()}
+                if check:
+                    raise_problems(p for ds in made.values() for p in validate(ds).problems)
+            if chunks is None:
                 made = {group: ds.load() for group, ds in made.items()}
     except BaseException as error:
         _close(groups)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
@@ -11,32 +12,20 @@ import xarray as xr
 from . import schema, scope
 from ._arrays import is_dask, is_jax, is_traced
 from .display import Badge, Card, Code, Content, Table
-from .errors import JfneError, SchemaError
+from .errors import SchemaError
+from .next_steps import GROUPS, has_cable, next_steps
 from .schema import SITES
-from .time_axis import TIME, sampling
+from .time_axis import TIME, even_times
 from .units import magnitude, units_of
 
-#: Coordinates that put sites, or contacts, into groups.
-GROUPS = ("population", "layer", "area", "shank")
 #: So many sites are counted by group, and so many groups and variables named.
 COUNTED, NAMED = 100_000, 20
+#: Names with more letters are cut off.
+LONGEST = 40
+#: How parameters in a record say their unit.
+_SUFFIXES = {"_S_per_m": "S/m", "_um": "um"}
 #: Stages that describe where things are, and have no amplitude to speak of.
 PLACES = ("probe", "morphology")
-
-#: The function of `jaxfne_xr.plot` for each variable that has one, if it lies along these dims; the best to see first.
-DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
-    "spikes": ("raster", (TIME,)),
-    **dict.fromkeys(("lfp", "lfp_proxy"), ("lfp", (TIME, "contact"))),
-    **dict.fromkeys(("csd", "csd_proxy"), ("csd", (TIME, "contact"))),
-    "psd": ("spectrum", ("frequency",)),
-    **dict.fromkeys(
-        ("i_membrane", "source", "source_proxy", "V_m", "v", "vm"), ("traces", (TIME,))
-    ),
-    **dict.fromkeys(("eeg", "meg", "eeg_proxy", "meg_proxy", "emm_proxy"), ("traces", (TIME,))),
-    **dict.fromkeys(("firing_rate", "dipole_moment"), ("traces", (TIME,))),
-}
-#: The function for a whole Dataset, by its stage or by the last step that made it.
-DRAWN_WHOLE = ("probe", "morphology", "summary")
 
 #: What each claim says in plain words.
 SOURCE_WORDS = {
@@ -60,6 +49,12 @@ FIELD_WORDS = {
     "spherical": "The field is that of current dipoles in a spherical conductor.",
     "four_sphere": "The field is that of current dipoles in a head of concentric spheres.",
 }
+#: What there is to say of Traces, which claim nothing yet, and of a lead field, which has no amplitude of its own.
+TRACES_WORDS = ("No source and no field has been made of the voltages.",)
+LEAD_FIELD_WORDS = (
+    "It takes currents in nA to uV; what those are worth, the currents have to say.",
+)
+SIMULATED = "All of it comes from a simulation, not from a measurement."
 _SOURCES = {
     "point_source": "point sources",
     "root_as_point": "line sources and a point for each soma",
@@ -85,17 +80,40 @@ def in_words(claims: scope.Scope) -> tuple[str, ...]:
     >>> in_words(scope.Scope())[0]
     'Voltages stand in for the source: what is made of them is a proxy, in no physical unit.'
     """
-    amplitude = (
-        "Amplitudes are in physical units all the way, from the currents through a declared conductor."
-        if claims.amplitude_status
-        else "Amplitudes are not claimed to be physical."
-    )
+    if claims.amplitude_status:
+        amplitude = "Amplitudes are in physical units all the way, from the currents through a declared conductor."
+    elif _awaits_field(claims):
+        amplitude = "Amplitudes are not claimed to be physical before a declared conductor has made a field."
+    else:
+        amplitude = "Amplitudes are not claimed to be physical."
     return (
         SOURCE_WORDS[claims.source_calibration_status],
         FIELD_WORDS[claims.field_solver_status],
         amplitude,
-        "All of it comes from a simulation, not from a measurement.",
+        SIMULATED,
     )
+
+
+def _awaits_field(claims: scope.Scope) -> bool:
+    """Whether there are transmembrane currents, of which a physical field may still be made."""
+    source, solver = claims.source_calibration_status, claims.field_solver_status
+    return (source, solver) == ("transmembrane_current", "not_computed")
+
+
+def _claimed(ds: xr.Dataset, stage: str, record: Mapping[str, Any], known: bool) -> dict[str, Any]:
+    """Return scope, and scope in words, of a Dataset; nothing where it is none of ours."""
+    if stage in PLACES or (stage == "traces" and not known):
+        return {"scope": None, "scope_in_words": []}
+    if stage == "traces":
+        return {"scope": None, "scope_in_words": [*TRACES_WORDS, SIMULATED]}
+    claims = scope.derive(record or None)
+    words = list(in_words(claims))
+    if stage == "lead_field":
+        words = [FIELD_WORDS[claims.field_solver_status], *LEAD_FIELD_WORDS]
+    elif has_cable(ds) and claims.source_calibration_status.endswith("voltage_proxy"):
+        words[0] = f"Until transmembrane currents are computed, {words[0][0].lower()}{words[0][1:]}"
+    made = {**claims.attrs(), "amplitude_status": claims.amplitude_status}
+    return {"scope": made, "scope_in_words": words}
 
 
 def facts(ds: xr.Dataset) -> dict[str, Any]:
@@ -105,8 +123,8 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
     -------
     dict
         ``stage``; ``sizes``; ``sites`` with their dim, number and groups; ``time``; ``variables`` and ``coordinates``;
-        ``scope``, and ``scope_in_words``; ``steps`` that made it, and ``versions``; ``validation``; ``next``, code
-        that makes sense from here.
+        ``scope``, from Signals on, and ``scope_in_words``; ``model``, the last that made a field; ``steps`` that made
+        it, and ``versions``; ``validation``; ``next``, code that makes sense from here.
 
     Examples
     --------
@@ -122,15 +140,16 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
         record = {}
     stage = schema.stage_of(ds)
     report = schema.checks(ds, values=False)
-    made: dict[str, Any] = {
+    time = _time(ds, report)
+    return {
         "stage": stage,
         "sizes": {str(d): n for d, n in ds.sizes.items()},
         "sites": _sites(ds),
-        "time": _time(ds),
+        "time": time,
         "variables": {str(n): _variable(v.variable) for n, v in ds.data_vars.items()},
         "coordinates": {str(n): _variable(v.variable) for n, v in ds.coords.items()},
-        "scope": None,
-        "scope_in_words": [],
+        **_claimed(ds, stage, record, bool(record) or bool(report)),
+        "model": _model(record),
         "origin": record.get("origin"),
         "steps": record.get("steps", []),
         "versions": record.get("versions", {}),
@@ -142,18 +161,25 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
             ],
             "not_checked": list(report.unchecked),
         },
-        "next": _next(ds, record, stage) if report else ["ds.jfne.validate()"],
+        "next": next_steps(ds, record, stage, time) if report else ["ds.jfne.validate()"],
     }
-    if stage not in PLACES:
-        claims = scope.derive(record or None)
-        made["scope"] = {**claims.attrs(), "amplitude_status": claims.amplitude_status}
-        made["scope_in_words"] = list(in_words(claims))
-    return made
+
+
+def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return each Dataset of a tree under the name of its node; of a Dataset, itself without a name."""
+    if isinstance(data, xr.Dataset):
+        return {"": data}
+    nodes = {node.path.strip("/"): node.to_dataset() for node in data.subtree}
+    return {name: ds for name, ds in nodes.items() if ds.variables}
 
 
 def card(ds: xr.Dataset) -> Card:
     """Return what a Dataset says of itself: see `facts`."""
-    about = facts(ds)
+    return card_of(facts(ds))
+
+
+def card_of(about: Mapping[str, Any]) -> Card:
+    """Return the card of what there is to say."""
     return Card(f"jaxfne_xr: {about['stage']}", tuple(card_rows(about)), badge(about))
 
 
@@ -168,22 +194,31 @@ def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
         if d != TIME and not (about["sites"] and d == about["sites"]["dim"])
     }
     if others:
-        rows.append(("other dims", ", ".join(f"{d}: {n}" for d, n in others.items())))
+        sizes = (f"{_named(d)}: {n}" for d, n in others.items())
+        rows.append(("other dims", ", ".join(sizes)))
     if about["time"]:
         rows.append((TIME, _time_text(about["time"])))
     if about["variables"]:
         rows.append(("variables", variables_table(about["variables"])))
     if labels := [
-        f"{name} ({v['units']})" if v["units"] not in (None, "1") else name
+        f"{_named(name)}\N{NO-BREAK SPACE}({v['units']})"
+        if v["units"] not in (None, "1")
+        else _named(name)
         for name, v in about["coordinates"].items()
         if name != TIME
     ]:
-        rows.append(("labels", ", ".join(_shortened(labels))))
-    if about["scope"]:
+        rows.append(("labels", ", ".join(shortened(labels))))
+    if model := about["model"]:
+        rows.append(("model", f"{model['name']}: {model['equation']}"))
+        if model["parameters"]:
+            rows.append(
+                ("parameters", Table(("parameter", "value"), (*model["parameters"].items(),)))
+            )
+    if about["scope_in_words"]:
         rows.append(("scope", tuple(about["scope_in_words"])))
     if about["steps"]:
         rows.append(("made by", " -> ".join(str(s.get("function")) for s in about["steps"])))
-    elif about["scope"]:
+    elif about["stage"] not in PLACES:
         rows.append(("made by", "hand, or other code: there is no record"))
     rows.append(("checks", checks_lines(about["validation"])))
     if about["next"]:
@@ -195,20 +230,22 @@ def badge(about: Mapping[str, Any]) -> Badge | None:
     """Return what is seen first: whether it is valid, and what its amplitudes are."""
     if not about["validation"]["valid"]:
         return Badge("not valid", "bad")
-    if not about["scope"]:
+    claims = None if about["scope"] is None else scope.Scope(**about["scope"])
+    if about["stage"] == "traces" or (claims and _awaits_field(claims)):
+        return Badge("no field yet", "caution")
+    if claims is None or about["stage"] == "lead_field":
         return None
-    physical = about["scope"]["amplitude_status"]
-    return Badge("physical units", "good") if physical else Badge("proxy", "caution")
+    return Badge("physical units", "good") if claims.amplitude_status else Badge("proxy", "caution")
 
 
 def variables_table(variables: dict[str, Any]) -> Table:
     """Return variables as a table."""
     rows = [
         (
-            name,
-            v["long_name"] or "",
-            v["units"] or "",
-            ", ".join(f"{d}: {n}" for d, n in zip(v["dims"], v["shape"], strict=True)),
+            _named(name),
+            _named(v["long_name"] or ""),
+            _named(v["units"] or ""),
+            ", ".join(f"{_named(d)}: {n}" for d, n in zip(v["dims"], v["shape"], strict=True)),
             f"{v['dtype']}, {v['kind']}, {_bytes(v['bytes'])}",
         )
         for name, v in variables.items()
@@ -241,11 +278,11 @@ def _sites(ds: xr.Dataset) -> dict[str, Any] | None:
         data = magnitude(ds.coords[name].variable._data)
         if is_dask(data) or is_traced(data):
             continue
-        counts = Counter(ds.coords[name].values.tolist())
+        counts = Counter(map(str, ds.coords[name].values.tolist()))
         if name == "unit":  # neurons, of which there may be many
             groups[name] = {"number": len(counts)}
         else:
-            groups[name] = {str(label): count for label, count in counts.items()}
+            groups[name] = dict(counts)
     return {"dim": dim, "number": n, "groups": groups}
 
 
@@ -256,24 +293,23 @@ def _sites_text(sites: dict[str, Any]) -> str:
     if units := groups.pop("unit", None):
         text += f" of {units['number']} unit" + ("s" if units["number"] != 1 else "")
     for name, counts in groups.items():
-        text += f"; {name} " + ", ".join(_shortened([f"{k}: {v}" for k, v in counts.items()]))
+        text += f"; {name} " + ", ".join(
+            shortened([f"{_named(k)}: {v}" for k, v in counts.items()])
+        )
     return text
 
 
-def _time(ds: xr.Dataset) -> dict[str, Any] | None:
+def _time(ds: xr.Dataset, report: schema.Report) -> dict[str, Any] | None:
     if TIME not in ds.dims:
         return None
-    try:
-        time, dt_ms = sampling(ds, None)
-    except JfneError:  # which the checks report
-        return {"samples": ds.sizes[TIME], "dt_ms": None, "start_ms": None, "duration_ms": None}
-    duration = None if dt_ms is None else len(time) * dt_ms
-    return {
-        "samples": len(time),
-        "dt_ms": dt_ms,
-        "start_ms": float(time[0]),
-        "duration_ms": duration,
-    }
+    n = ds.sizes[TIME]
+    if any(problem.where == TIME for problem in report.problems):
+        return {"samples": n, "dt_ms": None, "start_ms": None, "duration_ms": None}
+    # the checks have seen that it is even: the ends say the rest, and there may be millions between them
+    ends, step = even_times(ds.variables[TIME][[0, -1] if n > 1 else [0]], None)
+    dt_ms = None if step is None else step / (n - 1)
+    duration = None if dt_ms is None else n * dt_ms
+    return {"samples": n, "dt_ms": dt_ms, "start_ms": float(ends[0]), "duration_ms": duration}
 
 
 def _time_text(time: dict[str, Any]) -> str:
@@ -319,7 +355,16 @@ def _bytes(n: int) -> str:
     return f"{n / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
-def _shortened(names: list[str]) -> list[str]:
+def _named(name: str) -> str:
+    """Return a name as it can stand in a line: cut off, and what is written from the right kept to itself."""
+    name = name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
+    if not any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name):
+        return name
+    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
+
+
+def shortened(names: list[str]) -> list[str]:
+    """Return names, of which there may be many."""
     return (
         names
         if len(names) <= NAMED
@@ -327,54 +372,17 @@ def _shortened(names: list[str]) -> list[str]:
     )
 
 
-def drawn_whole(stage: str, steps: Any) -> str | None:
-    """Return which function draws all of a Dataset at once; None where each variable has its own picture."""
-    last = steps[-1].get("function") if steps else None
-    return next((name for name in (stage, last) if name in DRAWN_WHOLE), None)
-
-
-def _next(ds: xr.Dataset, record: Mapping[str, Any], stage: str) -> list[str]:
-    """Return code that makes sense from here, each line by itself."""
-    has: set[Hashable] = set(ds.data_vars)
-    placed = {"x", "y", "z"} <= set(ds.coords)
-    timed = TIME in ds.dims
-    if stage == "probe":
-        return ["ds.jfne.plot.probe()", "signals.jfne.lfp_proxy(ds)", "currents.jfne.lfp(ds)"]
-    if stage == "morphology":
-        return ["ds.jfne.plot.morphology()", "traces.jfne.with_morphology(ds)"]
-    steps = []
-    drawn = drawn_whole(stage, record.get("steps"))
-    for name, (function, dims) in () if drawn else DRAWN.items():
-        if name in has and {*dims} <= {*ds[name].dims} and ds[name].size:
-            drawn = function
-            break
-    if drawn:
-        steps.append(f"ds.jfne.plot.{drawn}()")
-    if timed and stage == "traces" and has & {*schema.VOLTAGES}:
-        steps.append("signals = ds.jfne.to_signals()")
-    cable = timed and "conductance" in has and bool(has & {*schema.VOLTAGES})
-    if cable and "i_membrane" not in has:
-        steps.append("currents = ds.jfne.transmembrane_currents()")
-    if timed and placed and (cable or "i_membrane" in has) and "x_start" in ds.coords:
-        steps.append('lfp = ds.jfne.lfp(jfx.linear_probe(16, spacing="50 um", origin=(50, 0, 0)))')
-        steps.append("dipoles = ds.jfne.dipole_moment()")
-    if timed and "spikes" in has:
-        steps.append("ds.jfne.firing_rate()")
-        sites = next((d for d in SITES if d in ds.dims), None)
-        groups = [g for g in GROUPS if sites and g in ds.coords and ds[g].dims == (sites,)]
-        if sites and ds.sizes[TIME] > 1 and has & {"V_m", "source"}:
-            steps.append(
-                f'ds.jfne.summary(by="{groups[0]}")' if groups else "ds.jfne.summary(by=None)"
-            )
-    if timed and "lfp" in has and "contact" in ds.dims and placed and ds.sizes["contact"] > 2:
-        steps.append('csd = ds.jfne.csd("kernel")')
-    if "dipole_moment" in has and placed:
-        steps.append(
-            'eeg = ds.jfne.move_to(x=0, y=0, z="78 mm").jfne.eeg(jfx.montage("easycap-M1"))'
-        )
-    spectral = [n for n in ("lfp", "lfp_proxy", "csd", "csd_proxy", "eeg", "meg") if n in has]
-    if timed and spectral and ds.sizes[TIME] > 1:
-        steps.append(f'ds.jfne.psd("{spectral[0]}")')
-    if "psd" in has:
-        steps.append("ds.jfne.band_power()")
-    return [*steps, 'ds.jfne.report("run.html")', 'ds.jfne.to_netcdf("run.nc")']
+def _model(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the forward model that made a field, or a lead field: name, equation and, of the latter, parameters."""
+    steps = [s for s in record.get("steps", []) if "equation" in s.get("parameters", {})]
+    if not steps:
+        return None
+    made = steps[-1]["parameters"]
+    given = {}
+    for name, value in made.items() if steps[-1]["function"] == "lead_field" else ():
+        if name not in ("model", "equation", "field_solver"):
+            suffix = next((s for s in _SUFFIXES if name.endswith(s)), "")
+            text = "by default" if value is None else f"{value} {_SUFFIXES.get(suffix, '')}"
+            given[name.removesuffix(suffix)] = text.rstrip()
+    name = made.get("model", made.get("head"))
+    return {"name": str(name), "equation": str(made["equation"]), "parameters": given}

@@ -52,6 +52,23 @@ def working(what: str) -> Iterator[None]:
         bar.close()
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let go of dask's threads where Ctrl-C comes meanwhile.
+
+    One that is just being started is known to nobody afterwards: it would wait for work for ever, and Python for it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        threaded = sys.modules.get("dask.threaded")
+        pool = getattr(threaded, "default_pool", None)
+        if pool is not None:
+            threaded.default_pool = None  # type: ignore[union-attr]  # the next computation makes another
+            pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
 def _counted(items: Iterable[T], what: str) -> Iterator[T]:
     total = len(items) if hasattr(items, "__len__") else None  # type: ignore[arg-type]
     bar, start = _Bar(what, total), time.monotonic()

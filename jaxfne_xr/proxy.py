@@ -18,12 +18,14 @@ from ._dispatch import contract, jointly, mean_over, on_arrays
 from .contacts import contacts_of
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .kernels import proxy as kernels
+from .measures import mean_of
 from .probe import positions_along, sensor_dim
-from .readout import finish, mean_of, readout
+from .readout import readout
 from .signals import misaligned, spikes_of
 from .sites import positions
 from .source import site_dim, source_of
 from .time_axis import TIME, sampling, time_problem
+from .traces import finish
 from .units import magnitude, positive
 
 #: The axes in which each domain of a field measures distance.

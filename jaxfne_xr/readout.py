@@ -17,18 +17,13 @@ import numpy as np
 import xarray as xr
 
 from . import scope
-from ._arrays import is_traced, precision_of
-from ._dispatch import mean_over
+from ._arrays import is_traced
 from .conductor import LineSource, PointSource, RootAsPoint, Slab
+from .display import Card, Code, Content, Table
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .head import FourSphere, InfiniteHomogeneous, LeadField, Spherical
-from .probe import SENSORS, prefixed
-from .schema import SITES
-from .signals import in_unit, spikes_of
-from .source import source, source_of
-from .time_axis import TIME, sampling, time_problem, windowed
-from .traces import finish
-from .units import is_quantity, magnitude, product, units_of
+from .probe import prefixed
+from .units import is_quantity, magnitude
 
 #: What a readout may need that is no readout: handed to `compute_readout`, or set in a configuration.
 GIVEN = {
@@ -38,7 +33,7 @@ GIVEN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Readout:
     """One readout: how it is called, what it needs, and what comes out.
 
@@ -66,9 +61,32 @@ class Readout:
     units: str
     formula: str
 
+    def __repr__(self) -> str:
+        return str(self.card())
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what a notebook shows."""
+        needs = tuple(f"{need}: {GIVEN.get(need, 'another readout')}" for need in self.needs)
+        takes = tuple(f"{take}, if there is: {GIVEN[take]}" for take in self.takes)
+        settings = Table(
+            ("setting", "by default"), tuple((k, repr(v)) for k, v in self.settings.items())
+        )
+        given = "".join(f", {n}={n}" for n in given_for(self.name) if n != "signals")
+        rows: list[tuple[str, Content]] = [
+            ("formula", self.formula),
+            ("units", self.units),
+            ("needs", (*needs, *takes)),
+            *([("settings", settings)] if self.settings else []),
+            ("next", Code((f'signals.jfne.compute_readout("{self.name}"{given})',))),
+        ]
+        return Card(f"Readout {self.name}", tuple(rows))
+
 
 class Readouts(Mapping[str, Readout]):
-    """All known readouts by name; prints as a table."""
+    """All known readouts by name; a table, in print and in a notebook."""
 
     def __init__(self, known: Mapping[str, Readout]) -> None:
         self._known = dict(known)
@@ -90,12 +108,17 @@ class Readouts(Mapping[str, Readout]):
         ]
 
     def __repr__(self) -> str:
-        rows = [("readout", "units", "inputs", "formula"), *self.rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        return "\n".join(
-            "  ".join((*(c.ljust(w) for c, w in zip(r[:3], widths, strict=True)), r[3]))
-            for r in rows
-        )
+        return str(self.card())
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what a notebook shows."""
+        table = Table(("name", "units", "needs", "formula"), tuple(self.rows()))
+        types = 'ds.jfne.compute_readout(["vm", "spike_rate_hz"])', 'jfx.readouts()["lfp"]'
+        rows: list[tuple[str, Content]] = [("readouts", table), ("next", Code(types))]
+        return Card("Readouts", tuple(rows if self else rows[:0]))
 
 
 _KNOWN: dict[str, Readout] = {}
@@ -123,11 +146,10 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
 
     Examples
     --------
-    >>> import jaxfne_xr as jfx
     >>> @readout(units="mV", formula="max over time and sites of V_m")
     ... def peak_V_m(signals):
     ...     return signals[["V_m"]].max().rename(V_m="peak_V_m")
-    >>> "peak_V_m" in jfx.readouts()
+    >>> "peak_V_m" in readouts()
     True
     """
 
@@ -160,7 +182,8 @@ def readouts() -> Readouts:
 
     Examples
     --------
-    >>> readouts()["spike_rate_hz"].units
+    >>> import jaxfne_xr as jfx
+    >>> jfx.readouts()["spike_rate_hz"].units
     'Hz'
     """
     return Readouts(_KNOWN)
@@ -208,7 +231,7 @@ def compute_readout(
     >>> import numpy as np, jaxfne_xr as jfx
     >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)[:, None]
     >>> signals = jfx.traces(v, ["time", "unit"], dt_ms=0.1).jfne.to_signals()
-    >>> made = compute_readout(signals, ["mean_V_m", "spike_rate_hz"])
+    >>> made = jfx.compute_readout(signals, ["mean_V_m", "spike_rate_hz"])
     >>> {name: round(float(value.data.magnitude), 6) for name, value in made.data_vars.items()}
     {'mean_V_m': -64.15, 'spike_rate_hz': 100.0}
     """
@@ -390,6 +413,12 @@ def chain(names: Iterable[str]) -> set[str]:
     return found
 
 
+def given_for(name: str) -> list[str]:
+    """Return what may be given for a readout: what it, and those that it needs, are made of."""
+    wanted = {n for each in chain([name]) for n in (*_KNOWN[each].needs, *_KNOWN[each].takes)}
+    return [given for given in GIVEN if given in wanted]
+
+
 def _unknown_names(asked: Sequence[str]) -> list[Problem]:
     return [
         Problem(
@@ -421,123 +450,3 @@ def _unknown_settings(asked: Sequence[str], settings: Mapping[str, Any]) -> list
 
 def _refuse(where: str, found: str, wanted: str, remedy: str) -> ArgumentError:
     return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
-
-
-# -------------------------------------------------------------------------------------------- series and scalars
-
-
-@readout(units="mV", formula="V_m")
-def vm(signals: xr.Dataset) -> xr.Dataset:
-    """Return the membrane voltage ``vm``, mV, on the dims of ``V_m``; values are shared."""
-    v = _voltage(signals)
-    return finish(signals, "vm", xr.Variable(v.dims, magnitude(v.data)), "mV")
-
-
-@readout(units="bool", formula="spikes")
-def spk(signals: xr.Dataset) -> xr.Dataset:
-    """Return the spikes ``spk``, bool or, with a surrogate, float, on the dims of ``spikes``; values are shared."""
-    return finish(signals, "spk", spikes_of(signals), None)
-
-
-readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a proxy for it")(
-    source
-)
-
-
-@readout(units="Hz", formula="spikes / (sites * duration)")
-def spike_rate_hz(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
-    """Return the mean firing rate over all sites and the time window, Hz.
-
-    Parameters
-    ----------
-    signals : xr.Dataset
-        With ``spikes``.
-    window : pair of float, str or pint.Quantity, optional
-        Start and stop, ms; all of the data by default.
-
-    Returns
-    -------
-    xr.Dataset
-        ``spike_rate_hz``: the mean of ``spikes`` over time and sites, divided by the sampling interval.
-
-    Examples
-    --------
-    >>> import numpy as np, jaxfne_xr as jfx
-    >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)
-    >>> signals = jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals()
-    >>> round(spike_rate_hz(signals, window=("0 ms", "50 ms")).spike_rate_hz.data.m.item(), 9)
-    100.0
-    """
-    chosen, dt_ms = windowed(signals, window), sampling(signals, None)[1]
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
-    spikes = spikes_of(chosen)
-    mean = mean_over(spikes, _reduced(spikes))
-    rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
-    return finish(signals, "spike_rate_hz", rate, "Hz", _window(chosen, dt_ms))
-
-
-@readout(units="1", formula="sum of spikes over time and sites")
-def spike_count(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
-    """Return the number of spikes of all sites in the time window; see `spike_rate_hz`."""
-    chosen = windowed(signals, window)
-    spikes = spikes_of(chosen)
-    dims = _reduced(spikes)
-    data = magnitude(spikes.data)
-    with precision_of(data):
-        data = data.sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
-    count = xr.Variable(tuple(d for d in spikes.dims if d not in dims), data)
-    return finish(signals, "spike_count", count, "1", _window(chosen, sampling(signals, None)[1]))
-
-
-@readout(units="mV", formula="mean of V_m over time and sites")
-def mean_V_m(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
-    """Return the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
-    made = signals.assign(V_m=_voltage(signals))
-    return mean_of("mean_V_m", made, "V_m", "value", window)
-
-
-@readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
-def source_abs_mean(source: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
-    """Return the mean size of the source over time and sites, nA, or 1 where it is a proxy; see `spike_rate_hz`."""
-    name, variable = source_of(source)
-    return mean_of("source_abs_mean", source.assign({name: variable}), name, "abs", window)
-
-
-def mean_of(
-    name: str, ds: xr.Dataset, variable: str, of: str, window: tuple[Any, Any] | None
-) -> xr.Dataset:
-    """Return the mean of one variable over time and its sites, contacts or channels."""
-    chosen = windowed(ds, window)
-    data = chosen.variables[variable]
-    units = str(units_of(data))
-    if of == "square":
-        units = product(units, units)
-    window_ms = _window(chosen, sampling(ds, None)[1])
-    return finish(ds, name, mean_over(data, _reduced(data), of), units, window_ms)
-
-
-def _reduced(variable: xr.Variable) -> list[Hashable]:
-    """Return the dims that a scalar readout averages over; any others are kept."""
-    return [d for d in variable.dims if d == TIME or d in SITES or d in SENSORS]
-
-
-def _window(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
-    time, _ = sampling(chosen, None)
-    return {"start_ms": float(time[0]), "stop_ms": float(time[-1]) + (dt_ms or 0.0)}
-
-
-def _voltage(signals: xr.Dataset) -> xr.Variable:
-    if "V_m" not in signals.data_vars:
-        raise VariableError(
-            Problem(
-                where="V_m",
-                found=f"no such variable among {list(map(str, signals.data_vars))}",
-                wanted="Signals",
-                remedy="ds.jfne.to_signals() first",
-                error=VariableError,
-            )
-        )
-    return in_unit(signals.variables["V_m"], "V_m", "mV")

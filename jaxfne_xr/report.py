@@ -18,10 +18,11 @@ import xarray as xr
 
 from . import overview, plot, schema
 from ._arrays import is_dask, is_traced
-from .configuration import Configuration
+from .configuration import stored_rows
 from .display import STYLE, Content, Table, listed, themed, to_html
 from .errors import (
     ArgumentError,
+    FileError,
     JfneError,
     MissingDependencyError,
     Problem,
@@ -29,7 +30,8 @@ from .errors import (
     raise_problems,
 )
 from .io import replace_file, target_problems
-from .progress import progress, working
+from .next_steps import drawn, drawn_whole
+from .progress import interruptible, progress, working
 from .schema import SITES
 from .time_axis import TIME
 from .units import magnitude, units_of
@@ -66,7 +68,8 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
         Of any stage; NumPy-, JAX- or dask-backed, quantified or not. A tree, such as a bundle, has a section for each
         of its nodes.
     path : path-like
-        Its folder must exist. A file that was there stays whole if anything goes wrong.
+        Its name ends in ``.html`` or ``.htm``; its folder must exist. A file that was there stays whole if anything
+        goes wrong.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     MissingDependencyError
         If matplotlib is not installed.
     FileError
-        If the file cannot be written there.
+        If the file cannot be written there, or its name is not that of a page.
     ArgumentError
         If it is neither a Dataset nor a tree, or JAX traces it.
 
@@ -95,17 +98,27 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     """
     if not isinstance(data, (xr.Dataset, xr.DataTree)):
         found, remedy = f"a {type(data).__name__}", 'da.to_dataset(name="v")'
+        if isinstance(data, (str, os.PathLike)):
+            found, remedy = f"the name {Path(data).name!r}", f'jfx.open("{Path(data).name}")'
         raise ArgumentError(
             Problem("data", found, "a Dataset, or a DataTree", remedy, ArgumentError)
         )
     _need_matplotlib()
     target = Path(os.path.realpath(Path(path).expanduser()))
-    parts = parts_of(data)
-    raise_problems([*target_problems(target), *_traced(parts)])
-    with working(f"report {target.name}"):
+    parts = overview.parts_of(data)
+    raise_problems([*_name_problems(target), *target_problems(target), *_traced(parts)])
+    with working(f"report {target.name}"), interruptible():
         page = _page(target.stem, data.attrs, parts)
     replace_file(target, lambda file: Path(file).write_text(page, encoding="utf-8"))
     return target
+
+
+def _name_problems(target: Path) -> list[Problem]:
+    """Return the problem of a name that says something else: ``run.nc`` may well be where the data are."""
+    if target.suffix.lower() in (".html", ".htm") or target.is_dir():
+        return []
+    found, remedy = f"the name {target.name!r}", f'"{target.with_suffix(".html").name}"'
+    return [Problem("path", found, "one that ends in .html or .htm", remedy, FileError)]
 
 
 def _need_matplotlib() -> None:
@@ -113,14 +126,6 @@ def _need_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise missing_dependency("matplotlib", "plot", "to draw the report") from error
-
-
-def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return each Dataset of a tree under the name of its node; of a Dataset, itself without a name."""
-    if isinstance(data, xr.Dataset):
-        return {"": data}
-    nodes = {node.path.strip("/"): node.to_dataset() for node in data.subtree}
-    return {name: ds for name, ds in nodes.items() if ds.variables}
 
 
 def _traced(parts: Mapping[str, xr.Dataset]) -> list[Problem]:
@@ -143,6 +148,7 @@ def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) 
     if len(parts) > 1:
         links = (f'<li><a href="#part-{i}">{html.escape(p)}</a></li>' for i, p in enumerate(parts))
         contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
+    shown = "".join(sections) or "<p>There is nothing in it.</p>"
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -150,7 +156,7 @@ def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) 
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}{_STYLE}</style></head>\n"
         f'<body class="jfne-page"><main><h1 dir="auto">{title}</h1>{contents}'
-        f"{_configuration(attrs)}{''.join(sections)}{_versions(abouts)}</main></body></html>\n"
+        f"{_configuration(attrs)}{shown}{_versions(abouts)}</main></body></html>\n"
     )
 
 
@@ -181,12 +187,8 @@ def _section(anchor: str, part: str, ds: xr.Dataset, about: Mapping[str, Any]) -
 
 def _configuration(attrs: Mapping[Any, Any]) -> str:
     """Return the configuration of a bundle, nothing where there is none that can be read."""
-    try:
-        stages = Configuration.from_dict(json.loads(attrs["configuration"])).rows()
-    except (JfneError, KeyError, TypeError, ValueError):
-        return ""
-    rows = [*stages, ("hash", str(attrs.get("configuration_hash", "")))]
-    return f'<section class="jfne"><h2>Configuration</h2>{listed(rows)}</section>'
+    rows = stored_rows(attrs)
+    return f'<section class="jfne"><h2>Configuration</h2>{listed(rows)}</section>' if rows else ""
 
 
 def _steps(about: Mapping[str, Any], heading: str) -> str:
@@ -197,7 +199,8 @@ def _steps(about: Mapping[str, Any], heading: str) -> str:
     )
     if not rows:
         return "<p>There is no record: by hand, or by other code.</p>"
-    origin = f"<p>Traces from: {html.escape(str(about['origin']))}</p>"
+    places = about["stage"] in overview.PLACES  # which come from no traces
+    origin = "" if places else f"<p>Traces from: {html.escape(str(about['origin']))}</p>"
     return origin + to_html(Table(("step", "function", "parameters"), rows), f"Steps of {heading}")
 
 
@@ -281,13 +284,14 @@ def _spread(data: Any) -> tuple[float, float, float, int]:
 
 def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]) -> Iterator[str]:
     """Yield every picture of a Dataset with its caption, or why there is none."""
-    if whole := overview.drawn_whole(about["stage"], about["steps"]):
-        yield _figure(whole, ds, None, whole)
+    if whole := drawn_whole(ds, about["stage"], about["steps"]):
+        yield _figure(whole, ds, {}, whole)
         return
     for name, array in ds.data_vars.items():
-        function, dims = overview.DRAWN.get(str(name), ("", ()))
-        if not function or not {*dims} <= {*array.dims} or not array.size:
+        how = drawn(ds, name)
+        if how is None:
             continue
+        function, options = how
         part, said = ds, []
         site = next((d for d in SITES if d in array.dims), None)
         if function == "traces" and site and ds.sizes[site] > LINES:
@@ -295,7 +299,7 @@ def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]
             part = ds.isel({site: chosen})
             said.append(f"{len(chosen)} of {ds.sizes[site]} {site}s, evenly chosen")
         if function in ("csd", "lfp"):
-            for dim in (d for d in array.dims if d not in dims):
+            for dim in (d for d in array.dims if d not in (TIME, "contact", "depth")):
                 part = part.isel({dim: 0})
                 said.append(f"the first of {ds.sizes[dim]} {dim}s")
         what = str(array.attrs.get("long_name", name))
@@ -306,12 +310,13 @@ def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]
         caption = what + (f": {size}" if size else "")
         caption += f", {overview.length_of(over)}" if over and TIME in array.dims else ""
         caption += f"; {', '.join(said)}" if said else ""
-        yield _figure(function, part, str(name), caption, ranges.get(str(name), ""))
+        yield _figure(function, part, options, caption, ranges.get(str(name), ""))
 
 
-def _figure(function: str, ds: xr.Dataset, name: str | None, caption: str, reach: str = "") -> str:
+def _figure(
+    function: str, ds: xr.Dataset, options: Mapping[str, Any], caption: str, reach: str = ""
+) -> str:
     """Return a picture in HTML, or in its place what keeps it from being drawn."""
-    options = {} if name is None or function == "raster" else {"variable": name}
     try:
         source = _drawn(function, ds, options)
     except MissingDependencyError:
@@ -334,10 +339,11 @@ def _drawn(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
     # paths instead of fonts, that may be missing where it is read; the same bytes for the same data
     style = {**matplotlib.rcParamsDefault, "svg.fonttype": "path", "svg.hashsalt": "jaxfne_xr"}
     style = {k: v for k, v in style.items() if not k.startswith(("backend", "interactive"))}
+    before = {*plt.get_fignums()}
     with plt.ioff(), matplotlib.rc_context(style):
-        made = getattr(plot, function)(ds, **options)
-        figure = np.ravel(np.asarray(made, dtype=object))[0].figure
         try:
+            made = getattr(plot, function)(ds, **options)
+            figure = np.ravel(np.asarray(made, dtype=object))[0].figure
             stream = streams.BytesIO()
             figure.savefig(stream, format="svg", metadata={"Date": None}, bbox_inches="tight")
             kind = "svg+xml"
@@ -346,7 +352,8 @@ def _drawn(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
                 figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
                 kind = "png"
         finally:
-            plt.close(figure)
+            for number in {*plt.get_fignums()} - before:  # also of what was stopped half way
+                plt.close(number)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 

@@ -180,7 +180,7 @@ def problems(attrs: Mapping[str, Any]) -> list[Problem]:
             found.append(
                 Problem(
                     where=f'attrs["{name}"]',
-                    found=f"{claim!r}",
+                    found=repr(claim.item() if isinstance(claim, np.generic) else claim),
                     wanted=f"{Scope.attrs(supported)[name]!r}, which is all that its provenance supports",
                     remedy=f'ds.attrs["{name}"] = {Scope.attrs(supported)[name]!r}; '
                     "scope follows from how the data was made and cannot be raised by hand",

@@ -23,7 +23,15 @@ from .errors import (
 )
 from .kernels import spikes as kernels
 from .kernels import surrogate as surrogates
-from .schema import LONG_NAMES, STRUCTURE, find_voltage, kind_problems, require_time, unit_problem
+from .schema import (
+    LONG_NAMES,
+    STRUCTURE,
+    VOLTAGES,
+    find_voltage,
+    kind_problems,
+    require_time,
+    unit_problem,
+)
 from .time_axis import TIME, check_dt, coords_along, sampling, time_problem
 from .traces import with_unit
 from .units import convert, is_quantity, magnitude, positive, scalar, text_of, units_of
@@ -429,14 +437,20 @@ def _same_labels(source: xr.Variable, voltage: xr.Variable) -> bool:
 def spikes_of(signals: xr.Dataset) -> xr.Variable:
     """Return the spikes of Signals."""
     if "spikes" not in signals:
-        raise VariableError(
-            Problem(
-                where="spikes",
-                found=f"no such variable among {list(map(str, signals.data_vars))}",
-                wanted="Signals with spikes",
-                remedy="ds.jfne.to_signals() first, with a spike_threshold",
-                error=VariableError,
-            )
-        )
+        raise lacking(signals, "spikes", "Signals with spikes", ", with a spike_threshold")
     require_time(signals, "spikes")
     return signals.variables["spikes"]
+
+
+def lacking(signals: xr.Dataset, name: str, wanted: str, how: str = "") -> VariableError:
+    """Return the error of Signals without a voltage or spikes: they may have been driven by something else."""
+    remedy = f"ds.jfne.to_signals() first{how}"
+    others = [driven for driven in ("source", "spikes") if driven in signals.data_vars]
+    if others and not {*VOLTAGES} & {*signals.data_vars}:
+        emitters = 'emitter(mode="external_voltage")'
+        emitters += ', or "external_spikes"' if name == "spikes" else ""
+        remedy = (
+            f"{emitters}: there is no {name} in what was driven by {' and '.join(others)} alone"
+        )
+    found = f"no such variable among {list(map(str, signals.data_vars))}"
+    return VariableError(Problem(name, found, wanted, remedy, VariableError))

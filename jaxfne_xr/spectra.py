@@ -12,9 +12,9 @@ import xarray as xr
 from ._dispatch import jointly, whole
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .kernels import spectrum as kernels
-from .readout import finish
 from .schema import require_time
 from .time_axis import TIME, coords_along, sampling, time_problem
+from .traces import finish
 from .units import magnitude, product, scalar, units_of
 
 FREQUENCY = "frequency"

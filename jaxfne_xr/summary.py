@@ -80,7 +80,7 @@ def summary(
     Raises
     ------
     DimensionError
-        If a site has no group, or `by` is no coordinate along the sites.
+        If there is no site, a site has no group, or `by` is no coordinate along the sites.
     TimeAxisError, ArgumentError, UnitError
         If the window, the bin, a segment or a band does not fit, or `by` is a name that the summary itself uses.
 
@@ -255,6 +255,9 @@ def _samples(bin: Any, dt_ms: float | None, n: int) -> int:
 
 def _groups(ds: xr.Dataset, dim: str, by: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the number of each site's group, and the labels of groups in the order in which they first come."""
+    if ds.sizes[dim] == 0:
+        wanted, remedy = f"one {dim} at least", "check the selection that led here"
+        raise DimensionError(Problem(dim, "no sites", wanted, remedy, DimensionError))
     if by is None:
         return np.zeros(ds.sizes[dim], int), np.array(["all"])
     along = [str(c) for c, x in ds.coords.items() if x.dims == (dim,)]

@@ -476,7 +476,7 @@ def _time_coordinate(time: Any, dt_ms: float | None, length: int) -> np.ndarray:
             f"one for each of the {length} samples",
             "time=dt * np.arange(n)",
         )
-    return even_times(variable, dt_ms)[0]
+    return even_times(variable, dt_ms)[0].copy()  # the user's own array may change later
 
 
 def owned_data(data: Any, quantify: bool) -> Any:

@@ -73,7 +73,7 @@ def construct(configuration: Configuration) -> Model:
         raise SchemaError(
             Problem(
                 where="configuration",
-                found=f"no {', no '.join(missing)} in {configuration}",
+                found=f"no {', no '.join(missing)} in {configuration!r}",
                 wanted="network, emitter, field and probe",
                 remedy="".join(_EXAMPLES[stage] for stage in missing),
                 error=SchemaError,
@@ -130,15 +130,20 @@ class Model:
 
     configuration: Configuration
 
-    def __str__(self) -> str:
-        return f"Model {self.configuration.hash()}: {self.configuration}"
+    def __repr__(self) -> str:
+        return f"Model {self.configuration.hash()}: {self.configuration!r}"
 
-    __repr__ = __str__
+    def __str__(self) -> str:
+        return str(self.card())
 
     def _repr_html_(self) -> str:
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what is printed, and what a notebook shows."""
         steps = ("signals = model.simulate_external(data, dt_ms=0.1)", *_READ)
         rows = (("hash", self.configuration.hash()), *self.configuration.rows())
-        return Card("Model", (*rows, ("next", Code(steps)))).html()
+        return Card("Model", (*rows, ("next", Code(steps))))
 
     def simulate_external(self, source: Any, dt_ms: Any = None) -> xr.Dataset:
         """Return Signals from activity that was simulated elsewhere.

@@ -140,7 +140,7 @@ def test_a_coordinate_of_another_kind_keeps_its_unit():
 
 
 def test_it_prints_as_the_pipeline_it_is():
-    assert str(jfx.configuration()) == "configuration()"
+    assert repr(jfx.configuration()) == "configuration()"
     cfg = complete(eeg_lead_field=np.ones((2, 3)))
     assert repr(cfg) == (
         "network(n=3, groups={'E': 2, 'I': 1}) -> emitter(family='custom', mode='external_voltage', "

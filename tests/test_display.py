@@ -1,5 +1,7 @@
 """Cards: nothing gets through unescaped, and every text can be read on what lies behind it."""
 
+import html
+import re
 from html.parser import HTMLParser
 
 import jax
@@ -73,6 +75,18 @@ def test_text_wraps_and_keeps_its_columns():
     assert str(Card("alone", ())) == "alone"
 
 
+def test_wide_letters_keep_the_columns():
+    """Letters of Chinese and Japanese take two columns of a terminal, accents of their own none."""
+    table = Table(("n", "u"), (("膜電位", "mV"), ("e\u0301", "mV"), ("abcdef", "mV")))
+    lines = str(Card("t", (("", table),))).splitlines()[1:]
+    assert [line.strip() for line in lines] == [
+        "n       u",
+        "膜電位  mV",
+        "e\u0301       mV",
+        "abcdef  mV",
+    ]
+
+
 def luminance(colour):
     """Relative luminance, by the definition of WCAG 2.1."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
@@ -136,6 +150,19 @@ def test_configurations_and_models():
     assert cfg.hash() in page
     assert "E<b>" in page
     assert repr(cfg) in repr(model)
+    for each in (cfg, model, jfx.configuration()):  # print says the same as the notebook
+        shown = re.sub(r"<style>.*?</style>|<[^>]+>", " ", each._repr_html_(), flags=re.DOTALL)
+        texts = (re.sub(r"[][]", " ", text).split() for text in (str(each), html.unescape(shown)))
+        assert len({frozenset(words) for words in texts}) == 1
+
+
+def test_the_next_steps_of_a_configuration_lead_to_a_model():
+    names = {"jfx": jfx, "cfg": jfx.configuration(), "data": np.full((50, 100), -65.0)}
+    for _ in range(5):
+        exec(str(names["cfg"]).rpartition("next")[2].strip(), names)
+    for line in str(names["model"]).rpartition("next")[2].splitlines():
+        exec(line.strip(), names)
+    assert jfx.replay(names["tree"])
 
 
 def test_reports():

@@ -389,7 +389,6 @@ import jaxfne_xr as jfx
 
 def slow(block, block_info=None):
     if block_info[0]["chunk-location"][1] == 3:
-        time.sleep(0.5)  # dask starts its threads: who stops Python as it starts one waits for that one at its end
         print("writing", flush=True)
         time.sleep(60)
     return block
@@ -430,12 +429,12 @@ def test_ctrl_c_midway_leaves_the_old_file_whole_and_nothing_else(tmp_path):
     command = [sys.executable, "-c", WRITER.replace("sleep(60)", "sleep(2)"), str(path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as writer:
-        assert writer.stdout.readline() == "writing\n"
-        writer.send_signal(signal.SIGINT)
         try:
+            assert writer.stdout.readline() == "writing\n"
+            writer.send_signal(signal.SIGINT)
             said = writer.communicate(timeout=60)[1]
         finally:
-            writer.kill()
+            writer.kill()  # else a writer that hangs keeps the tests waiting for ever
     assert writer.returncode != 0
     assert "KeyboardInterrupt" in said
     assert list(tmp_path.iterdir()) == [path]

@@ -109,6 +109,44 @@ def test_demo(tmp_path, capsys):
     assert main(["demo", "-o", str(tmp_path / "no" / "demo.nc")]) == 2
 
 
+def test_info_says_how_to_get_at_it(run_nc, capsys, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    assert main(["info", str(run_nc)]) == 0
+    text = capsys.readouterr().out
+    lines = [
+        line[len("  next      ") :].strip() for line in text[text.index("  next") :].splitlines()
+    ]
+    assert lines[0] == 'ds = jfx.open("run.nc")'
+    monkeypatch.chdir(run_nc.parent)
+    names = {"jfx": jfx}
+    for line in lines[:2]:
+        exec(line, names)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("command", ["info", "validate"])
+def test_names_in_a_file_do_not_steer_the_terminal(tmp_path, command):
+    """A file from elsewhere, read where letters have one byte each."""
+    ds = xr.Dataset(
+        {"V_m": (("unit", "time"), np.zeros((2, 5)), {"units": "mV"})},
+        {"time": 0.1 * np.arange(5), "population": ("unit", ["長い", "b\x1b[31m"])},
+    )
+    ds.time.attrs["units"] = "ms"
+    path = ds.jfne.to_signals().jfne.to_netcdf(tmp_path / "run.nc")
+    with xr.open_dataset(path) as file:
+        file = file.load()
+    file.V_m.attrs["units"] = "\x1b[32m"
+    file.to_netcdf(path)
+    done = as_others_run_it(command, str(path), PYTHONIOENCODING="ascii")
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stdout
+    assert "\\x1b[3" in done.stdout
+    if command == "info":
+        assert done.returncode == 0
+        assert "\\u9577\\u3044: 1, b\\x1b[31m: 1" in done.stdout
+
+
 def test_without_dask_files_are_read_at_once(run_nc, capsys, monkeypatch):
     from jaxfne_xr import __main__
 
@@ -134,9 +172,10 @@ def test_bundles_by_part(tmp_path, capsys):
     assert "readouts: readout: valid" in capsys.readouterr().out
 
 
-def as_others_run_it(*words):
+def as_others_run_it(*words, **variables):
     command = [sys.executable, "-m", "jaxfne_xr", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    env = {**os.environ, **variables}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 
 def test_as_a_program(run_nc):

@@ -5,18 +5,21 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import dask.array
 import numpy as np
 import pytest
 
-from jaxfne_xr import progress
+import jaxfne_xr as jfx
+from jaxfne_xr import _dispatch, io, progress
 
 pty = pytest.importorskip("pty")  # not on Windows
 
 SCRIPT = """
 import time
-from jaxfne_xr import progress
+import jaxfne_xr as jfx
+from jaxfne_xr import _dispatch, io, progress
 progress.DELAY, progress.TICK = {delay}, 0.05
 {body}
 print("done", flush=True)
@@ -198,6 +201,115 @@ def test_errors_pass_through(monkeypatch):
     with pytest.raises(ZeroDivisionError), progress.working("x"):
         raise ZeroDivisionError
     assert dask.array.zeros(3, chunks=1).sum().compute() == 0  # no callback is left behind
+
+
+def several(ds):
+    return jfx.concat([ds, ds], "trial")
+
+
+#: What may take over two seconds of large data, and of which stage.
+LONG = {
+    "to_signals": ("traces", lambda ds, probe: ds.jfne.to_signals()),
+    "transmembrane_currents": ("traces", lambda ds, probe: ds.jfne.transmembrane_currents()),
+    "lfp": ("currents", lambda ds, probe: ds.jfne.lfp(probe)),
+    "lfp by layer": ("currents", lambda ds, probe: ds.jfne.lfp(probe, by="layer")),
+    "lfp of voltages": ("traces", lambda ds, probe: ds.jfne.lfp(probe)),
+    "dipole_moment": ("currents", lambda ds, probe: ds.jfne.dipole_moment()),
+    "eeg": ("dipoles", lambda ds, probe: ds.jfne.move_to(x=0, y=0, z="78 mm").jfne.eeg(CAP)),
+    "ground_truth_csd": (
+        "currents",
+        lambda ds, probe: ds.jfne.ground_truth_csd(np.arange(-50, 500, 100)),
+    ),
+    "lfp_proxy": ("signals", lambda ds, probe: ds.jfne.lfp_proxy(probe)),
+    "csd_proxy": ("lfp proxy", lambda ds, probe: ds.jfne.csd_proxy()),
+    "standard": ("lfp", lambda ds, probe: ds.jfne.csd("standard")),
+    "delta": ("lfp", lambda ds, probe: ds.jfne.csd("delta", radius=100)),
+    "kernel": ("lfp", lambda ds, probe: ds.jfne.csd("kernel")),
+    "psd": ("lfp", lambda ds, probe: ds.jfne.psd()),
+    "coherence": ("lfp", lambda ds, probe: ds.jfne.coherence(ds)),
+    "summary": ("signals", lambda ds, probe: ds.jfne.summary(by="layer")),
+    "synaptic_source": ("signals", lambda ds, probe: ds.jfne.synaptic_source()),
+    "mean_square_loss": ("lfp", lambda ds, probe: ds.jfne.mean_square_loss(ds)),
+    "concat": ("lfp", lambda ds, probe: several(ds)),
+}
+CAP = jfx.probe_at([[0, 0, 90], [0, 90, 0]], units="mm", name=["Cz", "Fpz"], dim="channel")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The names of the bars that are due at once, wherever somebody watches."""
+    names = []
+    monkeypatch.setattr(progress, "_watched", lambda: True)
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    monkeypatch.setattr(progress._Bar, "show", lambda bar: names.append(bar.what))
+    monkeypatch.setattr(progress._Bar, "close", lambda bar: names.append(bar.what))
+    return names
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_what_may_take_long_shows_it(stages, shown, monkeypatch, name):
+    stage, call = LONG[name]
+    least = min(v.nbytes for v in stages[stage].data_vars.values() if "time" in v.dims)
+    monkeypatch.setattr(_dispatch, "SHOWN_BYTES", least // 2)  # not what is done with positions
+    call(stages[stage], stages["probe"])
+    assert {*shown} - {"lead field", "kernel CSD: cross-validation"}
+
+
+def test_reading_is_shown_from_its_start(stages, shown, tmp_path, monkeypatch):
+    """The checks of `open` are the first to read the values."""
+    path = stages["signals"].jfne.to_netcdf(tmp_path / "run.nc")
+    assert "writing run.nc" in shown
+    begun, check = [], io.validate
+
+    @contextmanager
+    def working(what):
+        begun.append(what)
+        yield
+
+    def looking(ds):
+        assert begun == ["reading run.nc"]
+        return check(ds)
+
+    monkeypatch.setattr(io, "working", working)
+    monkeypatch.setattr(io, "validate", looking)
+    jfx.open(path)
+    assert begun == ["reading run.nc"]
+    begun.clear()
+    monkeypatch.setattr(io, "validate", check)
+    jfx.open(path, chunks={}).close()
+    assert begun == []
+
+
+STARTING = """
+import concurrent.futures.thread, sys, threading
+import dask.array
+import numpy as np
+from jaxfne_xr import progress
+
+class Interrupted(threading.Thread):
+    def start(self):
+        super().start()
+        raise KeyboardInterrupt  # as where Ctrl-C comes while it is being started
+
+concurrent.futures.thread.threading.Thread = Interrupted
+with progress.interruptible():
+    dask.array.ones((4, 4), chunks=1).sum().compute()
+"""
+
+
+def test_ctrl_c_while_a_thread_starts_lets_python_end():
+    command = [sys.executable, "-c", STARTING]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert b"KeyboardInterrupt" in done.stderr
+    assert done.returncode != 0
+
+
+def test_dask_goes_on_after_an_interruption():
+    data = dask.array.ones((4, 4), chunks=1)
+    assert data.sum().compute() == 16
+    with pytest.raises(KeyboardInterrupt), progress.interruptible():
+        raise KeyboardInterrupt
+    assert data.sum().compute() == 16
 
 
 @pytest.mark.benchmark

@@ -1,5 +1,6 @@
 """The registry, `compute_readout`, and the series and scalars: on every kind of array, in every order of dims."""
 
+import html
 import importlib
 import inspect
 import json
@@ -158,6 +159,49 @@ def test_every_readout_is_listed_and_public():
         signature = inspect.signature(entry.function).parameters.values()
         assert {p.name for p in signature if p.kind is p.KEYWORD_ONLY} == set(entry.settings)
     assert len(known.rows()) == len(known)
+
+
+def test_the_registry_and_each_readout_have_a_card():
+    known = jfx.readouts()
+    text, page = str(known), known._repr_html_()
+    for entry in known.values():
+        for said in (entry.name, entry.units, entry.formula):
+            assert said in text
+            assert html.escape(said) in page
+        own, page_of_own = str(entry), entry._repr_html_()
+        assert entry.formula in " ".join(own.split())
+        for setting in entry.settings:
+            assert f" {setting} " in own
+            assert f"<td>{setting}</td>" in page_of_own
+        assert "0x" not in own
+    assert 'compute_readout("csd_abs_mean", probe=probe)' in str(known["csd_abs_mean"])
+    assert 'compute_readout("csd", probe=probe)' in str(known["csd"])
+
+
+@pytest.mark.parametrize("name", ["vm", "spike_rate_hz", "eeg_power", "lfp_proxy"])
+def test_the_next_step_of_a_readout_runs(name, stages):
+    cap = jfx.probe_at([[0, 0, 90], [0, 90, 0]], units="mm", dim="channel")
+    given = {"signals": stages["signals"], "probe": stages["probe"], "sensors": cap}
+    made = eval(str(jfx.readouts()[name]).rpartition("next")[2].strip(), given)
+    assert name in made
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"source": "nA"}, 'emitter(mode="external_voltage"), or "external_spikes": there is no'),
+        ({"v": "mV"}, "ds.jfne.to_signals() first"),
+    ],
+)
+def test_what_was_driven_by_a_current_has_no_voltage_to_be_made(variables, said, refused):
+    ds = xr.Dataset(
+        {n: (("time", "unit"), np.zeros((5, 2)), {"units": u}) for n, u in variables.items()},
+        {"time": ("time", 0.1 * np.arange(5), {"units": "ms"})},
+    )
+    with refused(jfx.VariableError, "spikes: found", said):
+        jfx.spike_count(ds)
+    with refused(jfx.VariableError, "V_m: found", said.partition(", or")[0]):
+        jfx.vm(ds)
 
 
 def test_no_readout_claims_an_amplitude(signals, places):

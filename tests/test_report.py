@@ -2,6 +2,8 @@
 
 import base64
 import re
+import signal
+import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -217,6 +219,9 @@ def test_what_fails_midway_writes_nothing(kept, stages, monkeypatch):
 def test_bad_input_is_refused(kept, stages, refused):
     with refused(jfx.ArgumentError, "a DataArray", "to_dataset"):
         jfx.report(stages["signals"].V_m, kept)
+    for name in ("run.nc", kept.with_name("run.nc")):
+        with refused(jfx.ArgumentError, "the name 'run.nc'", 'jfx.open("run.nc")'):
+            jfx.report(name, kept)
     with refused(jfx.FileError, "no folder"):
         jfx.report(stages["signals"], kept.parent / "nowhere" / "a.html")
     with refused(jfx.FileError, "a folder named"):
@@ -228,6 +233,73 @@ def test_bad_input_is_refused(kept, stages, refused):
         return v
 
     jax.jit(traced)(jnp.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["run.nc", "run", "run.html.pdf"])
+def test_a_page_does_not_take_the_place_of_something_else(tmp_path, stages, refused, name):
+    """As after ``ds.jfne.report("run.nc")`` the data would be gone."""
+    path = tmp_path / name
+    path.write_bytes(b"data")
+    with refused(jfx.FileError, "ends in .html", f'"{path.with_suffix(".html").name}"'):
+        stages["signals"].jfne.report(path)
+    assert path.read_bytes() == b"data"
+    stages["probe"].jfne.report(tmp_path / "RUN.HTM")
+
+
+def test_fields_of_unknown_place_are_drawn_as_lines(tmp_path, stages, bundle):
+    page = Page(jfx.report(bundle, tmp_path / "run.html"))
+    assert len([a for a in page.every("img") if a["alt"].startswith("LFP (proxy)")]) == 1
+    assert "no picture" not in page.text  # nor is there one of a probe whose place is not known
+    probe = stages["probe"]
+    beside = stages["signals"].jfne.compute_readout(["lfp_proxy", "csd_proxy"], probe=probe)
+    true = stages["currents"].jfne.ground_truth_csd(np.arange(-50, 500, 100))
+    tree = xr.DataTree.from_dict({"readouts": beside, "true": true, "probe": probe})
+    page = Page(jfx.report(tree, tmp_path / "run.html"))
+    assert "no picture" not in page.text
+    assert len(page.every("img")) == 4
+    assert page.text.count("Traces from") == 2
+
+
+def test_an_empty_tree(tmp_path):
+    assert "nothing in it" in Page(jfx.report(xr.DataTree(), tmp_path / "run.html")).text
+
+
+INTERRUPTED = """
+import pathlib, signal, sys, time
+import numpy as np
+import jaxfne_xr as jfx
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ds = jfx.traces(np.zeros((3, 500)), ("unit", "time"), dt_ms=0.1).jfne.to_signals()
+raster = sys.modules["jaxfne_xr.plot"].raster
+
+def slow(*args, **options):
+    made = raster(*args, **options)
+    print("drawing", flush=True)
+    time.sleep(60)
+    return made
+
+sys.modules["jaxfne_xr.plot"].raster = slow
+try:
+    ds.jfne.report(sys.argv[1])
+finally:
+    import matplotlib.pyplot as plt
+    print("open figures:", plt.get_fignums(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_a_signal_leaves_the_file_as_it_was(kept, how):
+    command = [sys.executable, "-c", INTERRUPTED, str(kept)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"drawing\n"
+        process.send_signal(getattr(signal, how))
+        said, wrong = process.communicate(timeout=60)
+    if how == "SIGINT":
+        assert b"KeyboardInterrupt" in wrong
+        assert said == b"open figures: []\n"
+    else:
+        assert process.returncode == -signal.SIGKILL
 
 
 def test_without_matplotlib(kept, stages, refused, monkeypatch):

@@ -400,3 +400,11 @@ def test_units_of_synchrony_and_coherence_cancel(seed, factor):
     np.testing.assert_allclose(other.synchrony, one.synchrony, rtol=1e-9)
     close(other.coherence, one.coherence, 1e-9)
     np.testing.assert_allclose(other.field_power, factor**2 * one.field_power, rtol=1e-9)
+
+
+@pytest.mark.parametrize("by", ["population", None])
+def test_no_sites_are_refused_by_name(by, refused):
+    coords = {"population": ("unit", list("EEI"))}
+    ds = jfx.traces(np.zeros((3, 500)), ("unit", "time"), dt_ms=0.1, coords=coords)
+    with refused(jfx.DimensionError, "unit: found no sites", "check the selection"):
+        ds.jfne.to_signals().isel(unit=[]).jfne.summary(by=by)

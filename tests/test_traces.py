@@ -402,3 +402,11 @@ def test_a_variable_has_a_name_of_its_own(name, coords, refused):
 def test_axes_are_named_in_order(dims, refused):
     with refused(jfx.DimensionError, repr(dims)):
         jfx.traces(np.zeros((5, 5)), dims, dt_ms=1)
+
+
+def test_times_are_the_users_own():
+    """What happens to their array afterwards does not reach the labels."""
+    t = 0.1 * np.arange(5)
+    ds = jfx.traces(np.zeros(5), ["time"], time=t)
+    t[:] = 0.0
+    assert ds.time.values.tolist() == (0.1 * np.arange(5)).tolist()

@@ -69,7 +69,7 @@ def test_the_documented_workflow(kind):
     lfp = readouts.lfp_proxy.compute().pint.dequantify()
     np.testing.assert_allclose(lfp.isel(contact=0).squeeze(), v[:, 0], rtol=1e-6)
     assert readouts.jfne.scope.amplitude_status is False
-    assert str(model).startswith(f"Model {cfg.hash()}: network(n=1) -> ")
+    assert repr(model).startswith(f"Model {cfg.hash()}: network(n=1) -> ")
 
 
 # ------------------------------------------------------------------------------------------------- the modes

@@ -28,6 +28,7 @@ from jaxfne_xr.interop.jaxley import ROW, from_jaxley, known_unit, require_modul
 from jaxfne_xr.interop.jaxley_cable import axial_conductances
 from jaxfne_xr.kernels import loop
 from jaxfne_xr.probe import positions_along, positions_of, prefixed
+from jaxfne_xr.progress import working
 from jaxfne_xr.schema import UNITS
 from jaxfne_xr.time_axis import TIME, check_dt, time_from_dt
 from jaxfne_xr.traces import finish, owned_data, with_unit
@@ -171,18 +172,21 @@ def integrate_field(
 
     read = partial(_read, unit=np.asarray(sites["edge_unit"]), n=int(sites["unit"].max()) + 1)
     take = _taking(module, joined, "recordings" in asked)
-    made = _run(
-        step,
-        take,
-        read,
-        state,
-        all_params,
-        externals,
-        weights,
-        lengths,
-        steps,
-        checkpoint is not None,
-    )
+    with working("integrate_field"):
+        made = _run(
+            step,
+            take,
+            read,
+            state,
+            all_params,
+            externals,
+            weights,
+            lengths,
+            steps,
+            checkpoint is not None,
+        )
+        if not any(map(is_traced, made.values())):
+            jax.block_until_ready(made)
     if solver == "crank_nicolson":
         made |= {name: _between(made[name]) for name in weights}
     if quantify is None:

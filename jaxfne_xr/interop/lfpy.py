@@ -177,7 +177,7 @@ def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]],
     if not found:
         return {}, None
     times = xr.Variable((TIME,), np.asarray(cells[0].tvec, float), {"units": "ms"})
-    return found, even_times(times, None)[0]
+    return found, even_times(times, None)[0].copy()
 
 
 def _refuse(found: str, wanted: str) -> ArgumentError:

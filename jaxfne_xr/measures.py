@@ -1,0 +1,128 @@
+"""Readouts of Signals alone: series as they are, and one number for all sites and a time window."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import xarray as xr
+
+from ._arrays import precision_of
+from ._dispatch import mean_over
+from .probe import SENSORS
+from .readout import readout
+from .schema import SITES
+from .signals import in_unit, lacking, spikes_of
+from .source import source, source_of
+from .time_axis import TIME, sampling, time_problem, windowed
+from .traces import finish
+from .units import magnitude, product, units_of
+
+
+@readout(units="mV", formula="V_m")
+def vm(signals: xr.Dataset) -> xr.Dataset:
+    """Return the membrane voltage ``vm``, mV, on the dims of ``V_m``; values are shared."""
+    v = _voltage(signals)
+    return finish(signals, "vm", xr.Variable(v.dims, magnitude(v.data)), "mV")
+
+
+@readout(units="bool", formula="spikes")
+def spk(signals: xr.Dataset) -> xr.Dataset:
+    """Return the spikes ``spk``, bool or, with a surrogate, float, on the dims of ``spikes``; values are shared."""
+    return finish(signals, "spk", spikes_of(signals), None)
+
+
+readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a proxy for it")(
+    source
+)
+
+
+@readout(units="Hz", formula="spikes / (sites * duration)")
+def spike_rate_hz(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    """Return the mean firing rate over all sites and the time window, Hz.
+
+    Parameters
+    ----------
+    signals : xr.Dataset
+        With ``spikes``.
+    window : pair of float, str or pint.Quantity, optional
+        Start and stop, ms; all of the data by default.
+
+    Returns
+    -------
+    xr.Dataset
+        ``spike_rate_hz``: the mean of ``spikes`` over time and sites, divided by the sampling interval.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)
+    >>> signals = jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals()
+    >>> round(spike_rate_hz(signals, window=("0 ms", "50 ms")).spike_rate_hz.data.m.item(), 9)
+    100.0
+    """
+    chosen, dt_ms = windowed(signals, window), sampling(signals, None)[1]
+    if dt_ms is None:
+        raise time_problem(
+            "one sample", "at least two, to tell the interval", "select more samples"
+        )
+    spikes = spikes_of(chosen)
+    mean = mean_over(spikes, _reduced(spikes))
+    rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
+    return finish(signals, "spike_rate_hz", rate, "Hz", _window(chosen, dt_ms))
+
+
+@readout(units="1", formula="sum of spikes over time and sites")
+def spike_count(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    """Return the number of spikes of all sites in the time window; see `spike_rate_hz`."""
+    chosen = windowed(signals, window)
+    spikes = spikes_of(chosen)
+    dims = _reduced(spikes)
+    data = magnitude(spikes.data)
+    with precision_of(data):
+        data = data.sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
+    count = xr.Variable(tuple(d for d in spikes.dims if d not in dims), data)
+    return finish(signals, "spike_count", count, "1", _window(chosen, sampling(signals, None)[1]))
+
+
+@readout(units="mV", formula="mean of V_m over time and sites")
+def mean_V_m(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    """Return the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
+    made = signals.assign(V_m=_voltage(signals))
+    return mean_of("mean_V_m", made, "V_m", "value", window)
+
+
+@readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
+def source_abs_mean(source: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    """Return the mean size of the source over time and sites, nA, or 1 where it is a proxy; see `spike_rate_hz`."""
+    name, variable = source_of(source)
+    return mean_of("source_abs_mean", source.assign({name: variable}), name, "abs", window)
+
+
+def mean_of(
+    name: str, ds: xr.Dataset, variable: str, of: str, window: tuple[Any, Any] | None
+) -> xr.Dataset:
+    """Return the mean of one variable over time and its sites, contacts or channels."""
+    chosen = windowed(ds, window)
+    data = chosen.variables[variable]
+    units = str(units_of(data))
+    if of == "square":
+        units = product(units, units)
+    window_ms = _window(chosen, sampling(ds, None)[1])
+    return finish(ds, name, mean_over(data, _reduced(data), of), units, window_ms)
+
+
+def _reduced(variable: xr.Variable) -> list[Hashable]:
+    """Return the dims that a scalar readout averages over; any others are kept."""
+    return [d for d in variable.dims if d == TIME or d in SITES or d in SENSORS]
+
+
+def _window(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
+    time, _ = sampling(chosen, None)
+    return {"start_ms": float(time[0]), "stop_ms": float(time[-1]) + (dt_ms or 0.0)}
+
+
+def _voltage(signals: xr.Dataset) -> xr.Variable:
+    if "V_m" not in signals.data_vars:
+        raise lacking(signals, "V_m", "Signals of voltages")
+    return in_unit(signals.variables["V_m"], "V_m", "mV")

@@ -1,0 +1,123 @@
+"""The ``.jfne`` of a tree, such as a bundle: what is in it, and what can be done with all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+# functions of a room's name hide the room once the front door is open: so by their names
+from . import io, overview, schema
+from .bundle import Replay, replay
+from .configuration import stored_rows
+from .display import Badge, Card, Code, Content, Table
+from .report import report as write_report
+
+
+@xr.register_datatree_accessor("jfne")
+class JfneTreeAccessor:
+    """The functions of `jaxfne_xr` that take a tree, as its methods.
+
+    Of one part, ``tree["signals"].to_dataset().jfne`` has all of them.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, jaxfne_xr as jfx
+    >>> ds = jfx.traces(np.full((3, 100), -65.0), dims=("unit", "time"), dt_ms=0.1)
+    >>> print(xr.DataTree.from_dict({"before": ds, "after": ds.jfne.to_signals()}).jfne)
+    jaxfne_xr: tree
+      parts   part    stage    claims        dims                variables
+              before  traces   no field yet  unit: 3, time: 100  v
+              after   signals  proxy         unit: 3, time: 100  V_m, spikes
+      checks  valid
+              before: not checked: whether v is finite (ds.jfne.validate() looks)
+              after: not checked: whether V_m is finite (ds.jfne.validate() looks)
+      next    before = tree["before"].to_dataset()
+              tree.jfne.report("run.html")
+              tree.jfne.to_netcdf("run.nc")
+    """
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        self._tree = tree
+
+    def __repr__(self) -> str:
+        return str(_card(self._tree))
+
+    def _repr_html_(self) -> str:
+        return _card(self._tree).html()
+
+    def validate(self) -> schema.Report:
+        """Return what `jaxfne_xr.validate` finds in every part, under its name."""
+        parts = overview.parts_of(self._tree)
+        found = {part: schema.validate(ds) for part, ds in parts.items()}
+        return schema.Report(
+            _stage(self._tree),
+            tuple(
+                replace(p, where=_within(part, p.where))
+                for part, checked in found.items()
+                for p in checked.problems
+            ),
+            tuple(_within(part, text) for part, c in found.items() for text in c.unchecked),
+        )
+
+    def replay(self) -> Replay:
+        """See `jaxfne_xr.replay`."""
+        return replay(self._tree)
+
+    def to_netcdf(
+        self,
+        path: str | PathLike[str],
+        *,
+        compression: str = "fast",
+        encoding: Mapping[Any, Any] | None = None,
+    ) -> Path:
+        """See `jaxfne_xr.to_netcdf`."""
+        return io.to_netcdf(self._tree, path, compression=compression, encoding=encoding)
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """See `jaxfne_xr.report`."""
+        return write_report(self._tree, path)
+
+
+def _stage(tree: xr.DataTree) -> str:
+    return "bundle" if "bundle_schema" in tree.attrs else "tree"
+
+
+def _within(part: str, text: str) -> str:
+    return f"{part}: {text}" if part else text
+
+
+def _card(tree: xr.DataTree) -> Card:
+    """Return what a tree says of itself; nothing is computed."""
+    abouts = {part: overview.facts(ds) for part, ds in overview.parts_of(tree).items()}
+    stage = _stage(tree)
+    rows: list[tuple[str, Content]] = [*stored_rows(tree.attrs)]
+    rows.append(("parts", Table(("part", "stage", "claims", "dims", "variables"), _parts(abouts))))
+    checks = [
+        line if line == "valid" else _within(part, line)
+        for part, about in abouts.items()
+        for line in overview.checks_lines(about["validation"])
+    ]
+    rows.append(("checks", tuple(dict.fromkeys(checks)) or ("nothing in it",)))
+    first = next((part for part in abouts if part.isidentifier()), None)
+    lines = ["jfx.replay(tree)"] if stage == "bundle" else []
+    lines += [f'{first} = tree["{first}"].to_dataset()'] if first else []
+    lines += ['tree.jfne.report("run.html")', 'tree.jfne.to_netcdf("run.nc")']
+    rows.append(("next", Code(tuple(lines))))
+    good = all(about["validation"]["valid"] for about in abouts.values())
+    return Card(f"jaxfne_xr: {stage}", tuple(rows), None if good else Badge("not valid", "bad"))
+
+
+def _parts(abouts: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+    rows = []
+    for part, about in abouts.items():
+        sizes = ", ".join(f"{d}: {n}" for d, n in about["sizes"].items())
+        badge = overview.badge(about)
+        claims = "" if badge is None else badge.text
+        names = ", ".join(overview.shortened([*about["variables"]]))
+        rows.append((part or "/", about["stage"], claims, sizes, names))
+    return tuple(rows)
