@@ -82,7 +82,8 @@ def transmembrane_currents(
     Warns
     -----
     UserWarning
-        If voltages are float32 or coarser: the largest error that their rounding can cause.
+        If voltages are float32 or coarser: the largest error that their rounding can cause. If every cell has a single
+        compartment: all of its currents are zero.
 
     Notes
     -----
@@ -124,7 +125,14 @@ def transmembrane_currents(
         ends=cable.ends,
         method=scheme,
     )
-    _warn_of_rounding(v, made, cable)
+    if cable.ends.arrays[0].size:
+        _warn_of_rounding(v, made, cable)
+    elif stimulus is None:
+        warn(
+            "no two compartments are joined, so that all transmembrane currents are 0, and any field of them: what "
+            "enters a compartment leaves it at the same place. Use cells of several compartments, or a proxy: "
+            "ds.jfne.to_signals().jfne.lfp_proxy(...)."
+        )
     if stimulus is not None:
         made = _plus(made, _stimulus(ds, stimulus, v, cable.dim))
     included = "not included" if stimulus is None else "included"

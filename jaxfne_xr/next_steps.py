@@ -140,5 +140,6 @@ def _plotting(ds: xr.Dataset, name: str, how: tuple[str, dict[str, Any]]) -> str
 
 
 def has_cable(ds: xr.Dataset) -> bool:
-    """Whether there are voltages and the conductances between them, which make transmembrane currents."""
-    return "conductance" in ds.data_vars and bool({*ds.data_vars} & {*schema.VOLTAGES})
+    """Whether there are voltages and conductances between some of them, which make transmembrane currents."""
+    joined = "conductance" in ds.data_vars and ds["conductance"].size > 0
+    return joined and bool({*ds.data_vars} & {*schema.VOLTAGES})

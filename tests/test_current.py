@@ -490,3 +490,20 @@ def test_jaxley_cells_name_what_is_missing(refused):
     missing = "3 of 4 compartments: unit 0 branch 0 compartment 1, unit 0 branch 1 compartment 0"
     with refused(jfx.DimensionError, missing, 'module.record("v")'):
         ds.jfne.transmembrane_currents()
+
+
+def test_cells_of_one_compartment_have_no_currents():
+    """Their voltages, in any precision, tell nothing of a field: it says so, and the card suggests none."""
+    points = jfx.morphology(np.zeros((2, 3)), np.full((2, 3), 10.0), 10.0, [-1, -1])
+    v = jfx.traces(np.zeros((2, 5), np.float32), ("recording", "time"), dt_ms=0.1)
+    ds = v.jfne.with_morphology(points)
+    with pytest.warns(UserWarning, match="no two compartments are joined.*lfp_proxy") as said:
+        made = ds.jfne.transmembrane_currents()
+    assert len(said) == 1
+    assert not magnitude(made.i_membrane.data).any()
+    assert "transmembrane_currents" not in str(ds.jfne)
+    assert "jfne.lfp(" not in str(ds.jfne)
+    injected = xr.DataArray(np.ones((2, 5)), dims=("recording", "time"), attrs={"units": "nA"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ds.jfne.transmembrane_currents(stimulus=injected)

@@ -276,7 +276,7 @@ def test_a_notebook_in_jupyterlab(lab, browser):
     assert 200 < height < 700
     cards = browser.run("return [...document.querySelectorAll('.jfne')].map(e => e.innerText)")
     assert len(cards) == 2
-    for words in ("jaxfne_xr: traces", "no field yet", "4 units", "dt 0.1 ms", "ds.jfne.plot.traces()"):
+    for words in ("jaxfne_xr: traces", "no field yet", "4 units", "dt 0.1 ms", "plot.traces()"):
         assert words in cards[0]
     for words in ("LineSource", "phi = I", "0.3 S/m"):
         assert words in cards[1]
@@ -311,9 +311,9 @@ def test_ten_minutes_are_panned(lab, browser):
 
     data, cells = blocks()
     lab.open("long.ipynb", [f'{data}\nlfp.jfne.to_netcdf("ten_minutes.nc");', *cells])
-    for i, cell in enumerate([data, *cells]):  # one by one: hvplot's import asks a CDN for what is not there yet
+    for i, cell in enumerate([data, *cells]):
         lab.run_cell(i)
-        if "extension" in cell:
+        if "extension" in cell:  # else hvplot, when imported, asks a CDN for it
             wait(lambda: browser.run("return typeof Bokeh == 'object'"), "Bokeh's JavaScript")
     lab.outputs()
 
