@@ -9,8 +9,8 @@ import jaxfne_xr
 #: Rooms in the order that data walks through them; any other comes after these.
 ROAD = ["traces", "interop", "signals", "soft_spikes", "combine", "source", "current"]
 ROAD += ["morphology", "probe", "conductor", "field", "csd", "ground_truth", "dipole", "head"]
-ROAD += ["eeg_meg", "readout", "measures", "physical", "proxy", "spectra", "summary", "losses"]
-ROAD += ["configuration", "workflow", "manifest", "bundle", "io", "plot", "report", "schema"]
+ROAD += ["eeg_meg", "readout", "measures", "proxy", "spectra", "summary", "losses"]
+ROAD += ["configuration", "workflow", "bundle", "io", "plot", "report", "schema"]
 ROAD += ["scope", "transforms", "pytrees", "accessor", "tree", "errors"]
 
 SECTION = """
