@@ -204,7 +204,7 @@ def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
     if about["time"]:
         rows.append((TIME, _time_text(about["time"])))
     if about["variables"]:
-        rows.append(("variables", variables_table(about["variables"])))
+        rows.append(("variables", _variables_table(about["variables"])))
     if labels := [
         f"{named(name)}\N{NO-BREAK SPACE}({v['units']})"
         if v["units"] not in (None, "1")
@@ -243,7 +243,7 @@ def badge(about: Mapping[str, Any]) -> Badge | None:
     return Badge("physical units", "good") if claims.amplitude_status else Badge("proxy", "caution")
 
 
-def variables_table(variables: dict[str, Any]) -> Table:
+def _variables_table(variables: dict[str, Any]) -> Table:
     """Return variables as a table."""
     rows = [
         (
