@@ -63,9 +63,8 @@ nitpick_ignore = {
         "probe", "signals", "sites", "units",
     )
 }  # fmt: skip
-default_role = (
-    "autolink"  # `lfp` in a docstring is a link where it is a public name, else in italics
-)
+# `lfp` in a docstring is a link where it is a public name, else in italics
+default_role = "autolink"
 autodoc_typehints = "none"  # docstrings give shapes and units, which annotations cannot
 autodoc_member_order = "bysource"
 numpydoc_class_members_toctree = False

@@ -33,9 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["validate", "no-such-file.nc"])
     2
     """
-    if isinstance(
-        sys.stdout, TextIOWrapper
-    ):  # names may have letters that a terminal has no code for
+    if isinstance(sys.stdout, TextIOWrapper):
+        # names may have letters that a terminal has no code for
         sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:

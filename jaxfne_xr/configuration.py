@@ -38,8 +38,8 @@ SCHEMA_VERSION = 1
 FORM = ("schema", "stages")
 #: What may drive a model.
 MODES = ("external_voltage", "external_current", "external_spikes")
-#: What a card suggests for a stage that is missing.
-FIRST = {
+#: What is suggested for a stage that is missing.
+EXAMPLES = {
     "network": 'network(groups={"E": 80, "I": 20})',
     "emitter": 'emitter(mode="external_voltage")',
     "field": 'field(domain="point")',
@@ -398,7 +398,7 @@ class Configuration:
             if missing
             else Badge("complete", "good")
         )
-        step = f"cfg = cfg.{FIRST[missing[0]]}" if missing else "model = jfx.construct(cfg)"
+        step = f"cfg = cfg.{EXAMPLES[missing[0]]}" if missing else "model = jfx.construct(cfg)"
         return Card("Configuration", (*self.rows(), ("next", Code((step,)))), badge)
 
     def rows(self) -> tuple[tuple[str, str], ...]:

@@ -116,9 +116,8 @@ def ground_truth_csd(
         )
         made = contract(matrix, variable, dim, "depth")
         coords = {"depth": _coordinate("depth", (edges[1:] + edges[:-1]) / 2)}
-        coords["depth"].attrs["long_name"] = (
-            f"position along {along}"  # which need not be downwards
-        )
+        # which need not be downwards
+        coords["depth"].attrs["long_name"] = f"position along {along}"
         coords |= {
             f"depth_{side}": _coordinate("depth", x)
             for side, x in (("lower", edges[:-1]), ("upper", edges[1:]))

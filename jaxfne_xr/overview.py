@@ -153,15 +153,20 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
         "origin": record.get("origin"),
         "steps": record.get("steps", []),
         "versions": record.get("versions", {}),
-        "validation": {
-            "valid": bool(report),
-            "problems": [
-                {"where": p.where, "found": p.found, "wanted": p.wanted, "remedy": p.remedy}
-                for p in report.problems
-            ],
-            "not_checked": list(report.unchecked),
-        },
+        "validation": outcome(report),
         "next": next_steps(ds, record, stage, time) if report else ["ds.jfne.validate()"],
+    }
+
+
+def outcome(report: schema.Report) -> dict[str, Any]:
+    """Return what checks have found, as strict JSON values."""
+    return {
+        "valid": bool(report),
+        "problems": [
+            {"where": p.where, "found": p.found, "wanted": p.wanted, "remedy": p.remedy}
+            for p in report.problems
+        ],
+        "not_checked": list(report.unchecked),
     }
 
 
@@ -194,16 +199,16 @@ def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
         if d != TIME and not (about["sites"] and d == about["sites"]["dim"])
     }
     if others:
-        sizes = (f"{_named(d)}: {n}" for d, n in others.items())
+        sizes = (f"{named(d)}: {n}" for d, n in others.items())
         rows.append(("other dims", ", ".join(sizes)))
     if about["time"]:
         rows.append((TIME, _time_text(about["time"])))
     if about["variables"]:
-        rows.append(("variables", variables_table(about["variables"])))
+        rows.append(("variables", _variables_table(about["variables"])))
     if labels := [
-        f"{_named(name)}\N{NO-BREAK SPACE}({v['units']})"
+        f"{named(name)}\N{NO-BREAK SPACE}({v['units']})"
         if v["units"] not in (None, "1")
-        else _named(name)
+        else named(name)
         for name, v in about["coordinates"].items()
         if name != TIME
     ]:
@@ -238,14 +243,14 @@ def badge(about: Mapping[str, Any]) -> Badge | None:
     return Badge("physical units", "good") if claims.amplitude_status else Badge("proxy", "caution")
 
 
-def variables_table(variables: dict[str, Any]) -> Table:
+def _variables_table(variables: dict[str, Any]) -> Table:
     """Return variables as a table."""
     rows = [
         (
-            _named(name),
-            _named(v["long_name"] or ""),
-            _named(v["units"] or ""),
-            ", ".join(f"{_named(d)}: {n}" for d, n in zip(v["dims"], v["shape"], strict=True)),
+            named(name),
+            named(v["long_name"] or ""),
+            named(v["units"] or ""),
+            ", ".join(f"{named(d)}: {n}" for d, n in zip(v["dims"], v["shape"], strict=True)),
             f"{v['dtype']}, {v['kind']}, {_bytes(v['bytes'])}",
         )
         for name, v in variables.items()
@@ -293,9 +298,7 @@ def _sites_text(sites: dict[str, Any]) -> str:
     if units := groups.pop("unit", None):
         text += f" of {units['number']} unit" + ("s" if units["number"] != 1 else "")
     for name, counts in groups.items():
-        text += f"; {name} " + ", ".join(
-            shortened([f"{_named(k)}: {v}" for k, v in counts.items()])
-        )
+        text += f"; {name} " + ", ".join(shortened([f"{named(k)}: {v}" for k, v in counts.items()]))
     return text
 
 
@@ -355,7 +358,7 @@ def _bytes(n: int) -> str:
     return f"{n / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
     """Return a name as it can stand in a line: cut off, and what is written from the right kept to itself."""
     name = name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
     if not any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name):

@@ -68,7 +68,7 @@ class Readout:
         return self.card().html()
 
     def card(self) -> Card:
-        """Return what a notebook shows."""
+        """Return what is printed, and what a notebook shows."""
         needs = tuple(f"{need}: {GIVEN.get(need, 'another readout')}" for need in self.needs)
         takes = tuple(f"{take}, if there is: {GIVEN[take]}" for take in self.takes)
         settings = Table(
@@ -114,11 +114,10 @@ class Readouts(Mapping[str, Readout]):
         return self.card().html()
 
     def card(self) -> Card:
-        """Return what a notebook shows."""
+        """Return what is printed, and what a notebook shows."""
         table = Table(("name", "units", "needs", "formula"), tuple(self.rows()))
-        types = 'ds.jfne.compute_readout(["vm", "spike_rate_hz"])', 'jfx.readouts()["lfp"]'
-        rows: list[tuple[str, Content]] = [("readouts", table), ("next", Code(types))]
-        return Card("Readouts", tuple(rows if self else rows[:0]))
+        lines = 'signals.jfne.compute_readout(["vm", "spike_rate_hz"])', 'jfx.readouts()["lfp"]'
+        return Card("Readouts", (("readouts", table), ("next", Code(lines))))
 
 
 _KNOWN: dict[str, Readout] = {}

@@ -45,7 +45,6 @@ LINES = 40
 #: Parameters of a step are cut off after so many letters.
 LONG = 200
 
-
 #: What one sees in a picture, for those who do not, by the function of `jaxfne_xr.plot` that draws it.
 SEEN = {
     "traces": "lines over time, one above the other",
@@ -163,9 +162,7 @@ def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) 
 def _section(anchor: str, part: str, ds: xr.Dataset, about: Mapping[str, Any]) -> str:
     """Return what there is to say of one Dataset."""
     heading = part or str(about["stage"])
-    checked = schema.validate(ds)
-    problems = [{"where": p.where, "found": p.found, "wanted": p.wanted} for p in checked.problems]
-    outcome = {"valid": bool(checked), "problems": problems, "not_checked": checked.unchecked}
+    outcome = overview.outcome(schema.validate(ds))
     rows: list[tuple[str, Content]] = [("stage", str(about["stage"]))] if part else []
     rows += [(k, c) for k, c in overview.card_rows(about) if k not in ("checks", "next", "made by")]
     rows.append(("checks", overview.checks_lines(outcome)))
@@ -238,9 +235,9 @@ def _numbers(ds: xr.Dataset) -> tuple[Table, dict[str, str]]:
             continue
         unit = units_of(array) or ""
         low, mean, high, bad = _spread(data)
-        values = (low,) * 1 if array.size == 1 else (low, mean, high)
-        texts = [f"{value:.5g}" for value in values]
-        cells = ("", texts[0], "") if array.size == 1 else tuple(texts)
+        cells = tuple(f"{value:.5g}" for value in (low, mean, high))
+        if array.size == 1:
+            cells = ("", cells[1], "")
         total = f"{mean * array.size:.10g}" if np.dtype(array.dtype).kind == "b" else ""
         rows.append((str(name), *cells, "" if unit == "1" else unit, total, str(bad or "")))
         ranges[str(name)] = f"from {low:.4g} to {high:.4g} {'' if unit == '1' else unit}".strip()
@@ -318,7 +315,7 @@ def _figure(
 ) -> str:
     """Return a picture in HTML, or in its place what keeps it from being drawn."""
     try:
-        source = _drawn(function, ds, options)
+        source = _image(function, ds, options)
     except MissingDependencyError:
         raise
     except JfneError as error:
@@ -331,7 +328,7 @@ def _figure(
     )
 
 
-def _drawn(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
+def _image(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
     """Return a picture as a data URI: SVG, or PNG where that would be larger than `SVG_BYTES`."""
     import matplotlib
     import matplotlib.pyplot as plt

@@ -98,13 +98,13 @@ def _card(tree: xr.DataTree) -> Card:
     rows: list[tuple[str, Content]] = [*stored_rows(tree.attrs)]
     rows.append(("parts", Table(("part", "stage", "claims", "dims", "variables"), _parts(abouts))))
     checks = [
-        line if line == "valid" else _within(part, line)
+        line if line == "valid" else _within(overview.named(part), line)
         for part, about in abouts.items()
         for line in overview.checks_lines(about["validation"])
     ]
     rows.append(("checks", tuple(dict.fromkeys(checks)) or ("nothing in it",)))
     first = next((part for part in abouts if part.isidentifier()), None)
-    lines = ["jfx.replay(tree)"] if stage == "bundle" else []
+    lines = ["tree.jfne.replay()"] if stage == "bundle" else []
     lines += [f'{first} = tree["{first}"].to_dataset()'] if first else []
     lines += ['tree.jfne.report("run.html")', 'tree.jfne.to_netcdf("run.nc")']
     rows.append(("next", Code(tuple(lines))))
@@ -115,9 +115,9 @@ def _card(tree: xr.DataTree) -> Card:
 def _parts(abouts: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
     rows = []
     for part, about in abouts.items():
-        sizes = ", ".join(f"{d}: {n}" for d, n in about["sizes"].items())
+        sizes = ", ".join(f"{overview.named(d)}: {n}" for d, n in about["sizes"].items())
         badge = overview.badge(about)
         claims = "" if badge is None else badge.text
-        names = ", ".join(overview.shortened([*about["variables"]]))
-        rows.append((part or "/", about["stage"], claims, sizes, names))
+        names = ", ".join(overview.shortened([*map(overview.named, about["variables"])]))
+        rows.append((overview.named(part) or "/", about["stage"], claims, sizes, names))
     return tuple(rows)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from . import scope
 from ._dispatch import checked
-from .configuration import Configuration
+from .configuration import EXAMPLES, Configuration
 from .display import Card, Code
 from .errors import ArgumentError, DataError, DimensionError, Problem, SchemaError, raise_problems
 from .manifest import manifest
@@ -75,7 +75,7 @@ def construct(configuration: Configuration) -> Model:
                 where="configuration",
                 found=f"no {', no '.join(missing)} in {configuration!r}",
                 wanted="network, emitter, field and probe",
-                remedy="".join(_EXAMPLES[stage] for stage in missing),
+                remedy="".join(f".{EXAMPLES[stage]}" for stage in missing),
                 error=SchemaError,
             )
         )
@@ -107,17 +107,6 @@ def _contact_problems(configuration: Configuration) -> list[Problem]:
     ]
 
 
-_EXAMPLES = {
-    "network": ".network(n=1)",
-    "emitter": '.emitter(mode="external_voltage")',
-    "field": '.field(domain="point")',
-    "probe": '.probe(name="soma")',
-}
-
-
-_READ = ("readouts = model.compute_readout(signals)", "tree = jfx.bundle(model, signals, readouts)")
-
-
 @dataclass(frozen=True)
 class Model:
     """A constructed configuration: ``simulate_external``, then ``compute_readout``.
@@ -141,7 +130,11 @@ class Model:
 
     def card(self) -> Card:
         """Return what is printed, and what a notebook shows."""
-        steps = ("signals = model.simulate_external(data, dt_ms=0.1)", *_READ)
+        steps = (
+            "signals = model.simulate_external(data, dt_ms=0.1)",
+            "readouts = model.compute_readout(signals)",
+            "tree = jfx.bundle(model, signals, readouts)",
+        )
         rows = (("hash", self.configuration.hash()), *self.configuration.rows())
         return Card("Model", (*rows, ("next", Code(steps))))
 

@@ -139,7 +139,7 @@ def test_a_coordinate_of_another_kind_keeps_its_unit():
     assert ureg.Unit(impedance.attrs["units"]) == ureg.kohm
 
 
-def test_it_prints_as_the_pipeline_it_is():
+def test_its_repr_is_the_pipeline():
     assert repr(jfx.configuration()) == "configuration()"
     cfg = complete(eeg_lead_field=np.ones((2, 3)))
     assert repr(cfg) == (

@@ -1,6 +1,5 @@
-"""`lead_field`, `lfp`, `calibrate`: microvolts from currents and voltages, against LFPy, on every kind of array."""
+"""`lead_field` and `lfp`: microvolts from currents and voltages, against LFPy, on every kind of array."""
 
-import dataclasses
 import warnings
 
 import jax
@@ -548,62 +547,3 @@ def test_against_lfpy(neuron_cells, run, kind, agreement):
                 np.abs(part.lfp.data.magnitude.T - want[:, samples]).max()
                 <= 1e-9 * np.abs(want).max()
             )
-
-
-# -------------------------------------------------------------------------------------------------- calibrate
-
-
-def proxy(backend, gain=20.0, noise=0.0):
-    random = np.random.default_rng(5)
-    x = random.normal(size=(9, 3))
-    ds = backend.by_hand(x, ("time", "contact"), units="1", name="lfp_proxy")
-    return ds, gain * x + noise * random.normal(size=x.shape)
-
-
-def test_calibrate(backend):
-    ds, y = proxy(backend, noise=1.0)
-    reference = xr.DataArray(y.T, dims=("contact", "time"), attrs={"units": "uV"}, name="lfp")
-    made = ds.jfne.calibrate(reference)
-    x = backend.values(ds.lfp_proxy)
-    x = np.asarray(x)
-    gain = (x * y).sum() / (x * x).sum()
-    residual = np.sqrt(((y - gain * x) ** 2).mean() / (y**2).mean())
-    assert backend.holds(made.lfp_proxy_calibrated)
-    assert units_of(made.lfp_proxy_calibrated) == units_of(made.calibration_gain) == "uV"
-    assert close(backend.values(made.lfp_proxy_calibrated), gain * x)
-    assert float(backend.values(made.calibration_gain)) == pytest.approx(gain)
-    assert float(backend.values(made.calibration_residual)) == pytest.approx(residual)
-    step = made.jfne.provenance["steps"][-1]
-    assert step["function"] == "calibrate"
-    assert step["parameters"] == {
-        "gain": pytest.approx(gain), "residual": pytest.approx(residual), "reference": "lfp", "units": "uV"
-    }  # fmt: skip
-    assert made.attrs["amplitude_status"] == 0
-
-
-def test_calibrating_a_field_keeps_its_scope_but_for_the_amplitude():
-    lfp = traces_of_cells().isel(trial=0).jfne.lfp(PROBE)
-    made = lfp.jfne.calibrate(lfp * 2)
-    assert lfp.jfne.scope.amplitude_status
-    assert made.jfne.scope == dataclasses.replace(lfp.jfne.scope, amplitude_status=False)
-    poorer = (lfp * 2).drop_attrs(deep=False)
-    claims = lfp.jfne.calibrate(poorer).jfne.scope
-    assert claims.source_calibration_status == "uncalibrated_voltage_proxy"
-    assert float(made.calibration_gain.data.magnitude) == pytest.approx(2)
-    assert units_of(made.calibration_gain) == "1"
-
-
-def test_calibrate_refuses(refused):
-    ds = traces_of_cells().isel(trial=0).jfne.lfp(PROBE)
-    with refused(jfx.DimensionError, "reference", "'contact': 2"):
-        ds.jfne.calibrate(ds.isel(contact=[0, 1]))
-    with refused(jfx.DimensionError, "other labels along 'time'"):
-        ds.jfne.calibrate(ds.assign_coords(time=ds.time + 1))
-    with refused(jfx.UnitError, "no unit"):
-        ds.jfne.calibrate(xr.DataArray(np.zeros((9, 3)), dims=("time", "contact")))
-    with refused(jfx.ArgumentError, "reference", "ndarray"):
-        ds.jfne.calibrate(np.zeros((9, 3)))
-    with refused(jfx.ArgumentError, "readout", "variables"):
-        ds.assign(other=ds.lfp).jfne.calibrate(ds)
-    with refused(jfx.DataError, "0 throughout"):
-        (ds * 0).jfne.calibrate(ds)

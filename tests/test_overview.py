@@ -1,5 +1,6 @@
 """What a Dataset says of itself: at every stage, of any array, without computing anything."""
 
+import inspect
 import json
 import re
 import tracemalloc
@@ -14,7 +15,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr import overview, scope
+from jaxfne_xr import next_steps, overview, scope, spectra
 
 
 def refuse(*args, **options):
@@ -58,6 +59,12 @@ def test_the_next_steps_run(stages):
         plt.close("all")
         assert overview.facts(ds)["next"], stage
     assert seen > 15
+
+
+def test_next_steps_know_what_is_usual():
+    """Rooms further up have it, which the card cannot ask."""
+    assert inspect.signature(jfx.summary).parameters["bin"].default == next_steps.BIN
+    assert max(spectra.BANDS.values(), key=lambda band: band[1] - band[0]) == next_steps.GAMMA
 
 
 def edges(stages):

@@ -51,11 +51,6 @@ def small(**options):
     return ds.jfne.to_signals()
 
 
-def by_trial(variable):
-    """Return values with trial last, whatever the order of dims."""
-    return variable.transpose(..., "trial")
-
-
 # ------------------------------------------------------------------------------------ series and scalars
 
 
