@@ -86,6 +86,9 @@ def cable_of(ds: xr.Dataset) -> Cable:
     kept = np.ones(start.shape, bool)
     if "edge_unit" in ds.variables and "unit" in ds.coords and ds.variables["unit"].dims == (dim,):
         kept = np.isin(ds.variables["edge_unit"].data, ds.variables["unit"].data)
+        kept |= np.isin(start, ids) | np.isin(
+            stop, ids
+        )  # of units that were given other numbers since
     order = np.argsort(ids, kind="stable")
     twice = ids[order][1:][np.diff(ids[order]) == 0]
     if twice.size:

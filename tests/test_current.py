@@ -384,6 +384,7 @@ def test_inside_a_jit_numpy_voltages_stay_numpy():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:no two compartments are joined")
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
 def test_laws(seed, n):
@@ -507,3 +508,17 @@ def test_cells_of_one_compartment_have_no_currents():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ds.jfne.transmembrane_currents(stimulus=injected)
+
+
+def test_units_may_be_given_other_numbers():
+    """Compartments are joined by their own ids: names of cells are the user's."""
+    values = voltages().values[..., 0]
+    ds = jfx.traces(values, ("time", "recording"), dt_ms=0.1).jfne.with_morphology(cells())
+    want = magnitude(ds.jfne.transmembrane_currents().i_membrane.data)
+    assert np.abs(want).max() > 0.1
+    renamed = ds.assign_coords(unit=("recording", [f"cell {u}" for u in ds.unit.values]))
+    got = magnitude(renamed.jfne.transmembrane_currents().i_membrane.data)
+    np.testing.assert_array_equal(got, want)
+    alone = renamed.isel(recording=renamed.unit == "cell 1")
+    got = magnitude(alone.jfne.transmembrane_currents().i_membrane.data)
+    np.testing.assert_array_equal(got, want[:, ds.unit.values == 1])
