@@ -130,18 +130,8 @@ def places(ds: xr.Dataset, dim: Hashable, axes: Sequence[str]) -> np.ndarray:
         If there are no such positions, or one is nowhere.
     """
     where = np.asarray(positions_of(ds, dim, axes), float)
-    nowhere = ~np.isfinite(where)
-    raise_problems(
-        Problem(
-            where=axis,
-            found=f"{n} of {len(where)} not finite",
-            wanted=f"a place for every {dim}",
-            remedy=f"ds.isel({dim}=np.isfinite(ds.{axis}.values))",
-            error=NonFiniteError,
-        )
-        for axis, n in zip(axes, nowhere.sum(axis=0), strict=True)
-        if n
-    )
+    named = zip(axes, where.T, strict=True)
+    raise_problems(p for axis, x in named for p in _gaps(dim, axis, x, f"a place for every {dim}"))
     return where
 
 
@@ -167,23 +157,20 @@ def coordinate(ds: xr.Dataset, dim: Hashable) -> xr.Variable:
             ms = variable.values / np.timedelta64(1, "ns") * 1e-6
             return xr.Variable((dim,), ms, {"units": "ms", "long_name": str(dim)})
         if kind in "fiu":
-            raise_problems(_gaps(dim, np.asarray(magnitude(variable.data))))
+            x = np.asarray(magnitude(variable.data))
+            raise_problems(_gaps(dim, dim, x, "a number for every step"))
             return variable
     return xr.Variable((dim,), np.arange(ds.sizes[dim]), {"long_name": f"sample along {dim}"})
 
 
-def _gaps(dim: Hashable, x: np.ndarray) -> list[Problem]:
-    """Return the problem of a coordinate that is not everywhere finite."""
+def _gaps(dim: Hashable, name: Hashable, x: np.ndarray, wanted: str) -> list[Problem]:
+    """Return the problem of a coordinate along a dim that is not everywhere finite."""
     n = int((~np.isfinite(x)).sum())
-    return [
-        Problem(
-            where=str(dim),
-            found=f"{n} of {len(x)} not finite",
-            wanted="a number for every step",
-            remedy=f"ds.isel({dim}=np.isfinite(ds.{dim}.values))",
-            error=NonFiniteError,
-        )
-    ] * bool(n)
+    if not n:
+        return []
+    found = f"{n} of {len(x)} not finite"
+    remedy = f"ds.isel({dim}=np.isfinite(ds.{name}.values))"
+    return [Problem(str(name), found, wanted, remedy, NonFiniteError)]
 
 
 def drawn(ds: xr.Dataset, name: str, along: Hashable, columns: int) -> tuple[Drawn, list[Hashable]]:
