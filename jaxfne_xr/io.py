@@ -19,7 +19,7 @@ from ._arrays import is_dask
 from ._dispatch import checked
 from .errors import ArgumentError, FileError, JfneError, Problem, raise_problems
 from .file_form import RECORD, record_of, restore, to_plain
-from .progress import interruptible, working
+from .progress import working
 from .schema import FINITE, validate
 from .units import magnitude
 
@@ -128,7 +128,7 @@ def to_netcdf(
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
     whole = xr.DataTree.from_dict(plain) if tree else plain["/"]
     options["encoding"] = chosen if tree else chosen["/"]
-    with working(f"writing {target.name}"), interruptible():
+    with working(f"writing {target.name}"):
         replace_file(target, lambda file: whole.to_netcdf(file, **options))
     return target
 

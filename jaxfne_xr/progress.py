@@ -35,16 +35,18 @@ def progress(items: Iterable[T], what: str) -> Iterable[T]:
 def working(what: str) -> Iterator[None]:
     """Show that work named `what` goes on, once it takes over two seconds: its time, and dask's tasks if any.
 
+    Seen or not, it can be interrupted.
     To be used in a ``with``: as a decorator it would put a frame between a warning and the user's line.
     """
     if not _watched():
-        yield
+        with interruptible():
+            yield
         return
     bar, done = _Bar(what), threading.Event()
     ticker = threading.Thread(target=bar.tick, args=(done,), daemon=True)
     ticker.start()
     try:
-        with _dask_tasks(bar):
+        with _dask_tasks(bar), interruptible():
             yield
     finally:
         done.set()
@@ -61,10 +63,10 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        threaded = sys.modules.get("dask.threaded")
+        threaded: Any = sys.modules.get("dask.threaded")
         pool = getattr(threaded, "default_pool", None)
         if pool is not None:
-            threaded.default_pool = None  # type: ignore[union-attr]  # the next computation makes another
+            threaded.default_pool = None  # the next computation makes another
             pool.shutdown(wait=False, cancel_futures=True)
         raise
 

@@ -31,7 +31,7 @@ from .errors import (
 )
 from .io import replace_file, target_problems
 from .next_steps import drawn, drawn_whole
-from .progress import interruptible, progress, working
+from .progress import progress, working
 from .schema import SITES
 from .time_axis import TIME
 from .units import magnitude, units_of
@@ -106,7 +106,7 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     target = Path(os.path.realpath(Path(path).expanduser()))
     parts = overview.parts_of(data)
     raise_problems([*_name_problems(target), *target_problems(target), *_traced(parts)])
-    with working(f"report {target.name}"), interruptible():
+    with working(f"report {target.name}"):
         page = _page(target.stem, data.attrs, parts)
     replace_file(target, lambda file: Path(file).write_text(page, encoding="utf-8"))
     return target
