@@ -10,13 +10,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # which JAX reads when first imported
 
 from inventories import write_inventories  # noqa: E402
 from reference import write_reference  # noqa: E402
 
 import jaxfne_xr  # noqa: E402
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MATPLOTLIBRC"] = str(HERE / "matplotlibrc")  # how pictures in notebooks look
 shutil.rmtree(HERE / "generated", ignore_errors=True)  # pages of names that are no more
 
