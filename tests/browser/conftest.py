@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -39,6 +40,13 @@ class Browser:
     def run(self, script: str) -> Any:
         """Return what JavaScript returns on the page."""
         return self.driver.execute_script(script)
+
+    def is_dark(self) -> bool:
+        """Whether the first card on the page is."""
+        colour = self.run(
+            "return getComputedStyle(document.querySelector('.jfne')).backgroundColor"
+        )
+        return int(re.findall(r"\d+", colour)[0]) < 128
 
     def errors(self) -> list[str]:
         """Return the errors and warnings of the console since it was asked last."""

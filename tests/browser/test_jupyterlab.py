@@ -283,18 +283,13 @@ def test_a_notebook_in_jupyterlab(lab, browser):
     for theme, is_dark in {"JupyterLab Light": False, "JupyterLab Dark": True}.items():
         lab.command("apputils:change-theme", {"theme": theme})
         wait(lab.done, theme)
-        wait(lambda is_dark=is_dark: dark(browser) == is_dark, f"a card as in {theme}", 10)
+        wait(lambda is_dark=is_dark: browser.is_dark() == is_dark, f"a card as in {theme}", 10)
         lab.place(".jfne")
         lab.shot(theme)
         assert browser.violations(".jfne") == []
     lab.command("apputils:change-theme", {"theme": "JupyterLab Light"})
     wait(lab.done, "the light theme")
     assert ours(browser.errors()) == []
-
-
-def dark(browser):
-    colour = browser.run("return getComputedStyle(document.querySelector('.jfne')).backgroundColor")
-    return int(re.search(r"\d+", colour)[0]) < 128
 
 
 def blocks():
