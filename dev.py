@@ -19,10 +19,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 TESTS = {"jaxley", "plot", "dask", "mne", "fit", "progress", "dev"}
-ALL = "not benchmark and not browser"
+ALL = "not browser"
 QUICK = f"not slow and not oracle and {ALL}"
-# On other versions than the pinned ones: what depends on them. Kernels depend on jax alone, and compile the longest.
-LABELLED = ["--ignore", "tests/kernels", "--ignore", "tests/plot/test_pictures.py"]
+# On other versions than the pinned ones: one case of each test, but for kernels, which depend on jax alone and take
+# longest to compile, and for pictures, which other versions of matplotlib draw otherwise.
+VERSIONS = ["--one-each", "--ignore", "tests/kernels", "--ignore", "tests/plot/test_pictures.py"]
 CORES = ["-n", str(os.cpu_count() or 1)]  # for a debugger: python3 dev.py test -n 0 --pdb
 PINNED = ["--constraint", "constraints.txt"]
 # To compare with. Not an extra: its cap, jax < 0.12, would hold back what constraints.txt names.
@@ -97,7 +98,7 @@ def test(args, rest):
     python = environment(args.venv, TESTS | {"oracles"} if full else TESTS)
     if full:
         add_jaxfne(python)
-    chosen = ["-m", ALL, "--cov"] if full else ["-m", QUICK]
+    chosen = ["-m", ALL, "--hypothesis-profile", "full", "--cov"] if full else ["-m", QUICK]
     return run(python, "-m", "pytest", *CORES, *chosen, *rest)
 
 
@@ -131,14 +132,14 @@ def bench(args, rest):
     """Measure speed and memory, as ratios, jaxfne beside them."""
     python = environment(args.venv, TESTS)
     add_jaxfne(python)
-    return run(python, "-m", "pytest", "-m", "benchmark", "--capture=no", *rest)
+    return run(python, "-m", "pytest", "benchmarks", "--capture=no", *rest)
 
 
 def lowest(args, rest):
-    """Run the quick tests with the oldest dependencies that pyproject.toml allows."""
+    """Run one case of each quick test with the oldest dependencies that pyproject.toml allows."""
     uv = [environment(args.venv, TESTS), "-m", "uv"]
     python = environment(".venv-lowest", TESTS, ["--resolution", "lowest-direct"], uv)
-    return run(python, "-m", "pytest", *CORES, *LABELLED, "-m", QUICK, "-W", "default", *rest)
+    return run(python, "-m", "pytest", *CORES, *VERSIONS, "-m", QUICK, "-W", "default", *rest)
 
 
 def pin(args, rest):

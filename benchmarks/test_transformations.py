@@ -9,7 +9,6 @@ import jaxfne_xr as jfx
 
 from .timing import interleaved, machine, report
 
-pytestmark = pytest.mark.benchmark
 SITES, SAMPLES, CONTACTS = 1_000, 40_000, 64
 
 

@@ -17,7 +17,7 @@ import xarray as xr
 
 from .timing import interleaved, machine, report
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 #: The most that one picture may take, seconds.
 TARGET = 1.5

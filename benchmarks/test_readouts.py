@@ -17,7 +17,7 @@ from jaxfne_xr.kernels import summary as summary_kernels
 
 from .timing import interleaved, machine, report
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 TIME, SITES, CONTACTS = 40_000, 1_000, 32
 PROXIES = ["lfp_proxy", "csd_proxy", "eeg_proxy", "meg_proxy", "emm_proxy"]

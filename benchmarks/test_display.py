@@ -8,8 +8,6 @@ import pytest
 
 import jaxfne_xr as jfx
 
-pytestmark = pytest.mark.benchmark
-
 
 def refuse(*args, **options):
     raise AssertionError("the card computed dask data")

@@ -22,7 +22,7 @@ from jaxfne_xr.kernels import spikes as kernels
 
 from .timing import interleaved, machine, report, whole_process
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 TIME, UNITS = 40_000, 1_000
 

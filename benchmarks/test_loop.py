@@ -13,7 +13,6 @@ import jaxfne_xr as jfx
 from .timing import interleaved, machine, report
 
 pytestmark = [
-    pytest.mark.benchmark,
     pytest.mark.filterwarnings("default"),
     pytest.mark.usefixtures("x64"),
 ]

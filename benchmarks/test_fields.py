@@ -17,7 +17,7 @@ import jaxfne_xr as jfx
 
 from .timing import interleaved, machine, report
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.oracle, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("default")]
 
 CONTACTS = 384
 
