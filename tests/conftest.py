@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import permutations
@@ -81,14 +81,79 @@ BACKENDS = [
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Every kind of array."""
+    """Every kind of array, in turn with the other parameters of a test: see `chosen`."""
     return request.param
 
 
 @pytest.fixture(params=list(permutations(DIMS)), ids="-".join)
 def order(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Every order of three dims."""
+    """Every order of three dims, in turn with the other parameters of a test: see `chosen`."""
     return request.param
+
+
+#: The parameters that meet in `core.dispatch` and nowhere else.
+LAYOUT = {"backend", "order"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that say how many cases of a test with parameters run."""
+    group = parser.getgroup("cases of a test")
+    group.addoption(
+        "--every-combination",
+        action="store_true",
+        help="run every kind of array in every order of dims with every other parameter",
+    )
+    group.addoption(
+        "--one-each", action="store_true", help="run the first case of every test function alone"
+    )
+
+
+def chosen(cases: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return which cases of a test to run: few, in which every value of `LAYOUT`, and all else, still occurs.
+
+    How an array is laid out in memory is decided in `core.dispatch`, whose tests run every kind of array in every
+    order of dims (the mark ``every_combination``). Elsewhere each kind and each order is tested at least once, and so
+    is every combination of the other parameters; not their product.
+    """
+    parts = []
+    for case in cases:
+        # by identity: values need not be hashable, and are the same objects in all cases
+        rest = tuple((name, id(value)) for name, value in case.items() if name not in LAYOUT)
+        layout = {(name, id(value)) for name, value in case.items() if name in LAYOUT}
+        parts.append(layout | {("the rest", rest)})
+    seen: set[Any] = set()
+    found: list[int] = []
+    for new in (3, 2, 1):  # first the cases of which all parts are new
+        for k, part in enumerate(parts):
+            if len(part - seen) >= min(new, len(part)):
+                found.append(k)
+                seen |= part
+    return sorted(found)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the cases of each test function that `chosen` leaves out."""
+    if config.getoption("every_combination"):
+        return
+    functions: dict[Any, list[pytest.Item]] = {}
+    for item in items:
+        functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept: set[pytest.Item] = set()
+    for cases in functions.values():
+        if config.getoption("one_each"):
+            kept.add(cases[0])
+            continue
+        calls = [getattr(case, "callspec", None) for case in cases]
+        if (
+            None in calls
+            or cases[0].get_closest_marker("every_combination")
+            or not LAYOUT & {*calls[0].params}
+        ):
+            kept.update(cases)
+        else:
+            kept.update(cases[k] for k in chosen([call.params for call in calls]))
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxfne_xr import _arrays
@@ -14,7 +14,7 @@ from jaxfne_xr._arrays import all_finite, blocks, precision_of, take
 from jaxfne_xr._dispatch import along, checked, mean_over
 from jaxfne_xr.units import is_quantity, magnitude
 
-few = settings(deadline=None, max_examples=40)
+pytestmark = pytest.mark.every_combination
 
 
 def rise(v, scale, *, axis):
@@ -79,7 +79,6 @@ def test_memory_order_follows_the_input():
     assert run(xr.Variable(("time", "unit"), v))._data.flags.f_contiguous
 
 
-@few
 @given(
     shape=st.tuples(*[st.integers(0, 6)] * 3),
     axis=st.integers(0, 2),
@@ -101,7 +100,6 @@ def test_any_block_any_memory_order_gives_the_same(shape, axis, memory, block, f
     np.testing.assert_array_equal(out, risen(v, axis))
 
 
-@few
 @given(data=st.data(), axis=st.integers(0, 1))
 def test_any_chunks_give_the_same(data, axis):
     shape = (7, 5)
@@ -117,7 +115,6 @@ def test_any_chunks_give_the_same(data, axis):
     np.testing.assert_array_equal(out, risen(v, axis))
 
 
-@few
 @given(shape=st.lists(st.integers(0, 7), min_size=1, max_size=3), block=st.integers(1, 300))
 def test_blocks_are_the_whole_once(shape, block):
     v = np.zeros(shape)
