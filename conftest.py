@@ -2,11 +2,15 @@
 
 import csv
 import hashlib
+import importlib.metadata
 import os
+import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -17,23 +21,39 @@ HEADER = ["what", "against", "measured", "tested to"]
 ROUNDING = 1e-15
 
 
-def _processor() -> str:
-    """Name this kind of processor: what XLA compiled for another kind may not run on it."""
+def _compiled() -> Path:
+    """Return the folder of compiled kernels, which all clones of one user share.
+
+    It is one for each kind of processor, since XLA's code for another kind may not run, and for each Python and jaxlib.
+    JAX tells the programs in it apart by their content.
+    """
+    if sys.platform == "win32":
+        caches = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        caches = Path.home() / "Library" / "Caches"
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    features = next((line for line in lines if line.startswith(("flags", "Features"))), "unknown")
-    return hashlib.sha256(features.encode()).hexdigest()[:8]
+    lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
+    processor = hashlib.sha256(features.encode()).hexdigest()[:8]
+    versions = f"python{platform.python_version()}-jaxlib{importlib.metadata.version('jaxlib')}"
+    return caches / "jaxfne_xr" / f"{processor}-{versions}"
 
 
 # JAX and matplotlib read these when first imported, so before any test is. Double precision stays
 # off, as users have it: tests that need it ask for `x64`.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent / ".cache" / "jax" / _processor())
-)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_compiled()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+# How many examples each property is tested with; `dev.py test --all` asks for "full". The first call compiles, so that
+# no deadline can be met.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=5)
+hypothesis.settings.register_profile("full", deadline=None, max_examples=25)
+hypothesis.settings.load_profile("quick")
 
 
 @pytest.fixture

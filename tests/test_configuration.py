@@ -12,13 +12,12 @@ import numpy as np
 import pint
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
 
 ureg = pint.application_registry
-few = settings(deadline=None, max_examples=25)
 
 
 def complete(**probe):
@@ -253,7 +252,6 @@ def test_the_hash_does_not_depend_on_which_versions_run(monkeypatch):
     assert complete().hash() == before
 
 
-@few
 @given(
     n=st.integers(1, 50),
     sigma=st.floats(1e-3, 1e6),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -385,7 +385,6 @@ def test_inside_a_jit_numpy_voltages_stay_numpy():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:no two compartments are joined")
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
 def test_laws(seed, n):
     random = np.random.default_rng(seed)

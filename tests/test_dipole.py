@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -164,7 +164,6 @@ def test_dask_stays_lazy():
     assert isinstance(turned.dipole_moment.data, dask.array.Array)
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**31), st.floats(-1e3, 1e3), st.integers(0, 6))
 def test_laws(seed, shift, roll):
     i = closed(np.random.default_rng(seed).normal(size=(3, 7, 1)))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -438,7 +438,6 @@ def test_only_the_voltages_are_traced(model):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 2**32 - 1), st.sampled_from([jfx.PointSource, jfx.LineSource, jfx.RootAsPoint])
 )
@@ -479,7 +478,6 @@ def test_laws(seed, kind):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([jfx.PointSource, jfx.LineSource]))
 def test_far_field_of_a_closed_cell_is_its_dipoles_and_falls_as_the_square(seed, kind):
     """What is left is the quadrupole: a over r of it, a the size of the cell."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -186,7 +186,6 @@ def test_radial_dipoles_have_no_magnetic_field():
           jfx.meg(dipoles(), sensors("meg")).meg.values, 1e-12)  # fmt: skip
 
 
-@settings(deadline=None, max_examples=20)
 @given(st.floats(-180, 180), st.sampled_from("xyz"), st.integers(0, 2**31))
 def test_laws(angle, axis, seed):
     """Turning dipoles and sensors together changes nothing; signals are linear, and blind to the order of dipoles."""

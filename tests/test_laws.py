@@ -8,7 +8,7 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,7 +16,6 @@ import jaxfne_xr as jfx
 from jaxfne_xr import _arrays
 from jaxfne_xr.units import magnitude
 
-few = settings(deadline=None, max_examples=25)
 DIMS = ("time", "unit", "trial")
 ORDERS = list(itertools.permutations(DIMS))
 DTYPES = ["f4", "f8"]
@@ -34,7 +33,6 @@ def signals_of(v, dims=DIMS, dt_ms=0.1, units="mV", **options):
     return ds.jfne.to_signals(**options).transpose(*DIMS)
 
 
-@few
 @given(v=voltages, order=st.sampled_from(ORDERS), threshold=thresholds, rule=rules)
 def test_the_order_of_dims_makes_no_difference(v, order, threshold, rule):
     options = {"spike_threshold": threshold, "spike_rule": rule}
@@ -47,7 +45,6 @@ def test_the_order_of_dims_makes_no_difference(v, order, threshold, rule):
         )
 
 
-@few
 @given(
     v=arrays("i4", shapes, elements=st.integers(-100, 100)),
     threshold=st.integers(-60, 40),
@@ -61,7 +58,6 @@ def test_the_unit_makes_no_difference_where_nothing_is_rounded(v, threshold, rul
     np.testing.assert_allclose(one.V_m, other.V_m, rtol=2**-52)
 
 
-@few
 @given(v=voltages, threshold=thresholds, rule=rules)
 def test_volts_differ_from_millivolts_by_rounding_alone(v, threshold, rule):
     """V_m by half an ulp for each of the two roundings; spikes only where a sample is that close to the threshold."""
@@ -76,7 +72,6 @@ def test_volts_differ_from_millivolts_by_rounding_alone(v, threshold, rule):
     assert not (differ & ~near).any()
 
 
-@few
 @given(v=voltages, data=st.data(), threshold=thresholds, rule=rules)
 def test_chunks_make_no_difference(v, data, threshold, rule):
     def cut(n):
@@ -90,7 +85,6 @@ def test_chunks_make_no_difference(v, data, threshold, rule):
     xr.testing.assert_identical(other.compute(scheduler="synchronous"), one)
 
 
-@few
 @given(
     v=voltages,
     threshold=thresholds,
@@ -108,7 +102,6 @@ def test_blocks_make_no_difference(v, threshold, rule, block, order):
     xr.testing.assert_identical(one.drop_attrs(), other.drop_attrs())
 
 
-@few
 @given(v=voltages, threshold=thresholds)
 def test_every_crossing_is_a_rise_of_the_level(v, threshold):
     level = signals_of(v, spike_threshold=threshold, spike_rule="level").spikes.astype(int)
@@ -117,7 +110,6 @@ def test_every_crossing_is_a_rise_of_the_level(v, threshold):
     assert not crossing[:1].any()
 
 
-@few
 @given(v=voltages, threshold=thresholds)
 def test_spike_times_and_rates_count_the_same(v, threshold):
     signals = signals_of(v, spike_threshold=threshold, spike_rule="level")
@@ -144,7 +136,6 @@ json_values = st.recursive(
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_ .-]{0,8}[A-Za-z0-9]", fullmatch=True)
 
 
-@few
 @given(
     v=voltages,
     order=st.sampled_from(ORDERS),

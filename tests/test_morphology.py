@@ -8,7 +8,7 @@ import numpy as np
 import pint
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
@@ -120,7 +120,6 @@ def test_traced_numbers_are_refused(refused):
     jax.jit(make)(jnp.ones(1))
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 15))
 def test_conductances_are_those_of_the_whole_network_of_resistors(seed, n):
     """Against the Schur complement of the dense network, points between segments included."""

@@ -8,7 +8,7 @@ import numpy as np
 import pint
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,7 +16,6 @@ import jaxfne_xr as jfx
 from jaxfne_xr.probe import check_probe, positions_of
 
 ureg = pint.application_registry
-few = settings(deadline=None, max_examples=25)
 places = st.floats(-1e4, 1e4, allow_subnormal=False)
 
 
@@ -233,7 +232,6 @@ def test_two_contacts_at_one_place_are_found_whatever_lies_between():
 # ------------------------------------------------------------------------------------------------ laws
 
 
-@few
 @given(
     n=st.integers(1, 9),
     step=st.floats(0.1, 1e3),
@@ -251,7 +249,6 @@ def test_a_line_is_straight_and_evenly_spaced(n, step, origin, way):
     np.testing.assert_allclose(np.diff(p, axis=0) @ unit, step, atol=1e-12 * size)
 
 
-@few
 @given(
     p=arrays(int, (6, 3), elements=st.integers(-9999, 9999), unique=True),
     order=st.permutations(range(6)),

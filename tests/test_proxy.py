@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import jaxfne_xr as jfx
 from jaxfne_xr.units import quantity, units_of
 
-few = settings(deadline=None, max_examples=25)
 SITES = np.array([[10.0, -20.0, 5.0], [0.0, 30.0, 80.0], [-40.0, 0.0, 190.0]])
 CONTACTS = np.array([[20.0, 0.0, z] for z in (0.0, 40.0, 130.0, 200.0)])
 CHANNELS = np.array([[0.0, 0.0, 9e3], [7e3, 0.0, 5e3]])
@@ -429,7 +428,6 @@ def same(one, other, size, tol=1e-9):
         np.testing.assert_allclose(other[name], values, rtol=0, atol=tol * (scale + 1e-30))
 
 
-@few
 @given(a=activity, b=activity, c=finite, xyz=sites, domain=DOMAIN)
 def test_fields_are_linear_in_the_source(a, b, c, xyz, domain):
     one, two, both = (fields(v, xyz, domain=domain) for v in (a, b, a + c * b))
@@ -437,7 +435,6 @@ def test_fields_are_linear_in_the_source(a, b, c, xyz, domain):
     same({name: one[name] + c * two[name] for name in one}, both, size)
 
 
-@few
 @given(v=activity, xyz=sites, turn=st.permutations(range(4)), domain=DOMAIN)
 def test_the_order_of_sites_makes_no_difference(v, xyz, turn, domain):
     same(
@@ -445,19 +442,16 @@ def test_the_order_of_sites_makes_no_difference(v, xyz, turn, domain):
     )
 
 
-@few
 @given(v=activity, xyz=sites, shift=arrays(float, 3, elements=st.floats(-500, 500)), domain=DOMAIN)
 def test_moving_sites_and_probes_together_makes_no_difference(v, xyz, shift, domain):
     same(fields(v, xyz, domain=domain), fields(v, xyz, shift, domain), np.abs(v).max(), 1e-7)
 
 
-@few
 @given(v=activity, xyz=sites)
 def test_the_order_of_dims_makes_no_difference(v, xyz):
     same(fields(v, xyz), fields(v, xyz, dims=("unit", "time")), np.abs(v).max(), 1e-13)
 
 
-@few
 @given(v=activity, xyz=sites, data=st.data())
 def test_chunks_make_no_difference(v, xyz, data):
     chunks = tuple(data.draw(st.integers(1, n)) for n in v.shape)
@@ -465,7 +459,6 @@ def test_chunks_make_no_difference(v, xyz, data):
     same(fields(v, xyz), lazy, np.abs(v).max(), 1e-12)
 
 
-@few
 @given(v=activity, xyz=sites, domain=DOMAIN)
 def test_an_average_lies_between_its_sites(v, xyz, domain):
     lfp = fields(v, xyz, domain=domain)["lfp_proxy"]

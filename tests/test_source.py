@@ -5,13 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
 from jaxfne_xr.units import units_of
-
-few = settings(deadline=None, max_examples=25)
 
 
 def through(spikes, dt, tau, weight, kernel):
@@ -170,7 +168,6 @@ def test_spikes_and_an_interval_are_needed(refused):
         jfx.synaptic_source(signals.isel(time=[0]))
 
 
-@few
 @given(
     spikes=st.lists(st.integers(0, 3), min_size=2, max_size=30),
     tau=st.floats(0.05, 50),

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import scipy.signal
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import jaxfne_xr as jfx
 from jaxfne_xr.units import units_of
 
-few = settings(deadline=None, max_examples=25)
 DIMS = ("time", "unit", "trial")
 N = 96
 
@@ -275,7 +274,6 @@ def spectrum(x, **options):
     return jfx.psd(ds, **options).psd
 
 
-@few
 @given(x=signal, factor=st.floats(-10, 10), shift=st.floats(-100, 100))
 def test_power_is_quadratic_and_blind_to_the_mean(x, factor, shift):
     want = factor**2 * spectrum(x)
@@ -283,7 +281,6 @@ def test_power_is_quadratic_and_blind_to_the_mean(x, factor, shift):
     np.testing.assert_allclose(spectrum(factor * x + shift), want, rtol=1e-9, atol=scale)
 
 
-@few
 @given(x=signal)
 def test_the_sum_is_the_variance(x):
     """One segment without a taper: Parseval."""
@@ -305,7 +302,6 @@ def test_bands_that_are_not_resolved_are_no_default():
     assert made.band.values.tolist() == ["gamma"]  # beta is 17 Hz wide
 
 
-@few
 @given(x=signal, low=st.floats(0, 400), width=st.floats(25, 75), rest=st.floats(25, 25))
 def test_neighbouring_bands_add_up(x, low, width, rest):
     mid, high = low + width, low + width + rest
@@ -317,7 +313,6 @@ def test_neighbouring_bands_add_up(x, low, width, rest):
     np.testing.assert_allclose(a + b, both, rtol=1e-9, atol=1e-12 * np.abs(x).max() ** 2)
 
 
-@few
 @given(x=signal, time=st.integers(1, 40), unit=st.integers(1, 2))
 def test_chunks_and_order_make_no_difference(x, time, unit):
     lazy = spectrum(dask.array.from_array(x, chunks=(time, unit)))
@@ -329,7 +324,6 @@ def test_chunks_and_order_make_no_difference(x, time, unit):
     np.testing.assert_allclose(turned.transpose(*lazy.dims), spectrum(x), atol=scale)
 
 
-@few
 @given(x=signal, a=st.floats(0.1, 10), b=st.floats(-10, -0.1))
 def test_coherence_is_symmetric_between_0_and_1_and_blind_to_scale(x, a, b):
     def coherence(p, q):

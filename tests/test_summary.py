@@ -11,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
 from jaxfne_xr import _dispatch
 from jaxfne_xr.units import units_of
 
-few = settings(deadline=None, max_examples=25)
 DIMS = ("time", "unit", "trial")
 GROUPS = ["I", "E", "E", "I", "E"]  # in the order in which they first come
 BANDS = {"slow": (60, 300), "fast": (300, "0.9 kHz")}
@@ -370,7 +369,6 @@ def test_any_other_name_will_do(by):
 # ---------------------------------------------------------------------------------------------------- laws
 
 
-@few
 @given(seed=st.integers(0, 99), turn=st.permutations(range(5)))
 def test_the_order_of_sites_makes_no_difference(seed, turn):
     v = voltages(seed)[..., 0].astype(float)
@@ -382,7 +380,6 @@ def test_the_order_of_sites_makes_no_difference(seed, turn):
 
 
 @pytest.mark.slow
-@few
 @given(seed=st.integers(0, 99), time=st.integers(20, N), unit=st.integers(1, 5))
 def test_chunks_make_no_difference(seed, time, unit):
     v = voltages(seed)[..., 0].astype(float)
@@ -392,7 +389,6 @@ def test_chunks_make_no_difference(seed, time, unit):
         close(lazy[name].compute(scheduler="synchronous"), one[name], 1e-9)
 
 
-@few
 @given(seed=st.integers(0, 99), factor=st.floats(0.5, 3))
 def test_units_of_synchrony_and_coherence_cancel(seed, factor):
     v = voltages(seed)[..., 0].astype(float)

@@ -9,7 +9,7 @@ import numpy as np
 import pint
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
@@ -25,7 +25,6 @@ from jaxfne_xr.units import (
 )
 
 ureg = pint.application_registry
-few = settings(deadline=None, max_examples=25)
 UNITS = [
     "mV",
     "V",
@@ -72,7 +71,6 @@ def test_bad_units_are_refused(refused, source, target, said):
     assert not same_dimension(source, target)
 
 
-@few
 @given(st.sampled_from(UNITS), st.sampled_from(UNITS))
 def test_there_and_back_is_one(a, b):
     if same_dimension(a, b):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.interpolate
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -221,7 +221,6 @@ def test_recovers_a_gaussian_source(method, tol):
     assert errors[1] < errors[0] / 2
 
 
-@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10**6), method=st.sampled_from(METHODS), scale=st.floats(0.01, 100))
 def test_laws(seed, method, scale):
     with jax.enable_x64(True):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -19,8 +19,6 @@ from jaxfne_xr.kernels.current import (
     rounding_bound,
     transmembrane_current,
 )
-
-laws = settings(deadline=None, max_examples=25)
 
 
 def assert_close(actual, desired, tol=1e-12):
@@ -222,7 +220,6 @@ def test_vmap_over_conductances(x64, cell):
     assert_close(many, np.stack([loop(v, start, stop, k * g) for k in (1, 3)]))
 
 
-@laws
 @given(n=st.sampled_from([1, 2, 7, 25]), seed=st.integers(0, 2**32 - 1), scale=st.floats(-3, 3))
 def test_laws_conserved_linear_blind_to_order(n, seed, scale):
     with jax.enable_x64(True):

@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from jaxfne_xr.kernels import dipole as kernel
 
-laws = settings(deadline=None, max_examples=25)
 SIGMA = 0.3  # S/m
 dipole_moment = jax.jit(kernel.dipole_moment, static_argnames=("axis", "n_groups"))
 potential_lead_field = jax.jit(kernel.potential_lead_field)
@@ -208,7 +207,6 @@ def test_float32_agrees_at_head_scale(x64, geometry):
     assert_close(field, magnetic_lead_field(*(a.astype(float) for a in single)), 1e-5)
 
 
-@laws
 @given(seed=st.integers(0, 2**32 - 1))
 def test_laws_rotation_and_translation(seed):
     with jax.enable_x64(True):
@@ -224,7 +222,6 @@ def test_laws_rotation_and_translation(seed):
         assert_close(signal(turned, moment @ turn.T), field, 1e-10)
 
 
-@laws
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(0.1, 10))
 def test_laws_linear_and_covariant_under_a_change_of_length(seed, factor):
     with jax.enable_x64(True):

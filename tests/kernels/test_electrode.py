@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from jax.test_util import check_grads
 from scipy.integrate import dblquad
 
 from jaxfne_xr.kernels.electrode import electrode_mean, electrode_nodes
 from jaxfne_xr.kernels.field import line_source, point_source
 
-few = settings(deadline=None, max_examples=25)
 UP = np.array([[0.0, 0.0, 1.0]])
 ORIGIN = np.zeros((1, 3))
 
@@ -102,7 +101,6 @@ def test_small_electrodes_are_points(shape):
     close(mean_over(shape, 2, site, 1e-6), point_source(ORIGIN, site, 0.3, 0.0), 1e-12)
 
 
-@few
 @given(st.integers(0, 2**32 - 1))
 def test_nodes_lie_on_the_electrode(seed):
     rng = np.random.default_rng(seed)

@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from jax.test_util import check_grads
 
 from jaxfne_xr.kernels import field
 
-few = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 SIGMA = 0.3
 SIGMAS = np.array([0.3, 0.25, 0.45])
@@ -219,7 +218,6 @@ def test_clamped_anisotropic_point_reads_the_geometric_mean_at_its_centre():
 # --------------------------------------------------------------------------------------------- laws
 
 
-@few
 @given(seeds)
 def test_translation_and_rotation(seed):
     contact, start, end = random_lines(seed)
@@ -235,7 +233,6 @@ def test_translation_and_rotation(seed):
     )
 
 
-@few
 @given(seeds)
 def test_order_of_contacts_of_sites_and_of_ends(seed):
     contact, start, end = random_lines(seed)
@@ -247,7 +244,6 @@ def test_order_of_contacts_of_sites_and_of_ends(seed):
         close_each(permuted, reference[c][:, s], 1e-13)
 
 
-@few
 @given(seeds)
 def test_change_of_units(seed):
     contact, start, end = random_lines(seed)
@@ -257,7 +253,6 @@ def test_change_of_units(seed):
     close_each(5 * line_source(contact, start, end, 5 * SIGMAS, 20.0), reference, 1e-13)
 
 
-@few
 @given(seeds, st.floats(0.01, 0.99))
 def test_cutting_a_segment_in_two_conserves(seed, where):
     contact, start, end = random_lines(seed)
@@ -269,7 +264,6 @@ def test_cutting_a_segment_in_two_conserves(seed, where):
         close(where * first + (1 - where) * second, whole)
 
 
-@few
 @given(seeds)
 def test_reciprocity(seed):
     """A point contact and a point source may change places; so may a line and a line of contacts."""

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -132,7 +132,6 @@ def test_a_border_belongs_to_the_bin_above_it():
     np.testing.assert_array_equal(binning.outside, [0, 0, 0, 1])
 
 
-@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10**6), spread=st.sampled_from([1e-6, 30.0, 100.0, 1e4]))
 def test_current_is_conserved_and_direction_does_not_matter(seed, spread):
     with jax.enable_x64(True):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -25,7 +25,6 @@ sarvas_lead_field = jax.jit(_sarvas_lead_field)
 potential_lead_field = jax.jit(infinite.potential_lead_field)
 magnetic_lead_field = jax.jit(infinite.magnetic_lead_field)
 
-laws = settings(deadline=None, max_examples=25)
 RADII = np.array([79e3, 80e3, 85e3, 90e3])  # um
 SIGMA = np.array([0.3, 1.5, 0.015, 0.3])  # S/m
 
@@ -477,7 +476,6 @@ def test_sarvas_in_float32(x64):
     assert all(jnp.isfinite(leaf).all() for leaf in gradient)
 
 
-@laws
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(0.5, 2))
 def test_laws_rotation_and_scale(seed, factor):
     with jax.enable_x64(True):

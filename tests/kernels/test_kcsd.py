@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.special
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -209,7 +209,6 @@ def test_recovers_a_basis_source_better_from_more_contacts(dim):
     assert errors[1] < 0.06
 
 
-@settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10**6), dim=st.sampled_from([1, 2, 3]), scale=st.floats(0.01, 100))
 def test_laws(seed, dim, scale):
     with jax.enable_x64(True):

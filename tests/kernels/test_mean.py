@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxfne_xr.kernels import mean as kernels
 
-few = settings(deadline=None, max_examples=25)
 OF = {"value": lambda x: x, "abs": np.abs, "square": np.square}
 AXES = [axes for n in range(4) for axes in itertools.combinations(range(3), n)]
 
@@ -56,7 +55,6 @@ def test_of_nothing(shape):
     assert np.isnan(made).all()
 
 
-@few
 @given(axes=st.sampled_from(AXES), of=st.sampled_from(sorted(OF)), wide=st.booleans())
 def test_gradients_are_those_of_a_plain_mean(axes, of, wide):
     x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 3, 2100 if wide else 2)), "f4")

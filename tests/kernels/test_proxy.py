@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from jax.test_util import check_grads
 
 from jaxfne_xr.kernels import proxy
@@ -17,7 +17,6 @@ toy_eeg_lead_field = jax.jit(proxy.toy_eeg_lead_field)
 toy_meg_lead_field = jax.jit(proxy.toy_meg_lead_field)
 activity_cost = jax.jit(proxy.activity_cost, static_argnames="axis")
 pytestmark = pytest.mark.usefixtures("x64")
-few = settings(deadline=None, max_examples=25)
 
 
 def close(a, b, tol=1e-12):
@@ -54,7 +53,6 @@ def test_gaussian_weights_survive_where_the_formula_is_zero_over_zero():
         assert np.isfinite(slope).all()
 
 
-@few
 @given(st.floats(1e-2, 1e4), st.integers(0, 100))
 def test_gaussian_rows_add_to_one_and_move_with_everything(sigma, seed):
     contact, site = points(3, seed=seed), points(5, seed=seed + 1)
@@ -86,7 +84,6 @@ def test_even_spacing_is_the_three_point_formula():
     close(d, want)
 
 
-@few
 @given(
     st.lists(st.integers(-500, 500), min_size=3, max_size=12, unique=True),
     st.floats(-2, 2),
@@ -213,7 +210,6 @@ def test_activity_cost_of_silence():
         assert np.isfinite(slope).all()
 
 
-@few
 @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
 def test_activity_cost_does_not_depend_on_units(a, b):
     rate, size, power = terms(*activity(20))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from jax.test_util import check_grads
 from scipy.integrate import quad
 from scipy.special import j0
@@ -15,7 +15,6 @@ from scipy.special import j0
 from jaxfne_xr.kernels import slab
 from jaxfne_xr.kernels.field import line_source, point_source
 
-few = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 H = 300.0
 MEA = (0.3, 0.0, 1.5)  # S/m: tissue, glass below, saline above
@@ -230,14 +229,12 @@ def test_no_current_enters_an_insulator():
     assert abs(slope(0.0)) < 1e-14 * abs(slope(150.0))
 
 
-@few
 @given(seeds)
 def test_reciprocity(seed):
     a, b = tissue(seed, 5, 7)
     close(points(a, b), points(b, a).T, 1e-13)
 
 
-@few
 @given(seeds)
 def test_upside_down(seed):
     contact, start, end = tissue(seed, 4, 5, 5)
@@ -246,7 +243,6 @@ def test_upside_down(seed):
     close(lines(*over, (0.3, 1.5, 0.02)), lines(contact, start, end, sigmas), 1e-11)
 
 
-@few
 @given(seeds, st.floats(0, 6.3))
 def test_moves_along_the_slab(seed, angle):
     contact, start, end = tissue(seed, 4, 5, 5)
@@ -256,7 +252,6 @@ def test_moves_along_the_slab(seed, angle):
     close(lines(*moved), lines(contact, start, end), 1e-11)
 
 
-@few
 @given(seeds, st.floats(0.01, 0.99))
 def test_cutting_a_segment_in_two_conserves(seed, where):
     contact, start, end = tissue(seed, 4, 5, 5)
@@ -265,7 +260,6 @@ def test_cutting_a_segment_in_two_conserves(seed, where):
     close(pieces, lines(contact, start, end))
 
 
-@few
 @given(seeds)
 def test_order_and_change_of_units(seed):
     contact, start, end = tissue(seed, 4, 5, 5)

@@ -5,14 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from jax.test_util import check_grads
 
 from jaxfne_xr.kernels import source
 
 synaptic_current = jax.jit(source.synaptic_current, static_argnames=("axis", "kernel"))
 pytestmark = pytest.mark.usefixtures("x64")
-few = settings(deadline=None, max_examples=25)
 KERNELS = {
     "exponential": lambda s, tau: np.where(s >= 0, np.exp(-np.maximum(s, 0) / tau), 0),
     "alpha": lambda s, tau: np.where(s >= 0, s / tau * np.exp(1 - np.maximum(s, 0) / tau), 0),
@@ -91,7 +90,6 @@ def test_blocks_give_the_same_as_one_run(kernel, cut):
 
 
 @each_kernel
-@few
 @given(a=st.floats(-3, 3), b=st.floats(-3, 3), seed=st.integers(0, 100))
 def test_linear_in_the_spikes(kernel, a, b, seed):
     x, y = train(2, 80, seed=seed)

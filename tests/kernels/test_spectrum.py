@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from jax.test_util import check_grads
 from scipy import signal
 
@@ -21,7 +21,6 @@ cross_spectrum_matrix = jax.jit(
 coherence_matrix = jax.jit(spectrum.coherence_matrix, static_argnames=(*CUT, "group_axis"))
 band_power = jax.jit(spectrum.band_power, static_argnames="axis")
 pytestmark = pytest.mark.usefixtures("x64")
-few = settings(deadline=None, max_examples=25)
 DT = 0.5  # ms: 2000 Hz
 CUTS = [
     {"nperseg": 64},
@@ -205,7 +204,6 @@ def test_band_power_takes_many_bands_on_any_axis():
         close(power[:, b], band_power(s, f, low[b], high[b], axis=1))
 
 
-@few
 @given(st.lists(st.floats(0, 1000), min_size=3, max_size=3, unique=True))
 def test_bands_add_up(edges):
     a, b, c = sorted(edges)
@@ -221,7 +219,6 @@ def test_band_power_gradient_in_an_edge_is_the_density_there():
     close(slope, np.interp(edge, f, s))
 
 
-@few
 @given(st.floats(0.1, 10), st.floats(-100, 100), st.integers(0, 20))
 def test_scale_squares_offset_vanishes_and_coherence_sees_neither(scale, offset, seed):
     x, y = noise(2, 200, seed=seed)

@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from jaxfne_xr.kernels.spikes import crossing, level
 
-few = settings(deadline=None, max_examples=25)
 SHAPE = (7, 3, 4)
 
 
@@ -76,7 +75,6 @@ def test_counting_from_the_back_is_not_the_first_axis(crossings):
     )  # the loop tells the axes apart
 
 
-@few
 @given(
     arrays(
         np.float32,

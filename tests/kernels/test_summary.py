@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from jax.test_util import check_grads
 
 from jaxfne_xr.kernels import summary
@@ -16,7 +16,6 @@ pairwise_correlation = jax.jit(summary.pairwise_correlation, static_argnames=(*A
 correlation_matrix = jax.jit(summary.correlation_matrix, static_argnames=AXES)
 synchrony = jax.jit(summary.synchrony, static_argnames=(*AXES, "n_groups"))
 pytestmark = pytest.mark.usefixtures("x64")
-few = settings(deadline=None, max_examples=25)
 
 
 def close(a, b, tol=1e-12):
@@ -209,7 +208,6 @@ def test_gradients_are_finite_with_silent_units():
     assert np.isfinite(jax.jit(jax.grad(f))(c)).all()
 
 
-@few
 @given(st.integers(0, 1000), st.floats(0.1, 10), st.floats(-100, 100))
 def test_correlation_is_blind_to_scale_offset_and_order(seed, scale, offset):
     c = counts(seed=seed)
