@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import check_traced, is_jax, is_traced
 from ._dispatch import across, checked, contract, on_arrays
 from .contacts import CONTACT, Contacts, contacts_of
@@ -27,9 +27,9 @@ from .kernel_csd import kernel_matrix
 from .kernels import csd as kernels
 from .kernels.current_numpy import transmembrane_current
 from .probe import check_probe, positions_of, sensor_dim
+from .results import finish
 from .schema import UNITS, kind_problems, unit_problem
 from .time_axis import TIME
-from .traces import finish
 from .units import factor, magnitude, positive, same_dimension, scalar, units_of, values_in
 
 Basis = Literal["gauss", "step"]
@@ -178,7 +178,7 @@ def csd(
         "csd",
         made,
         UNITS["csd"],
-        {key: scope.recorded(value) for key, value in record.items()},
+        {key: provenance.recorded(value) for key, value in record.items()},
         coords=coords,
         stage="readout",
         attrs=SIGN,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_traced
 from .conductor import LineSource, PointSource, RootAsPoint, Slab
 from .display import Card, Code, Content, Table
@@ -249,24 +249,21 @@ def compute_readout(
         together[name] = result
     variables: dict[Hashable, Any] = {}
     coords: dict[Hashable, Any] = {}
-    before = (scope.read(signals.attrs) or {}).get("steps", [])
-    steps: list[Any] = list(before)
     dims = {*signals.dims, *(d for result in results for d in result.dims)}
     for name, result in zip(asked, results, strict=True):
         variables |= result.data_vars
         for label, variable in result.variables.items():
             if label in result.coords:
                 coords[_beside(label, variable.dims, name, signals, dims)] = variable
-        record = scope.read(result.attrs) or {}
-        steps += [step for step in record.get("steps", []) if step not in steps]
-    provenance = scope.record(
-        {**(scope.read(signals.attrs) or {}), "steps": steps},
+    held = xr.Dataset({n: v.variable for n, v in variables.items()}, coords, signals.attrs)
+    # a readout of the user's own may return what was not made from these Signals: it claims for itself
+    made_here = [provenance.continues(result, signals) for result in results]
+    line = [result for result, here in zip(results, made_here, strict=True) if here]
+    return provenance.extend(
+        provenance.gathered(held, [signals, *line], stage="readout"),
         "compute_readout",
         {"names": asked, "settings": {key: _json_safe(value) for key, value in settings.items()}},
-        stage="readout",
-    )
-    return xr.Dataset(
-        {n: v.variable for n, v in variables.items()}, coords, scope.attrs(provenance)
+        others=[result for result, here in zip(results, made_here, strict=True) if not here],
     )
 
 
