@@ -155,12 +155,12 @@ class JfneAccessor:
         radius: Any = None,
         conductivity_top: Any = None,
         surface: Any = None,
-        ends: str | None = None,
+        ends: str = "vaknin",
         at: Any = None,
         dims: str | None = None,
         width: Any = None,
         regularisation: Any = None,
-        basis: str | None = None,
+        basis: str = "gauss",
     ) -> xr.Dataset:
         """See `jaxfne_xr.csd`."""
         return csd.csd(

@@ -123,7 +123,9 @@ class Readouts(Mapping[str, Readout]):
 _KNOWN: dict[str, Readout] = {}
 
 
-def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]], Any]:
+def readout(
+    *, units: str, formula: str, settings: Sequence[str] = ()
+) -> Callable[[Callable[..., xr.Dataset]], Any]:
     """Register a function as a readout under its own name.
 
     Parameters
@@ -132,6 +134,8 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
         Unit of the result.
     formula : str
         What it computes, in one line.
+    settings : sequence of str
+        Parameters that are settings although they can be given by position.
 
     Returns
     -------
@@ -155,10 +159,13 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
     def register(function: Callable[..., xr.Dataset]) -> Callable[..., xr.Dataset]:
         name = function.__name__
         parameters = inspect.signature(function).parameters.values()
-        inputs = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        named = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} | {*settings}
+        inputs = [
+            p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in named
+        ]
         needs = tuple(p.name for p in inputs if p.default is p.empty)
         takes = tuple(p.name for p in inputs if p.default is not p.empty)
-        settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        defaults = {p.name: p.default for p in parameters if p.name in named}
         unknown = [need for need in needs if need not in GIVEN and need not in _KNOWN]
         unknown += [take for take in takes if take not in GIVEN]
         if name in _KNOWN and _KNOWN[name].function.__module__ != function.__module__:
@@ -170,7 +177,7 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
                 f"some of {[*GIVEN, *_KNOWN]}; with a default, of {[*GIVEN]}",
                 "name its parameters so, and settings after a *",
             )
-        _KNOWN[name] = Readout(name, function, needs, takes, settings, units, formula)
+        _KNOWN[name] = Readout(name, function, needs, takes, defaults, units, formula)
         return function
 
     return register
