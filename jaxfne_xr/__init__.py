@@ -3,6 +3,7 @@
 Importing registers the ``.jfne`` accessor on `xarray.Dataset` and `xarray.DataTree`.
 """
 
+from . import plot as plot
 from .accessor import JfneAccessor as JfneAccessor
 from .bundle import Replay as Replay
 from .bundle import bundle as bundle
@@ -69,6 +70,7 @@ from .probe import from_probeinterface as from_probeinterface
 from .probe import grid_probe as grid_probe
 from .probe import linear_probe as linear_probe
 from .probe import probe_at as probe_at
+from .provenance import version_of as _version_of
 from .proxy import csd_abs_mean as csd_abs_mean
 from .proxy import csd_proxy as csd_proxy
 from .proxy import eeg_power as eeg_power
@@ -109,3 +111,116 @@ from .transforms import vmap as vmap
 from .tree import JfneTreeAccessor as JfneTreeAccessor
 from .workflow import Model as Model
 from .workflow import construct as construct
+
+__version__ = _version_of("jaxfne-xr")
+
+# `open` is public as ``jfx.open`` only: ``from jaxfne_xr import *`` must not replace the builtin.
+__all__ = [
+    "ArgumentError",
+    "Configuration",
+    "CurrentReport",
+    "DataError",
+    "DimensionError",
+    "FileError",
+    "FourSphere",
+    "InfiniteHomogeneous",
+    "JaxleyTraceSpec",
+    "JfneAccessor",
+    "JfneError",
+    "JfneTreeAccessor",
+    "LeadField",
+    "LineSource",
+    "MissingDependencyError",
+    "Model",
+    "NonFiniteError",
+    "PointSource",
+    "Problem",
+    "Readout",
+    "Replay",
+    "Report",
+    "RootAsPoint",
+    "SchemaError",
+    "Scope",
+    "ScopeError",
+    "Slab",
+    "Spherical",
+    "TimeAxisError",
+    "UnitError",
+    "VariableError",
+    "__version__",
+    "band_power",
+    "bundle",
+    "calibrate",
+    "check_currents",
+    "checkify",
+    "coherence",
+    "compute_readout",
+    "concat",
+    "configuration",
+    "construct",
+    "correlation_loss",
+    "csd",
+    "csd_abs_mean",
+    "csd_proxy",
+    "dipole_moment",
+    "eeg",
+    "eeg_power",
+    "eeg_proxy",
+    "emm_proxy",
+    "enable_pytrees",
+    "firing_rate",
+    "from_jaxley",
+    "from_lfpy",
+    "from_probeinterface",
+    "grad",
+    "grid_probe",
+    "ground_truth_csd",
+    "integrate_field",
+    "jaxley_trace_to_signals",
+    "jit",
+    "lead_field",
+    "lfp",
+    "lfp_abs_mean",
+    "lfp_proxy",
+    "linear_probe",
+    "mean_V_m",
+    "mean_square_loss",
+    "meg",
+    "meg_proxy",
+    "merge",
+    "montage",
+    "morphology",
+    "move_to",
+    "plot",
+    "probe_at",
+    "psd",
+    "quantify",
+    "rate_loss",
+    "readout",
+    "readouts",
+    "replay",
+    "report",
+    "rotate",
+    "scan",
+    "soft_firing_rate",
+    "soft_spike_times",
+    "source",
+    "source_abs_mean",
+    "spectrum_loss",
+    "spike_count",
+    "spike_rate_hz",
+    "spike_times",
+    "spk",
+    "summary",
+    "synaptic_source",
+    "to_jax",
+    "to_netcdf",
+    "to_signals",
+    "traces",
+    "transmembrane_currents",
+    "validate",
+    "value_and_grad",
+    "vm",
+    "vmap",
+    "with_morphology",
+]

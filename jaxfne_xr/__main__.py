@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 # functions of a room's name hide the room once the front door is open: so by their names
-from . import io, overview, schema, scope
+from . import io, overview, schema
 from .display import printable
 from .errors import JfneError, listing
 from .probe import linear_probe
+from .provenance import version_of
 from .proxy import lfp_proxy
 from .report import report
 from .signals import to_signals
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m jaxfne_xr", description=__doc__)
-    parser.add_argument("--version", action="version", version=scope.versions()["jaxfne-xr"])
+    parser.add_argument("--version", action="version", version=version_of("jaxfne-xr"))
     commands = parser.add_subparsers(required=True, metavar="command")
     for function in (info, validate, write_report, demo):
         name = function.__name__.removeprefix("write_")

@@ -22,6 +22,7 @@ from . import (
     overview,
     physical,  # noqa: F401  (registers its readouts)
     plot,
+    provenance,
     proxy,
     readout,
     report,
@@ -79,12 +80,12 @@ class JfneAccessor:
     @property
     def scope(self) -> scope.Scope:
         """What the numbers may be taken to mean; `amplitude_status` as a bool."""
-        return scope.derive(scope.read(self._ds.attrs))
+        return provenance.scope_of(self._ds)
 
     @property
     def provenance(self) -> dict[str, Any] | None:
         """How the Dataset was made; None where it was made by hand."""
-        return scope.read(self._ds.attrs)
+        return provenance.read(self._ds.attrs)
 
     @property
     def plot(self) -> plot.Plot:
@@ -154,12 +155,12 @@ class JfneAccessor:
         radius: Any = None,
         conductivity_top: Any = None,
         surface: Any = None,
-        ends: str | None = None,
+        ends: str = "vaknin",
         at: Any = None,
         dims: str | None = None,
         width: Any = None,
         regularisation: Any = None,
-        basis: str | None = None,
+        basis: str = "gauss",
     ) -> xr.Dataset:
         """See `jaxfne_xr.csd`."""
         return csd.csd(

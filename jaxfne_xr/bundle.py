@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_dask, is_jax
 from ._dispatch import checked
 from .configuration import Configuration
@@ -72,10 +72,10 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     raise_problems(_unknown_origin(readouts) + not_finite(readouts))
     places = {"probe": model.contacts(), "sensors": model.configuration.stages["probe"]["sensors"]}
     parts = {"signals": signals, "readouts": _watched(readouts)}
-    record = scope.attrs(scope.record(None, "probe", {}, stage="probe", origin="probe"))
-    parts |= {name: ds.assign_attrs(record) for name, ds in places.items() if ds is not None}
+    first = provenance.begin("probe", {}, stage="probe", origin="probe")
+    parts |= {name: ds.assign_attrs(first) for name, ds in places.items() if ds is not None}
     attrs = {
-        **scope.attrs({**(scope.read(readouts.attrs) or {}), "stage": "bundle"}),
+        **provenance.at_stage(readouts, "bundle"),
         "bundle_schema": SCHEMA_VERSION,
         "configuration": model.configuration.to_json(),
         "configuration_hash": model.configuration.hash(),
@@ -97,7 +97,7 @@ def _watched(readouts: xr.Dataset) -> xr.Dataset:
 
 def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
     """Return the problem of readouts that `replay` could not compute again."""
-    steps = (scope.read(readouts.attrs) or {}).get("steps", [])
+    steps = provenance.steps_of(readouts)
     last = steps[-1]["function"] if steps else "no record"
     if last == "compute_readout":
         settings = steps[-1]["parameters"].get("settings", {})
@@ -199,7 +199,7 @@ def replay(tree: xr.DataTree) -> Replay:
     driving = [source, *({"source"} & {*stored_signals} if source == "V_m" else ())]
     driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
     structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
-    asked = scope.read(stored.attrs)["steps"][-1]["parameters"]  # type: ignore[index]
+    asked = provenance.steps_of(stored)[-1]["parameters"]
     settings = {key: restored(value) for key, value in asked["settings"].items()}
     with working("replay"):
         signals = model.simulate_external(driven.assign(structure))

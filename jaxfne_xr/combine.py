@@ -7,13 +7,13 @@ from typing import Any
 
 import xarray as xr
 
-from . import scope
+from . import provenance
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .probe import prefixed
 from .progress import working
+from .results import is_quantified, with_unit
 from .schema import SITES, STRUCTURE, stage_of, unit_problem
-from .traces import with_unit
-from .units import convert, is_quantity, magnitude, units_of
+from .units import convert, magnitude, units_of
 
 
 def concat(datasets: Iterable[xr.Dataset], dim: Hashable | xr.Variable | Any) -> xr.Dataset:
@@ -133,8 +133,8 @@ def _alike(datasets: Iterable[xr.Dataset]) -> list[xr.Dataset]:
         changed = {}
         for name, variable in ds.variables.items():
             first = known.setdefault(name, variable)
-            unit, quantified = units_of(first), is_quantity(first._data)
-            if unit is None or (units_of(variable), is_quantity(variable._data)) == (
+            unit, quantified = units_of(first), is_quantified(first)
+            if unit is None or (units_of(variable), is_quantified(variable)) == (
                 unit,
                 quantified,
             ):
@@ -191,14 +191,13 @@ def _claimed(
     made: xr.Dataset, parts: list[xr.Dataset], function: str, parameters: dict[str, Any]
 ) -> xr.Dataset:
     """Return a Dataset with the scope that all of its parts support."""
-    first, *others = (scope.read(ds.attrs) for ds in parts)
-    record = scope.record(
-        first,
+    first, *others = parts
+    record = provenance.read(first.attrs) or {}
+    return provenance.extend(
+        made,  # xarray has dropped the attrs on which the parts differ, our record among them
         function,
         {"n": len(parts), **parameters},
-        stage=(first or {}).get("stage", stage_of(made)),
-        beside=others,
+        stage=record.get("stage", stage_of(made)),
+        of=first,
+        others=others,
     )
-    kept = {k: v for k, v in made.attrs.items() if k not in {scope.KEY, *scope.STRENGTH}}
-    made.attrs = {**kept, **scope.attrs(record)}
-    return made

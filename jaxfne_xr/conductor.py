@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import check_traced, is_jax, is_traced
 from ._dispatch import on_arrays
 from .display import model_card
@@ -74,7 +74,7 @@ class Conductor:
         """Return the model, its equation and its parameters for the record, units in the names."""
         suffix = {"S/m": "_S_per_m", "um": "_um"}
         made = {
-            f.name + suffix.get(self.units.get(f.name, ""), ""): scope.recorded(
+            f.name + suffix.get(self.units.get(f.name, ""), ""): provenance.recorded(
                 getattr(self, f.name)
             )
             for f in fields(self)

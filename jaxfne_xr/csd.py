@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import check_traced, is_jax, is_traced
 from ._dispatch import across, checked, contract, on_arrays
 from .contacts import CONTACT, Contacts, contacts_of
@@ -27,9 +27,9 @@ from .kernel_csd import kernel_matrix
 from .kernels import csd as kernels
 from .kernels.current_numpy import transmembrane_current
 from .probe import check_probe, positions_of, sensor_dim
+from .results import finish
 from .schema import UNITS, kind_problems, unit_problem
 from .time_axis import TIME
-from .traces import finish
 from .units import factor, magnitude, positive, same_dimension, scalar, units_of, values_in
 
 Basis = Literal["gauss", "step"]
@@ -44,6 +44,8 @@ METHODS = {
     "spline": ("radius", "conductivity_top", "surface", "at"),
     "kernel": ("radius", "at", "dims", "width", "regularisation", "basis"),
 }
+#: What a setting may be, the default first: that one may be given to any method, since all of them get it unasked.
+CHOICES = {"ends": ("vaknin", "drop"), "basis": ("gauss", "step")}
 #: Radius of the discs of current, um, unless told: 500 um across, as Pettersen et al. (2006) have it.
 RADIUS = 250.0
 
@@ -56,12 +58,12 @@ def csd(
     radius: Any = None,
     conductivity_top: Any = None,
     surface: Any = None,
-    ends: str | None = None,
+    ends: str = "vaknin",
     at: Any = None,
     dims: str | None = None,
     width: Any = None,
     regularisation: Any = None,
-    basis: str | None = None,
+    basis: str = "gauss",
 ) -> xr.Dataset:
     r"""Estimate the current source density from extracellular potentials.
 
@@ -86,8 +88,9 @@ def csd(
     surface : float, str or pint.Quantity, optional
         Where along the depth the surface is, um: above all contacts where depth is z (0 by default), before them
         where it is the coordinate ``depth``.
-    ends : {"drop", "vaknin"}, optional
-        For ``"standard"``: leave out the outermost contacts (default), or repeat their potentials beyond the ends.
+    ends : {"vaknin", "drop"}
+        For ``"standard"``: repeat the potentials of the outermost contacts beyond the ends (Vaknin et al. 1988), which
+        gives an estimate at every contact; or leave out the outermost, whose estimates rest on that assumption.
     at : array or probe, optional
         For ``"spline"`` and ``"kernel"``: where to estimate, instead of at the contacts; depths (um), points (point,
         dims), or a probe.
@@ -100,7 +103,7 @@ def csd(
     regularisation : float or several, optional
         For ``"kernel"``: lambda in units of the kernel's mean diagonal; of several, the best. By default 25 from
         1e-12 to 1.
-    basis : {"gauss", "step"}, optional
+    basis : {"gauss", "step"}
         For ``"kernel"``: the shape of the basis sources.
 
     Returns
@@ -136,7 +139,7 @@ def csd(
     >>> z = 100.0 * np.arange(5)
     >>> lfp = xr.Dataset({"lfp": (("time", "contact"), [1e-4 * z**2], {"units": "uV"})})
     >>> lfp = lfp.assign_coords(z=("contact", z, {"units": "um"}))
-    >>> csd(lfp, conductivity="0.3 S/m").csd.values.round(6)
+    >>> csd(lfp, conductivity="0.3 S/m", ends="drop").csd.values.round(6)
     array([[-0.06, -0.06, -0.06]])
     """
     given = {
@@ -178,7 +181,7 @@ def csd(
         "csd",
         made,
         UNITS["csd"],
-        {key: scope.recorded(value) for key, value in record.items()},
+        {key: provenance.recorded(value) for key, value in record.items()},
         coords=coords,
         stage="readout",
         attrs=SIGN,
@@ -193,7 +196,6 @@ def _method_problems(method: str, given: Mapping[str, Any]) -> list[Problem]:
                 "method", repr(method), f"one of {list(METHODS)}", 'method="step"', ArgumentError
             )
         ]
-    choices = {"ends": ("drop", "vaknin"), "basis": ("gauss", "step")}
     found = [
         Problem(
             key,
@@ -203,11 +205,13 @@ def _method_problems(method: str, given: Mapping[str, Any]) -> list[Problem]:
             ArgumentError,
         )
         for key, value in given.items()
-        if value is not None and key not in METHODS[method]
+        if value is not None
+        and key not in METHODS[method]
+        and not (key in CHOICES and value == CHOICES[key][0])
     ]
     found += [
         Problem(key, repr(given[key]), f"one of {known}", f'{key}="{known[0]}"', ArgumentError)
-        for key, known in choices.items()
+        for key, known in CHOICES.items()
         if given[key] is not None and given[key] not in known
     ]
     if given["surface"] is not None and given["conductivity_top"] is None:
@@ -305,7 +309,7 @@ def _few(n: int, least: int, method: str) -> list[Problem]:
 
 
 def _standard(
-    lfp: xr.Dataset, name: str, sigma: Any, *, ends: str = "drop"
+    lfp: xr.Dataset, name: str, sigma: Any, *, ends: str = CHOICES["ends"][0]
 ) -> tuple[xr.Dataset, xr.Variable, dict[str, Any]]:
     """Return the potentials that have an estimate, and the estimates in the same order."""
     variable = lfp.variables[name]

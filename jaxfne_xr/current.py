@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
 from ._dispatch import across, checked, contract, jointly, on_arrays
 from .cable import GET_CABLE, Cable, Static, cable_of, site_dim_of
@@ -28,10 +28,10 @@ from .errors import (
 )
 from .kernels import current as kernels
 from .kernels import current_numpy
+from .results import finish
 from .schema import find_voltage, kind_problems, unit_problem
 from .signals import misaligned
 from .time_axis import TIME, time_problem
-from .traces import finish
 from .units import convert, is_quantity, magnitude, same_dimension, units_of
 
 #: How voltages were integrated, which says what the current of one step is.
@@ -322,7 +322,7 @@ def current_name(ds: xr.Dataset) -> str | None:
 
 def is_transmembrane(ds: xr.Dataset, name: str) -> bool:
     """Whether a current is known, from the record, to be the transmembrane current of a morphology."""
-    status = scope.derive(scope.read(ds.attrs)).source_calibration_status
+    status = provenance.scope_of(ds).source_calibration_status
     return name == "i_membrane" and status == "transmembrane_current"
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from ._dispatch import checked, contract, on_arrays, whole
 from .cable import site_dim_of
@@ -22,11 +22,11 @@ from .current import groups_of, in_nA, with_currents
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems, warn
 from .kernels import dipole as kernels
 from .probe import positions_of
+from .results import finish, is_quantified, with_unit
 from .schema import GEOMETRY, UNITS, kind_problems, unit_problem
 from .sites import middles
 from .time_axis import TIME
-from .traces import finish, with_unit
-from .units import convert, is_quantity, magnitude, units_of, values_in
+from .units import convert, magnitude, units_of, values_in
 
 XYZ = "xyz"
 AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
@@ -386,10 +386,11 @@ def move_to(dipoles: xr.Dataset, *, x: Any = None, y: Any = None, z: Any = None)
             )
             raise _misfit(axis, f"the shape {values.shape}", wanted, f'{axis}="10 mm"')
         coords[axis] = xr.Variable(() if dim is None else dim, values, {"units": "um"})
-    return _stepped(
+    return provenance.extend(
         dipoles.assign_coords(coords),
         "move_to",
-        {f"{a}_um": scope.recorded(v.data) for a, v in coords.items()},
+        {f"{a}_um": provenance.recorded(v.data) for a, v in coords.items()},
+        stage="source",
     )
 
 
@@ -448,10 +449,10 @@ def rotate(
             _unit_vectors(AXES.get(axis, axis) if isinstance(axis, str) else axis, "axis", n),
             turn,
         )
-        how = {"angle_deg": scope.recorded(turn), "axis": scope.recorded(axis)}
+        how = {"angle_deg": provenance.recorded(turn), "axis": provenance.recorded(axis)}
     else:
         matrix = on_arrays(_from_z, _unit_vectors(to, "to", n))
-        how = {"to": scope.recorded(to)}
+        how = {"to": provenance.recorded(to)}
     data = moment.data
     with precision_of(data):
         by_name = xr.Variable((() if matrix.ndim == 2 else (dim,)) + ("turned", XYZ), matrix)
@@ -461,17 +462,11 @@ def rotate(
     dims = tuple(XYZ if d == "turned" else d for d in made.dims)
     made = xr.Variable(dims, made.data).transpose(*moment.dims)
     original = dipoles.variables["dipole_moment"]
-    quantified = is_quantity(original._data) and not is_jax(made.data)
+    quantified = is_quantified(original, made.data)
     attrs = {key: value for key, value in original.attrs.items() if key != "units"}
     made = with_unit(made, UNITS["dipole_moment"], quantify=quantified, attrs=attrs)
-    turned = dipoles.assign(dipole_moment=made)
-    return _stepped(turned.assign_coords({XYZ: list(XYZ)}), "rotate", how)
-
-
-def _stepped(ds: xr.Dataset, function: str, parameters: dict[str, Any]) -> xr.Dataset:
-    """Return a Dataset with one more step in its provenance."""
-    ds.attrs = scope.attrs(scope.record(scope.read(ds.attrs), function, parameters, stage="source"))
-    return ds
+    turned = dipoles.assign(dipole_moment=made).assign_coords({XYZ: list(XYZ)})
+    return provenance.extend(turned, "rotate", how, stage="source")
 
 
 def _misfit(where: str, found: str, wanted: str, remedy: str) -> DimensionError:

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_jax
 from ._dispatch import contract
 from .dipole import XYZ, dipole_dim, moment_of, places_of
 from .errors import ArgumentError, DimensionError, Problem, missing_dependency
 from .head import CHANNEL, FourSphere, InfiniteHomogeneous, LeadField, Spherical, misfit
 from .probe import positions_along, probe_at
+from .results import finish
 from .schema import UNITS
-from .traces import finish
 from .units import magnitude
 
 #: What the field solvers of the record are called; heads of other classes are "custom".
@@ -154,11 +154,8 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
     made = contract(
         matrix.reshape(matrix.shape[0], -1), moment, XYZ if dim is None else "component", CHANNEL
     )
-    provenance = scope.read(dipoles.attrs)
-    derived = any(
-        step["function"] == "dipole_moment" for step in (provenance or {}).get("steps", ())
-    )
-    status = scope.derive(provenance).source_calibration_status
+    derived = any(step["function"] == "dipole_moment" for step in provenance.steps_of(dipoles))
+    status = provenance.scope_of(dipoles).source_calibration_status
     parameters = {
         "field_solver": SOLVERS.get((type(head), name), "custom"),
         "head": type(head).__name__,

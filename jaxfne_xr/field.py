@@ -33,9 +33,9 @@ from .errors import (
 from .kernels import distance
 from .probe import check_probe, positions_along, prefixed
 from .progress import working
+from .results import finish, finish_several
 from .schema import kind_problems
 from .sites import extent, sites_dim
-from .traces import finish, with_unit
 from .units import convert, is_quantity, magnitude, product, same_dimension, text_of, units_of
 
 #: A model: a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
@@ -225,8 +225,8 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
         ``<name>_calibrated`` in the unit of the reference, ``gain`` times the readout; ``calibration_gain``, in that
         unit over the readout's, the least-squares one, ``<x y> / <x x>``; ``calibration_residual`` (1), the root mean
         square of what is left over that of the reference. The record holds all three, and what the reference was. The
-        scope is the readout's, or the reference's where that claims less, and no amplitude is claimed to be true: a
-        proxy with a gain is still a proxy, and where else a fitted gain holds is not known.
+        scope is the readout's, or the reference's where that claims less, as a DataArray does, and no amplitude is
+        claimed to be true: a proxy with a gain is still a proxy, and where else a fitted gain holds is not known.
 
     Raises
     ------
@@ -267,24 +267,17 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
             )
     with precision_of(x):
         scaled = xr.Variable(x.dims, x.data * gain.data.astype(x.dtype))
-    made = finish(
-        readout,
-        f"{name}_calibrated",
-        scaled,
-        target_unit,
-        {**numbers, "reference": target, "units": target_unit},
-        function="calibrate",
-        beside=[reference] if isinstance(reference, xr.Dataset) else (),
-    )
-    quantified = is_quantity(made.variables[f"{name}_calibrated"]._data)
     ratio = product(target_unit, f"1/({unit})") if unit != "1" else target_unit
-    return made.assign(
-        calibration_gain=with_unit(
-            gain, ratio, quantify=quantified, attrs={"long_name": "calibration gain"}
-        ),
-        calibration_residual=with_unit(
-            residual, "1", quantify=quantified, attrs={"long_name": "residual over reference"}
-        ),
+    return finish_several(
+        readout,
+        "calibrate",
+        {
+            f"{name}_calibrated": (scaled, target_unit),
+            "calibration_gain": (gain, ratio),
+            "calibration_residual": (residual, "1", {"long_name": "residual over reference"}),
+        },
+        {**numbers, "reference": target, "units": target_unit},
+        others=[reference],
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_dask, is_traced
 from .errors import FileError, Problem, SchemaError
 from .units import is_quantity, magnitude, quantity, units_of
@@ -47,7 +47,7 @@ NAME = re.compile(r"[A-Za-z0-9_\x80-\U0010ffff][^\x00-\x1f\x7f/]*(?<! )")
 def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
     """Return the record of what netCDF could not hold; empty where a plain to_netcdf wrote our data."""
     text = raw.attrs.get(RECORD)
-    if text is None and scope.KEY not in raw.attrs:
+    if text is None and provenance.KEY not in raw.attrs:
         raise SchemaError(
             Problem(
                 where="file",

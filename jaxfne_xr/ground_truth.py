@@ -12,17 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_jax, is_traced
 from ._dispatch import checked, contract, on_arrays, whole
 from .cable import site_dim_of
 from .current import in_nA, with_currents
 from .errors import ArgumentError, DimensionError, Problem
 from .kernels import ground_truth as kernels
+from .results import finish_several
 from .schema import UNITS
 from .sites import extent
 from .time_axis import TIME
-from .traces import finish
 from .units import positive, values_in
 
 SIGN = {"sign_convention": "source positive"}
@@ -151,19 +151,14 @@ def ground_truth_csd(
         }
         record = {"voxels": [len(b) - 1 for b in borders]}
     coords["volume"] = xr.Variable(dims, volume, {"units": "um^3"})
-    result = finish(
+    left = contract(outside, variable, dim, None)
+    return finish_several(
         ds,
-        "csd",
-        made,
-        UNITS["csd"],
-        {key: scope.recorded(value) for key, value in record.items()} | {"of": name, **SIGN},
+        "ground_truth_csd",
+        {"csd": (made, UNITS["csd"], SIGN), "i_outside": (left, UNITS["i_outside"])},
+        {key: provenance.recorded(value) for key, value in record.items()} | {"of": name, **SIGN},
         coords=coords,
-        stage="readout",
-        attrs=SIGN,
-        function="ground_truth_csd",
     )
-    left = finish(ds, "i_outside", contract(outside, variable, dim, None), UNITS["i_outside"])
-    return result.assign(i_outside=left["i_outside"].variable)
 
 
 def _edges(given: Any, name: str) -> np.ndarray:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import check_traced, is_jax, is_traced, nonfinite_problem
 from ._dispatch import on_arrays
 from .dipole import XYZ
@@ -65,7 +65,7 @@ class _Head:
     def parameters(self) -> dict[str, Any]:
         """Return the equation and the parameters for the record; their units in their names."""
         made = {
-            f"{f.name}_{self.units[f.name].replace('/', '_per_')}": scope.recorded(
+            f"{f.name}_{self.units[f.name].replace('/', '_per_')}": provenance.recorded(
                 getattr(self, f.name)
             )
             for f in fields(self)  # type: ignore[arg-type]

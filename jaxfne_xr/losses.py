@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
 from ._arrays import is_dask, is_traced, precision_of
 from ._dispatch import checked, jointly, mean_over, whole
 from .errors import (
@@ -22,11 +21,11 @@ from .errors import (
     raise_problems,
 )
 from .kernels import losses as kernels
+from .results import finish
 from .schema import kind_problems, require_time
 from .signals import firing_rate, misaligned
 from .spectra import FREQUENCY, band_power, psd
 from .time_axis import TIME, coords_along, sampling
-from .traces import finish
 from .units import convert, magnitude, product, same_dimension, scalar, units_of
 
 
@@ -144,7 +143,8 @@ def correlation_loss(
     with precision_of(a):
         distance = 1 - mean_over(a * b, [TIME])
     made = mean_over(distance, dims)
-    return _finish(ds, reference, "correlation_loss", made, "1", {"of": name, "over": dims})
+    parameters = {"of": name, "over": dims}
+    return finish(ds, "correlation_loss", made, "1", parameters, others=[reference])
 
 
 def spectrum_loss(
@@ -250,7 +250,7 @@ def spectrum_loss(
         "bands_Hz" if bands else "frequencies_Hz": compared,
     }
     kept = labels if dim in made.dims else {}
-    return _finish(ds, reference, "spectrum_loss", made, "1", parameters, coords=kept)
+    return finish(ds, "spectrum_loss", made, "1", parameters, coords=kept, others=[reference])
 
 
 def rate_loss(
@@ -314,22 +314,7 @@ def _mean_square(
     unit = str(units_of(x))
     made = mean_over(difference, dims, "square")
     parameters = {"of": name, "over": dims}
-    return _finish(ds, reference, function, made, product(unit, unit), parameters)
-
-
-def _finish(
-    ds: xr.Dataset,
-    reference: xr.Dataset | xr.DataArray,
-    name: str,
-    made: xr.Variable,
-    units: str,
-    parameters: Mapping[str, Any],
-    coords: Mapping[Any, Any] | None = None,
-) -> xr.Dataset:
-    """Return a loss as a Dataset that claims no more than the weaker of what it was made from."""
-    result = finish(ds, name, made, units, parameters, coords=coords)
-    claims = (scope.derive(scope.read(data.attrs)) for data in (ds, reference))
-    return result.assign_attrs(scope.weaker(*claims).attrs())
+    return finish(ds, function, made, product(unit, unit), parameters, others=[reference])
 
 
 # ------------------------------------------------------------------------------------------------- two that match

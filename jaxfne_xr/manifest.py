@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_dask
 from .configuration import Configuration
 from .errors import NonFiniteError, Problem, SchemaError, raise_problems
@@ -47,9 +47,9 @@ def manifest(
         "schema": 1,
         "configuration": configuration.to_dict(),
         "configuration_hash": configuration.hash(),
-        "scope": scope.derive(scope.read(readouts.attrs)).attrs(),
-        "provenance": scope.read(readouts.attrs),
-        "versions": scope.versions(),
+        "scope": provenance.scope_of(readouts).attrs(),
+        "provenance": provenance.read(readouts.attrs),
+        "versions": provenance.versions(),
         "validation": str(validate(signals)),
         "signals": {
             str(n): _described(v.variable, values=False) for n, v in signals.data_vars.items()

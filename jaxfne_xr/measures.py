@@ -11,11 +11,11 @@ from ._arrays import precision_of
 from ._dispatch import mean_over
 from .probe import SENSORS
 from .readout import readout
+from .results import finish
 from .schema import SITES
 from .signals import in_unit, lacking, spikes_of
 from .source import source, source_of
 from .time_axis import TIME, sampling, time_problem, windowed
-from .traces import finish
 from .units import magnitude, product, units_of
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance, scope
 from ._arrays import is_dask, is_traced
 from .errors import ArgumentError, DataError, DimensionError, Problem, VariableError, raise_problems
+from .results import assemble, is_quantified, with_unit
 from .schema import STRUCTURE
-from .traces import assemble, with_unit
 from .units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
 ROW = "recording"
@@ -168,25 +168,20 @@ def with_morphology(ds: xr.Dataset, morphology: xr.Dataset) -> xr.Dataset:
         )
     old = [name for name, x in ds.variables.items() if x.dims == STRUCTURE]
     g = morphology.variables["conductance"]
-    quantified = any(is_quantity(x.variable._data) for x in ds.data_vars.values())
     bare = xr.Variable(g.dims, convert(magnitude(g.data), str(units_of(g)), "uS"))
     made = ds.drop_vars(old).assign_coords(
         {name: c.variable for name, c in morphology.coords.items() if name not in ds.dims}
     )
     made = made.assign(
         conductance=with_unit(
-            bare, "uS", quantify=quantified, attrs={"long_name": g.attrs["long_name"]}
+            bare,
+            "uS",
+            quantify=is_quantified(ds, bare.data),
+            attrs={"long_name": g.attrs["long_name"]},
         )
     )
-    steps = (scope.read(morphology.attrs) or {"steps": []})["steps"]
-    geometry = next(
-        (s["parameters"]["geometry"] for s in steps if "geometry" in s["parameters"]), "unknown"
-    )
-    previous = scope.read(ds.attrs)
-    stage = (previous or {}).get("stage", "traces")
-    record = scope.record(previous, "with_morphology", {"geometry": geometry, "n": n}, stage=stage)
-    made.attrs = {**ds.attrs, **scope.attrs(record)}
-    return made
+    geometry = scope.geometry(provenance.read(morphology.attrs))
+    return provenance.extend(made, "with_morphology", {"geometry": geometry, "n": n})
 
 
 def segments(
@@ -227,9 +222,10 @@ def segments(
         time,
         coords,
         quantify=quantify,
-        provenance=scope.record(
-            None, function, parameters, stage="traces" if variables else "morphology", origin=origin
-        ),
+        function=function,
+        parameters=parameters,
+        stage="traces" if variables else "morphology",
+        origin=origin,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from . import schema, scope
+from . import provenance, schema, scope
 from ._arrays import is_dask, is_jax, is_traced
 from .display import Badge, Card, Code, Content, Table
 from .errors import SchemaError
@@ -135,7 +135,7 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
     ('traces', 10.0, 'ds.jfne.plot.traces()')
     """
     try:
-        record = scope.read(ds.attrs) or {}
+        record = provenance.read(ds.attrs) or {}
     except SchemaError:
         record = {}
     stage = schema.stage_of(ds)

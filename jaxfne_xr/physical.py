@@ -1,7 +1,7 @@
 """Readouts in physical units: microvolts, current densities and femtotesla, by the functions of the same names.
 
-In `compute_readout` they share their work and take their settings by name; called by themselves, `lfp`, `csd`,
-`dipole_moment`, `eeg` and `meg` are the functions that these call.
+In `compute_readout` they share their work and take their settings by name. `csd` is the function itself; `lfp`,
+`dipole_moment`, `eeg` and `meg` call the functions of these names, and differ from them in what their docstrings say.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 import xarray as xr
 
-from . import csd as estimates
 from . import dipole, eeg_meg, field
+from .csd import csd
 from .errors import Problem, VariableError
 from .head import LeadField
 from .readout import readout
@@ -19,47 +19,18 @@ from .readout import readout
 
 @readout(units="uV", formula="L I, L the lead field of a conductor, I transmembrane currents")
 def lfp(signals: xr.Dataset, probe: xr.Dataset, *, model: Any = None) -> xr.Dataset:
-    """Return the extracellular potential at the contacts, uV; see `jaxfne_xr.lfp` for what it needs, and `model`."""
+    """Return the extracellular potential at the contacts, uV; see `jaxfne_xr.lfp` for what it needs, and `model`.
+
+    Without ``by``, which among readouts is that of `dipole_moment`.
+    """
     return field.lfp(signals, probe, model)
 
 
-@readout(units="uA/mm^3", formula="density of current behind lfp, by the method asked for")
-def csd(
-    lfp: xr.Dataset,
-    *,
-    method: str = "standard",
-    conductivity: Any = 0.3,
-    radius: Any = None,
-    conductivity_top: Any = None,
-    surface: Any = None,
-    ends: str | None = None,
-    at: Any = None,
-    dims: str | None = None,
-    width: Any = None,
-    regularisation: Any = None,
-    basis: str | None = None,
-) -> xr.Dataset:
-    """Return the current source density at every contact, uA/mm^3; see `jaxfne_xr.csd` for the settings.
-
-    Unlike there, ``ends="vaknin"`` unless told otherwise: the outermost contacts are kept, so that it lies on the
-    same contacts as ``lfp``.
-    """
-    if method == "standard" and ends is None:
-        ends = "vaknin"
-    return estimates.csd(
-        lfp,
-        method,
-        conductivity=conductivity,
-        radius=radius,
-        conductivity_top=conductivity_top,
-        surface=surface,
-        ends=ends,
-        at=at,
-        dims=dims,
-        width=width,
-        regularisation=regularisation,
-        basis=basis,
-    )
+readout(
+    units="uA/mm^3",
+    formula="density of current behind lfp, by the method asked for",
+    settings=("method",),
+)(csd)
 
 
 @readout(units="nA*um", formula="sum_i I_i (r_i - r_o), for each cell or group")

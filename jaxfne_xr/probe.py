@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
 from ._arrays import check_traced, is_jax, is_traced
 from .errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
+from .results import assemble
 from .schema import unit_problem
 from .units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
@@ -205,8 +205,18 @@ def probe_at(
     if len(names) != n:
         raise DimensionError(_shape_problem("name", (len(names),), f"{n} names"))
     coords["name"] = (dim, np.array(names))
-    provenance = scope.record(None, "probe", {"n": n}, stage="probe", origin="probe")
-    return check_probe(xr.Dataset(coords=coords, attrs=scope.attrs(provenance)))
+    return check_probe(
+        assemble(
+            {},
+            None,
+            coords,
+            quantify=False,
+            function="probe",
+            parameters={"n": n},
+            stage="probe",
+            origin="probe",
+        )
+    )
 
 
 def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:

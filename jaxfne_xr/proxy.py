@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from . import provenance
 from ._arrays import is_jax, is_traced
 from ._dispatch import contract, jointly, mean_over, on_arrays
 from .contacts import contacts_of
@@ -21,11 +22,11 @@ from .kernels import proxy as kernels
 from .measures import mean_of
 from .probe import positions_along, sensor_dim
 from .readout import readout
+from .results import finish
 from .signals import misaligned, spikes_of
 from .sites import positions
 from .source import site_dim, source_of
 from .time_axis import TIME, sampling, time_problem
-from .traces import finish
 from .units import magnitude, positive
 
 #: The axes in which each domain of a field measures distance.
@@ -365,8 +366,15 @@ def emm_proxy(
         numbers=(tuple(weights.tolist()), None if scales is None else tuple(scales.tolist())),
         axis=dims.index(TIME),
     )
-    shares = {"weights": weights.tolist(), "scales": None if scales is None else scales.tolist()}
-    return finish(lfp_proxy, "emm_proxy", cost, "1", shares)
+    # the spikes and the source went through no field: the solver is that of the only field among the three
+    solver = provenance.scope_of(lfp_proxy).field_solver_status
+    shares = {
+        "weights": weights.tolist(),
+        "scales": None if scales is None else scales.tolist(),
+        "field_solver": solver,
+    }
+    elsewhere = [ds for ds in (signals, source) if not provenance.continues(lfp_proxy, ds)]
+    return finish(lfp_proxy, "emm_proxy", cost, "1", shares, others=elsewhere)
 
 
 @readout(units="1", formula="mean of |lfp_proxy| over time and contacts")

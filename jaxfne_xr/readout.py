@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_traced
 from .conductor import LineSource, PointSource, RootAsPoint, Slab
 from .display import Card, Code, Content, Table
@@ -123,7 +123,9 @@ class Readouts(Mapping[str, Readout]):
 _KNOWN: dict[str, Readout] = {}
 
 
-def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]], Any]:
+def readout(
+    *, units: str, formula: str, settings: Sequence[str] = ()
+) -> Callable[[Callable[..., xr.Dataset]], Any]:
     """Register a function as a readout under its own name.
 
     Parameters
@@ -132,6 +134,8 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
         Unit of the result.
     formula : str
         What it computes, in one line.
+    settings : sequence of str
+        Parameters that are settings although they can be given by position.
 
     Returns
     -------
@@ -155,10 +159,13 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
     def register(function: Callable[..., xr.Dataset]) -> Callable[..., xr.Dataset]:
         name = function.__name__
         parameters = inspect.signature(function).parameters.values()
-        inputs = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        named = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} | {*settings}
+        inputs = [
+            p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in named
+        ]
         needs = tuple(p.name for p in inputs if p.default is p.empty)
         takes = tuple(p.name for p in inputs if p.default is not p.empty)
-        settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        defaults = {p.name: p.default for p in parameters if p.name in named}
         unknown = [need for need in needs if need not in GIVEN and need not in _KNOWN]
         unknown += [take for take in takes if take not in GIVEN]
         if name in _KNOWN and _KNOWN[name].function.__module__ != function.__module__:
@@ -170,7 +177,7 @@ def readout(*, units: str, formula: str) -> Callable[[Callable[..., xr.Dataset]]
                 f"some of {[*GIVEN, *_KNOWN]}; with a default, of {[*GIVEN]}",
                 "name its parameters so, and settings after a *",
             )
-        _KNOWN[name] = Readout(name, function, needs, takes, settings, units, formula)
+        _KNOWN[name] = Readout(name, function, needs, takes, defaults, units, formula)
         return function
 
     return register
@@ -212,8 +219,8 @@ def compute_readout(
     Returns
     -------
     xr.Dataset
-        One variable a readout. Sites keep ``x``, ``y``, ``z``; those of contacts are ``contact_x``, ..., of channels
-        ``channel_x``, ..., of dipoles ``dipole_x``, ....
+        One variable a readout, with the attrs of the Signals that are not ours. Sites keep ``x``, ``y``, ``z``; those of
+        contacts are ``contact_x``, ..., of channels ``channel_x``, ..., of dipoles ``dipole_x``, ....
 
     Raises
     ------
@@ -249,24 +256,21 @@ def compute_readout(
         together[name] = result
     variables: dict[Hashable, Any] = {}
     coords: dict[Hashable, Any] = {}
-    before = (scope.read(signals.attrs) or {}).get("steps", [])
-    steps: list[Any] = list(before)
     dims = {*signals.dims, *(d for result in results for d in result.dims)}
     for name, result in zip(asked, results, strict=True):
         variables |= result.data_vars
         for label, variable in result.variables.items():
             if label in result.coords:
                 coords[_beside(label, variable.dims, name, signals, dims)] = variable
-        record = scope.read(result.attrs) or {}
-        steps += [step for step in record.get("steps", []) if step not in steps]
-    provenance = scope.record(
-        {**(scope.read(signals.attrs) or {}), "steps": steps},
+    held = xr.Dataset({n: v.variable for n, v in variables.items()}, coords, signals.attrs)
+    # a readout of the user's own may return what was not made from these Signals: it claims for itself
+    made_here = [provenance.continues(result, signals) for result in results]
+    line = [result for result, here in zip(results, made_here, strict=True) if here]
+    return provenance.extend(
+        provenance.gathered(held, [signals, *line], stage="readout"),
         "compute_readout",
         {"names": asked, "settings": {key: _json_safe(value) for key, value in settings.items()}},
-        stage="readout",
-    )
-    return xr.Dataset(
-        {n: v.variable for n, v in variables.items()}, coords, scope.attrs(provenance)
+        others=[result for result, here in zip(results, made_here, strict=True) if not here],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_dask, is_traced, nonfinite_problem
 from .display import Badge, Card, Content, Table
 from .errors import (
@@ -182,7 +182,7 @@ def checks(ds: xr.Dataset, *, values: bool) -> Report:
     stage = stage_of(ds)
     voltages: list[Hashable] = [name for name in VOLTAGES if name in ds.data_vars]
     driven = stage == "signals" and ("source" in ds or "spikes" in ds)  # by a current, or by spikes
-    if not voltages and not driven and (stage == "signals" or scope.KEY not in ds.attrs):
+    if not voltages and not driven and (stage == "signals" or provenance.KEY not in ds.attrs):
         try:
             voltages = [find_voltage(ds)]
         except VariableError as error:
@@ -209,18 +209,18 @@ def checks(ds: xr.Dataset, *, values: bool) -> Report:
             found += [p for p in error.problems if p not in found]
     if "spikes" in ds:
         found += _spike_problems(ds)
-    found += scope.problems(ds.attrs)
+    found += provenance.problems(ds.attrs)
     return Report(stage, tuple(found), tuple(unchecked))
 
 
 def stage_of(ds: xr.Dataset) -> str:
     """Return the stage that a Dataset says it is, else the one it looks like."""
     try:
-        provenance = scope.read(ds.attrs)
+        record = provenance.read(ds.attrs)
     except JfneError:
-        provenance = None
-    if provenance and "stage" in provenance:
-        return str(provenance["stage"])
+        record = None
+    if record and "stage" in record:
+        return str(record["stage"])
     return "signals" if "V_m" in ds else "traces"
 
 

@@ -1,28 +1,14 @@
 """What the numbers may be taken to mean: scope, derived from the record of how they were made.
 
-Provenance is one versioned JSON string, ``attrs["jaxfne_xr"]``: where the traces came from, every step since with its
-parameters, and the versions that ran. Scope is four attrs derived from it and from nothing else, so no argument can
-raise it.
+Scope is derived from the provenance (see `jaxfne_xr.provenance`) and from nothing else, so no argument can raise it.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any
-
-import numpy as np
-
-from ._arrays import is_traced
-from .errors import Problem, SchemaError, ScopeError
-
-#: The attribute that holds the provenance, and the newest version of its form that this package reads.
-KEY = "jaxfne_xr"
-SCHEMA_VERSION = 1
 
 #: How segments act as sources, and what the medium is: each combination is a solver.
 SOURCE_MODELS = ("point_source", "root_as_point", "line_source")
@@ -154,158 +140,20 @@ def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
     And no dipole of currents that depend on an origin, and no gain fitted to something else, came in between.
     """
     fields_made = [p for p in parameters if "field_solver" in p]
-    geometry = next((p["geometry"] for p in reversed(parameters) if "geometry" in p), None)
+    known = next((p["geometry"] for p in reversed(parameters) if "geometry" in p), None)
     return (
         bool(fields_made)
         and all(p.get("closed") is not False and "gain" not in p for p in parameters)
         and all(p["field_solver"] in PHYSICAL_SOLVERS for p in fields_made)
         and all(p.get("source") == "transmembrane_current" for p in fields_made)
-        and geometry in PHYSICAL_GEOMETRIES
+        and known in PHYSICAL_GEOMETRIES
     )
 
 
-def problems(attrs: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with the scope and provenance in `attrs`; nothing where both are absent."""
-    try:
-        supported = derive(read(attrs))
-    except SchemaError as error:
-        return list(error.problems)
-    found = []
-    for name, known in STRENGTH.items():
-        if name not in attrs:
-            continue
-        limit, claim = getattr(supported, name), attrs[name]
-        known_claim = np.ndim(claim) == 0 and claim in known
-        if not known_claim or known.index(claim) > known.index(limit):
-            found.append(
-                Problem(
-                    where=f'attrs["{name}"]',
-                    found=repr(claim.item() if isinstance(claim, np.generic) else claim),
-                    wanted=f"{Scope.attrs(supported)[name]!r}, which is all that its provenance supports",
-                    remedy=f'ds.attrs["{name}"] = {Scope.attrs(supported)[name]!r}; '
-                    "scope follows from how the data was made and cannot be raised by hand",
-                    error=ScopeError,
-                )
-            )
-    return found
-
-
-def read(attrs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the provenance in `attrs`, None where there is none.
-
-    Raises
-    ------
-    SchemaError
-        If it cannot be read, or is of a newer version than this package knows.
-    """
-    text = attrs.get(KEY)
-    if text is None:
-        return None
-    try:
-        provenance = json.loads(text)
-        version = int(provenance["schema"])
-        if version <= SCHEMA_VERSION:
-            derive(provenance)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise SchemaError(
-            Problem(
-                where=f'attrs["{KEY}"]',
-                found=f"text that is not a provenance record ({type(error).__name__}: {error})",
-                wanted='the JSON that this package writes, with its "schema" version',
-                remedy=f'del ds.attrs["{KEY}"] to go on without it, as data made by hand',
-                error=SchemaError,
-            )
-        ) from error
-    if version > SCHEMA_VERSION:
-        raise SchemaError(
-            Problem(
-                where=f'attrs["{KEY}"]',
-                found=f"schema version {version}",
-                wanted=f"at most {SCHEMA_VERSION}, which this version of the package reads",
-                remedy="pip install --upgrade jaxfne-xr",
-                error=SchemaError,
-            )
-        )
-    return provenance
-
-
-def record(
-    previous: Mapping[str, Any] | None,
-    function: str,
-    parameters: Mapping[str, Any],
-    *,
-    stage: str,
-    origin: str | None = None,
-    beside: Sequence[Mapping[str, Any] | None] = (),
-) -> dict[str, Any]:
-    """Return a provenance with one more step.
-
-    Parameters
-    ----------
-    previous : mapping or None
-        The provenance so far; None where the data was made by hand.
-    function : str
-        The public function that made the step.
-    parameters : mapping
-        Its scalar parameters, JSON-safe; units in the names (``dt_ms``).
-    stage : {"traces", "signals", ...}
-        What the result is.
-    origin : str, optional
-        Where traces came from; only entry points say so.
-    beside : sequence of mapping or None
-        The provenances of what else went into the step, None for data made by hand. Each that is not that of
-        `previous` is kept, once.
-    """
-    step: dict[str, Any] = {"function": function, "parameters": dict(parameters)}
-    others: list[Any] = []
-    for other in beside:
-        if other != previous and other not in others:
-            others.append(other)
-    if others:
-        step["with"] = others
-    return {
-        "schema": SCHEMA_VERSION,
-        "stage": stage,
-        "origin": origin or (previous or {}).get("origin", "unknown"),
-        "steps": [*(previous or {}).get("steps", ()), step],
-        "versions": versions(),
+def geometry(provenance: Mapping[str, Any] | None) -> str:
+    """Return where the geometry of all that went in comes from, ``"unknown"`` where that differs or is not recorded."""
+    found = {
+        next((p["geometry"] for p in reversed(steps) if "geometry" in p), "unknown")
+        for _, steps in _roads(provenance)
     }
-
-
-def recorded(value: Any) -> Any:
-    """Return a parameter in the form that JSON holds: an array as lists; what JAX traces has no value, and says so."""
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if isinstance(value, (tuple, list)):
-        return [recorded(v) for v in value]
-    if is_traced(value):
-        return "traced"
-    numbers = np.asarray(value)
-    return numbers.tolist() if np.isfinite(numbers).all() else str(numbers.tolist())
-
-
-def attrs(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attrs of a Dataset with this provenance: the record, and from Signals on the scope."""
-    text = json.dumps(provenance, sort_keys=True, allow_nan=False)
-    scope = {} if provenance["stage"] == "traces" else derive(provenance).attrs()
-    return {**scope, KEY: text}
-
-
-@lru_cache(maxsize=1)
-def _versions() -> tuple[tuple[str, str], ...]:
-    names = ("jaxfne-xr", "jax", "numpy", "xarray")
-    return (("python", platform.python_version()), *((n, _version(n)) for n in names))
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except (
-        importlib.metadata.PackageNotFoundError
-    ):  # run from a source tree that was never installed
-        return "unknown"
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that compute."""
-    return dict(_versions())
+    return str(found.pop()) if len(found) == 1 else "unknown"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_dask, is_traced, precision_of
 from ._dispatch import along, checked
 from .errors import (
@@ -23,6 +23,7 @@ from .errors import (
 )
 from .kernels import spikes as kernels
 from .kernels import surrogate as surrogates
+from .results import finish, finish_several, is_quantified, with_unit
 from .schema import (
     LONG_NAMES,
     STRUCTURE,
@@ -33,7 +34,6 @@ from .schema import (
     unit_problem,
 )
 from .time_axis import TIME, check_dt, coords_along, sampling, time_problem
-from .traces import with_unit
 from .units import convert, is_quantity, magnitude, positive, scalar, text_of, units_of
 
 #: Every spike rule: its kernel, and how many earlier samples it looks at.
@@ -176,9 +176,11 @@ def to_signals(
     if source is not None:
         variables["source"] = _source(ds, source, v)
 
-    declared = {"surrogate": surrogate, "slope_per_mV": scope.recorded(steepness)}
-    provenance = scope.record(
-        scope.read(ds.attrs),
+    declared = {"surrogate": surrogate, "slope_per_mV": provenance.recorded(steepness)}
+    structure = {n: x for n, x in ds.variables.items() if x.dims == STRUCTURE and n in ds.data_vars}
+    coords = coords_along(ds, (*v.dims, *STRUCTURE), time)
+    return provenance.extend(
+        xr.Dataset(variables | structure, coords, ds.attrs),
         "to_signals",
         {
             "dt_ms": step,
@@ -190,9 +192,6 @@ def to_signals(
         },
         stage="signals",
     )
-    structure = {n: x for n, x in ds.variables.items() if x.dims == STRUCTURE and n in ds.data_vars}
-    coords = coords_along(ds, (*v.dims, *STRUCTURE), time)
-    return xr.Dataset(variables | structure, coords, scope.attrs(provenance))
 
 
 def spike_times(signals: xr.Dataset) -> xr.Dataset:
@@ -248,8 +247,7 @@ def spike_times(signals: xr.Dataset) -> xr.Dataset:
             labels[name] = xr.Variable(coord.dims, values)[{d: rows[d] for d in coord.dims}]
             unit = units_of(coord)
             labels[name].attrs = {**coord.attrs, **({} if unit is None else {"units": unit})}
-    provenance = scope.record(scope.read(signals.attrs), "spike_times", {}, stage="spike_times")
-    return xr.Dataset({}, labels, scope.attrs(provenance))
+    return finish_several(signals, "spike_times", {}, coords=labels, stage="spike_times")
 
 
 def firing_rate(signals: xr.Dataset) -> xr.Dataset:
@@ -293,21 +291,14 @@ def firing_rate(signals: xr.Dataset) -> xr.Dataset:
     with precision_of(data):
         rate = data.sum(axis=spikes.get_axis_num(TIME)) / (len(time) * dt_ms * 1e-3)
     dims = tuple(d for d in spikes.dims if d != TIME)
-    quantified = is_quantity(signals["V_m"].variable._data) if "V_m" in signals else False
-    variable = with_unit(
+    return finish(
+        signals,
+        "firing_rate",
         xr.Variable(dims, rate),
         "Hz",
-        quantify=quantified,
-        attrs={"long_name": LONG_NAMES["firing_rate"]},
-    )
-    provenance = scope.record(
-        scope.read(signals.attrs),
-        "firing_rate",
         {"start_ms": float(time[0]), "duration_ms": len(time) * dt_ms},
         stage="firing_rate",
     )
-    coords = coords_along(signals, dims)
-    return xr.Dataset({"firing_rate": variable}, coords, scope.attrs(provenance))
 
 
 def threshold_mV(value: Any) -> float:
@@ -354,9 +345,10 @@ def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
 def _in_unit(variable: xr.Variable, unit: str, long_name: str) -> xr.Variable:
     """Return a variable in `unit`, quantified if it was; its values are shared where nothing had to be converted."""
     data = convert(magnitude(variable.data), str(units_of(variable)), unit)
-    quantified = is_quantity(variable._data)
     bare = xr.Variable(variable.dims, data)
-    return with_unit(bare, unit, quantify=quantified, attrs={"long_name": long_name})
+    return with_unit(
+        bare, unit, quantify=is_quantified(variable, data), attrs={"long_name": long_name}
+    )
 
 
 def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
@@ -384,7 +376,7 @@ def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
         unit = text_of(data.units) if is_quantity(data) else "nA"
         data = magnitude(data)
         data = np.array(data) if isinstance(data, np.ndarray) else data
-        quantified = is_quantity(v._data) and not is_traced(data)
+        quantified = is_quantified(v, data if is_traced(data) else None)
         variable = with_unit(xr.Variable(v.dims, data), unit, quantify=quantified)
     if dict(variable.sizes) != dict(v.sizes):
         raise DimensionError(_misfit(f"{dict(variable.sizes)}", v))

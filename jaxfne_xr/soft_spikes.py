@@ -11,12 +11,12 @@ from ._arrays import precision_of
 from ._dispatch import checked, whole
 from .errors import ArgumentError, Problem, raise_problems
 from .kernels import soft_spikes as kernels
+from .provenance import recorded
+from .results import finish, finish_several
 from .schema import find_voltage, kind_problems, require_time
-from .scope import recorded
 from .signals import SLOPE, in_unit, threshold_mV
 from .time_axis import TIME, sampling, time_problem
-from .traces import finish, with_unit
-from .units import is_quantity, magnitude, positive, scalar
+from .units import magnitude, positive, scalar
 
 
 def soft_spike_times(
@@ -83,18 +83,13 @@ def soft_spike_times(
     numbers = (threshold, float(time[0]), dt_ms, fill_ms)
     times = whole(kernels.crossing_times, v, TIME, *numbers, new_dim="spike", n=int(n))
     count = whole(kernels.crossing_count, v, TIME, threshold)
-    made = finish(
+    return finish_several(
         signals,
-        "spike_time",
-        times,
-        "ms",
+        "soft_spike_times",
+        {"spike_time": (times, "ms"), "spike_count": (count, "1")},
         {"of": name, "n": int(n), "spike_threshold_mV": threshold, "fill_ms": recorded(fill_ms)},
         coords={"spike": np.arange(n)},
-        function="soft_spike_times",
     )
-    quantified = is_quantity(made.variables["spike_time"]._data)
-    attrs = {"long_name": "number of spikes"}
-    return made.assign(spike_count=with_unit(count, "1", quantify=quantified, attrs=attrs))
 
 
 def soft_firing_rate(

@@ -6,16 +6,16 @@ from typing import Any
 
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._arrays import is_jax
 from ._dispatch import whole
 from .errors import ArgumentError, Problem, VariableError
 from .kernels import source as kernels
+from .results import finish, is_quantified, with_unit
 from .schema import LONG_NAMES, SITES
 from .signals import in_unit, spikes_of
-from .time_axis import TIME, coords_along, sampling, time_problem
-from .traces import with_unit
-from .units import is_quantity, magnitude, positive, scalar
+from .time_axis import TIME, sampling, time_problem
+from .units import magnitude, positive, scalar
 
 #: The kernels through which spikes become a current.
 SYNAPSES = ("exponential", "alpha")
@@ -48,9 +48,10 @@ def source(signals: xr.Dataset) -> xr.Dataset:
     'source (voltage proxy)'
     """
     name, variable = source_of(signals)
-    provenance = scope.record(scope.read(signals.attrs), "source", {}, stage="source")
-    coords = coords_along(signals, variable.dims)
-    return xr.Dataset({name: variable}, coords, scope.attrs(provenance))
+    # it carries its unit already, and its values are shared
+    return finish(
+        signals, name, variable, None, attrs=variable.attrs, function="source", stage="source"
+    )
 
 
 def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
@@ -72,7 +73,7 @@ def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
     v = in_unit(signals.variables["V_m"], "V_m", "mV")
     proxy = xr.Variable(v.dims, magnitude(v.data))
     return "source_proxy", with_unit(
-        proxy, "1", quantify=is_quantity(v._data), attrs={"long_name": LONG_NAMES["source_proxy"]}
+        proxy, "1", quantify=is_quantified(v), attrs={"long_name": LONG_NAMES["source_proxy"]}
     )
 
 
@@ -151,26 +152,23 @@ def synaptic_source(
             "one sample", "at least two, to tell the interval", "select more samples"
         )
     current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
-    quantified = "V_m" in signals and is_quantity(signals.variables["V_m"]._data)
-    with_source = signals.assign(
-        source=with_unit(
-            current, "nA", quantify=quantified, attrs={"long_name": LONG_NAMES["source"]}
-        )
+    made = with_unit(
+        current,
+        "nA",
+        quantify=is_quantified(signals, current.data),
+        attrs={"long_name": LONG_NAMES["source"]},
     )
-    with_source.attrs = scope.attrs(
-        scope.record(
-            scope.read(signals.attrs),
-            "synaptic_source",
-            {
-                "kernel": kernel,
-                "tau_ms": scope.recorded(tau_ms),
-                "weight_nA": scope.recorded(weight_nA),
-                "source": "current",
-            },
-            stage="signals",
-        )
+    return provenance.extend(
+        signals.assign(source=made),
+        "synaptic_source",
+        {
+            "kernel": kernel,
+            "tau_ms": provenance.recorded(tau_ms),
+            "weight_nA": provenance.recorded(weight_nA),
+            "source": "current",
+        },
+        stage="signals",
     )
-    return with_source
 
 
 def _current(spikes: Any, dt: Any, tau: Any, weight: Any, *, axis: int, kernel: str) -> Any:

@@ -12,9 +12,9 @@ import xarray as xr
 from ._dispatch import jointly, whole
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .kernels import spectrum as kernels
+from .results import finish
 from .schema import require_time
 from .time_axis import TIME, coords_along, sampling, time_problem
-from .traces import finish
 from .units import magnitude, product, scalar, units_of
 
 FREQUENCY = "frequency"
@@ -142,7 +142,7 @@ def coherence(
         **frequency_coord(options["nperseg"], dt_ms),
     }
     parameters = {"of": [name_a, name_b], **options}
-    return finish(first, "coherence", made, "1", parameters, coords=labels, beside=[second])
+    return finish(first, "coherence", made, "1", parameters, coords=labels, others=[second])
 
 
 def band_power(

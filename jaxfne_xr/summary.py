@@ -10,18 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
 from ._dispatch import contract, jointly, mean_over, whole
 from .errors import ArgumentError, DimensionError, Problem, TimeAxisError
 from .kernels import spectrum as spectrum_kernels
 from .kernels import summary as kernels
-from .schema import LONG_NAMES
+from .results import finish_several
 from .signals import in_unit, spikes_of
 from .source import site_dim, source_of
 from .spectra import FREQUENCY, band_power, frequency_coord, psd, resolved_bands, segments
 from .time_axis import TIME, sampling, windowed
-from .traces import with_unit
-from .units import is_quantity, magnitude, scalar, units_of
+from .units import magnitude, scalar, units_of
 
 BAND_LABELS = ("band", "low", "high")
 #: What a summary is made of: names that no group can have.
@@ -152,11 +150,10 @@ def summary(
         **labels_of_bands,
         **frequency_coord(options["nperseg"], interval_ms),
     }
-    coords |= {c: x.variable for c, x in ds.coords.items() if set(x.dims) <= set(rest)}
-    quantified = any(is_quantity(x.variable._data) for x in ds.data_vars.values())
-    provenance = scope.record(
-        scope.read(signals.attrs),
+    return finish_several(
+        signals,
         "summary",
+        made,
         {
             "by": by,
             "start_ms": float(time[0]),
@@ -164,15 +161,9 @@ def summary(
             "bin_ms": samples * interval,
             "segment_ms": options["nperseg"] * interval,
         },
-        stage="readout",
+        coords=coords,
+        along=rest,
     )
-    variables = {
-        n: with_unit(
-            x, u, quantify=quantified, attrs={"long_name": LONG_NAMES.get(n, n.replace("_", " "))}
-        )
-        for n, (x, u) in made.items()
-    }
-    return xr.Dataset(variables, coords, scope.attrs(provenance))
 
 
 def _times(variable: xr.Variable, number: float) -> xr.Variable:

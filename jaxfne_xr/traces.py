@@ -11,9 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from . import scope
 from ._arrays import is_dask, is_jax, is_traced
-from ._blocks import owned
 from ._dispatch import checked
 from .errors import (
     ArgumentError,
@@ -24,17 +22,16 @@ from .errors import (
     UnitError,
     raise_problems,
 )
-from .schema import GEOMETRY, LONG_NAMES, kept_unit, kind_problems
+from .results import assemble, owned_data, with_unit
+from .schema import kept_unit, kind_problems
 from .time_axis import (
     TIME,
     check_dt,
-    coords_along,
     even_times,
     time_from_dt,
     time_problem,
-    time_variable,
 )
-from .units import convert, is_quantity, magnitude, quantity, scalar, text_of, units_of
+from .units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
 #: Shorthands for `dims`; Jaxley's own recordings are ``"recording_by_time"``.
 LAYOUTS = {
@@ -148,119 +145,17 @@ def traces(
         axis,
         labels,
         quantify=quantify,
-        provenance=scope.record(
-            None,
-            "traces",
-            {
-                "name": name,
-                "units": units,
-                "dims": list(dims),
-                "dt_ms": float(axis[1] - axis[0]) if axis is not None and len(axis) > 1 else step,
-                "precision": str(data.dtype),
-            },
-            stage="traces",
-            origin="array",
-        ),
+        function="traces",
+        parameters={
+            "name": name,
+            "units": units,
+            "dims": list(dims),
+            "dt_ms": float(axis[1] - axis[0]) if axis is not None and len(axis) > 1 else step,
+            "precision": str(data.dtype),
+        },
+        stage="traces",
+        origin="array",
     )
-
-
-def assemble(
-    variables: Mapping[str, tuple[xr.Variable, str]],
-    time: np.ndarray | None,
-    coords: Mapping[Hashable, Any] | None,
-    *,
-    quantify: bool,
-    provenance: Mapping[str, Any],
-) -> xr.Dataset:
-    """Return a Dataset of variables with their units, times in ms, coordinates and provenance.
-
-    Parameters
-    ----------
-    variables : mapping of str to (xr.Variable, str)
-        Each variable, bare, and its unit.
-    time : array (time) of float64
-        Sample times, ms.
-    coords : mapping or None
-        As `xarray.Dataset` takes them.
-    quantify : bool
-        Whether units go on as pint quantities.
-    provenance : mapping
-        From `scope.record`.
-    """
-    made = {}
-    for name, (variable, unit) in variables.items():
-        long_name = {"long_name": LONG_NAMES.get(name, name)}
-        made[name] = with_unit(variable, unit, quantify=quantify, attrs=long_name)
-    ds = xr.Dataset(made, dict(coords or {}), scope.attrs(provenance))
-    if time is not None:
-        ds = ds.assign_coords({TIME: time_variable(time)})
-    return _with_geometry_units(ds)
-
-
-def with_unit(
-    variable: xr.Variable, unit: str, *, quantify: bool, attrs: Mapping[str, Any] | None = None
-) -> xr.Variable:
-    """Return a variable that carries `unit`, as a quantity or in its attrs, and nothing else but `attrs`."""
-    if quantify:
-        data = owned_data(variable.data, True) if is_jax(variable.data) else variable.data
-        return xr.Variable(variable.dims, quantity(data, unit), attrs)
-    return xr.Variable(variable.dims, variable.data, {**(attrs or {}), "units": unit})
-
-
-def finish(
-    ds: xr.Dataset,
-    name: str,
-    variable: xr.Variable,
-    units: str | None,
-    parameters: Mapping[str, Any] | None = None,
-    *,
-    coords: Mapping[Any, Any] | None = None,
-    stage: str = "readout",
-    attrs: Mapping[str, Any] | None = None,
-    function: str | None = None,
-    beside: Sequence[xr.Dataset] = (),
-) -> xr.Dataset:
-    """Return a result as a Dataset: labels of `ds` along its dims, unit, scope, and one more step of provenance.
-
-    Parameters
-    ----------
-    ds : xr.Dataset
-        What it was made from.
-    name : str
-        Of the variable, and of the function that makes it.
-    variable : xr.Variable
-        Bare.
-    units : str or None
-        None for truth values. The result is a quantity if anything in `ds` is.
-    parameters : mapping, optional
-        For the provenance, JSON-safe.
-    coords : mapping, optional
-        More labels.
-    stage : str
-        What the result is.
-    attrs : mapping, optional
-        More attrs of the variable.
-    function : str, optional
-        The function, where it is called otherwise.
-    beside : sequence of xr.Dataset
-        What else it was made from: the scope is the weakest of all.
-    """
-    quantified = any(is_quantity(v.variable._data) for v in ds.data_vars.values())
-    quantified = quantified and not is_jax(
-        variable.data
-    )  # a JAX lead field of NumPy data gives JAX
-    attrs = {"long_name": LONG_NAMES.get(name, name.replace("_", " ")), **(attrs or {})}
-    if units is None:
-        made = xr.Variable(variable.dims, variable.data, attrs)
-    else:
-        made = with_unit(variable, units, quantify=quantified, attrs=attrs)
-    labelled = {**coords_along(ds, variable.dims), **(coords or {})}
-    previous = scope.read(ds.attrs)
-    others = [scope.read(other.attrs) for other in beside]
-    provenance = scope.record(
-        previous, function or name, parameters or {}, stage=stage, beside=others
-    )
-    return xr.Dataset({name: made}, labelled, scope.attrs(provenance))
 
 
 def quantify(ds: xr.Dataset) -> xr.Dataset:
@@ -477,32 +372,3 @@ def _time_coordinate(time: Any, dt_ms: float | None, length: int) -> np.ndarray:
             "time=dt * np.arange(n)",
         )
     return even_times(variable, dt_ms)[0].copy()  # the user's own array may change later
-
-
-def owned_data(data: Any, quantify: bool) -> Any:
-    """Return data that nobody else can change."""
-    if is_dask(data) or (is_jax(data) and not quantify):
-        return data
-    if is_traced(data):
-        raise DataError(
-            Problem(
-                where="quantify",
-                found="True for data that JAX traces",
-                wanted="units in attrs, since pint would lose the trace",
-                remedy="quantify=False, or leave it out",
-                error=DataError,
-            )
-        )
-    return owned(data) if isinstance(data, np.ndarray) else np.array(data, order="K")
-
-
-def _with_geometry_units(ds: xr.Dataset) -> xr.Dataset:
-    """Return `ds` with bare positions and diameters declared, and others converted, to um."""
-    changed = {}
-    for name in GEOMETRY:
-        if name not in ds.coords or name in ds.dims:
-            continue
-        variable = ds[name].variable
-        data = convert(magnitude(variable.data), units_of(variable) or "um", "um")
-        changed[name] = xr.Variable(variable.dims, data, {**variable.attrs, "units": "um"})
-    return ds.assign_coords(changed) if changed else ds

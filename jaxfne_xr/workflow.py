@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import scope
+from . import provenance
 from ._dispatch import checked
 from .configuration import EXAMPLES, Configuration
 from .display import Card, Code
@@ -18,11 +18,12 @@ from .manifest import manifest
 from .probe import axes_along, probe_at
 from .proxy import DOMAINS
 from .readout import asked_for, chain, compute_readout, readouts
+from .results import assemble, is_quantified, with_unit
 from .schema import LONG_NAMES, SITES, kind_problems, require_time, unit_problem
 from .signals import to_signals
 from .source import synaptic_source
 from .time_axis import TIME, check_dt, coords_along, sampling
-from .traces import traces, with_unit
+from .traces import traces
 from .units import convert, is_quantity, magnitude, scalar, units_of
 
 #: The name that bare data gets in each mode, and the unit it is read in.
@@ -173,16 +174,12 @@ class Model:
             if mode == "external_spikes":
                 names = {"kernel": "kernel", "tau": "tau_ms", "weight": "weight_nA"}
                 signals = synaptic_source(signals, **{k: emitter[v] for k, v in names.items()})
-        signals = self._grouped(signals)
-        signals.attrs = scope.attrs(
-            scope.record(
-                scope.read(signals.attrs),
-                "simulate_external",
-                {"configuration": self.configuration.hash(), "mode": mode},
-                stage="signals",
-            )
+        return provenance.extend(
+            self._grouped(signals),
+            "simulate_external",
+            {"configuration": self.configuration.hash(), "mode": mode},
+            stage="signals",
         )
-        return signals
 
     def compute_readout(
         self, signals: xr.Dataset, names: str | Sequence[str] | None = None, **settings: Any
@@ -309,11 +306,15 @@ def _labelled(source: Any, mode: str, dt_ms: Any) -> xr.Dataset:
         step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
         spikes = xr.Variable(dims, np.array(data) if isinstance(data, np.ndarray) else data)
         time, _ = sampling(xr.Dataset({name: spikes}), step)
-        provenance = scope.record(
-            None, "spikes", {"dims": list(dims)}, stage="traces", origin="array"
-        )
-        return xr.Dataset(
-            {name: spikes}, {TIME: (TIME, time, {"units": "ms"})}, scope.attrs(provenance)
+        return assemble(
+            {name: (spikes, None)},
+            time,
+            None,
+            quantify=False,
+            function="spikes",
+            parameters={"dims": list(dims)},
+            stage="traces",
+            origin="array",
         )
     return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
 
@@ -352,10 +353,8 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
             kind_problems(data, str(chosen)) + unit_problem(variable, str(chosen), units)
         )
         data = convert(data, str(units_of(variable)), units)
-        quantified = is_quantity(variable._data)
         bare = checked(xr.Variable(variable.dims, data), str(chosen))
-        made = with_unit(bare, units, quantify=quantified, attrs=attrs)
+        made = with_unit(bare, units, quantify=is_quantified(variable, data), attrs=attrs)
     kind = "current" if mode == "external_current" else "spikes"
-    provenance = scope.record(scope.read(ds.attrs), mode, {"source": kind}, stage="signals")
-    coords = coords_along(ds, variable.dims, time)
-    return xr.Dataset({name: made}, coords, scope.attrs(provenance))
+    driven = xr.Dataset({name: made}, coords_along(ds, variable.dims, time), ds.attrs)
+    return provenance.extend(driven, mode, {"source": kind}, stage="signals")

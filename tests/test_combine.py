@@ -119,7 +119,7 @@ def test_merge_sites_and_contacts(backend):
     np.testing.assert_array_equal(
         backend.values(made.jfne.csd().csd), backend.values(alone)
     )  # contacts are found beside sites
-    fields = jfx.merge([lfp, lfp.jfne.csd(ends="vaknin")])
+    fields = jfx.merge([lfp, lfp.jfne.csd()])
     assert fields.attrs["amplitude_status"] == 1
 
 

@@ -245,10 +245,10 @@ print(cfg.hash())
 
 
 def test_the_hash_does_not_depend_on_which_versions_run(monkeypatch):
-    from jaxfne_xr import scope
+    from jaxfne_xr import provenance
 
     before = complete().hash()
-    monkeypatch.setattr(scope, "versions", lambda: {"numpy": "99.0"})
+    monkeypatch.setattr(provenance, "versions", lambda: {"numpy": "99.0"})
     assert complete().hash() == before
 
 

@@ -1,5 +1,7 @@
 """What importing does to the process: it registers `.jfne`, and nothing else."""
 
+import builtins
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -71,11 +73,24 @@ def test_little_more_than_the_package_itself_is_imported(fresh):
 def test_public_names_are_those_of_init():
     text = Path(jfx.__file__).read_text()
     exported = set(re.findall(r"^from \S+ import (\w+) as \1$", text, re.MULTILINE))
-    assert len(exported) == text.count("import ")
+    private = re.findall(r"^from \S+ import \w+ as (_\w+)$", text, re.MULTILINE)
+    assert len(exported) + len(private) == len(re.findall("^from ", text, re.MULTILINE))
     rooms = {name for name in vars(jfx) if f"jaxfne_xr.{name}" in sys.modules}
     assert {name for name in vars(jfx) if not name.startswith("_")} - rooms <= exported
     for name in exported:
         assert getattr(jfx, name).__doc__, name
+    assert sorted(jfx.__all__) == sorted(exported - {"open"} | {"__version__"})
+
+
+def test_a_star_replaces_no_builtin():
+    there = {}
+    exec("from jaxfne_xr import *", there)
+    assert there["to_netcdf"] is jfx.to_netcdf
+    assert not {*jfx.__all__} & {*vars(builtins)}
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert jfx.__version__ == importlib.metadata.version("jaxfne-xr")
 
 
 def test_errors_are_value_errors_and_what_they_are_besides():

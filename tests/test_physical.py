@@ -1,5 +1,6 @@
 """Readouts in physical units: what the functions of these names return, by name, together, saved and run again."""
 
+import inspect
 import json
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_each_is_what_its_function_returns(backend, signals, places):
     dipole = jfx.dipole_moment(signals)
     want = {
         "lfp": lfp,
-        "csd": jfx.csd(lfp, ends="vaknin"),
+        "csd": jfx.csd(lfp),
         "dipole_moment": dipole.rename(unit="dipole"),
         "eeg": jfx.eeg(dipole, places["sensors"], MODELS["head"]),
         "meg": jfx.meg(dipole, places["sensors"], MODELS["head"]),
@@ -57,6 +58,16 @@ def test_each_is_what_its_function_returns(backend, signals, places):
     assert made.contact_x.values.tolist() == [50] * N
     assert made.dipole.values.tolist() == [7]
     assert made.dipole_z.values.tolist() == [300]
+
+
+def test_defaults_are_those_of_the_functions():
+    for name, entry in jfx.readouts().items():
+        parameters = inspect.signature(getattr(jfx, name)).parameters
+        shared = {key: value for key, value in entry.settings.items() if key in parameters}
+        assert shared == {key: parameters[key].default for key in shared}, name
+    csd = jfx.readouts()["csd"]
+    assert csd.function is jfx.csd
+    assert "'vaknin'" in str(csd)
 
 
 def test_together_with_series_of_sites_and_with_proxies(signals, places):

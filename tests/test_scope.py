@@ -7,48 +7,50 @@ import numpy as np
 import pytest
 
 import jaxfne_xr as jfx
-from jaxfne_xr import scope
+from jaxfne_xr import provenance, scope
 
 PROXY = "uncalibrated_voltage_proxy"
 JAXLEY = "uncalibrated_jaxley_voltage_proxy"
 CURRENT = "uncalibrated_current"
 
 
-def made(origin="array", **parameters):
+def a_record(origin="array", **parameters):
     """Return the provenance of Signals from `origin`."""
-    before = scope.record(None, "traces", {}, stage="traces", origin=origin)
-    return scope.record(before, "to_signals", parameters, stage="signals")
+    before = provenance.record(None, "traces", {}, stage="traces", origin=origin)
+    return provenance.record(before, "to_signals", parameters, stage="signals")
 
 
 def test_what_went_in_beside_is_remembered():
-    jaxley = scope.record(None, "from_jaxley", {}, stage="traces", origin="jaxley")
-    mine = scope.record(None, "traces", {}, stage="traces", origin="array")
-    both = scope.record(jaxley, "concat", {}, stage="traces", beside=[mine, mine, jaxley, None])
+    jaxley = provenance.record(None, "from_jaxley", {}, stage="traces", origin="jaxley")
+    mine = provenance.record(None, "traces", {}, stage="traces", origin="array")
+    both = provenance.record(
+        jaxley, "concat", {}, stage="traces", others=[mine, mine, jaxley, None]
+    )
     assert both["steps"][-1]["with"] == [mine, None]
-    later = scope.record(both, "to_signals", {}, stage="signals")
+    later = provenance.record(both, "to_signals", {}, stage="signals")
     assert scope.derive(jaxley).source_calibration_status == "uncalibrated_jaxley_voltage_proxy"
     assert scope.derive(later).source_calibration_status == "uncalibrated_voltage_proxy"
-    now = scope.record(later, "i", {"source": "transmembrane_current"}, stage="currents")
+    now = provenance.record(later, "i", {"source": "transmembrane_current"}, stage="currents")
     assert scope.derive(now).source_calibration_status == "transmembrane_current"  # of both
-    whole = scope.record(now, "concat", {}, stage="currents", beside=[jaxley])
+    whole = provenance.record(now, "concat", {}, stage="currents", others=[jaxley])
     assert scope.derive(whole).source_calibration_status == "uncalibrated_jaxley_voltage_proxy"
-    assert scope.read(scope.attrs(whole)) == whole
+    assert provenance.read(provenance.attrs(whole)) == whole
 
 
 @pytest.mark.parametrize(
-    ("provenance", "source"),
+    ("record", "source"),
     [
         (None, PROXY),
-        (made(), PROXY),
-        (made("unknown"), PROXY),
-        (made("jaxley"), JAXLEY),
-        (made(source="voltage"), PROXY),
-        (made(source="current"), CURRENT),
-        (made("jaxley", source="current"), CURRENT),
+        (a_record(), PROXY),
+        (a_record("unknown"), PROXY),
+        (a_record("jaxley"), JAXLEY),
+        (a_record(source="voltage"), PROXY),
+        (a_record(source="current"), CURRENT),
+        (a_record("jaxley", source="current"), CURRENT),
     ],
 )
-def test_the_source_follows_from_how_it_was_made(provenance, source):
-    derived = scope.derive(provenance)
+def test_the_source_follows_from_how_it_was_made(record, source):
+    derived = scope.derive(record)
     assert derived.source_calibration_status == source
     assert derived.amplitude_status is False
     assert derived.field_solver_status == "not_computed"
@@ -56,26 +58,28 @@ def test_the_source_follows_from_how_it_was_made(provenance, source):
 
 
 def test_attrs_are_text_and_ints_that_netcdf_holds():
-    attrs = scope.attrs(made("jaxley"))
+    attrs = provenance.attrs(a_record("jaxley"))
     assert attrs["amplitude_status"] == 0
     assert type(attrs["amplitude_status"]) is int
     assert {type(value) for value in attrs.values()} == {int, str}
-    assert scope.read(attrs) == made("jaxley")
+    assert provenance.read(attrs) == a_record("jaxley")
 
 
 def test_traces_claim_nothing():
-    assert set(scope.attrs(scope.record(None, "traces", {}, stage="traces"))) == {"jaxfne_xr"}
+    assert set(provenance.attrs(provenance.record(None, "traces", {}, stage="traces"))) == {
+        "jaxfne_xr"
+    }
 
 
 def test_a_record_grows_and_changes_nothing_before():
-    first = scope.record(None, "traces", {"a": 1}, stage="traces", origin="jaxley")
+    first = provenance.record(None, "traces", {"a": 1}, stage="traces", origin="jaxley")
     copy = json.loads(json.dumps(first))
-    second = scope.record(first, "to_signals", {"b": 2}, stage="signals")
+    second = provenance.record(first, "to_signals", {"b": 2}, stage="signals")
     assert first == copy
     assert [step["function"] for step in second["steps"]] == ["traces", "to_signals"]
     assert second["origin"] == "jaxley"
     assert {"python", "jax", "numpy", "xarray", "jaxfne-xr"} <= set(second["versions"])
-    assert scope.record(None, "to_signals", {}, stage="signals")["origin"] == "unknown"
+    assert provenance.record(None, "to_signals", {}, stage="signals")["origin"] == "unknown"
 
 
 def test_the_weaker_of_two_is_the_weaker_of_each_claim():
@@ -109,24 +113,24 @@ def test_the_weaker_of_two_is_the_weaker_of_each_claim():
     ],
 )
 def test_a_claim_that_is_not_supported_is_a_problem(name, claim):
-    attrs = scope.attrs(made("jaxley"))
-    assert scope.problems(attrs) == []
-    (problem,) = scope.problems({**attrs, name: claim})
+    attrs = provenance.attrs(a_record("jaxley"))
+    assert provenance.problems(attrs) == []
+    (problem,) = provenance.problems({**attrs, name: claim})
     assert problem.error is jfx.ScopeError
     assert name in problem.where
-    assert repr(scope.attrs(made("jaxley"))[name]) in problem.wanted
+    assert repr(provenance.attrs(a_record("jaxley"))[name]) in problem.wanted
     assert name in problem.remedy
 
 
 def test_claiming_less_is_allowed_and_so_is_a_numpy_zero():
-    attrs = scope.attrs(made("jaxley", source="current"))
+    attrs = provenance.attrs(a_record("jaxley", source="current"))
     weaker = {"source_calibration_status": PROXY, "amplitude_status": np.int64(0)}
-    assert scope.problems({**attrs, **weaker}) == []
-    assert scope.problems({}) == []
+    assert provenance.problems({**attrs, **weaker}) == []
+    assert provenance.problems({}) == []
 
 
 def test_claims_without_provenance_support_nothing():
-    (problem,) = scope.problems({"source_calibration_status": JAXLEY})
+    (problem,) = provenance.problems({"source_calibration_status": JAXLEY})
     assert problem.error is jfx.ScopeError
 
 
@@ -146,13 +150,13 @@ def test_claims_without_provenance_support_nothing():
 )
 def test_a_record_that_cannot_be_read(refused, text):
     with refused(jfx.SchemaError, "not a provenance record"):
-        scope.read({"jaxfne_xr": text})
-    assert [p.error for p in scope.problems({"jaxfne_xr": text})] == [jfx.SchemaError]
+        provenance.read({"jaxfne_xr": text})
+    assert [p.error for p in provenance.problems({"jaxfne_xr": text})] == [jfx.SchemaError]
 
 
 def test_a_newer_record(refused):
     with refused(jfx.SchemaError, "version 99", "upgrade"):
-        scope.read({"jaxfne_xr": '{"schema": 99, "steps": "of another kind"}'})
+        provenance.read({"jaxfne_xr": '{"schema": 99, "steps": "of another kind"}'})
 
 
 def test_scope_reads_as_text():

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr import scope
 from jaxfne_xr._arrays import is_dask, is_jax, is_traced
 from jaxfne_xr._dispatch import checked
 from jaxfne_xr.errors import (
@@ -32,9 +31,9 @@ from jaxfne_xr.errors import (
     raise_problems,
 )
 from jaxfne_xr.interop import jaxley_cable as cable
+from jaxfne_xr.results import assemble
 from jaxfne_xr.schema import GEOMETRY, kind_problems
 from jaxfne_xr.time_axis import TIME, check_dt, time_from_dt, time_problem
-from jaxfne_xr.traces import assemble
 from jaxfne_xr.units import is_quantity, readable, scalar
 
 #: The oldest Jaxley whose tables are known to be as they are read here.
@@ -202,7 +201,10 @@ def from_jaxley(
         time_from_dt(dt_ms, recordings.shape[dims.index(TIME)]),
         coords,
         quantify=quantify,
-        provenance=scope.record(None, "from_jaxley", parameters, stage="traces", origin="jaxley"),
+        function="from_jaxley",
+        parameters=parameters,
+        stage="traces",
+        origin="jaxley",
     )
 
 
@@ -229,9 +231,16 @@ def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr
         "geometry": cable.geometry(module),
         "jaxley": importlib.metadata.version("jaxley"),
     }
-    record = scope.record(None, "integrate_field", parameters, stage="traces", origin="jaxley")
-    variables = {"conductance": (conductance, "uS")}
-    return assemble(variables, time, coords, quantify=False, provenance=record)
+    return assemble(
+        {"conductance": (conductance, "uS")},
+        time,
+        coords,
+        quantify=False,
+        function="integrate_field",
+        parameters=parameters,
+        stage="traces",
+        origin="jaxley",
+    )
 
 
 # ---------------------------------------------------------------------------------- what was handed in

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr import scope
+from jaxfne_xr import provenance
 from jaxfne_xr._arrays import is_traced
 from jaxfne_xr.cable import Cable, along_edges
 from jaxfne_xr.conductor import LineSource
@@ -29,9 +29,9 @@ from jaxfne_xr.interop.jaxley_cable import axial_conductances
 from jaxfne_xr.kernels import loop
 from jaxfne_xr.probe import positions_along, positions_of, prefixed
 from jaxfne_xr.progress import working
+from jaxfne_xr.results import finish, owned_data, with_unit
 from jaxfne_xr.schema import UNITS
 from jaxfne_xr.time_axis import TIME, check_dt, time_from_dt
-from jaxfne_xr.traces import finish, owned_data, with_unit
 from jaxfne_xr.traces import quantify as with_quantities
 from jaxfne_xr.units import scalar
 
@@ -533,10 +533,8 @@ def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:
     """Return several results in one Dataset; where two have a coordinate of one name, its dim goes before it."""
     variables: dict[Any, xr.Variable] = {}
     coords: dict[Any, xr.Variable] = {}
-    steps: list[Any] = []
-    records = [scope.read(result.attrs) or {} for result in results]
     dims = {dim for result in results for dim in result.dims}
-    for result, record in zip(results, records, strict=True):
+    for result in results:
         variables |= {name: v.variable for name, v in result.data_vars.items()}
         for name, c in result.coords.items():
             own = prefixed(name, c.dims)
@@ -544,6 +542,4 @@ def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:
             if taken or (own in dims and c.dims != (own,)):
                 own = f"{c.dims[0]}_{name}"
             coords[own] = c.variable
-        steps += [step for step in record["steps"] if step not in steps]
-    made = {**records[0], "steps": steps, "stage": "readout"}
-    return xr.Dataset(variables, coords, scope.attrs(made))
+    return provenance.gathered(xr.Dataset(variables, coords), results, stage="readout")

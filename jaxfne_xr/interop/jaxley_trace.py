@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from jaxfne_xr import scope
+from jaxfne_xr import provenance
 from jaxfne_xr.errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
 from jaxfne_xr.signals import SPIKE_RULES, threshold_mV, to_signals
 from jaxfne_xr.time_axis import check_dt
@@ -179,15 +179,7 @@ def jaxley_trace_to_signals(
         for key, value in spec.to_dict().items()
         if key in ("trace_name", "backend", "metadata")
     }
-    ds.attrs = scope.attrs(
-        scope.record(
-            scope.read(ds.attrs),
-            "jaxley_trace_to_signals",
-            about,
-            stage="traces",
-            origin=spec.backend,
-        )
-    )
+    ds = provenance.extend(ds, "jaxley_trace_to_signals", about, origin=spec.backend)
     return to_signals(
         ds, spike_threshold=spec.spike_threshold, spike_rule=spec.spike_rule, source=source
     )
