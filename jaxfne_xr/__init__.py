@@ -83,8 +83,6 @@ from .readout import compute_readout as compute_readout
 from .readout import readout as readout
 from .readout import readouts as readouts
 from .report import report as report
-from .schema import Report as Report
-from .schema import validate as validate
 from .scope import Scope as Scope
 from .signals import firing_rate as firing_rate
 from .signals import spike_times as spike_times
@@ -107,5 +105,7 @@ from .transforms import scan as scan
 from .transforms import value_and_grad as value_and_grad
 from .transforms import vmap as vmap
 from .tree import JfneTreeAccessor as JfneTreeAccessor
+from .validation import Report as Report
+from .validation import validate as validate
 from .workflow import Model as Model
 from .workflow import construct as construct

@@ -25,7 +25,6 @@ from . import (
     proxy,
     readout,
     report,
-    schema,
     scope,
     signals,
     soft_spikes,
@@ -33,6 +32,7 @@ from . import (
     spectra,
     summary,
     traces,
+    validation,
 )
 from . import morphology as shapes
 
@@ -91,9 +91,9 @@ class JfneAccessor:
         """Pictures: see `jaxfne_xr.plot`."""
         return plot.Plot(self._ds)
 
-    def validate(self) -> schema.Report:
+    def validate(self) -> validation.Report:
         """See `jaxfne_xr.validate`."""
-        return schema.validate(self._ds)
+        return validation.validate(self._ds)
 
     def quantify(self) -> xr.Dataset:
         """See `jaxfne_xr.quantify`."""

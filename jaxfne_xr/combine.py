@@ -9,11 +9,13 @@ import xarray as xr
 
 from . import scope
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .inputs import unit_problem
 from .probe import prefixed
 from .progress import working
-from .schema import SITES, STRUCTURE, stage_of, unit_problem
+from .schema import SITES, STRUCTURE
 from .traces import with_unit
 from .units import convert, is_quantity, magnitude, units_of
+from .validation import stage_of
 
 
 def concat(datasets: Iterable[xr.Dataset], dim: Hashable | xr.Variable | Any) -> xr.Dataset:

@@ -23,11 +23,12 @@ from .errors import (
     VariableError,
     raise_problems,
 )
+from .inputs import kind_problems, unit_problem
 from .kernel_csd import kernel_matrix
 from .kernels import csd as kernels
 from .kernels.current_numpy import transmembrane_current
 from .probe import check_probe, positions_of, sensor_dim
-from .schema import UNITS, kind_problems, unit_problem
+from .schema import UNITS
 from .time_axis import TIME
 from .traces import finish
 from .units import factor, magnitude, positive, same_dimension, scalar, units_of, values_in

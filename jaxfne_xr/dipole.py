@@ -17,12 +17,12 @@ import xarray as xr
 from . import scope
 from ._arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from ._dispatch import checked, contract, on_arrays, whole
-from .cable import site_dim_of
-from .current import groups_of, in_nA, with_currents
-from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems, warn
+from .current import with_currents
+from .errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+from .inputs import groups_of, in_nA, kind_problems, require_site_dim, unit_problem, variable_of
 from .kernels import dipole as kernels
 from .probe import positions_of
-from .schema import GEOMETRY, UNITS, kind_problems, unit_problem
+from .schema import GEOMETRY, UNITS
 from .sites import middles
 from .time_axis import TIME
 from .traces import finish, with_unit
@@ -92,7 +92,7 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     """
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)
-    dim = site_dim_of(variable, name)
+    dim = require_site_dim(variable, name)
     place = middles(ds, dim)
     labels, group = groups_of(ds, dim, by) if by else (["all"], np.zeros(ds.sizes[dim], int))
     n = len(labels)
@@ -259,17 +259,12 @@ def moment_of(dipoles: xr.Dataset) -> xr.Variable:
     VariableError, UnitError, DimensionError
         If there is no ``dipole_moment`` in nA*um on ``xyz``.
     """
-    if "dipole_moment" not in dipoles.data_vars:
-        raise VariableError(
-            Problem(
-                where="dipole_moment",
-                found=f"no such variable among {list(map(str, dipoles.data_vars))}",
-                wanted="current dipole moments (nA*um); a voltage, or a proxy, is none",
-                remedy="ds.jfne.transmembrane_currents().jfne.dipole_moment()",
-                error=VariableError,
-            )
-        )
-    variable = dipoles.variables["dipole_moment"]
+    variable = variable_of(
+        dipoles,
+        "dipole_moment",
+        "current dipole moments (nA*um); a voltage, or a proxy, is none",
+        "ds.jfne.transmembrane_currents().jfne.dipole_moment()",
+    )
     raise_problems(
         unit_problem(variable, "dipole_moment", UNITS["dipole_moment"])
         + kind_problems(magnitude(variable.data), "dipole_moment")

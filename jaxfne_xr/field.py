@@ -11,16 +11,9 @@ import xarray as xr
 
 from ._arrays import check_traced, is_jax, is_traced, precision_of, require_finite
 from ._dispatch import checked, contract, jointly, on_arrays
-from .cable import Cable, cable_of, folded, site_dim_of
+from .cable import Cable, cable_of, folded
 from .conductor import Conductor, LineSource
-from .current import (
-    current_name,
-    groups_of,
-    in_nA,
-    is_transmembrane,
-    transmembrane_currents,
-    voltage_of,
-)
+from .current import transmembrane_currents
 from .errors import (
     ArgumentError,
     DataError,
@@ -30,10 +23,18 @@ from .errors import (
     raise_problems,
     warn,
 )
+from .inputs import (
+    current_name,
+    groups_of,
+    in_nA,
+    is_transmembrane,
+    kind_problems,
+    require_site_dim,
+    voltage_of,
+)
 from .kernels import distance
 from .probe import check_probe, positions_along, prefixed
 from .progress import working
-from .schema import kind_problems
 from .sites import extent, sites_dim
 from .traces import finish, with_unit
 from .units import convert, is_quantity, magnitude, product, same_dimension, text_of, units_of
@@ -166,7 +167,7 @@ def lfp(
         variable = (
             variable if physical else checked(variable, name)
         )  # the others come of finite voltages
-    dim = site_dim_of(variable, of)
+    dim = require_site_dim(variable, of)
     if sites_dim(ds) != dim:
         raise _elsewhere(of, dim, sites_dim(ds))
     matrix, inside = matrix_of(ds, probe, model)

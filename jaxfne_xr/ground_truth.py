@@ -15,9 +15,9 @@ import xarray as xr
 from . import scope
 from ._arrays import is_jax, is_traced
 from ._dispatch import checked, contract, on_arrays, whole
-from .cable import site_dim_of
-from .current import in_nA, with_currents
+from .current import with_currents
 from .errors import ArgumentError, DimensionError, Problem
+from .inputs import in_nA, require_site_dim
 from .kernels import ground_truth as kernels
 from .schema import UNITS
 from .sites import extent
@@ -90,7 +90,7 @@ def ground_truth_csd(
         )
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)
-    dim = site_dim_of(variable, name)
+    dim = require_site_dim(variable, name)
     start, end = extent(ds, dim)
     if grid is None:
         if along not in tuple("xyz"):

@@ -20,8 +20,9 @@ from ._dispatch import checked
 from .errors import ArgumentError, FileError, JfneError, Problem, raise_problems
 from .file_form import RECORD, record_of, restore, to_plain
 from .progress import working
-from .schema import FINITE, validate
+from .schema import FINITE
 from .units import magnitude
+from .validation import validate
 
 #: What each choice of compression does to a variable, by the kind of its dtype. All are HDF5's own filters.
 COMPRESSION: dict[str, Callable[[str], dict[str, Any]]] = {

@@ -21,9 +21,9 @@ from .errors import (
     VariableError,
     raise_problems,
 )
+from .inputs import kind_problems, misaligned, require_time
 from .kernels import losses as kernels
-from .schema import kind_problems, require_time
-from .signals import firing_rate, misaligned
+from .signals import firing_rate
 from .spectra import FREQUENCY, band_power, psd
 from .time_axis import TIME, coords_along, sampling
 from .traces import finish

@@ -9,12 +9,11 @@ import xarray as xr
 
 from ._arrays import precision_of
 from ._dispatch import mean_over
-from .probe import SENSORS
+from .inputs import V_m_of, source_of, spikes_of, times_of
 from .readout import readout
-from .schema import SITES
-from .signals import in_unit, lacking, spikes_of
-from .source import source, source_of
-from .time_axis import TIME, sampling, time_problem, windowed
+from .schema import SENSORS, SITES
+from .source import source
+from .time_axis import TIME, sampling, windowed
 from .traces import finish
 from .units import magnitude, product, units_of
 
@@ -22,7 +21,7 @@ from .units import magnitude, product, units_of
 @readout(units="mV", formula="V_m")
 def vm(signals: xr.Dataset) -> xr.Dataset:
     """Return the membrane voltage ``vm``, mV, on the dims of ``V_m``; values are shared."""
-    v = _voltage(signals)
+    v = V_m_of(signals)
     return finish(signals, "vm", xr.Variable(v.dims, magnitude(v.data)), "mV")
 
 
@@ -61,11 +60,7 @@ def spike_rate_hz(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None)
     >>> round(spike_rate_hz(signals, window=("0 ms", "50 ms")).spike_rate_hz.data.m.item(), 9)
     100.0
     """
-    chosen, dt_ms = windowed(signals, window), sampling(signals, None)[1]
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    chosen, (_, dt_ms) = windowed(signals, window), times_of(signals)
     spikes = spikes_of(chosen)
     mean = mean_over(spikes, _reduced(spikes))
     rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
@@ -88,7 +83,7 @@ def spike_count(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -
 @readout(units="mV", formula="mean of V_m over time and sites")
 def mean_V_m(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
     """Return the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
-    made = signals.assign(V_m=_voltage(signals))
+    made = signals.assign(V_m=V_m_of(signals))
     return mean_of("mean_V_m", made, "V_m", "value", window)
 
 
@@ -120,9 +115,3 @@ def _reduced(variable: xr.Variable) -> list[Hashable]:
 def _window(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
     time, _ = sampling(chosen, None)
     return {"start_ms": float(time[0]), "stop_ms": float(time[-1]) + (dt_ms or 0.0)}
-
-
-def _voltage(signals: xr.Dataset) -> xr.Variable:
-    if "V_m" not in signals.data_vars:
-        raise lacking(signals, "V_m", "Signals of voltages")
-    return in_unit(signals.variables["V_m"], "V_m", "mV")

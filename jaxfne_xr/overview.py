@@ -9,12 +9,13 @@ from typing import Any
 
 import xarray as xr
 
-from . import schema, scope
+from . import scope, validation
 from ._arrays import is_dask, is_jax, is_traced
 from .display import Badge, Card, Code, Content, Table
 from .errors import SchemaError
+from .inputs import site_dim
 from .next_steps import GROUPS, has_cable, next_steps
-from .schema import SITES
+from .schema import SENSORS
 from .time_axis import TIME, even_times
 from .units import magnitude, units_of
 
@@ -138,8 +139,8 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
         record = scope.read(ds.attrs) or {}
     except SchemaError:
         record = {}
-    stage = schema.stage_of(ds)
-    report = schema.checks(ds, values=False)
+    stage = validation.stage_of(ds)
+    report = validation.checks(ds, values=False)
     time = _time(ds, report)
     return {
         "stage": stage,
@@ -158,7 +159,7 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def outcome(report: schema.Report) -> dict[str, Any]:
+def outcome(report: validation.Report) -> dict[str, Any]:
     """Return what checks have found, as strict JSON values."""
     return {
         "valid": bool(report),
@@ -272,7 +273,7 @@ def checks_lines(validation: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _sites(ds: xr.Dataset) -> dict[str, Any] | None:
-    dim = next((d for d in (*SITES, "contact", "channel") if d in ds.dims), None)
+    dim = site_dim(ds.dims) or next((d for d in SENSORS if d in ds.dims), None)
     if dim is None:
         return None
     n = ds.sizes[dim]
@@ -302,7 +303,7 @@ def _sites_text(sites: dict[str, Any]) -> str:
     return text
 
 
-def _time(ds: xr.Dataset, report: schema.Report) -> dict[str, Any] | None:
+def _time(ds: xr.Dataset, report: validation.Report) -> dict[str, Any] | None:
     if TIME not in ds.dims:
         return None
     n = ds.sizes[TIME]

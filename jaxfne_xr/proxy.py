@@ -17,14 +17,13 @@ from ._arrays import is_jax, is_traced
 from ._dispatch import contract, jointly, mean_over, on_arrays
 from .contacts import contacts_of
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .inputs import misaligned, source_dim, source_of, spikes_of, times_of, variable_of
 from .kernels import proxy as kernels
 from .measures import mean_of
 from .probe import positions_along, sensor_dim
 from .readout import readout
-from .signals import misaligned, spikes_of
 from .sites import positions
-from .source import site_dim, source_of
-from .time_axis import TIME, sampling, time_problem
+from .time_axis import TIME
 from .traces import finish
 from .units import magnitude, positive
 
@@ -78,7 +77,7 @@ def lfp_proxy(
     [1.238, 2.0, 2.762]
     """
     name, variable = source_of(source)
-    dim = site_dim(source)
+    dim = source_dim(variable)
     if domain not in DOMAINS:
         raise ArgumentError(
             Problem(
@@ -218,7 +217,7 @@ def _remote(
 ) -> xr.Dataset:
     """Return a lead field, given or a toy, times the source."""
     of, variable = source_of(source)
-    dim = site_dim(source)
+    dim = source_dim(variable)
     if sensors is not None and sensor_dim(sensors) != "channel":
         raise _misplaced("sensors", "channel")
     coords: dict[Hashable, Any] = {} if sensors is None else dict(sensors.coords)
@@ -343,17 +342,13 @@ def emm_proxy(
                 error=ArgumentError,
             )
         )
-    dt_ms = sampling(signals, None)[1]
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    _, dt_ms = times_of(signals)
     spikes, (_, current) = spikes_of(signals), source_of(source)
     field = _needed(lfp_proxy, "lfp_proxy")
-    rate = mean_over(spikes, [site_dim(signals)])
+    rate = mean_over(spikes, [source_dim(spikes, "spikes")])
     terms = [
         xr.Variable(rate.dims, rate.data / (dt_ms * 1e-3)),
-        mean_over(current, [site_dim(source)], "abs"),
+        mean_over(current, [source_dim(current)], "abs"),
         mean_over(field, ["contact"], "square"),
     ]
     dims = tuple(sorted(terms[0].dims, key=lambda d: d != TIME))
@@ -391,17 +386,8 @@ def eeg_power(eeg_proxy: xr.Dataset, *, window: tuple[Any, Any] | None = None) -
 
 
 def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
-    if name not in ds.data_vars:
-        raise VariableError(
-            Problem(
-                where=name,
-                found=f"no such variable among {list(map(str, ds.data_vars))}",
-                wanted=f"what {name} returns",
-                remedy=f"jfx.{name}(...) first, or compute_readout(signals, [...])",
-                error=VariableError,
-            )
-        )
-    return ds.variables[name]
+    remedy = f"jfx.{name}(...) first, or compute_readout(signals, [...])"
+    return variable_of(ds, name, f"what {name} returns", remedy)
 
 
 def _position_on_line(ds: xr.Dataset) -> Any:

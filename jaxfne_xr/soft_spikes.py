@@ -10,11 +10,11 @@ import xarray as xr
 from ._arrays import precision_of
 from ._dispatch import checked, whole
 from .errors import ArgumentError, Problem, raise_problems
+from .inputs import find_voltage, in_unit, kind_problems, require_time, times_of
 from .kernels import soft_spikes as kernels
-from .schema import find_voltage, kind_problems, require_time
 from .scope import recorded
-from .signals import SLOPE, in_unit, threshold_mV
-from .time_axis import TIME, sampling, time_problem
+from .signals import SLOPE, threshold_mV
+from .time_axis import TIME
 from .traces import finish, with_unit
 from .units import is_quantity, magnitude, positive, scalar
 
@@ -161,10 +161,6 @@ def _voltage(signals: xr.Dataset) -> tuple[str, xr.Variable, np.ndarray, float]:
     name = find_voltage(signals)
     require_time(signals, name)
     raise_problems(kind_problems(magnitude(signals.variables[name].data), str(name)))
-    time, dt_ms = sampling(signals, None)
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    time, dt_ms = times_of(signals)
     v = in_unit(signals.variables[name], "V_m", "mV")
     return str(name), checked(v, str(name)), time, dt_ms

@@ -9,13 +9,13 @@ import xarray as xr
 from . import scope
 from ._arrays import is_jax
 from ._dispatch import whole
-from .errors import ArgumentError, Problem, VariableError
+from .errors import ArgumentError, Problem
+from .inputs import source_of, spikes_of, times_of
 from .kernels import source as kernels
-from .schema import LONG_NAMES, SITES
-from .signals import in_unit, spikes_of
-from .time_axis import TIME, coords_along, sampling, time_problem
+from .schema import LONG_NAMES
+from .time_axis import TIME, coords_along
 from .traces import with_unit
-from .units import is_quantity, magnitude, positive, scalar
+from .units import is_quantity, positive, scalar
 
 #: The kernels through which spikes become a current.
 SYNAPSES = ("exponential", "alpha")
@@ -51,46 +51,6 @@ def source(signals: xr.Dataset) -> xr.Dataset:
     provenance = scope.record(scope.read(signals.attrs), "source", {}, stage="source")
     coords = coords_along(signals, variable.dims)
     return xr.Dataset({name: variable}, coords, scope.attrs(provenance))
-
-
-def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
-    """Return the name and the variable of the source in Signals, or in what `source` made of them."""
-    if "source" in signals.data_vars:
-        return "source", in_unit(signals.variables["source"], "source", "nA")
-    if "source_proxy" in signals.data_vars:
-        return "source_proxy", signals.variables["source_proxy"]
-    if "V_m" not in signals.data_vars:
-        raise VariableError(
-            Problem(
-                where="source",
-                found=f"neither a source nor a voltage among {list(map(str, signals.data_vars))}",
-                wanted="Signals",
-                remedy="ds.jfne.to_signals() first, with source=... where there is a current",
-                error=VariableError,
-            )
-        )
-    v = in_unit(signals.variables["V_m"], "V_m", "mV")
-    proxy = xr.Variable(v.dims, magnitude(v.data))
-    return "source_proxy", with_unit(
-        proxy, "1", quantify=is_quantity(v._data), attrs={"long_name": LONG_NAMES["source_proxy"]}
-    )
-
-
-def site_dim(signals: xr.Dataset) -> str:
-    """Return the dim along which sources lie: ``unit`` or ``recording``."""
-    dims = source_of(signals)[1].dims
-    for dim in SITES:
-        if dim in dims:
-            return dim
-    raise VariableError(
-        Problem(
-            where="source",
-            found=f"the dims {dims}",
-            wanted=f"sites along one of {list(SITES)}",
-            remedy='ds.expand_dims("unit") for a single trace; ds.rename(your_dim="unit") for others',
-            error=VariableError,
-        )
-    )
 
 
 def synaptic_source(
@@ -145,11 +105,7 @@ def synaptic_source(
     tau_ms = positive(tau, "ms", "tau")
     weight_nA = weight if is_jax(weight) else scalar(weight, "nA", "weight")
     spikes = spikes_of(signals)
-    dt_ms = sampling(signals, None)[1]
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    _, dt_ms = times_of(signals)
     current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
     quantified = "V_m" in signals and is_quantity(signals.variables["V_m"]._data)
     with_source = signals.assign(

@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 
 from ._dispatch import jointly, whole
-from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .errors import ArgumentError, DimensionError, Problem, raise_problems
+from .inputs import only_variable, times_of, variable_of
 from .kernels import spectrum as kernels
-from .schema import require_time
-from .time_axis import TIME, coords_along, sampling, time_problem
+from .time_axis import TIME, coords_along, sampling
 from .traces import finish
 from .units import magnitude, product, scalar, units_of
 
@@ -178,19 +178,11 @@ def band_power(
     >>> round(float(power.band_power.data.magnitude[0]), 9)
     2.0
     """
-    if "psd" not in spectrum.data_vars:
-        raise VariableError(
-            Problem(
-                where="psd",
-                found=f"the variables {list(map(str, spectrum.data_vars))}",
-                wanted="what psd returns",
-                remedy="jfx.band_power(jfx.psd(signals, 'V_m'))",
-                error=VariableError,
-            )
-        )
+    variable = variable_of(
+        spectrum, "psd", "what psd returns", "jfx.band_power(jfx.psd(signals, 'V_m'))"
+    )
     f = np.asarray(spectrum[FREQUENCY].values, float)
     names, low, high = _edges(bands, f)
-    variable = spectrum.variables["psd"]
     dims = tuple("band" if d == FREQUENCY else d for d in variable.dims)
     axis = variable.get_axis_num(FREQUENCY)
     (made,) = jointly(kernels.band_power, variable, dims=[dims], numbers=(f, low, high), axis=axis)
@@ -210,20 +202,7 @@ def pick(data: xr.Dataset | xr.DataArray, variable: str | None) -> tuple[xr.Data
     if isinstance(data, xr.DataArray):
         name = str(data.name or "x")
         data = data.rename(name).to_dataset()
-    names = [str(n) for n in data.data_vars]
-    chosen = variable if variable is not None else names[0] if len(names) == 1 else None
-    if chosen not in names:
-        raise VariableError(
-            Problem(
-                where="variable",
-                found="none named" if chosen is None else repr(chosen),
-                wanted=f"one of {names}",
-                remedy=f"ds[[{names[0] if names else 'V_m'!r}]]",
-                error=VariableError,
-            )
-        )
-    require_time(data, chosen)
-    return data, chosen
+    return data, only_variable(data, variable)
 
 
 def segments(
@@ -236,11 +215,7 @@ def segments(
     several: bool = False,
 ) -> tuple[float, dict[str, Any]]:
     """Return the sampling interval in ms, and how the kernel is to cut the samples: in more than one, if `several`."""
-    time, dt_ms = sampling(ds, None)
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    time, dt_ms = times_of(ds)
     n = len(time)
     if segment is None:
         nperseg = max(2, int(n / 4.5))  # eight segments that overlap by half span 4.5 of them

@@ -13,11 +13,10 @@ import xarray as xr
 from . import scope
 from ._dispatch import contract, jointly, mean_over, whole
 from .errors import ArgumentError, DimensionError, Problem, TimeAxisError
+from .inputs import in_unit, source_dim, source_of, spikes_of
 from .kernels import spectrum as spectrum_kernels
 from .kernels import summary as kernels
 from .schema import LONG_NAMES
-from .signals import in_unit, spikes_of
-from .source import site_dim, source_of
 from .spectra import FREQUENCY, band_power, frequency_coord, psd, resolved_bands, segments
 from .time_axis import TIME, sampling, windowed
 from .traces import with_unit
@@ -96,7 +95,7 @@ def summary(
     """
     ds = windowed(signals, window)
     name, source = source_of(ds)
-    dim = site_dim(ds)
+    dim = source_dim(source)
     spikes = spikes_of(ds)
     time, dt_ms = sampling(ds, None)
     samples = _samples(bin, dt_ms, len(time))

@@ -24,7 +24,8 @@ from .errors import (
     UnitError,
     raise_problems,
 )
-from .schema import GEOMETRY, LONG_NAMES, kept_unit, kind_problems
+from .inputs import kept_unit, kind_problems
+from .schema import GEOMETRY, LONG_NAMES
 from .time_axis import (
     TIME,
     check_dt,
