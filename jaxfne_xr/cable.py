@@ -66,12 +66,17 @@ def cable_of(ds: xr.Dataset) -> Cable:
     dim = require_site_dim(ds.variables[name], str(name))
     missing = [n for n in ("conductance", "edge_from", "edge_to") if n not in ds.variables]
     if missing:
+        one = (
+            "the whole Dataset, if this is one variable of it; else "
+            if len(ds.data_vars) == 1
+            else ""
+        )
         raise VariableError(
             Problem(
                 where="conductance",
                 found=f"a voltage without {missing}",
                 wanted="the axial conductances of the cell: a voltage alone says nothing about currents",
-                remedy=GET_CABLE,
+                remedy=one + GET_CABLE,
                 error=VariableError,
             )
         )

@@ -23,7 +23,7 @@ from .errors import (
     VariableError,
     raise_problems,
 )
-from .inputs import kind_problems, unit_problem
+from .inputs import as_dataset, kind_problems, unit_problem
 from .kernel_csd import kernel_matrix
 from .kernels import csd as kernels
 from .kernels.current_numpy import transmembrane_current
@@ -50,7 +50,7 @@ RADIUS = 250.0
 
 
 def csd(
-    lfp: xr.Dataset,
+    lfp: xr.Dataset | xr.DataArray,
     method: str = "standard",
     *,
     conductivity: Any = 0.3,
@@ -68,7 +68,7 @@ def csd(
 
     Parameters
     ----------
-    lfp : xr.Dataset
+    lfp : xr.Dataset or xr.DataArray
         ``lfp``, or the only voltage on ``contact``, in any unit of voltage; contacts with positions ``x``, ``y``,
         ``z`` or some of them, or ``depth`` (um), in any order. Nothing is filtered.
     method : {"standard", "delta", "step", "spline", "kernel"}
@@ -140,6 +140,7 @@ def csd(
     >>> csd(lfp, conductivity="0.3 S/m").csd.values.round(6)
     array([[-0.06, -0.06, -0.06]])
     """
+    lfp = as_dataset(lfp, "lfp")
     given = {
         "radius": radius,
         "conductivity_top": conductivity_top,

@@ -25,6 +25,7 @@ from .errors import (
     warn,
 )
 from .inputs import (
+    as_dataset,
     current_name,
     groups_of,
     in_nA,
@@ -46,13 +47,16 @@ LARGEST = 100.0
 
 
 def transmembrane_currents(
-    ds: xr.Dataset, *, scheme: str = "backward_euler", stimulus: xr.DataArray | None = None
+    ds: xr.Dataset | xr.DataArray,
+    *,
+    scheme: str = "backward_euler",
+    stimulus: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Return the current that leaves each compartment through its membrane, from the voltages of all of them.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         Traces or Signals: a voltage (mV) on ``recording`` and any other dims, in any order; ``compartment_id`` on
         ``recording``; ``conductance`` (uS) on ``edge`` with ``edge_from`` and ``edge_to``, numbers as in
         ``compartment_id``. Cells without a voltage are left out; of the others every compartment is needed.
@@ -101,6 +105,7 @@ def transmembrane_currents(
     >>> i.data.magnitude.round(3).tolist(), i.stimulus
     ([[0.0, -1.257], [0.0, 1.257]], 'not included')
     """
+    ds = as_dataset(ds, "ds")
     if scheme not in SCHEMES:
         raise ArgumentError(
             Problem(
@@ -200,12 +205,14 @@ class CurrentReport:
         return Card("Transmembrane currents of each cell", about, badge).html()
 
 
-def check_currents(ds: xr.Dataset, *, stimulus: xr.DataArray | None = None) -> CurrentReport:
+def check_currents(
+    ds: xr.Dataset | xr.DataArray, *, stimulus: xr.DataArray | None = None
+) -> CurrentReport:
     """Return how far the currents of each cell are from summing to zero, or to the stimulus that they include.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         With ``i_membrane``, or ``source`` in nA, or what `transmembrane_currents` needs.
     stimulus : xr.DataArray, optional
         What was included in the currents, as for `transmembrane_currents`.
@@ -230,6 +237,7 @@ def check_currents(ds: xr.Dataset, *, stimulus: xr.DataArray | None = None) -> C
         unit  |sum I| (nA)  sum |I| (nA)
            0     0.000e+00     2.513e+00
     """
+    ds = as_dataset(ds, "ds")
     ds, name = with_currents(ds)
     variable = ds.variables[name]
     dim = require_site_dim(variable, name)

@@ -24,6 +24,7 @@ from .errors import (
     warn,
 )
 from .inputs import (
+    as_dataset,
     current_name,
     groups_of,
     in_nA,
@@ -47,12 +48,14 @@ LEAD_FIELD = "uV/nA"
 FAR = 10_000.0
 
 
-def lead_field(sites: xr.Dataset, probe: xr.Dataset, model: Model | None = None) -> xr.Dataset:
+def lead_field(
+    sites: xr.Dataset | xr.DataArray, probe: xr.Dataset, model: Model | None = None
+) -> xr.Dataset:
     """Return the potential at every contact of 1 nA leaving from every site.
 
     Parameters
     ----------
-    sites : xr.Dataset
+    sites : xr.Dataset or xr.DataArray
         With positions on ``recording`` or ``unit``: ``x``, ``y``, ``z``, or ``x_start`` ... ``z_end``, and
         ``diameter``, um.
     probe : xr.Dataset
@@ -84,6 +87,7 @@ def lead_field(sites: xr.Dataset, probe: xr.Dataset, model: Model | None = None)
     >>> made.lead_field.data.magnitude.round(2).tolist()
     [[5.17], [4.15]]
     """
+    sites = as_dataset(sites, "sites")
     model = LineSource() if model is None else model
     matrix, _ = matrix_of(sites, probe, model)
     dim = sites_dim(sites)
@@ -100,13 +104,17 @@ def lead_field(sites: xr.Dataset, probe: xr.Dataset, model: Model | None = None)
 
 
 def lfp(
-    ds: xr.Dataset, probe: xr.Dataset, model: Model | None = None, *, by: str | None = None
+    ds: xr.Dataset | xr.DataArray,
+    probe: xr.Dataset,
+    model: Model | None = None,
+    *,
+    by: str | None = None,
 ) -> xr.Dataset:
     """Return the extracellular potential at every contact.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         With positions of sites, and ``i_membrane`` or ``source`` (nA), or a voltage of every compartment with axial
         conductances, as `from_jaxley` makes it; any other dims, in any order.
     probe : xr.Dataset
@@ -151,6 +159,7 @@ def lfp(
     >>> made.lfp.data.magnitude.round(3).tolist(), made.attrs["amplitude_status"]
     ([[0.0, 0.0], [-0.245, 0.505]], 1)
     """
+    ds = as_dataset(ds, "ds")
     model = LineSource() if model is None else model
     positions_along(probe, "contact", "xyz")
     name = current_name(ds)
@@ -210,12 +219,14 @@ def labelled_lfp(
     )
 
 
-def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.Dataset:
+def calibrate(
+    readout: xr.Dataset | xr.DataArray, reference: xr.Dataset | xr.DataArray
+) -> xr.Dataset:
     """Return a readout scaled to a reference by one gain, and how well it fits: declared, and no more than that.
 
     Parameters
     ----------
-    readout : xr.Dataset
+    readout : xr.Dataset or xr.DataArray
         With one variable: a proxy, or a potential.
     reference : xr.DataArray, or xr.Dataset with one variable
         The same quantity in physical units, on the same dims and labels: a physical forward model's, or a recording.
@@ -245,6 +256,7 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
     >>> made.calibration_gain.item(), made.calibration_residual.item(), made.attrs["amplitude_status"]
     (<Quantity(20.0, 'microvolt')>, <Quantity(0.0, 'dimensionless')>, 0)
     """
+    readout, reference = as_dataset(readout, "readout"), as_dataset(reference, "reference")
     (name, x, unit), (target, y, target_unit) = (
         _only(readout, "readout"),
         _only(reference, "reference"),
@@ -275,7 +287,7 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
         target_unit,
         {**numbers, "reference": target, "units": target_unit},
         function="calibrate",
-        beside=[reference] if isinstance(reference, xr.Dataset) else (),
+        beside=[reference],
     )
     quantified = is_quantity(made.variables[f"{name}_calibrated"]._data)
     ratio = product(target_unit, f"1/({unit})") if unit != "1" else target_unit
@@ -289,24 +301,14 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
     )
 
 
-def _only(data: Any, where: str) -> tuple[str, xr.Variable, str]:
-    """Return the name, the bare values and the unit of the one variable in a Dataset, or of a DataArray."""
-    found = ""
-    if isinstance(data, xr.DataArray):
-        name, array = str(data.name or where), data
-    elif isinstance(data, xr.Dataset) and len(data.data_vars) == 1:
-        ((key, array),) = data.data_vars.items()
-        name = str(key)
-    else:
-        found = (
-            f"the variables {list(data)}"
-            if isinstance(data, xr.Dataset)
-            else f"a {type(data).__name__}"
-        )
-        name, array = where, xr.DataArray()
-    if found:
+def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
+    """Return the name, the bare values and the unit of the one variable in a Dataset."""
+    if len(ds.data_vars) != 1:
+        found = f"the variables {list(ds)}"
         remedy = f'calibrate(lfp_proxy, reference=lfp), or {where}[["lfp"]] for one of several'
         raise ArgumentError(Problem(where, found, "one variable", remedy, ArgumentError))
+    ((key, array),) = ds.data_vars.items()
+    name = str(key)
     unit = units_of(array)
     if unit is None:
         remedy = f'{where}.attrs["units"] = "uV"'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from . import scope
 from ._arrays import is_dask
 from ._dispatch import checked
 from .errors import (
+    ArgumentError,
     DataError,
     DimensionError,
     JfneError,
@@ -20,7 +23,7 @@ from .errors import (
     VariableError,
     raise_problems,
 )
-from .schema import CURRENTS, LONG_NAMES, SITES, UNITS, VOLTAGES
+from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
 from .time_axis import TIME, sampling, time_problem
 from .units import (
     convert,
@@ -39,6 +42,79 @@ GET_CABLE = (
     "ds.jfne.with_morphology(jfx.morphology(start, end, diameter, parent)) for plain arrays"
 )
 
+# ---------------------------------------------------------------------------------------- a Dataset or a DataArray
+
+
+def as_dataset(data: Any, where: str, *, name: Hashable | None = None) -> xr.Dataset:
+    """Return a Dataset as it is, and a DataArray as the Dataset of one variable: what every function begins with.
+
+    Parameters
+    ----------
+    data : xr.Dataset or xr.DataArray
+        What was given. A DataArray has no record of how it was made: its attrs become those of the variable, so that
+        the scope of what is made of it is the weakest, whatever they say.
+    where : str
+        The name of the argument.
+    name : str, optional
+        What a DataArray is called. By default its own name, else what its unit says, else `where` if that is the name
+        of a variable, else ``"array"``.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither, or a DataArray has the name of one of its coordinates.
+    """
+    if isinstance(data, xr.Dataset):
+        return data
+    if not isinstance(data, xr.DataArray):
+        raise no_dataset(data, where, "a Dataset or a DataArray")
+    if name is None:
+        name = data.name if data.name is not None else _name_by_kind(data, where)
+    if name in {*data.coords, *data.dims}:
+        raise ArgumentError(
+            Problem(
+                where=where,
+                found=f"a DataArray with the name of its coordinate {name!r}",
+                wanted="a variable, under a name of its own",
+                remedy='ds["v"], or array.rename("v")',
+                error=ArgumentError,
+            )
+        )
+    return data.to_dataset(name=name)
+
+
+def no_dataset(data: Any, where: str, wanted: str) -> ArgumentError:
+    """Return the error of an argument that is not what was `wanted`, with how to make a Dataset of it."""
+    found, ndim = f"a {type(data).__name__}", getattr(data, "ndim", 2)
+    dims = {1: '["time"]', 3: '("trial", "unit", "time")'}.get(ndim, '("unit", "time")')
+    remedy = f"jfx.traces(values, dims={dims}, dt_ms=0.1)"
+    if data is None:
+        found = "None"
+    elif isinstance(data, xr.DataArray):
+        name = f'"{data.name}"' if isinstance(data.name, str) else repr(data.name or "v")
+        remedy = f"ds[[{name}]], which keeps the record, or array.to_dataset(name={name})"
+    elif isinstance(data, xr.DataTree):
+        nodes = [node.path.strip("/") for node in data.subtree if node.data_vars]
+        remedy = f'tree["{nodes[0] if nodes else "signals"}"].to_dataset()'
+    elif isinstance(data, xr.Variable):
+        remedy = 'xr.Dataset({"v": variable})'
+    elif isinstance(data, (str, os.PathLike)):
+        path = Path(data)
+        found, remedy = f"the name {path.name!r}", f'jfx.open("{path.as_posix()}")'
+    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+
+
+def _name_by_kind(array: xr.DataArray, where: str) -> str:
+    """Return what a DataArray without a name is called."""
+    if array.dtype.kind == "b":
+        return "spikes"
+    unit = units_of(array) or "1"
+    kind = next((name for known, name in KINDS.items() if same_dimension(unit, known)), None)
+    if kind == "v":
+        return next((name for dim, name in POTENTIALS.items() if dim in array.dims), kind)
+    return kind or (where if where in UNITS else "array")
+
+
 # ------------------------------------------------------------------------------------------------ any variable
 
 
@@ -53,7 +129,7 @@ def variable_of(ds: xr.Dataset, name: str, wanted: str, remedy: str) -> xr.Varia
     if name in ds.data_vars:
         return ds.variables[name]
     names = list(ds.data_vars)
-    if len(names) == 1 and _could_be(ds.variables[names[0]], name):
+    if len(names) == 1 and names[0] not in LONG_NAMES and _could_be(ds.variables[names[0]], name):
         remedy = f'ds.rename({{{names[0]!r}: "{name}"}}), if that is what it is; of a DataArray, array.rename("{name}")'
     found = f"no such variable among {list(map(str, names))}"
     raise VariableError(Problem(name, found, wanted, remedy, VariableError))
@@ -194,7 +270,8 @@ def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
                 wanted='one voltage: a variable named "v" or "V_m", or the only one in a unit of voltage',
                 remedy=f'ds.jfne.to_signals(voltage="{candidates[0]}")'
                 if candidates
-                else f'ds["{bare[0] if bare else "your_name"}"].attrs["units"] = "mV", if that is what it is in',
+                else f'ds["{bare[0] if bare else "your_name"}"].attrs["units"] = "mV", if that is what it is in; '
+                'of a DataArray, array.attrs["units"] = "mV"',
                 error=VariableError,
             )
         )

@@ -17,7 +17,7 @@ from ._arrays import is_jax, is_traced
 from ._dispatch import contract, jointly, mean_over, on_arrays
 from .contacts import contacts_of
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
-from .inputs import misaligned, source_dim, source_of, spikes_of, times_of, variable_of
+from .inputs import as_dataset, misaligned, source_dim, source_of, spikes_of, times_of, variable_of
 from .kernels import proxy as kernels
 from .measures import mean_of
 from .probe import positions_along, sensor_dim
@@ -33,7 +33,7 @@ DOMAINS = {"point": "", "laminar": "z", "volume": "xyz"}
 
 @readout(units="1", formula="sum_n W_cn S_n, W a Gaussian of distance, rows summing to 1")
 def lfp_proxy(
-    source: xr.Dataset,
+    source: xr.Dataset | xr.DataArray,
     probe: xr.Dataset | None = None,
     *,
     domain: str = "volume",
@@ -43,7 +43,7 @@ def lfp_proxy(
 
     Parameters
     ----------
-    source : xr.Dataset
+    source : xr.Dataset or xr.DataArray
         Signals, or what `source` made of them; sites with positions ``x``, ``y``, ``z`` (um), as far as the domain
         needs them.
     probe : xr.Dataset
@@ -76,6 +76,7 @@ def lfp_proxy(
     >>> lfp.lfp_proxy[0].data.magnitude.round(3).tolist()
     [1.238, 2.0, 2.762]
     """
+    source = as_dataset(source, "source")
     name, variable = source_of(source)
     dim = source_dim(variable)
     if domain not in DOMAINS:
@@ -123,12 +124,12 @@ def _weights(
 
 
 @readout(units="1/um^2", formula="-d2(lfp_proxy)/dz2 along the probe")
-def csd_proxy(lfp_proxy: xr.Dataset) -> xr.Dataset:
+def csd_proxy(lfp_proxy: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the CSD proxy: minus the second spatial derivative of the LFP proxy along the probe.
 
     Parameters
     ----------
-    lfp_proxy : xr.Dataset
+    lfp_proxy : xr.Dataset or xr.DataArray
         From `lfp_proxy`, at three contacts or more on one line, evenly spaced or not.
 
     Returns
@@ -151,6 +152,7 @@ def csd_proxy(lfp_proxy: xr.Dataset) -> xr.Dataset:
     >>> float(csd_proxy(lfp).csd_proxy[0, 2].data.magnitude.round(9))
     0.0
     """
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
     lfp = _needed(lfp_proxy, "lfp_proxy")
     position = _position_on_line(lfp_proxy)
     matrix = on_arrays(kernels.second_derivative_matrix, position)
@@ -160,7 +162,7 @@ def csd_proxy(lfp_proxy: xr.Dataset) -> xr.Dataset:
 
 @readout(units="1", formula="L S, L a lead field that is given, or a toy: cos(theta) / d^2")
 def eeg_proxy(
-    source: xr.Dataset,
+    source: xr.Dataset | xr.DataArray,
     sensors: xr.Dataset | None = None,
     *,
     eeg_lead_field: Any = None,
@@ -169,7 +171,7 @@ def eeg_proxy(
 
     Parameters
     ----------
-    source : xr.Dataset
+    source : xr.Dataset or xr.DataArray
         Signals, or what `source` made of them.
     sensors : xr.Dataset, optional
         Electrodes along ``channel``. Needed for the toy; else they label the channels.
@@ -198,17 +200,19 @@ def eeg_proxy(
     >>> eeg.eeg_proxy[0].data.magnitude.tolist()
     [4.0, -2.0]
     """
+    source = as_dataset(source, "source")
     return _remote("eeg_proxy", source, sensors, eeg_lead_field, kernels.toy_eeg_lead_field)
 
 
 @readout(units="1", formula="L S, L a lead field that is given, or a toy: sin(theta) / d^2")
 def meg_proxy(
-    source: xr.Dataset,
+    source: xr.Dataset | xr.DataArray,
     sensors: xr.Dataset | None = None,
     *,
     meg_lead_field: Any = None,
 ) -> xr.Dataset:
     """Return the MEG proxy: as `eeg_proxy`, with ``L_cn = sin(theta_cn) / d_cn^2`` for its toy lead field."""
+    source = as_dataset(source, "source")
     return _remote("meg_proxy", source, sensors, meg_lead_field, kernels.toy_meg_lead_field)
 
 
@@ -291,9 +295,9 @@ def _misfit(found: str, dim: str, n: int) -> DimensionError:
     units="1", formula="weighted mean of rate, |source| and lfp_proxy^2, each over its own mean"
 )
 def emm_proxy(
-    signals: xr.Dataset,
-    source: xr.Dataset,
-    lfp_proxy: xr.Dataset,
+    signals: xr.Dataset | xr.DataArray,
+    source: xr.Dataset | xr.DataArray,
+    lfp_proxy: xr.Dataset | xr.DataArray,
     *,
     emm_weights: Sequence[float] = (1.0, 1.0, 1.0),
     emm_scales: Sequence[float] | None = None,
@@ -302,9 +306,9 @@ def emm_proxy(
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         With ``spikes``.
-    source, lfp_proxy : xr.Dataset
+    source, lfp_proxy : xr.Dataset or xr.DataArray
         What the functions of these names return.
     emm_weights : three floats
         Shares of the terms, not negative, not all 0; only their ratios matter.
@@ -324,6 +328,9 @@ def emm_proxy(
     ArgumentError
         If the weights are negative or all 0, or a scale is not positive.
     """
+    signals = as_dataset(signals, "signals")
+    source = as_dataset(source, "source")
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
     weights = np.asarray(emm_weights, float)
     scales = None if emm_scales is None else np.asarray(emm_scales, float)
     bad = weights.shape != (3,) or (weights < 0).any() or not 0 < weights.sum() < np.inf
@@ -365,22 +372,31 @@ def emm_proxy(
 
 
 @readout(units="1", formula="mean of |lfp_proxy| over time and contacts")
-def lfp_abs_mean(lfp_proxy: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def lfp_abs_mean(
+    lfp_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean size of the LFP proxy over time and contacts; `window` as in `spike_rate_hz`."""
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
     _needed(lfp_proxy, "lfp_proxy")
     return mean_of("lfp_abs_mean", lfp_proxy, "lfp_proxy", "abs", window)
 
 
 @readout(units="1/um^2", formula="mean of |csd_proxy| over time and contacts")
-def csd_abs_mean(csd_proxy: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def csd_abs_mean(
+    csd_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean size of the CSD proxy over time and contacts, 1/um^2; `window` as in `spike_rate_hz`."""
+    csd_proxy = as_dataset(csd_proxy, "csd_proxy")
     _needed(csd_proxy, "csd_proxy")
     return mean_of("csd_abs_mean", csd_proxy, "csd_proxy", "abs", window)
 
 
 @readout(units="1", formula="mean of eeg_proxy^2 over time and channels")
-def eeg_power(eeg_proxy: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def eeg_power(
+    eeg_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean square of the EEG proxy over time and channels; `window` as in `spike_rate_hz`."""
+    eeg_proxy = as_dataset(eeg_proxy, "eeg_proxy")
     _needed(eeg_proxy, "eeg_proxy")
     return mean_of("eeg_power", eeg_proxy, "eeg_proxy", "square", window)
 

@@ -29,7 +29,7 @@ from .errors import (
     missing_dependency,
     raise_problems,
 )
-from .inputs import site_dim
+from .inputs import no_dataset, site_dim
 from .io import replace_file, target_problems
 from .next_steps import drawn, drawn_whole
 from .progress import progress, working
@@ -97,12 +97,7 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     (2, False)
     """
     if not isinstance(data, (xr.Dataset, xr.DataTree)):
-        found, remedy = f"a {type(data).__name__}", 'da.to_dataset(name="v")'
-        if isinstance(data, (str, os.PathLike)):
-            found, remedy = f"the name {Path(data).name!r}", f'jfx.open("{Path(data).name}")'
-        raise ArgumentError(
-            Problem("data", found, "a Dataset, or a DataTree", remedy, ArgumentError)
-        )
+        raise no_dataset(data, "data", "a Dataset, or a DataTree")
     _need_matplotlib()
     target = Path(os.path.realpath(Path(path).expanduser()))
     parts = overview.parts_of(data)

@@ -41,6 +41,17 @@ UNITS = {
     "conductance": "uS",
     "population_rate": "Hz",
 }
+#: What a DataArray without a name is taken for, by its unit.
+KINDS = {
+    "mV": "v",
+    "nA": "source",
+    "nA*um": "dipole_moment",
+    "uA/mm^3": "csd",
+    "fT": "meg",
+    "Hz": "firing_rate",
+}
+#: What a voltage along the dim of a probe is.
+POTENTIALS = {"contact": "lfp", "channel": "eeg"}
 LONG_NAMES = {
     "v": "membrane voltage",
     "V_m": "membrane voltage",

@@ -22,6 +22,7 @@ from .errors import (
     raise_problems,
 )
 from .inputs import (
+    as_dataset,
     converted,
     find_voltage,
     kind_problems,
@@ -52,7 +53,7 @@ SLOPE = 0.05
 
 
 def to_signals(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataArray,
     dt_ms: Any = None,
     spike_threshold: Any = 0.0,
     spike_rule: str = "crossing",
@@ -66,7 +67,7 @@ def to_signals(
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         With a voltage on ``time`` and any other dims, in any order; NumPy-, JAX- or dask-backed; its unit in
         ``attrs["units"]`` or as a pint quantity. Made by `traces`, by `from_jaxley`, or by hand.
     dt_ms : float, str or pint.Quantity, optional
@@ -124,6 +125,7 @@ def to_signals(
     >>> print(count(v[0]), jax.grad(count)(jax.numpy.array(v[0])).round(5))
     1.0 [ 0.      -0.00024  0.       0.00111  0.     ]
     """
+    ds = as_dataset(ds, "ds")
     name = find_voltage(ds, voltage)
     require_time(ds, name)
     if source is None and "source" in ds.data_vars:
@@ -197,12 +199,12 @@ def to_signals(
     return xr.Dataset(variables | structure, coords, scope.attrs(provenance))
 
 
-def spike_times(signals: xr.Dataset) -> xr.Dataset:
+def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return every spike as one row of a list, ordered in time.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`: ``spikes`` on ``time`` and any other dims.
 
     Returns
@@ -227,6 +229,7 @@ def spike_times(signals: xr.Dataset) -> xr.Dataset:
     >>> times.time.values.tolist(), times.unit.values.tolist()
     ([0.5, 1.5], [0, 1])
     """
+    signals = as_dataset(signals, "signals")
     spikes = spikes_of(signals)
     if is_traced(spikes._data):
         raise DataError(
@@ -254,12 +257,12 @@ def spike_times(signals: xr.Dataset) -> xr.Dataset:
     return xr.Dataset({}, labels, scope.attrs(provenance))
 
 
-def firing_rate(signals: xr.Dataset) -> xr.Dataset:
+def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the mean firing rate of every site over the whole of the signals.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`: ``spikes`` on ``time`` and any other dims. For a window, select it first:
         ``signals.sel(time=slice(100, 600))``.
 
@@ -285,6 +288,7 @@ def firing_rate(signals: xr.Dataset) -> xr.Dataset:
     >>> round(float(rate.firing_rate.data.magnitude), 9)
     100.0
     """
+    signals = as_dataset(signals, "signals")
     spikes = spikes_of(signals)
     time, dt_ms = times_of(signals)
     data = magnitude(spikes.data)

@@ -10,7 +10,7 @@ from . import scope
 from ._arrays import is_jax
 from ._dispatch import whole
 from .errors import ArgumentError, Problem
-from .inputs import source_of, spikes_of, times_of
+from .inputs import as_dataset, source_of, spikes_of, times_of
 from .kernels import source as kernels
 from .schema import LONG_NAMES
 from .time_axis import TIME, coords_along
@@ -21,12 +21,12 @@ from .units import is_quantity, positive, scalar
 SYNAPSES = ("exponential", "alpha")
 
 
-def source(signals: xr.Dataset) -> xr.Dataset:
+def source(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the source of Signals: the current where there is one, else the voltage as a proxy for it.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`.
 
     Returns
@@ -47,6 +47,7 @@ def source(signals: xr.Dataset) -> xr.Dataset:
     >>> source(signals).source_proxy.long_name
     'source (voltage proxy)'
     """
+    signals = as_dataset(signals, "signals")
     name, variable = source_of(signals)
     provenance = scope.record(scope.read(signals.attrs), "source", {}, stage="source")
     coords = coords_along(signals, variable.dims)
@@ -54,7 +55,7 @@ def source(signals: xr.Dataset) -> xr.Dataset:
 
 
 def synaptic_source(
-    signals: xr.Dataset,
+    signals: xr.Dataset | xr.DataArray,
     *,
     kernel: str = "exponential",
     tau: Any = 5.0,
@@ -64,7 +65,7 @@ def synaptic_source(
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         With ``spikes`` on ``time`` and any other dims.
     kernel : {"exponential", "alpha"}
         ``k(s) = exp(-s / tau)``, or ``k(s) = (s / tau) exp(1 - s / tau)``: the current that one spike sets off, 1 at
@@ -92,6 +93,7 @@ def synaptic_source(
     >>> synaptic_source(signals, tau="2 ms").source.data.magnitude.round(3).tolist()
     [0.0, 1.0, 0.607, 0.368]
     """
+    signals = as_dataset(signals, "signals")
     if kernel not in SYNAPSES:
         raise ArgumentError(
             Problem(

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ._dispatch import jointly, whole
 from .errors import ArgumentError, DimensionError, Problem, raise_problems
-from .inputs import only_variable, times_of, variable_of
+from .inputs import as_dataset, only_variable, times_of, variable_of
 from .kernels import spectrum as kernels
 from .time_axis import TIME, coords_along, sampling
 from .traces import finish
@@ -74,7 +74,8 @@ def psd(
     >>> float(power.frequency[int(power.psd.data.magnitude.argmax())]), str(power.psd.pint.units)
     (50.0, 'millivolt ** 2 / hertz')
     """
-    ds, name = pick(data, variable)
+    ds = as_dataset(data, "data")
+    name = only_variable(ds, variable)
     dt_ms, options = segments(ds, segment, overlap, window, detrend)
     made = whole(kernels.psd, ds.variables[name], TIME, dt_ms, new_dim=FREQUENCY, **options)
     unit = units_of(ds.variables[name]) or "1"
@@ -121,7 +122,8 @@ def coherence(
     >>> bool((abs(coherence(x, -x).coherence.data.magnitude - 1) < 1e-9).all())
     True
     """
-    (first, name_a), (second, name_b) = pick(data, None), pick(other, None)
+    first, second = as_dataset(data, "data"), as_dataset(other, "other")
+    name_a, name_b = only_variable(first, None), only_variable(second, None)
     t, u = (sampling(ds, None)[0] for ds in (first, second))
     if t.shape != u.shape or not np.allclose(t, u, rtol=1e-9, atol=1e-9):
         raise DimensionError(
@@ -146,13 +148,13 @@ def coherence(
 
 
 def band_power(
-    spectrum: xr.Dataset, bands: Mapping[str, tuple[Any, Any]] | None = None
+    spectrum: xr.Dataset | xr.DataArray, bands: Mapping[str, tuple[Any, Any]] | None = None
 ) -> xr.Dataset:
     """Return the power in each of some bands.
 
     Parameters
     ----------
-    spectrum : xr.Dataset
+    spectrum : xr.Dataset or xr.DataArray
         From `psd`.
     bands : mapping of str to pair of float, str or pint.Quantity, optional
         Name, lower and upper edge, Hz. By default delta 1 to 4, theta to 8, alpha to 13, beta to 30 and gamma to 80,
@@ -178,6 +180,7 @@ def band_power(
     >>> round(float(power.band_power.data.magnitude[0]), 9)
     2.0
     """
+    spectrum = as_dataset(spectrum, "spectrum")
     variable = variable_of(
         spectrum, "psd", "what psd returns", "jfx.band_power(jfx.psd(signals, 'V_m'))"
     )
@@ -195,14 +198,6 @@ def band_power(
     return finish(
         spectrum, "band_power", made, product(units, "Hz"), {"bands": names}, coords=labels
     )
-
-
-def pick(data: xr.Dataset | xr.DataArray, variable: str | None) -> tuple[xr.Dataset, str]:
-    """Return a Dataset and the name of the variable meant, checked to lie along time."""
-    if isinstance(data, xr.DataArray):
-        name = str(data.name or "x")
-        data = data.rename(name).to_dataset()
-    return data, only_variable(data, variable)
 
 
 def segments(

@@ -13,7 +13,7 @@ import xarray as xr
 from . import scope
 from ._dispatch import contract, jointly, mean_over, whole
 from .errors import ArgumentError, DimensionError, Problem, TimeAxisError
-from .inputs import in_unit, source_dim, source_of, spikes_of
+from .inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
 from .kernels import spectrum as spectrum_kernels
 from .kernels import summary as kernels
 from .schema import LONG_NAMES
@@ -33,7 +33,7 @@ NAMES = (
 
 
 def summary(
-    signals: xr.Dataset,
+    signals: xr.Dataset | xr.DataArray,
     by: str | None = "population",
     window: tuple[Any, Any] | None = None,
     *,
@@ -45,7 +45,7 @@ def summary(
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`, with spikes.
     by : str or None
         The coordinate along the sites that tells their group; None for one group of all.
@@ -93,6 +93,7 @@ def summary(
     >>> made.population.values.tolist(), made.firing_rate.dims, made.coherence.dims
     (['E', 'I'], ('population',), ('population', 'population_other', 'frequency'))
     """
+    signals = as_dataset(signals, "signals")
     ds = windowed(signals, window)
     name, source = source_of(ds)
     dim = source_dim(source)

@@ -19,10 +19,13 @@ from .errors import (
     listing,
     raise_problems,
 )
-from .inputs import find_voltage, kind_problems, time_problems, unit_problem
+from .inputs import as_dataset, find_voltage, kind_problems, time_problems, unit_problem
 from .schema import FINITE, GEOMETRY, UNITS, VOLTAGES
 from .time_axis import TIME, sampling
 from .units import magnitude
+
+#: What a DataArray is taken for: one variable of any stage.
+VARIABLE = "variable"
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Report:
     Attributes
     ----------
     stage : str
-        What the Dataset was taken for: ``"traces"`` or ``"signals"``.
+        What the Dataset was taken for: ``"traces"`` or ``"signals"``; of a DataArray ``"variable"``.
     problems : tuple of Problem
         What is wrong, each with its remedy.
     unchecked : tuple of str
@@ -76,13 +79,14 @@ class Report:
         raise_problems(self.problems)
 
 
-def validate(ds: xr.Dataset) -> Report:
+def validate(ds: xr.Dataset | xr.DataArray) -> Report:
     """Return every problem of a Dataset of traces or signals, each with its remedy.
 
     Parameters
     ----------
-    ds : xr.Dataset
-        With a voltage on ``time`` and, where there are several sites, ``unit`` or ``recording``.
+    ds : xr.Dataset or xr.DataArray
+        With a voltage on ``time`` and, where there are several sites, ``unit`` or ``recording``. A DataArray is
+        checked as the one variable that it is.
 
     Returns
     -------
@@ -98,19 +102,23 @@ def validate(ds: xr.Dataset) -> Report:
     >>> bool(report), [p.where for p in report.problems]
     (False, ['v', 'time'])
     """
-    return checks(ds, values=True)
+    return checks(as_dataset(ds, "ds"), values=True, one=isinstance(ds, xr.DataArray))
 
 
-def checks(ds: xr.Dataset, *, values: bool) -> Report:
-    """Return what `validate` does; without looking at `values`, in a time that does not grow with them."""
+def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
+    """Return what `validate` does; without looking at `values`, in a time that does not grow with them.
+
+    Where there is only `one` variable, of a DataArray, no voltage is missing.
+    """
     found: list[Problem] = []
     unchecked: list[str] = []
     for name, variable in ds.variables.items():
         found += _unit_problems(str(name), variable, is_index=name in ds.dims)
-    stage = stage_of(ds)
+    stage = VARIABLE if one else stage_of(ds)
     voltages: list[Hashable] = [name for name in VOLTAGES if name in ds.data_vars]
     driven = stage == "signals" and ("source" in ds or "spikes" in ds)  # by a current, or by spikes
-    if not voltages and not driven and (stage == "signals" or scope.KEY not in ds.attrs):
+    made_by_hand = not one and scope.KEY not in ds.attrs
+    if not voltages and not driven and (stage == "signals" or made_by_hand):
         try:
             voltages = [find_voltage(ds)]
         except VariableError as error:
@@ -124,7 +132,7 @@ def checks(ds: xr.Dataset, *, values: bool) -> Report:
         if misplaced:
             continue
         if is_dask(data) or is_traced(data) or not values:
-            why = "ds.jfne.validate() looks"
+            why = f"{'array' if one else 'ds'}.jfne.validate() looks"
             if is_dask(data) or is_traced(data):
                 why = "dask data is checked when computed" if is_dask(data) else "traced by JAX"
             unchecked.append(f"whether {name} is finite ({why})")
