@@ -1,9 +1,10 @@
 """Labelled, unit-checked neural simulation data, from voltages to fields and readouts, differentiable in JAX.
 
-Importing registers the ``.jfne`` accessor on `xarray.Dataset` and `xarray.DataTree`.
+Importing registers the ``.jfne`` accessor on `xarray.Dataset`, `xarray.DataArray` and `xarray.DataTree`.
 """
 
 from .accessor import JfneAccessor as JfneAccessor
+from .accessor import JfneArrayAccessor as JfneArrayAccessor
 from .bundle import Replay as Replay
 from .bundle import bundle as bundle
 from .bundle import replay as replay

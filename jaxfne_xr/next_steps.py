@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -79,7 +79,7 @@ def next_steps(
         steps.append(f"ds.jfne.plot.{whole}()")
     elif found := next(((n, d) for n in DRAWN if (d := drawn(ds, n))), None):
         steps.append(_plotting(ds, *found))
-    if timed and stage == "traces" and has & {*VOLTAGES}:
+    if timed and stage in ("traces", "variable") and has & {*VOLTAGES}:
         steps.append("signals = ds.jfne.to_signals()")
     cable = timed and has_cable(ds)
     if cable and "i_membrane" not in has:
@@ -111,6 +111,16 @@ def next_steps(
     if "lead_field" in has and sites:
         steps.append(f'lfp = (ds.lead_field * currents.i_membrane).sum("{sites}")')
     return [*steps, 'ds.jfne.report("run.html")', 'ds.jfne.to_netcdf("run.nc")']
+
+
+def of_array(steps: Iterable[str]) -> list[str]:
+    """Return the steps that can be taken with a DataArray alone, which has no record to be kept in a file."""
+    methods = ("report(", "to_netcdf(")
+    return [
+        step.replace("ds.jfne.", "array.jfne.")
+        for step in steps
+        if "ds.jfne." in step and not step.startswith(tuple(f"ds.jfne.{m}" for m in methods))
+    ]
 
 
 def _next_of_probe(ds: xr.Dataset, placed: bool) -> list[str]:
