@@ -30,6 +30,7 @@ from .inputs import (
     in_nA,
     is_transmembrane,
     kind_problems,
+    misaligned,
     require_site_dim,
     voltage_of,
 )
@@ -261,7 +262,7 @@ def calibrate(
         _only(readout, "readout"),
         _only(reference, "reference"),
     )
-    y = _aligned(readout, x, reference, y)
+    y = _aligned(readout, x, next(iter(reference.data_vars.values())), y)
     gain, residual = jointly(_fit, x, y, dims=[(), ()])
     if is_traced(gain.data):
         numbers: dict[str, Any] = {"gain": "traced", "residual": "traced"}
@@ -318,23 +319,21 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
     return name, xr.Variable(array.dims, magnitude(array.variable.data)), unit
 
 
-def _aligned(readout: xr.Dataset, x: xr.Variable, reference: Any, y: xr.Variable) -> xr.Variable:
+def _aligned(
+    readout: xr.Dataset, x: xr.Variable, reference: xr.DataArray, y: xr.Variable
+) -> xr.Variable:
     """Return the reference on the dims of the readout, in its precision; raise where labels differ."""
-    found = f"{dict(y.sizes)}" if dict(x.sizes) != dict(y.sizes) else ""
-    for dim in () if found else x.dims:
-        labels = [d.coords[dim].variable.data for d in (readout, reference) if dim in d.coords]
-        if len(labels) == 2 and not np.array_equal(labels[0], labels[1]):
-            found = f"other labels along {dim!r}"
-    if found:
+    if dict(x.sizes) != dict(y.sizes):
         raise DimensionError(
             Problem(
                 where="reference",
-                found=found,
+                found=f"{dict(y.sizes)}",
                 wanted=f"the dims and labels of the readout, {dict(x.sizes)}",
-                remedy="xr.align(readout, reference, join='exact'), or select the same samples of both",
+                remedy="xr.align(readout, reference), or select the same samples of both",
                 error=DimensionError,
             )
         )
+    raise_problems(misaligned(readout, reference, "reference", "the readout"))
     return y.transpose(*x.dims)
 
 
