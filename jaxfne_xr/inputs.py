@@ -348,12 +348,14 @@ def current_name(ds: xr.Dataset) -> str | None:
     if voltages and "conductance" in ds.variables:
         return None
     have = [f"{n} ({units_of(x) or 'no unit'})" for n, x in ds.data_vars.items()]
+    unnamed = [n for n, x in ds.data_vars.items() if _could_be(x.variable, "source")]
+    rename = f'ds.rename({{{unnamed[0]!r}: "source"}}), if that is the current; ' if unnamed else ""
     raise VariableError(
         Problem(
             where="source",
             found=f"no current among {have}",
             wanted="transmembrane currents in nA; a voltage is no source of a physical field",
-            remedy=f"{GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
+            remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
             "for a proxy, ds.jfne.lfp_proxy(...)",
             error=VariableError,
         )

@@ -10,6 +10,7 @@ import xarray as xr
 from .inputs import site_dim
 from .schema import VOLTAGES
 from .time_axis import TIME
+from .validation import VARIABLE
 
 #: Coordinates that put sites, or contacts, into groups.
 GROUPS = ("population", "layer", "area", "shank")
@@ -79,7 +80,7 @@ def next_steps(
         steps.append(f"ds.jfne.plot.{whole}()")
     elif found := next(((n, d) for n in DRAWN if (d := drawn(ds, n))), None):
         steps.append(_plotting(ds, *found))
-    if timed and stage in ("traces", "variable") and has & {*VOLTAGES}:
+    if timed and stage in ("traces", VARIABLE) and has & {*VOLTAGES}:
         steps.append("signals = ds.jfne.to_signals()")
     cable = timed and has_cable(ds)
     if cable and "i_membrane" not in has:

@@ -63,6 +63,13 @@ def test_the_only_variable_of_the_kind_is_offered_by_its_name(refused):
             assert name in eval(typed(remedy), {"ds": ds})
 
 
+def test_a_current_of_another_name_is_offered_as_the_source(refused):
+    ds = made("i", ("unit", "time"), "pA")
+    with refused(jfx.VariableError, "no current among ['i (pA)']") as caught:
+        jfx.dipole_moment(ds)
+    assert "source" in eval(typed(caught.value.problems[0].remedy), {"ds": ds})
+
+
 def test_a_voltage_without_a_unit_is_told_how_to_get_one(refused):
     ds = made("membrane", ("unit", "time"))
     with refused(jfx.VariableError, "no variable in a unit of voltage") as caught:
