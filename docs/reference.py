@@ -10,7 +10,7 @@ import jaxfne_xr
 ROAD = ["traces", "interop", "signals", "soft_spikes", "combine", "source", "current"]
 ROAD += ["morphology", "probe", "conductor", "field", "csd", "ground_truth", "dipole", "head"]
 ROAD += ["eeg_meg", "readout", "measures", "proxy", "spectra", "summary", "losses"]
-ROAD += ["configuration", "workflow", "bundle", "io", "plot", "report", "schema"]
+ROAD += ["configuration", "workflow", "bundle", "io", "plot", "report", "validation"]
 ROAD += ["scope", "transforms", "pytrees", "accessor", "tree", "errors"]
 
 SECTION = """

@@ -1,10 +1,11 @@
 """Labelled, unit-checked neural simulation data, from voltages to fields and readouts, differentiable in JAX.
 
-Importing registers the ``.jfne`` accessor on `xarray.Dataset` and `xarray.DataTree`.
+Importing registers the ``.jfne`` accessor on `xarray.Dataset`, `xarray.DataArray` and `xarray.DataTree`.
 """
 
 from . import plot as plot
 from .accessor import JfneAccessor as JfneAccessor
+from .accessor import JfneArrayAccessor as JfneArrayAccessor
 from .bundle import Replay as Replay
 from .bundle import bundle as bundle
 from .bundle import replay as replay
@@ -85,8 +86,6 @@ from .readout import compute_readout as compute_readout
 from .readout import readout as readout
 from .readout import readouts as readouts
 from .report import report as report
-from .schema import Report as Report
-from .schema import validate as validate
 from .scope import Scope as Scope
 from .signals import firing_rate as firing_rate
 from .signals import spike_times as spike_times
@@ -109,6 +108,8 @@ from .transforms import scan as scan
 from .transforms import value_and_grad as value_and_grad
 from .transforms import vmap as vmap
 from .tree import JfneTreeAccessor as JfneTreeAccessor
+from .validation import Report as Report
+from .validation import validate as validate
 from .workflow import Model as Model
 from .workflow import construct as construct
 

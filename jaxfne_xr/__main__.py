@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 # functions of a room's name hide the room once the front door is open: so by their names
-from . import io, overview, schema
+from . import io, overview, validation
 from .display import printable
 from .errors import JfneError, listing
 from .probe import linear_probe
@@ -94,7 +94,7 @@ def validate(options: argparse.Namespace) -> int:
     """Say everything that is wrong with a file: status 0 if nothing, 1 if something, 2 if it cannot be read."""
     valid = True
     for part, ds in overview.parts_of(io.read(options.file)).items():
-        checked = schema.validate(ds)
+        checked = validation.validate(ds)
         valid = valid and bool(checked)
         print(_readable(f"{part}: {checked}" if part else str(checked)))
     return 0 if valid else 1

@@ -19,9 +19,10 @@ from .errors import Problem, SchemaError, raise_problems
 from .manifest import in_memory, mistaken, not_finite
 from .progress import progress, working
 from .readout import UNRECORDED, restored
-from .schema import STRUCTURE, validate
+from .schema import STRUCTURE
 from .traces import to_jax
 from .units import is_quantity, magnitude, quantity, text_of
+from .validation import validate
 from .workflow import BARE, Model, construct
 
 #: Version of the tree's layout.

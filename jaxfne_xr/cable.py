@@ -15,15 +15,11 @@ import xarray as xr
 from ._arrays import is_dask, is_traced
 from ._dispatch import on_arrays
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .inputs import GET_CABLE, find_voltage, require_site_dim, unit_problem
 from .kernels import current as kernels
-from .schema import SITES, find_voltage, unit_problem
 from .units import convert, magnitude, units_of
 
 _GET_VOLTAGES = 'module.delete_recordings(); module.record("v") of the whole cell or network, and simulate again'
-GET_CABLE = (
-    "ds = jfx.from_jaxley(...) or jfx.from_lfpy(cell), which attach it; "
-    "ds.jfne.with_morphology(jfx.morphology(start, end, diameter, parent)) for plain arrays"
-)
 
 
 class Static:
@@ -67,15 +63,20 @@ class Cable:
 def cable_of(ds: xr.Dataset) -> Cable:
     """Return the axial conductances of the cells in a Dataset, between its rows; all compartments must be there."""
     name = find_voltage(ds)
-    dim = site_dim_of(ds.variables[name], str(name))
+    dim = require_site_dim(ds.variables[name], str(name))
     missing = [n for n in ("conductance", "edge_from", "edge_to") if n not in ds.variables]
     if missing:
+        one = (
+            "the whole Dataset, if this is one variable of it; else "
+            if len(ds.data_vars) == 1
+            else ""
+        )
         raise VariableError(
             Problem(
                 where="conductance",
                 found=f"a voltage without {missing}",
                 wanted="the axial conductances of the cell: a voltage alone says nothing about currents",
-                remedy=GET_CABLE,
+                remedy=one + GET_CABLE,
                 error=VariableError,
             )
         )
@@ -118,22 +119,6 @@ def folded(lead_field: Any, cable: Cable) -> Any:
 def along_edges(lead_field: Any, cable: Cable) -> Any:
     """Return the lead field that takes differences of voltage along edges (contact, edge), uV/mV."""
     return on_arrays(_along_edges, lead_field, cable.conductance, ends=cable.ends)
-
-
-def site_dim_of(variable: xr.Variable, name: str) -> str:
-    """Return the dim along which sources lie: ``recording`` or ``unit``."""
-    for dim in SITES:
-        if dim in variable.dims:
-            return dim
-    raise DimensionError(
-        Problem(
-            where=name,
-            found=f"the dims {variable.dims}",
-            wanted=f"sites along one of {list(SITES)}",
-            remedy='ds.rename(your_dim="recording")',
-            error=DimensionError,
-        )
-    )
 
 
 def _require_conductances(g: np.ndarray) -> None:

@@ -9,19 +9,23 @@ import xarray as xr
 
 from . import provenance
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .inputs import as_dataset, unit_problem
 from .probe import prefixed
 from .progress import working
 from .results import is_quantified, with_unit
-from .schema import SITES, STRUCTURE, stage_of, unit_problem
+from .schema import SITES, STRUCTURE
 from .units import convert, magnitude, units_of
+from .validation import stage_of
 
 
-def concat(datasets: Iterable[xr.Dataset], dim: Hashable | xr.Variable | Any) -> xr.Dataset:
+def concat(
+    datasets: Iterable[xr.Dataset | xr.DataArray], dim: Hashable | xr.Variable | Any
+) -> xr.Dataset:
     """Join Datasets along a dim: cells to a population, trials, stretches of time.
 
     Parameters
     ----------
-    datasets : iterable of xr.Dataset
+    datasets : iterable of xr.Dataset or xr.DataArray
         With the same variables, each in any unit of the same dimension, and the same labels along all other dims.
     dim : str, xr.DataArray or pandas.Index
         A dim of theirs, or a new one; as `xarray.concat` takes it.
@@ -73,12 +77,12 @@ def concat(datasets: Iterable[xr.Dataset], dim: Hashable | xr.Variable | Any) ->
     return _claimed(made, parts, "concat", {"dim": str(name)})
 
 
-def merge(datasets: Iterable[xr.Dataset]) -> xr.Dataset:
+def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
     """Put the variables of Datasets side by side in one.
 
     Parameters
     ----------
-    datasets : iterable of xr.Dataset
+    datasets : iterable of xr.Dataset or xr.DataArray
         With variables of different names, or equal ones, and the same labels along dims that they share.
 
     Returns
@@ -114,19 +118,22 @@ def merge(datasets: Iterable[xr.Dataset]) -> xr.Dataset:
     return _claimed(made, parts, "merge", {})
 
 
-def _alike(datasets: Iterable[xr.Dataset]) -> list[xr.Dataset]:
+def _alike(datasets: Iterable[xr.Dataset | xr.DataArray]) -> list[xr.Dataset]:
     """Return Datasets whose variables and coordinates have the units of the first that has them."""
-    given = list(datasets)
-    if not given or not all(isinstance(ds, xr.Dataset) for ds in given):
+    labelled = xr.Dataset, xr.DataArray
+    one = not isinstance(datasets, Iterable) or isinstance(datasets, (str, bytes, *labelled))
+    parts = [datasets] if one else list(datasets)
+    if one or not parts or not all(isinstance(part, labelled) for part in parts):
         raise ArgumentError(
             Problem(
                 where="datasets",
-                found=f"{[type(ds).__name__ for ds in given]}",
-                wanted="one xr.Dataset or more",
-                remedy='jfx.concat([ds, other], "trial"), of a DataArray .to_dataset()',
+                found=f"{'' if one else 'a list of '}{[type(part).__name__ for part in parts]}",
+                wanted="a list of Datasets or DataArrays, one or more",
+                remedy='jfx.concat([ds, other], "trial")',
                 error=ArgumentError,
             )
         )
+    given = [as_dataset(part, "datasets") for part in parts]
     known: dict[Hashable, xr.Variable] = {}
     problems, alike = [], []
     for ds in given:

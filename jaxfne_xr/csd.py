@@ -23,12 +23,13 @@ from .errors import (
     VariableError,
     raise_problems,
 )
+from .inputs import as_dataset, kind_problems, unit_problem
 from .kernel_csd import kernel_matrix
 from .kernels import csd as kernels
 from .kernels.current_numpy import transmembrane_current
 from .probe import check_probe, positions_of, sensor_dim
 from .results import finish
-from .schema import UNITS, kind_problems, unit_problem
+from .schema import UNITS
 from .time_axis import TIME
 from .units import factor, magnitude, positive, same_dimension, scalar, units_of, values_in
 
@@ -51,7 +52,7 @@ RADIUS = 250.0
 
 
 def csd(
-    lfp: xr.Dataset,
+    lfp: xr.Dataset | xr.DataArray,
     method: str = "standard",
     *,
     conductivity: Any = 0.3,
@@ -69,7 +70,7 @@ def csd(
 
     Parameters
     ----------
-    lfp : xr.Dataset
+    lfp : xr.Dataset or xr.DataArray
         ``lfp``, or the only voltage on ``contact``, in any unit of voltage; contacts with positions ``x``, ``y``,
         ``z`` or some of them, or ``depth`` (um), in any order. Nothing is filtered.
     method : {"standard", "delta", "step", "spline", "kernel"}
@@ -142,6 +143,7 @@ def csd(
     >>> csd(lfp, conductivity="0.3 S/m", ends="drop").csd.values.round(6)
     array([[-0.06, -0.06, -0.06]])
     """
+    lfp = as_dataset(lfp, "lfp")
     given = {
         "radius": radius,
         "conductivity_top": conductivity_top,

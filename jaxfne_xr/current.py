@@ -12,45 +12,51 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import provenance
 from ._arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
 from ._dispatch import across, checked, contract, jointly, on_arrays
-from .cable import GET_CABLE, Cable, Static, cable_of, site_dim_of
+from .cable import Cable, Static, cable_of
 from .display import Badge, Card, Table
 from .errors import (
     ArgumentError,
     DataError,
     DimensionError,
     Problem,
-    VariableError,
     raise_problems,
     warn,
+)
+from .inputs import (
+    as_dataset,
+    current_name,
+    groups_of,
+    in_nA,
+    misaligned,
+    require_site_dim,
+    unit_problem,
+    voltage_of,
 )
 from .kernels import current as kernels
 from .kernels import current_numpy
 from .results import finish
-from .schema import find_voltage, kind_problems, unit_problem
-from .signals import misaligned
 from .time_axis import TIME, time_problem
-from .units import convert, is_quantity, magnitude, same_dimension, units_of
+from .units import is_quantity, magnitude, units_of
 
 #: How voltages were integrated, which says what the current of one step is.
 SCHEMES = ("backward_euler", "crank_nicolson")
-#: What can act as the source of a field, in nA; the first found is it.
-CURRENTS = ("i_membrane", "source")
-
 #: Voltages, mV, that the expected error of float32 is stated for.
 LARGEST = 100.0
 
 
 def transmembrane_currents(
-    ds: xr.Dataset, *, scheme: str = "backward_euler", stimulus: xr.DataArray | None = None
+    ds: xr.Dataset | xr.DataArray,
+    *,
+    scheme: str = "backward_euler",
+    stimulus: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Return the current that leaves each compartment through its membrane, from the voltages of all of them.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         Traces or Signals: a voltage (mV) on ``recording`` and any other dims, in any order; ``compartment_id`` on
         ``recording``; ``conductance`` (uS) on ``edge`` with ``edge_from`` and ``edge_to``, numbers as in
         ``compartment_id``. Cells without a voltage are left out; of the others every compartment is needed.
@@ -99,6 +105,7 @@ def transmembrane_currents(
     >>> i.data.magnitude.round(3).tolist(), i.stimulus
     ([[0.0, -1.257], [0.0, 1.257]], 'not included')
     """
+    ds = as_dataset(ds, "ds")
     if scheme not in SCHEMES:
         raise ArgumentError(
             Problem(
@@ -198,12 +205,14 @@ class CurrentReport:
         return Card("Transmembrane currents of each cell", about, badge).html()
 
 
-def check_currents(ds: xr.Dataset, *, stimulus: xr.DataArray | None = None) -> CurrentReport:
+def check_currents(
+    ds: xr.Dataset | xr.DataArray, *, stimulus: xr.DataArray | None = None
+) -> CurrentReport:
     """Return how far the currents of each cell are from summing to zero, or to the stimulus that they include.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         With ``i_membrane``, or ``source`` in nA, or what `transmembrane_currents` needs.
     stimulus : xr.DataArray, optional
         What was included in the currents, as for `transmembrane_currents`.
@@ -228,9 +237,10 @@ def check_currents(ds: xr.Dataset, *, stimulus: xr.DataArray | None = None) -> C
         unit  |sum I| (nA)  sum |I| (nA)
            0     0.000e+00     2.513e+00
     """
+    ds = as_dataset(ds, "ds")
     ds, name = with_currents(ds)
     variable = ds.variables[name]
-    dim = site_dim_of(variable, name)
+    dim = require_site_dim(variable, name)
     if is_traced(variable._data):
         raise DataError(
             Problem(
@@ -297,61 +307,6 @@ def with_currents(ds: xr.Dataset) -> tuple[xr.Dataset, str]:
     return transmembrane_currents(ds), "i_membrane"
 
 
-def current_name(ds: xr.Dataset) -> str | None:
-    """Return the name of the current in a Dataset, checked to be one in nA; None where there is only a voltage."""
-    for name in CURRENTS:
-        if name in ds.data_vars:
-            raise_problems(unit_problem(ds.variables[name], name, "nA"))
-            raise_problems(kind_problems(magnitude(ds.variables[name].data), name))
-            return name
-    voltages = [n for n, x in ds.data_vars.items() if same_dimension(units_of(x) or "1", "mV")]
-    if voltages and "conductance" in ds.variables:
-        return None
-    have = [f"{n} ({units_of(x) or 'no unit'})" for n, x in ds.data_vars.items()]
-    raise VariableError(
-        Problem(
-            where="source",
-            found=f"no current among {have}",
-            wanted="transmembrane currents in nA; a voltage is no source of a physical field",
-            remedy=f"{GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
-            "for a proxy, ds.jfne.lfp_proxy(...)",
-            error=VariableError,
-        )
-    )
-
-
-def is_transmembrane(ds: xr.Dataset, name: str) -> bool:
-    """Whether a current is known, from the record, to be the transmembrane current of a morphology."""
-    status = provenance.scope_of(ds).source_calibration_status
-    return name == "i_membrane" and status == "transmembrane_current"
-
-
-def in_nA(variable: xr.Variable) -> xr.Variable:
-    """Return a current, bare, in nA."""
-    return xr.Variable(
-        variable.dims, convert(magnitude(variable.data), str(units_of(variable)), "nA")
-    )
-
-
-def groups_of(ds: xr.Dataset, dim: str, by: str) -> tuple[list[Any], np.ndarray]:
-    """Return the labels of the groups that `by` names along `dim`, sorted, and the group of each row."""
-    if by == dim and by not in ds.coords:
-        return list(range(ds.sizes[dim])), np.arange(ds.sizes[dim])
-    if by not in ds.coords or ds.variables[by].dims != (dim,):
-        known = [str(n) for n, c in ds.coords.items() if c.dims == (dim,)]
-        raise VariableError(
-            Problem(
-                where="by",
-                found=f"{by!r}, which is no coordinate along {dim!r}",
-                wanted=f"one of {known}",
-                remedy=f'ds.assign_coords({by}=("{dim}", labels))',
-                error=VariableError,
-            )
-        )
-    labels, group = np.unique(np.asarray(ds.variables[by].data), return_inverse=True)
-    return labels.tolist(), group.ravel()
-
-
 def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) -> xr.Variable:
     """Return the injected current, bare, in nA and in the precision of `v`, on dims of `v`."""
     if not isinstance(stimulus, xr.DataArray):
@@ -398,15 +353,6 @@ def _misfit(found: str, v: xr.Variable, dim: str) -> DimensionError:
             error=DimensionError,
         )
     )
-
-
-def voltage_of(ds: xr.Dataset) -> xr.Variable:
-    """Return the voltage, bare, in mV."""
-    name = find_voltage(ds)
-    variable = ds.variables[name]
-    raise_problems(kind_problems(magnitude(variable.data), str(name)))
-    v = checked(variable, str(name))
-    return xr.Variable(v.dims, convert(magnitude(v.data), str(units_of(variable)), "mV"))
 
 
 def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable) -> None:

@@ -17,13 +17,21 @@ import xarray as xr
 from . import provenance
 from ._arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from ._dispatch import checked, contract, on_arrays, whole
-from .cable import site_dim_of
-from .current import groups_of, in_nA, with_currents
-from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems, warn
+from .current import with_currents
+from .errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+from .inputs import (
+    as_dataset,
+    groups_of,
+    in_nA,
+    kind_problems,
+    require_site_dim,
+    unit_problem,
+    variable_of,
+)
 from .kernels import dipole as kernels
 from .probe import positions_of
 from .results import finish, is_quantified, with_unit
-from .schema import GEOMETRY, UNITS, kind_problems, unit_problem
+from .schema import GEOMETRY, UNITS
 from .sites import middles
 from .time_axis import TIME
 from .units import convert, magnitude, units_of, values_in
@@ -38,14 +46,16 @@ ROUNDING = {4: 1e-2, 8: 1e-7}
 FEW_GROUPS = 20
 
 
-def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None) -> xr.Dataset:
+def dipole_moment(
+    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: Any = None
+) -> xr.Dataset:
     r"""Return the current dipole moment of each cell, or of each group of sites.
 
     .. math:: p = \sum_i I_i (r_i - r_o)
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         With ``i_membrane`` (nA, outward positive) from `transmembrane_currents`, or the voltages that it needs, or a
         ``source`` in nA; on sites with positions ``x``, ``y``, ``z``, or ends ``x_start`` ... ``z_end``.
     by : str or None
@@ -90,9 +100,10 @@ def dipole_moment(ds: xr.Dataset, by: str | None = "unit", *, origin: Any = None
     >>> made.dipole_moment.values, float(made.z)
     (array([[  0.,   0., 300.]]), 150.0)
     """
+    ds = as_dataset(ds, "ds")
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)
-    dim = site_dim_of(variable, name)
+    dim = require_site_dim(variable, name)
     place = middles(ds, dim)
     labels, group = groups_of(ds, dim, by) if by else (["all"], np.zeros(ds.sizes[dim], int))
     n = len(labels)
@@ -259,17 +270,12 @@ def moment_of(dipoles: xr.Dataset) -> xr.Variable:
     VariableError, UnitError, DimensionError
         If there is no ``dipole_moment`` in nA*um on ``xyz``.
     """
-    if "dipole_moment" not in dipoles.data_vars:
-        raise VariableError(
-            Problem(
-                where="dipole_moment",
-                found=f"no such variable among {list(map(str, dipoles.data_vars))}",
-                wanted="current dipole moments (nA*um); a voltage, or a proxy, is none",
-                remedy="ds.jfne.transmembrane_currents().jfne.dipole_moment()",
-                error=VariableError,
-            )
-        )
-    variable = dipoles.variables["dipole_moment"]
+    variable = variable_of(
+        dipoles,
+        "dipole_moment",
+        "current dipole moments (nA*um); a voltage, or a proxy, is none",
+        "ds.jfne.transmembrane_currents().jfne.dipole_moment()",
+    )
     raise_problems(
         unit_problem(variable, "dipole_moment", UNITS["dipole_moment"])
         + kind_problems(magnitude(variable.data), "dipole_moment")
@@ -343,12 +349,14 @@ def places_of(dipoles: xr.Dataset) -> Any:
     return places
 
 
-def move_to(dipoles: xr.Dataset, *, x: Any = None, y: Any = None, z: Any = None) -> xr.Dataset:
+def move_to(
+    dipoles: xr.Dataset | xr.DataArray, *, x: Any = None, y: Any = None, z: Any = None
+) -> xr.Dataset:
     """Move dipoles to another place; moments stay as they are.
 
     Parameters
     ----------
-    dipoles : xr.Dataset
+    dipoles : xr.Dataset or xr.DataArray
         From `dipole_moment`, or made by hand.
     x, y, z : float, str, pint.Quantity or array, optional
         Where to, um: one for all, or one for each dipole. An axis that is not named keeps its coordinate.
@@ -370,6 +378,7 @@ def move_to(dipoles: xr.Dataset, *, x: Any = None, y: Any = None, z: Any = None)
     >>> move_to(p, x=0, y=[0, 10], z="78 mm").z.values
     array([78000., 78000.])
     """
+    dipoles = as_dataset(dipoles, "dipoles")
     moment_of(dipoles)
     dim = dipole_dim(dipoles)
     n = 1 if dim is None else dipoles.sizes[dim]
@@ -395,13 +404,13 @@ def move_to(dipoles: xr.Dataset, *, x: Any = None, y: Any = None, z: Any = None)
 
 
 def rotate(
-    dipoles: xr.Dataset, angle: Any = None, axis: Any = "z", *, to: Any = None
+    dipoles: xr.Dataset | xr.DataArray, angle: Any = None, axis: Any = "z", *, to: Any = None
 ) -> xr.Dataset:
     """Turn the moments of dipoles; places stay as they are.
 
     Parameters
     ----------
-    dipoles : xr.Dataset
+    dipoles : xr.Dataset or xr.DataArray
         From `dipole_moment`, or made by hand.
     angle : float, str or pint.Quantity
         By how much: degrees, or ``"0.5 rad"``; counterclockwise as seen from the tip of the axis.
@@ -428,6 +437,7 @@ def rotate(
     >>> [turned.dipole_moment.values.round(12).tolist() for turned in (rotate(p, 90, "y"), rotate(p, to=(0, 2, 0)))]
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
+    dipoles = as_dataset(dipoles, "dipoles")
     moment = moment_of(dipoles)
     dim = dipole_dim(dipoles)
     n = 1 if dim is None else dipoles.sizes[dim]

@@ -15,6 +15,7 @@ from ._dispatch import contract
 from .dipole import XYZ, dipole_dim, moment_of, places_of
 from .errors import ArgumentError, DimensionError, Problem, missing_dependency
 from .head import CHANNEL, FourSphere, InfiniteHomogeneous, LeadField, Spherical, misfit
+from .inputs import as_dataset
 from .probe import positions_along, probe_at
 from .results import finish
 from .schema import UNITS
@@ -32,12 +33,14 @@ SOLVERS = {
 }
 
 
-def eeg(dipoles: xr.Dataset, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
+def eeg(
+    dipoles: xr.Dataset | xr.DataArray, sensors: xr.Dataset | None = None, head: Any = None
+) -> xr.Dataset:
     """Return the EEG of current dipoles: the sum of their potentials at each electrode.
 
     Parameters
     ----------
-    dipoles : xr.Dataset
+    dipoles : xr.Dataset or xr.DataArray
         ``dipole_moment`` (nA*um) on ``xyz`` and any other dims, with the place of each dipole in ``x``, ``y``, ``z``
         (um): from `dipole_moment`, moved and turned by `move_to` and `rotate`; or made by hand.
     sensors : xr.Dataset
@@ -70,15 +73,18 @@ def eeg(dipoles: xr.Dataset, sensors: xr.Dataset | None = None, head: Any = None
     >>> eeg(jfx.move_to(p, x=0, y=0, z="78 mm"), cap).eeg.values.round(3)
     array([[10.625, -0.314]])
     """
+    dipoles = as_dataset(dipoles, "dipoles")
     return _sensed("eeg", dipoles, sensors, FourSphere() if head is None else head)
 
 
-def meg(dipoles: xr.Dataset, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
+def meg(
+    dipoles: xr.Dataset | xr.DataArray, sensors: xr.Dataset | None = None, head: Any = None
+) -> xr.Dataset:
     """Return the MEG of current dipoles: the sum of their magnetic fields along the normal of each sensor.
 
     Parameters
     ----------
-    dipoles : xr.Dataset
+    dipoles : xr.Dataset or xr.DataArray
         As for `eeg`.
     sensors : xr.Dataset
         Magnetometers along ``channel``, with normals: ``probe_at(..., normal=..., dim="channel")``. For all three
@@ -104,6 +110,7 @@ def meg(dipoles: xr.Dataset, sensors: xr.Dataset | None = None, head: Any = None
     >>> meg(jfx.move_to(p, x=0, y=0, z="60 mm"), sensor).meg.values.round(1)
     array([[97.7]])
     """
+    dipoles = as_dataset(dipoles, "dipoles")
     return _sensed("meg", dipoles, sensors, Spherical() if head is None else head)
 
 

@@ -11,16 +11,9 @@ import xarray as xr
 
 from ._arrays import check_traced, is_jax, is_traced, precision_of, require_finite
 from ._dispatch import checked, contract, jointly, on_arrays
-from .cable import Cable, cable_of, folded, site_dim_of
+from .cable import Cable, cable_of, folded
 from .conductor import Conductor, LineSource
-from .current import (
-    current_name,
-    groups_of,
-    in_nA,
-    is_transmembrane,
-    transmembrane_currents,
-    voltage_of,
-)
+from .current import transmembrane_currents
 from .errors import (
     ArgumentError,
     DataError,
@@ -30,11 +23,21 @@ from .errors import (
     raise_problems,
     warn,
 )
+from .inputs import (
+    as_dataset,
+    current_name,
+    groups_of,
+    in_nA,
+    is_transmembrane,
+    kind_problems,
+    misaligned,
+    require_site_dim,
+    voltage_of,
+)
 from .kernels import distance
 from .probe import check_probe, positions_along, prefixed
 from .progress import working
 from .results import finish, finish_several
-from .schema import kind_problems
 from .sites import extent, sites_dim
 from .units import convert, is_quantity, magnitude, product, same_dimension, text_of, units_of
 
@@ -46,12 +49,14 @@ LEAD_FIELD = "uV/nA"
 FAR = 10_000.0
 
 
-def lead_field(sites: xr.Dataset, probe: xr.Dataset, model: Model | None = None) -> xr.Dataset:
+def lead_field(
+    sites: xr.Dataset | xr.DataArray, probe: xr.Dataset, model: Model | None = None
+) -> xr.Dataset:
     """Return the potential at every contact of 1 nA leaving from every site.
 
     Parameters
     ----------
-    sites : xr.Dataset
+    sites : xr.Dataset or xr.DataArray
         With positions on ``recording`` or ``unit``: ``x``, ``y``, ``z``, or ``x_start`` ... ``z_end``, and
         ``diameter``, um.
     probe : xr.Dataset
@@ -83,6 +88,7 @@ def lead_field(sites: xr.Dataset, probe: xr.Dataset, model: Model | None = None)
     >>> made.lead_field.data.magnitude.round(2).tolist()
     [[5.17], [4.15]]
     """
+    sites = as_dataset(sites, "sites")
     model = LineSource() if model is None else model
     matrix, _ = matrix_of(sites, probe, model)
     dim = sites_dim(sites)
@@ -99,13 +105,17 @@ def lead_field(sites: xr.Dataset, probe: xr.Dataset, model: Model | None = None)
 
 
 def lfp(
-    ds: xr.Dataset, probe: xr.Dataset, model: Model | None = None, *, by: str | None = None
+    ds: xr.Dataset | xr.DataArray,
+    probe: xr.Dataset,
+    model: Model | None = None,
+    *,
+    by: str | None = None,
 ) -> xr.Dataset:
     """Return the extracellular potential at every contact.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         With positions of sites, and ``i_membrane`` or ``source`` (nA), or a voltage of every compartment with axial
         conductances, as `from_jaxley` makes it; any other dims, in any order.
     probe : xr.Dataset
@@ -150,6 +160,7 @@ def lfp(
     >>> made.lfp.data.magnitude.round(3).tolist(), made.attrs["amplitude_status"]
     ([[0.0, 0.0], [-0.245, 0.505]], 1)
     """
+    ds = as_dataset(ds, "ds")
     model = LineSource() if model is None else model
     positions_along(probe, "contact", "xyz")
     name = current_name(ds)
@@ -166,7 +177,7 @@ def lfp(
         variable = (
             variable if physical else checked(variable, name)
         )  # the others come of finite voltages
-    dim = site_dim_of(variable, of)
+    dim = require_site_dim(variable, of)
     if sites_dim(ds) != dim:
         raise _elsewhere(of, dim, sites_dim(ds))
     matrix, inside = matrix_of(ds, probe, model)
@@ -209,12 +220,14 @@ def labelled_lfp(
     )
 
 
-def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.Dataset:
+def calibrate(
+    readout: xr.Dataset | xr.DataArray, reference: xr.Dataset | xr.DataArray
+) -> xr.Dataset:
     """Return a readout scaled to a reference by one gain, and how well it fits: declared, and no more than that.
 
     Parameters
     ----------
-    readout : xr.Dataset
+    readout : xr.Dataset or xr.DataArray
         With one variable: a proxy, or a potential.
     reference : xr.DataArray, or xr.Dataset with one variable
         The same quantity in physical units, on the same dims and labels: a physical forward model's, or a recording.
@@ -244,11 +257,12 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
     >>> made.calibration_gain.item(), made.calibration_residual.item(), made.attrs["amplitude_status"]
     (<Quantity(20.0, 'microvolt')>, <Quantity(0.0, 'dimensionless')>, 0)
     """
+    readout, reference = as_dataset(readout, "readout"), as_dataset(reference, "reference")
     (name, x, unit), (target, y, target_unit) = (
         _only(readout, "readout"),
         _only(reference, "reference"),
     )
-    y = _aligned(readout, x, reference, y)
+    y = _aligned(readout, x, next(iter(reference.data_vars.values())), y)
     gain, residual = jointly(_fit, x, y, dims=[(), ()])
     if is_traced(gain.data):
         numbers: dict[str, Any] = {"gain": "traced", "residual": "traced"}
@@ -281,24 +295,14 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
     )
 
 
-def _only(data: Any, where: str) -> tuple[str, xr.Variable, str]:
-    """Return the name, the bare values and the unit of the one variable in a Dataset, or of a DataArray."""
-    found = ""
-    if isinstance(data, xr.DataArray):
-        name, array = str(data.name or where), data
-    elif isinstance(data, xr.Dataset) and len(data.data_vars) == 1:
-        ((key, array),) = data.data_vars.items()
-        name = str(key)
-    else:
-        found = (
-            f"the variables {list(data)}"
-            if isinstance(data, xr.Dataset)
-            else f"a {type(data).__name__}"
-        )
-        name, array = where, xr.DataArray()
-    if found:
+def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
+    """Return the name, the bare values and the unit of the one variable in a Dataset."""
+    if len(ds.data_vars) != 1:
+        found = f"the variables {list(ds)}"
         remedy = f'calibrate(lfp_proxy, reference=lfp), or {where}[["lfp"]] for one of several'
         raise ArgumentError(Problem(where, found, "one variable", remedy, ArgumentError))
+    ((key, array),) = ds.data_vars.items()
+    name = str(key)
     unit = units_of(array)
     if unit is None:
         remedy = f'{where}.attrs["units"] = "uV"'
@@ -308,23 +312,21 @@ def _only(data: Any, where: str) -> tuple[str, xr.Variable, str]:
     return name, xr.Variable(array.dims, magnitude(array.variable.data)), unit
 
 
-def _aligned(readout: xr.Dataset, x: xr.Variable, reference: Any, y: xr.Variable) -> xr.Variable:
+def _aligned(
+    readout: xr.Dataset, x: xr.Variable, reference: xr.DataArray, y: xr.Variable
+) -> xr.Variable:
     """Return the reference on the dims of the readout, in its precision; raise where labels differ."""
-    found = f"{dict(y.sizes)}" if dict(x.sizes) != dict(y.sizes) else ""
-    for dim in () if found else x.dims:
-        labels = [d.coords[dim].variable.data for d in (readout, reference) if dim in d.coords]
-        if len(labels) == 2 and not np.array_equal(labels[0], labels[1]):
-            found = f"other labels along {dim!r}"
-    if found:
+    if dict(x.sizes) != dict(y.sizes):
         raise DimensionError(
             Problem(
                 where="reference",
-                found=found,
+                found=f"{dict(y.sizes)}",
                 wanted=f"the dims and labels of the readout, {dict(x.sizes)}",
-                remedy="xr.align(readout, reference, join='exact'), or select the same samples of both",
+                remedy="xr.align(readout, reference), or select the same samples of both",
                 error=DimensionError,
             )
         )
+    raise_problems(misaligned(readout, reference, "reference", "the readout"))
     return y.transpose(*x.dims)
 
 

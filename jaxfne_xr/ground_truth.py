@@ -15,9 +15,9 @@ import xarray as xr
 from . import provenance
 from ._arrays import is_jax, is_traced
 from ._dispatch import checked, contract, on_arrays, whole
-from .cable import site_dim_of
-from .current import in_nA, with_currents
+from .current import with_currents
 from .errors import ArgumentError, DimensionError, Problem
+from .inputs import as_dataset, in_nA, require_site_dim
 from .kernels import ground_truth as kernels
 from .results import finish_several
 from .schema import UNITS
@@ -29,7 +29,7 @@ SIGN = {"sign_convention": "source positive"}
 
 
 def ground_truth_csd(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataArray,
     bins: Any = None,
     *,
     grid: Mapping[str, Any] | None = None,
@@ -41,7 +41,7 @@ def ground_truth_csd(
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         With ``i_membrane`` (nA, outward positive), or voltages to make it of, or a ``source`` in nA; on sites with
         ends ``x_start`` ... ``z_end``, or with ``x``, ``y``, ``z`` for points (um).
     bins : array (edge,)
@@ -83,6 +83,7 @@ def ground_truth_csd(
     >>> made.csd.values.round(4), made.depth.values
     (array([[-0.3183,  0.    ,  0.    ,  0.3183]]), array([ 50., 150., 250., 350.]))
     """
+    ds = as_dataset(ds, "ds")
     if (bins is None) == (grid is None):
         found = "neither bins nor grid" if bins is None else "both bins and grid"
         raise ArgumentError(
@@ -90,7 +91,7 @@ def ground_truth_csd(
         )
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)
-    dim = site_dim_of(variable, name)
+    dim = require_site_dim(variable, name)
     start, end = extent(ds, dim)
     if grid is None:
         if along not in tuple("xyz"):

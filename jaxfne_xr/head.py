@@ -27,10 +27,10 @@ from .errors import (
     UnitError,
     raise_problems,
 )
+from .inputs import kind_problems
 from .kernels import dipole as dipole_kernels
 from .kernels import head as kernels
 from .parameters import pytree, static
-from .schema import kind_problems
 from .units import factor, is_quantity, magnitude, positive, scalar, units_of, values_in
 
 CHANNEL = "channel"

@@ -19,9 +19,11 @@ from ._arrays import is_dask
 from ._dispatch import checked
 from .errors import ArgumentError, FileError, JfneError, Problem, raise_problems
 from .file_form import RECORD, record_of, restore, to_plain
+from .inputs import no_dataset
 from .progress import working
-from .schema import FINITE, validate
+from .schema import FINITE
 from .units import magnitude
+from .validation import validate
 
 #: What each choice of compression does to a variable, by the kind of its dtype. All are HDF5's own filters.
 COMPRESSION: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -86,15 +88,7 @@ def to_netcdf(
     True
     """
     if not isinstance(data, (xr.Dataset, xr.DataTree)):
-        raise ArgumentError(
-            Problem(
-                where="data",
-                found=f"a {type(data).__name__}",
-                wanted="a Dataset, or a DataTree",
-                remedy='da.to_dataset(name="v")',
-                error=ArgumentError,
-            )
-        )
+        raise no_dataset(data, "data", "a Dataset, or a DataTree")
     if compression not in COMPRESSION:
         raise ArgumentError(
             Problem(

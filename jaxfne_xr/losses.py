@@ -20,10 +20,10 @@ from .errors import (
     VariableError,
     raise_problems,
 )
+from .inputs import as_dataset, kind_problems, misaligned, no_dataset, require_time
 from .kernels import losses as kernels
 from .results import finish
-from .schema import kind_problems, require_time
-from .signals import firing_rate, misaligned
+from .signals import firing_rate
 from .spectra import FREQUENCY, band_power, psd
 from .time_axis import TIME, coords_along, sampling
 from .units import convert, magnitude, product, same_dimension, scalar, units_of
@@ -136,7 +136,8 @@ def correlation_loss(
     >>> round(float(loss.correlation_loss.data.magnitude), 6)
     0.5
     """
-    ds, name, x, y = _matched(simulated, reference, variable, time=True)
+    simulated, reference, name = _alike(simulated, reference, variable)
+    ds, x, y = _matched(simulated, reference, name, time=True)
     _refuse_silent(y)
     dims = _over(over, tuple(d for d in x.dims if d != TIME))
     a, b = (whole(kernels.standardised, v, TIME, new_dim=TIME) for v in (x, y))
@@ -202,7 +203,8 @@ def spectrum_loss(
     >>> round(float(loss.spectrum_loss.data.magnitude), 3), round(float(np.log(100)) ** 2, 3)
     (21.208, 21.208)
     """
-    ds, name, x, y = _matched(simulated, reference, variable, time=True)
+    simulated, reference, name = _alike(simulated, reference, variable)
+    ds, x, y = _matched(simulated, reference, name, time=True)
     problems = []
     if not 0 < floor < np.inf:
         wanted = "a positive share of the reference's power"
@@ -294,10 +296,17 @@ def rate_loss(
     (100.0, 'hertz ** 2')
     """
     one, other = (
-        data if isinstance(data, xr.DataArray) or variable in data.data_vars else firing_rate(data)
+        firing_rate(data) if _has_spikes(data, variable) else data
         for data in (simulated, reference)
     )
     return _mean_square("rate_loss", one, other, variable, over)
+
+
+def _has_spikes(data: Any, variable: str) -> bool:
+    """Whether there are Signals or spikes where rates are wanted."""
+    if isinstance(data, xr.DataArray):
+        return data.name == "spikes" or data.dtype.kind == "b"
+    return isinstance(data, xr.Dataset) and variable not in data.data_vars
 
 
 def _mean_square(
@@ -307,7 +316,8 @@ def _mean_square(
     variable: str | None,
     over: str | Sequence[str] | None,
 ) -> xr.Dataset:
-    ds, name, x, y = _matched(simulated, reference, variable)
+    simulated, reference, name = _alike(simulated, reference, variable)
+    ds, x, y = _matched(simulated, reference, name)
     dims = _over(over, x.dims)
     with precision_of(x):
         difference = x - y
@@ -320,29 +330,35 @@ def _mean_square(
 # ------------------------------------------------------------------------------------------------- two that match
 
 
-def _matched(
+def _alike(
     simulated: xr.Dataset | xr.DataArray,
     reference: xr.Dataset | xr.DataArray,
     variable: str | None,
-    *,
-    time: bool = False,
-) -> tuple[xr.Dataset, str, xr.Variable, xr.Variable]:
-    """Return the simulated Dataset, a name, and that variable of it and of the reference, bare and made alike.
+) -> tuple[xr.Dataset, xr.Dataset, str]:
+    """Return two Datasets, and the name of the variable that they have in common."""
+    given = {"simulated": simulated, "reference": reference}
+    for where, data in given.items():
+        if not isinstance(data, (xr.Dataset, xr.DataArray)):
+            raise no_dataset(data, where, "a Dataset or a DataArray")
+    name = _common(simulated, reference, variable)
+    one, other = (as_dataset(data, where, name=name) for where, data in given.items())
+    return one, other, name
+
+
+def _matched(
+    simulated: xr.Dataset, reference: xr.Dataset, name: str, *, time: bool = False
+) -> tuple[xr.Dataset, xr.Variable, xr.Variable]:
+    """Return the simulated Dataset, and a variable of it and of the reference, bare and made alike.
 
     Both are checked, with the dims, the unit (in attrs) and the precision of the simulated.
     """
-    name = _common(simulated, reference, variable)
-    one, other = (
-        d.to_dataset(name=name) if isinstance(d, xr.DataArray) else d
-        for d in (simulated, reference)
-    )
-    x, y = one.variables[name], other.variables[name]
+    x, y = simulated.variables[name], reference.variables[name]
     if time:
-        require_time(one, name)
-        require_time(other, name)
+        require_time(simulated, name)
+        require_time(reference, name)
     units = [units_of(v) for v in (x, y)]
     problems = [p for v in (x, y) if v.dtype.kind != "b" for p in kind_problems(v, name)]
-    problems += _unit_problems(*units) + _dim_problems(one[[name]], other[name])
+    problems += _unit_problems(*units) + _dim_problems(simulated[[name]], reference[name])
     raise_problems(problems)
     unit = units[0] or "1"
     a, b = (
@@ -354,7 +370,7 @@ def _matched(
         b = convert(b * 1.0 if b.dtype.kind in "biu" else b, units[1] or "1", unit).astype(a.dtype)
     b = xr.Variable(y.dims, b).set_dims(dict(x.sizes)).transpose(*x.dims).data
     attrs = {"units": unit}
-    return one, name, xr.Variable(x.dims, a, attrs), xr.Variable(x.dims, b, attrs)
+    return simulated, xr.Variable(x.dims, a, attrs), xr.Variable(x.dims, b, attrs)
 
 
 def _common(

@@ -11,8 +11,8 @@ from . import provenance
 from ._arrays import is_dask
 from .configuration import Configuration
 from .errors import NonFiniteError, Problem, SchemaError, raise_problems
-from .schema import stage_of, validate
 from .units import is_quantity, magnitude, quantity, units_of
+from .validation import stage_of, validate
 
 
 def manifest(

@@ -9,26 +9,27 @@ import xarray as xr
 
 from ._arrays import precision_of
 from ._dispatch import mean_over
-from .probe import SENSORS
+from .inputs import V_m_of, as_dataset, source_of, spikes_of, times_of
 from .readout import readout
 from .results import finish
-from .schema import SITES
-from .signals import in_unit, lacking, spikes_of
-from .source import source, source_of
-from .time_axis import TIME, sampling, time_problem, windowed
+from .schema import SENSORS, SITES
+from .source import source
+from .time_axis import TIME, sampling, windowed
 from .units import magnitude, product, units_of
 
 
 @readout(units="mV", formula="V_m")
-def vm(signals: xr.Dataset) -> xr.Dataset:
+def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the membrane voltage ``vm``, mV, on the dims of ``V_m``; values are shared."""
-    v = _voltage(signals)
+    signals = as_dataset(signals, "signals")
+    v = V_m_of(signals)
     return finish(signals, "vm", xr.Variable(v.dims, magnitude(v.data)), "mV")
 
 
 @readout(units="bool", formula="spikes")
-def spk(signals: xr.Dataset) -> xr.Dataset:
+def spk(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the spikes ``spk``, bool or, with a surrogate, float, on the dims of ``spikes``; values are shared."""
+    signals = as_dataset(signals, "signals")
     return finish(signals, "spk", spikes_of(signals), None)
 
 
@@ -38,12 +39,14 @@ readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a p
 
 
 @readout(units="Hz", formula="spikes / (sites * duration)")
-def spike_rate_hz(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def spike_rate_hz(
+    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean firing rate over all sites and the time window, Hz.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         With ``spikes``.
     window : pair of float, str or pint.Quantity, optional
         Start and stop, ms; all of the data by default.
@@ -61,11 +64,8 @@ def spike_rate_hz(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None)
     >>> round(spike_rate_hz(signals, window=("0 ms", "50 ms")).spike_rate_hz.data.m.item(), 9)
     100.0
     """
-    chosen, dt_ms = windowed(signals, window), sampling(signals, None)[1]
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    signals = as_dataset(signals, "signals")
+    chosen, (_, dt_ms) = windowed(signals, window), times_of(signals)
     spikes = spikes_of(chosen)
     mean = mean_over(spikes, _reduced(spikes))
     rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
@@ -73,8 +73,11 @@ def spike_rate_hz(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None)
 
 
 @readout(units="1", formula="sum of spikes over time and sites")
-def spike_count(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def spike_count(
+    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the number of spikes of all sites in the time window; see `spike_rate_hz`."""
+    signals = as_dataset(signals, "signals")
     chosen = windowed(signals, window)
     spikes = spikes_of(chosen)
     dims = _reduced(spikes)
@@ -86,15 +89,21 @@ def spike_count(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -
 
 
 @readout(units="mV", formula="mean of V_m over time and sites")
-def mean_V_m(signals: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def mean_V_m(
+    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
-    made = signals.assign(V_m=_voltage(signals))
+    signals = as_dataset(signals, "signals")
+    made = signals.assign(V_m=V_m_of(signals))
     return mean_of("mean_V_m", made, "V_m", "value", window)
 
 
 @readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
-def source_abs_mean(source: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def source_abs_mean(
+    source: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean size of the source over time and sites, nA, or 1 where it is a proxy; see `spike_rate_hz`."""
+    source = as_dataset(source, "source")
     name, variable = source_of(source)
     return mean_of("source_abs_mean", source.assign({name: variable}), name, "abs", window)
 
@@ -120,9 +129,3 @@ def _reduced(variable: xr.Variable) -> list[Hashable]:
 def _window(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
     time, _ = sampling(chosen, None)
     return {"start_ms": float(time[0]), "stop_ms": float(time[-1]) + (dt_ms or 0.0)}
-
-
-def _voltage(signals: xr.Dataset) -> xr.Variable:
-    if "V_m" not in signals.data_vars:
-        raise lacking(signals, "V_m", "Signals of voltages")
-    return in_unit(signals.variables["V_m"], "V_m", "mV")

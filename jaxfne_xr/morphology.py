@@ -10,6 +10,7 @@ import xarray as xr
 from . import provenance, scope
 from ._arrays import is_dask, is_traced
 from .errors import ArgumentError, DataError, DimensionError, Problem, VariableError, raise_problems
+from .inputs import as_dataset
 from .results import assemble, is_quantified, with_unit
 from .schema import STRUCTURE
 from .units import convert, is_quantity, magnitude, scalar, text_of, units_of
@@ -115,12 +116,12 @@ def morphology(
     )
 
 
-def with_morphology(ds: xr.Dataset, morphology: xr.Dataset) -> xr.Dataset:
+def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr.Dataset:
     """Return traces with the labels, positions and axial conductances of a morphology.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         Traces or Signals with a voltage or currents on ``recording``, a row for each segment, in their order.
     morphology : xr.Dataset
         From `morphology`, or `from_lfpy`.
@@ -143,6 +144,7 @@ def with_morphology(ds: xr.Dataset, morphology: xr.Dataset) -> xr.Dataset:
     >>> with_morphology(v, cell).z.values.tolist()
     [5.0, 15.0]
     """
+    ds = as_dataset(ds, "ds")
     if not isinstance(morphology, xr.Dataset) or "conductance" not in morphology:
         raise VariableError(
             Problem(

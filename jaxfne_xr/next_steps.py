@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import xarray as xr
 
-from . import schema
-from .schema import SITES
+from .inputs import site_dim
+from .schema import VOLTAGES
 from .time_axis import TIME
+from .validation import VARIABLE
 
 #: Coordinates that put sites, or contacts, into groups.
 GROUPS = ("population", "layer", "area", "shank")
@@ -79,7 +80,7 @@ def next_steps(
         steps.append(f"ds.jfne.plot.{whole}()")
     elif found := next(((n, d) for n in DRAWN if (d := drawn(ds, n))), None):
         steps.append(_plotting(ds, *found))
-    if timed and stage == "traces" and has & {*schema.VOLTAGES}:
+    if timed and stage in ("traces", VARIABLE) and has & {*VOLTAGES}:
         steps.append("signals = ds.jfne.to_signals()")
     cable = timed and has_cable(ds)
     if cable and "i_membrane" not in has:
@@ -87,7 +88,7 @@ def next_steps(
     if timed and placed and (cable or "i_membrane" in has) and "x_start" in ds.coords:
         steps.append('lfp = ds.jfne.lfp(jfx.linear_probe(16, spacing="50 um", origin=(50, 0, 0)))')
         steps.append("dipoles = ds.jfne.dipole_moment()")
-    sites = next((d for d in SITES if d in ds.dims), None)
+    sites = site_dim(ds.dims)
     several = timed and ds.sizes[TIME] > 1
     if several and "spikes" in has:
         steps.append("ds.jfne.firing_rate()")
@@ -111,6 +112,16 @@ def next_steps(
     if "lead_field" in has and sites:
         steps.append(f'lfp = (ds.lead_field * currents.i_membrane).sum("{sites}")')
     return [*steps, 'ds.jfne.report("run.html")', 'ds.jfne.to_netcdf("run.nc")']
+
+
+def of_array(steps: Iterable[str]) -> list[str]:
+    """Return the steps that can be taken with a DataArray alone, which has no record to be kept in a file."""
+    methods = ("report(", "to_netcdf(")
+    return [
+        step.replace("ds.jfne.", "array.jfne.")
+        for step in steps
+        if "ds.jfne." in step and not step.startswith(tuple(f"ds.jfne.{m}" for m in methods))
+    ]
 
 
 def _next_of_probe(ds: xr.Dataset, placed: bool) -> list[str]:
@@ -142,4 +153,4 @@ def _plotting(ds: xr.Dataset, name: str, how: tuple[str, dict[str, Any]]) -> str
 def has_cable(ds: xr.Dataset) -> bool:
     """Whether there are voltages and conductances between some of them, which make transmembrane currents."""
     joined = "conductance" in ds.data_vars and ds["conductance"].size > 0
-    return joined and bool({*ds.data_vars} & {*schema.VOLTAGES})
+    return joined and bool({*ds.data_vars} & {*VOLTAGES})

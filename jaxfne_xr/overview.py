@@ -9,14 +9,16 @@ from typing import Any
 
 import xarray as xr
 
-from . import provenance, schema, scope
+from . import provenance, scope, validation
 from ._arrays import is_dask, is_jax, is_traced
 from .display import Badge, Card, Code, Content, Table
 from .errors import SchemaError
-from .next_steps import GROUPS, has_cable, next_steps
-from .schema import SITES
+from .inputs import as_dataset, site_dim
+from .next_steps import GROUPS, has_cable, next_steps, of_array
+from .schema import SENSORS
 from .time_axis import TIME, even_times
 from .units import magnitude, units_of
+from .validation import VARIABLE
 
 #: So many sites are counted by group, and so many groups and variables named.
 COUNTED, NAMED = 100_000, 20
@@ -51,6 +53,10 @@ FIELD_WORDS = {
 }
 #: What there is to say of Traces, which claim nothing yet, and of a lead field, which has no amplitude of its own.
 TRACES_WORDS = ("No source and no field has been made of the voltages.",)
+#: A DataArray does not say how it was made.
+VARIABLE_WORDS = (
+    "A DataArray has no record of how it was made: what is computed from it claims the least.",
+)
 LEAD_FIELD_WORDS = (
     "It takes currents in nA to uV; what those are worth, the currents have to say.",
 )
@@ -102,6 +108,8 @@ def _awaits_field(claims: scope.Scope) -> bool:
 
 def _claimed(ds: xr.Dataset, stage: str, record: Mapping[str, Any], known: bool) -> dict[str, Any]:
     """Return scope, and scope in words, of a Dataset; nothing where it is none of ours."""
+    if stage == VARIABLE:
+        return {"scope": None, "scope_in_words": list(VARIABLE_WORDS)}
     if stage in PLACES or (stage == "traces" and not known):
         return {"scope": None, "scope_in_words": []}
     if stage == "traces":
@@ -116,7 +124,7 @@ def _claimed(ds: xr.Dataset, stage: str, record: Mapping[str, Any], known: bool)
     return {"scope": made, "scope_in_words": words}
 
 
-def facts(ds: xr.Dataset) -> dict[str, Any]:
+def facts(data: xr.Dataset | xr.DataArray) -> dict[str, Any]:
     """Return what a Dataset is, as strict JSON values; nothing is computed and no value looked at.
 
     Returns
@@ -134,13 +142,16 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
     >>> made["stage"], made["time"]["duration_ms"], made["next"][0]
     ('traces', 10.0, 'ds.jfne.plot.traces()')
     """
+    one = isinstance(data, xr.DataArray)
+    ds = _shown(data)
     try:
         record = provenance.read(ds.attrs) or {}
     except SchemaError:
         record = {}
-    stage = schema.stage_of(ds)
-    report = schema.checks(ds, values=False)
+    report = validation.checks(ds, values=False, one=one)
+    stage = report.stage
     time = _time(ds, report)
+    steps = next_steps(ds, record, stage, time) if report else ["ds.jfne.validate()"]
     return {
         "stage": stage,
         "sizes": {str(d): n for d, n in ds.sizes.items()},
@@ -154,11 +165,18 @@ def facts(ds: xr.Dataset) -> dict[str, Any]:
         "steps": record.get("steps", []),
         "versions": record.get("versions", {}),
         "validation": outcome(report),
-        "next": next_steps(ds, record, stage, time) if report else ["ds.jfne.validate()"],
+        "next": of_array(steps) if one else steps,
     }
 
 
-def outcome(report: schema.Report) -> dict[str, Any]:
+def _shown(data: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """Return what there is to see; of a DataArray that is a coordinate, the coordinates."""
+    if isinstance(data, xr.DataArray) and data.name in {*data.coords, *data.dims}:
+        return data.coords.to_dataset()
+    return as_dataset(data, "ds")
+
+
+def outcome(report: validation.Report) -> dict[str, Any]:
     """Return what checks have found, as strict JSON values."""
     return {
         "valid": bool(report),
@@ -178,9 +196,9 @@ def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
     return {name: ds for name, ds in nodes.items() if ds.variables}
 
 
-def card(ds: xr.Dataset) -> Card:
-    """Return what a Dataset says of itself: see `facts`."""
-    return card_of(facts(ds))
+def card(data: xr.Dataset | xr.DataArray) -> Card:
+    """Return what a Dataset or a DataArray says of itself: see `facts`."""
+    return card_of(facts(data))
 
 
 def card_of(about: Mapping[str, Any]) -> Card:
@@ -223,7 +241,7 @@ def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
         rows.append(("scope", tuple(about["scope_in_words"])))
     if about["steps"]:
         rows.append(("made by", " -> ".join(str(s.get("function")) for s in about["steps"])))
-    elif about["stage"] not in PLACES:
+    elif about["stage"] not in (*PLACES, VARIABLE):
         rows.append(("made by", "hand, or other code: there is no record"))
     rows.append(("checks", checks_lines(about["validation"])))
     if about["next"]:
@@ -272,7 +290,7 @@ def checks_lines(validation: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _sites(ds: xr.Dataset) -> dict[str, Any] | None:
-    dim = next((d for d in (*SITES, "contact", "channel") if d in ds.dims), None)
+    dim = site_dim(ds.dims) or next((d for d in SENSORS if d in ds.dims), None)
     if dim is None:
         return None
     n = ds.sizes[dim]
@@ -302,7 +320,7 @@ def _sites_text(sites: dict[str, Any]) -> str:
     return text
 
 
-def _time(ds: xr.Dataset, report: schema.Report) -> dict[str, Any] | None:
+def _time(ds: xr.Dataset, report: validation.Report) -> dict[str, Any] | None:
     if TIME not in ds.dims:
         return None
     n = ds.sizes[TIME]

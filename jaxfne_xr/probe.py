@@ -18,12 +18,11 @@ import xarray as xr
 
 from ._arrays import check_traced, is_jax, is_traced
 from .errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
+from .inputs import unit_problem
 from .results import assemble
-from .schema import unit_problem
+from .schema import SENSORS
 from .units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
-#: The dims along which a probe's positions may lie.
-SENSORS = ("contact", "channel")
 #: Two contacts closer than this, in um, are at one place.
 SAME_PLACE = 1e-6
 

@@ -18,15 +18,14 @@ from ._arrays import is_jax, is_traced
 from ._dispatch import contract, jointly, mean_over, on_arrays
 from .contacts import contacts_of
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .inputs import as_dataset, misaligned, source_dim, source_of, spikes_of, times_of, variable_of
 from .kernels import proxy as kernels
 from .measures import mean_of
 from .probe import positions_along, sensor_dim
 from .readout import readout
 from .results import finish
-from .signals import misaligned, spikes_of
 from .sites import positions
-from .source import site_dim, source_of
-from .time_axis import TIME, sampling, time_problem
+from .time_axis import TIME
 from .units import magnitude, positive
 
 #: The axes in which each domain of a field measures distance.
@@ -35,7 +34,7 @@ DOMAINS = {"point": "", "laminar": "z", "volume": "xyz"}
 
 @readout(units="1", formula="sum_n W_cn S_n, W a Gaussian of distance, rows summing to 1")
 def lfp_proxy(
-    source: xr.Dataset,
+    source: xr.Dataset | xr.DataArray,
     probe: xr.Dataset | None = None,
     *,
     domain: str = "volume",
@@ -45,7 +44,7 @@ def lfp_proxy(
 
     Parameters
     ----------
-    source : xr.Dataset
+    source : xr.Dataset or xr.DataArray
         Signals, or what `source` made of them; sites with positions ``x``, ``y``, ``z`` (um), as far as the domain
         needs them.
     probe : xr.Dataset
@@ -78,8 +77,9 @@ def lfp_proxy(
     >>> lfp.lfp_proxy[0].data.magnitude.round(3).tolist()
     [1.238, 2.0, 2.762]
     """
+    source = as_dataset(source, "source")
     name, variable = source_of(source)
-    dim = site_dim(source)
+    dim = source_dim(variable)
     if domain not in DOMAINS:
         raise ArgumentError(
             Problem(
@@ -125,12 +125,12 @@ def _weights(
 
 
 @readout(units="1/um^2", formula="-d2(lfp_proxy)/dz2 along the probe")
-def csd_proxy(lfp_proxy: xr.Dataset) -> xr.Dataset:
+def csd_proxy(lfp_proxy: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the CSD proxy: minus the second spatial derivative of the LFP proxy along the probe.
 
     Parameters
     ----------
-    lfp_proxy : xr.Dataset
+    lfp_proxy : xr.Dataset or xr.DataArray
         From `lfp_proxy`, at three contacts or more on one line, evenly spaced or not.
 
     Returns
@@ -153,6 +153,7 @@ def csd_proxy(lfp_proxy: xr.Dataset) -> xr.Dataset:
     >>> float(csd_proxy(lfp).csd_proxy[0, 2].data.magnitude.round(9))
     0.0
     """
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
     lfp = _needed(lfp_proxy, "lfp_proxy")
     position = _position_on_line(lfp_proxy)
     matrix = on_arrays(kernels.second_derivative_matrix, position)
@@ -162,7 +163,7 @@ def csd_proxy(lfp_proxy: xr.Dataset) -> xr.Dataset:
 
 @readout(units="1", formula="L S, L a lead field that is given, or a toy: cos(theta) / d^2")
 def eeg_proxy(
-    source: xr.Dataset,
+    source: xr.Dataset | xr.DataArray,
     sensors: xr.Dataset | None = None,
     *,
     eeg_lead_field: Any = None,
@@ -171,7 +172,7 @@ def eeg_proxy(
 
     Parameters
     ----------
-    source : xr.Dataset
+    source : xr.Dataset or xr.DataArray
         Signals, or what `source` made of them.
     sensors : xr.Dataset, optional
         Electrodes along ``channel``. Needed for the toy; else they label the channels.
@@ -200,17 +201,19 @@ def eeg_proxy(
     >>> eeg.eeg_proxy[0].data.magnitude.tolist()
     [4.0, -2.0]
     """
+    source = as_dataset(source, "source")
     return _remote("eeg_proxy", source, sensors, eeg_lead_field, kernels.toy_eeg_lead_field)
 
 
 @readout(units="1", formula="L S, L a lead field that is given, or a toy: sin(theta) / d^2")
 def meg_proxy(
-    source: xr.Dataset,
+    source: xr.Dataset | xr.DataArray,
     sensors: xr.Dataset | None = None,
     *,
     meg_lead_field: Any = None,
 ) -> xr.Dataset:
     """Return the MEG proxy: as `eeg_proxy`, with ``L_cn = sin(theta_cn) / d_cn^2`` for its toy lead field."""
+    source = as_dataset(source, "source")
     return _remote("meg_proxy", source, sensors, meg_lead_field, kernels.toy_meg_lead_field)
 
 
@@ -219,7 +222,7 @@ def _remote(
 ) -> xr.Dataset:
     """Return a lead field, given or a toy, times the source."""
     of, variable = source_of(source)
-    dim = site_dim(source)
+    dim = source_dim(variable)
     if sensors is not None and sensor_dim(sensors) != "channel":
         raise _misplaced("sensors", "channel")
     coords: dict[Hashable, Any] = {} if sensors is None else dict(sensors.coords)
@@ -293,9 +296,9 @@ def _misfit(found: str, dim: str, n: int) -> DimensionError:
     units="1", formula="weighted mean of rate, |source| and lfp_proxy^2, each over its own mean"
 )
 def emm_proxy(
-    signals: xr.Dataset,
-    source: xr.Dataset,
-    lfp_proxy: xr.Dataset,
+    signals: xr.Dataset | xr.DataArray,
+    source: xr.Dataset | xr.DataArray,
+    lfp_proxy: xr.Dataset | xr.DataArray,
     *,
     emm_weights: Sequence[float] = (1.0, 1.0, 1.0),
     emm_scales: Sequence[float] | None = None,
@@ -304,9 +307,9 @@ def emm_proxy(
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         With ``spikes``.
-    source, lfp_proxy : xr.Dataset
+    source, lfp_proxy : xr.Dataset or xr.DataArray
         What the functions of these names return.
     emm_weights : three floats
         Shares of the terms, not negative, not all 0; only their ratios matter.
@@ -326,6 +329,9 @@ def emm_proxy(
     ArgumentError
         If the weights are negative or all 0, or a scale is not positive.
     """
+    signals = as_dataset(signals, "signals")
+    source = as_dataset(source, "source")
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
     weights = np.asarray(emm_weights, float)
     scales = None if emm_scales is None else np.asarray(emm_scales, float)
     bad = weights.shape != (3,) or (weights < 0).any() or not 0 < weights.sum() < np.inf
@@ -344,17 +350,13 @@ def emm_proxy(
                 error=ArgumentError,
             )
         )
-    dt_ms = sampling(signals, None)[1]
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    _, dt_ms = times_of(signals)
     spikes, (_, current) = spikes_of(signals), source_of(source)
     field = _needed(lfp_proxy, "lfp_proxy")
-    rate = mean_over(spikes, [site_dim(signals)])
+    rate = mean_over(spikes, [source_dim(spikes, "spikes")])
     terms = [
         xr.Variable(rate.dims, rate.data / (dt_ms * 1e-3)),
-        mean_over(current, [site_dim(source)], "abs"),
+        mean_over(current, [source_dim(current)], "abs"),
         mean_over(field, ["contact"], "square"),
     ]
     dims = tuple(sorted(terms[0].dims, key=lambda d: d != TIME))
@@ -378,38 +380,38 @@ def emm_proxy(
 
 
 @readout(units="1", formula="mean of |lfp_proxy| over time and contacts")
-def lfp_abs_mean(lfp_proxy: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def lfp_abs_mean(
+    lfp_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean size of the LFP proxy over time and contacts; `window` as in `spike_rate_hz`."""
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
     _needed(lfp_proxy, "lfp_proxy")
     return mean_of("lfp_abs_mean", lfp_proxy, "lfp_proxy", "abs", window)
 
 
 @readout(units="1/um^2", formula="mean of |csd_proxy| over time and contacts")
-def csd_abs_mean(csd_proxy: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def csd_abs_mean(
+    csd_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean size of the CSD proxy over time and contacts, 1/um^2; `window` as in `spike_rate_hz`."""
+    csd_proxy = as_dataset(csd_proxy, "csd_proxy")
     _needed(csd_proxy, "csd_proxy")
     return mean_of("csd_abs_mean", csd_proxy, "csd_proxy", "abs", window)
 
 
 @readout(units="1", formula="mean of eeg_proxy^2 over time and channels")
-def eeg_power(eeg_proxy: xr.Dataset, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+def eeg_power(
+    eeg_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
     """Return the mean square of the EEG proxy over time and channels; `window` as in `spike_rate_hz`."""
+    eeg_proxy = as_dataset(eeg_proxy, "eeg_proxy")
     _needed(eeg_proxy, "eeg_proxy")
     return mean_of("eeg_power", eeg_proxy, "eeg_proxy", "square", window)
 
 
 def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
-    if name not in ds.data_vars:
-        raise VariableError(
-            Problem(
-                where=name,
-                found=f"no such variable among {list(map(str, ds.data_vars))}",
-                wanted=f"what {name} returns",
-                remedy=f"jfx.{name}(...) first, or compute_readout(signals, [...])",
-                error=VariableError,
-            )
-        )
-    return ds.variables[name]
+    remedy = f"jfx.{name}(...) first, or compute_readout(signals, [...])"
+    return variable_of(ds, name, f"what {name} returns", remedy)
 
 
 def _position_on_line(ds: xr.Dataset) -> Any:

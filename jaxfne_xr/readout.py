@@ -22,6 +22,7 @@ from .conductor import LineSource, PointSource, RootAsPoint, Slab
 from .display import Card, Code, Content, Table
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
 from .head import FourSphere, InfiniteHomogeneous, LeadField, Spherical
+from .inputs import as_dataset
 from .probe import prefixed
 from .units import is_quantity, magnitude
 
@@ -196,7 +197,7 @@ def readouts() -> Readouts:
 
 
 def compute_readout(
-    signals: xr.Dataset,
+    signals: xr.Dataset | xr.DataArray,
     names: str | Sequence[str],
     *,
     probe: xr.Dataset | None = None,
@@ -207,7 +208,7 @@ def compute_readout(
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`.
     names : str or sequence of str
         Some of `readouts`.
@@ -219,8 +220,8 @@ def compute_readout(
     Returns
     -------
     xr.Dataset
-        One variable a readout, with the attrs of the Signals that are not ours. Sites keep ``x``, ``y``, ``z``; those of
-        contacts are ``contact_x``, ..., of channels ``channel_x``, ..., of dipoles ``dipole_x``, ....
+        One variable a readout, with the attrs of the Signals that are not ours. Sites keep ``x``, ``y``, ``z``; those
+        of contacts are ``contact_x``, ..., of channels ``channel_x``, ..., of dipoles ``dipole_x``, ....
 
     Raises
     ------
@@ -241,9 +242,8 @@ def compute_readout(
     >>> {name: round(float(value.data.magnitude), 6) for name, value in made.data_vars.items()}
     {'mean_V_m': -64.15, 'spike_rate_hz': 100.0}
     """
+    signals = as_dataset(signals, "signals")
     asked = asked_for(names)
-    if not isinstance(signals, xr.Dataset):
-        raise _refuse("signals", f"a {type(signals).__name__}", "a Dataset", GIVEN["signals"])
     raise_problems(_unknown_names(asked) + _unknown_settings(asked, settings))
     given = {"signals": signals, "probe": probe, "sensors": sensors}
     made = {name: value for name, value in given.items() if value is not None}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import overview, plot, schema
+from . import overview, plot
 from ._arrays import is_dask, is_traced
 from .configuration import stored_rows
 from .display import STYLE, Content, Table, listed, themed, to_html
@@ -29,12 +29,13 @@ from .errors import (
     missing_dependency,
     raise_problems,
 )
+from .inputs import no_dataset, site_dim
 from .io import replace_file, target_problems
 from .next_steps import drawn, drawn_whole
 from .progress import progress, working
-from .schema import SITES
 from .time_axis import TIME
 from .units import magnitude, units_of
+from .validation import validate
 
 #: A picture with more bytes as SVG than this is stored as pixels.
 SVG_BYTES = 120_000
@@ -96,12 +97,7 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     (2, False)
     """
     if not isinstance(data, (xr.Dataset, xr.DataTree)):
-        found, remedy = f"a {type(data).__name__}", 'da.to_dataset(name="v")'
-        if isinstance(data, (str, os.PathLike)):
-            found, remedy = f"the name {Path(data).name!r}", f'jfx.open("{Path(data).name}")'
-        raise ArgumentError(
-            Problem("data", found, "a Dataset, or a DataTree", remedy, ArgumentError)
-        )
+        raise no_dataset(data, "data", "a Dataset, or a DataTree")
     _need_matplotlib()
     target = Path(os.path.realpath(Path(path).expanduser()))
     parts = overview.parts_of(data)
@@ -162,7 +158,7 @@ def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) 
 def _section(anchor: str, part: str, ds: xr.Dataset, about: Mapping[str, Any]) -> str:
     """Return what there is to say of one Dataset."""
     heading = part or str(about["stage"])
-    outcome = overview.outcome(schema.validate(ds))
+    outcome = overview.outcome(validate(ds))
     rows: list[tuple[str, Content]] = [("stage", str(about["stage"]))] if part else []
     rows += [(k, c) for k, c in overview.card_rows(about) if k not in ("checks", "next", "made by")]
     rows.append(("checks", overview.checks_lines(outcome)))
@@ -290,7 +286,7 @@ def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]
             continue
         function, options = how
         part, said = ds, []
-        site = next((d for d in SITES if d in array.dims), None)
+        site = site_dim(array.dims)
         if function == "traces" and site and ds.sizes[site] > LINES:
             chosen = np.unique(np.linspace(0, ds.sizes[site] - 1, LINES).round().astype(int))
             part = ds.isel({site: chosen})

@@ -21,20 +21,23 @@ from .errors import (
     VariableError,
     raise_problems,
 )
+from .inputs import (
+    as_dataset,
+    converted,
+    find_voltage,
+    kind_problems,
+    misaligned,
+    require_time,
+    spikes_of,
+    times_of,
+    unit_problem,
+)
 from .kernels import spikes as kernels
 from .kernels import surrogate as surrogates
 from .results import finish, finish_several, is_quantified, with_unit
-from .schema import (
-    LONG_NAMES,
-    STRUCTURE,
-    VOLTAGES,
-    find_voltage,
-    kind_problems,
-    require_time,
-    unit_problem,
-)
-from .time_axis import TIME, check_dt, coords_along, sampling, time_problem
-from .units import convert, is_quantity, magnitude, positive, scalar, text_of, units_of
+from .schema import LONG_NAMES, STRUCTURE
+from .time_axis import TIME, check_dt, coords_along, sampling
+from .units import is_quantity, magnitude, positive, scalar, text_of, units_of
 
 #: Every spike rule: its kernel, and how many earlier samples it looks at.
 SPIKE_RULES = {"crossing": (kernels.crossing, 1), "level": (kernels.level, 0)}
@@ -50,7 +53,7 @@ SLOPE = 0.05
 
 
 def to_signals(
-    ds: xr.Dataset,
+    ds: xr.Dataset | xr.DataArray,
     dt_ms: Any = None,
     spike_threshold: Any = 0.0,
     spike_rule: str = "crossing",
@@ -64,7 +67,7 @@ def to_signals(
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         With a voltage on ``time`` and any other dims, in any order; NumPy-, JAX- or dask-backed; its unit in
         ``attrs["units"]`` or as a pint quantity. Made by `traces`, by `from_jaxley`, or by hand.
     dt_ms : float, str or pint.Quantity, optional
@@ -122,6 +125,7 @@ def to_signals(
     >>> print(count(v[0]), jax.grad(count)(jax.numpy.array(v[0])).round(5))
     1.0 [ 0.      -0.00024  0.       0.00111  0.     ]
     """
+    ds = as_dataset(ds, "ds")
     name = find_voltage(ds, voltage)
     require_time(ds, name)
     if source is None and "source" in ds.data_vars:
@@ -156,7 +160,7 @@ def to_signals(
         problems += error.problems
     raise_problems(problems)
 
-    v = _in_unit(original, "mV", LONG_NAMES["V_m"])
+    v = converted(original, "mV", LONG_NAMES["V_m"])
     variables = {"V_m": v}
     if threshold is None:
         variables["V_m"] = checked(v, str(name))
@@ -194,12 +198,12 @@ def to_signals(
     )
 
 
-def spike_times(signals: xr.Dataset) -> xr.Dataset:
+def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return every spike as one row of a list, ordered in time.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`: ``spikes`` on ``time`` and any other dims.
 
     Returns
@@ -224,6 +228,7 @@ def spike_times(signals: xr.Dataset) -> xr.Dataset:
     >>> times.time.values.tolist(), times.unit.values.tolist()
     ([0.5, 1.5], [0, 1])
     """
+    signals = as_dataset(signals, "signals")
     spikes = spikes_of(signals)
     if is_traced(spikes._data):
         raise DataError(
@@ -250,12 +255,12 @@ def spike_times(signals: xr.Dataset) -> xr.Dataset:
     return finish_several(signals, "spike_times", {}, coords=labels, stage="spike_times")
 
 
-def firing_rate(signals: xr.Dataset) -> xr.Dataset:
+def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the mean firing rate of every site over the whole of the signals.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`: ``spikes`` on ``time`` and any other dims. For a window, select it first:
         ``signals.sel(time=slice(100, 600))``.
 
@@ -281,12 +286,9 @@ def firing_rate(signals: xr.Dataset) -> xr.Dataset:
     >>> round(float(rate.firing_rate.data.magnitude), 9)
     100.0
     """
+    signals = as_dataset(signals, "signals")
     spikes = spikes_of(signals)
-    time, dt_ms = sampling(signals, None)
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    time, dt_ms = times_of(signals)
     data = magnitude(spikes.data)
     with precision_of(data):
         rate = data.sum(axis=spikes.get_axis_num(TIME)) / (len(time) * dt_ms * 1e-3)
@@ -334,23 +336,6 @@ def _surrogate_problems(surrogate: Any, slope: Any, spike_threshold: Any) -> lis
     return [Problem(*parts, ArgumentError) for parts in said]
 
 
-def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
-    """Return the variable `name` in `unit`, as itself where it is; checked to convert."""
-    if units_of(variable) == unit:
-        return variable
-    raise_problems(unit_problem(variable, name, unit))
-    return _in_unit(variable, unit, LONG_NAMES[name])
-
-
-def _in_unit(variable: xr.Variable, unit: str, long_name: str) -> xr.Variable:
-    """Return a variable in `unit`, quantified if it was; its values are shared where nothing had to be converted."""
-    data = convert(magnitude(variable.data), str(units_of(variable)), unit)
-    bare = xr.Variable(variable.dims, data)
-    return with_unit(
-        bare, unit, quantify=is_quantified(variable, data), attrs={"long_name": long_name}
-    )
-
-
 def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
     """Return the source current in nA on the dims of the voltage `v`."""
     if isinstance(source, str):
@@ -383,7 +368,7 @@ def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
     problems = kind_problems(magnitude(variable.data), "source")
     problems += unit_problem(variable, "source", "nA")
     raise_problems(problems)
-    return checked(_in_unit(variable, "nA", LONG_NAMES["source"]), "source")
+    return checked(converted(variable, "nA", LONG_NAMES["source"]), "source")
 
 
 def _misfit(found: str, v: xr.Variable) -> Problem:
@@ -394,55 +379,3 @@ def _misfit(found: str, v: xr.Variable) -> Problem:
         remedy="select or broadcast the current first; a DataArray is matched by the names of its dims",
         error=DimensionError,
     )
-
-
-def misaligned(
-    ds: xr.Dataset, source: xr.DataArray, name: str, of: str = "the voltage"
-) -> list[Problem]:
-    """Return the problem of every index on which a DataArray, handed in as `name`, and the data `of` `ds` differ."""
-    return [
-        Problem(
-            where=name,
-            found=f'labels along "{dim}" that differ from those of {of}',
-            wanted="the same labels in the same order",
-            remedy=f'{name}.reindex_like(ds), or {name}.drop_vars("{dim}") to match by position',
-            error=DimensionError,
-        )
-        for dim in source.dims
-        if dim in source.coords
-        and dim in ds.coords
-        and ds.sizes[dim] == source.sizes[dim]
-        and not _same_labels(source[dim].variable, ds[dim].variable)
-    ]
-
-
-def _same_labels(source: xr.Variable, voltage: xr.Variable) -> bool:
-    a, b = magnitude(source.data), magnitude(voltage.data)
-    units = units_of(source), units_of(voltage)
-    if None not in units and units[0] != units[1]:
-        a = convert(a, str(units[0]), str(units[1]))
-    if a.dtype.kind == "f" and b.dtype.kind in "fiu":
-        return np.allclose(a, b, rtol=1e-9, atol=1e-9)
-    return bool(np.array_equal(a, b))
-
-
-def spikes_of(signals: xr.Dataset) -> xr.Variable:
-    """Return the spikes of Signals."""
-    if "spikes" not in signals:
-        raise lacking(signals, "spikes", "Signals with spikes", ", with a spike_threshold")
-    require_time(signals, "spikes")
-    return signals.variables["spikes"]
-
-
-def lacking(signals: xr.Dataset, name: str, wanted: str, how: str = "") -> VariableError:
-    """Return the error of Signals without a voltage or spikes: they may have been driven by something else."""
-    remedy = f"ds.jfne.to_signals() first{how}"
-    others = [driven for driven in ("source", "spikes") if driven in signals.data_vars]
-    if others and not {*VOLTAGES} & {*signals.data_vars}:
-        emitters = 'emitter(mode="external_voltage")'
-        emitters += ', or "external_spikes"' if name == "spikes" else ""
-        remedy = (
-            f"{emitters}: there is no {name} in what was driven by {' and '.join(others)} alone"
-        )
-    found = f"no such variable among {list(map(str, signals.data_vars))}"
-    return VariableError(Problem(name, found, wanted, remedy, VariableError))

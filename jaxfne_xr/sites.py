@@ -10,8 +10,9 @@ import xarray as xr
 
 from ._arrays import is_traced
 from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .inputs import unit_problem
 from .probe import positions_of
-from .schema import SITES, unit_problem
+from .schema import SITES
 from .units import convert, magnitude, units_of
 
 

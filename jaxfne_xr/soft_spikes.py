@@ -10,23 +10,23 @@ import xarray as xr
 from ._arrays import precision_of
 from ._dispatch import checked, whole
 from .errors import ArgumentError, Problem, raise_problems
+from .inputs import as_dataset, find_voltage, in_unit, kind_problems, require_time, times_of
 from .kernels import soft_spikes as kernels
 from .provenance import recorded
 from .results import finish, finish_several
-from .schema import find_voltage, kind_problems, require_time
-from .signals import SLOPE, in_unit, threshold_mV
-from .time_axis import TIME, sampling, time_problem
+from .signals import SLOPE, threshold_mV
+from .time_axis import TIME
 from .units import magnitude, positive, scalar
 
 
 def soft_spike_times(
-    signals: xr.Dataset, n: int, *, spike_threshold: Any = 0.0, fill: Any = None
+    signals: xr.Dataset | xr.DataArray, n: int, *, spike_threshold: Any = 0.0, fill: Any = None
 ) -> xr.Dataset:
     """Return the times of the first n spikes of every site, between the samples, with a gradient.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         With a voltage on ``time`` and any other dims, in any order: Signals, or traces.
     n : int
         How many to return: a fixed number, so that it works under ``jit``.
@@ -65,6 +65,7 @@ def soft_spike_times(
     >>> made.spike_time.data.magnitude.round(3).tolist(), made.spike_count.data.magnitude.tolist()
     ([[0.05, 0.275, nan], [nan, nan, nan]], [2, 0])
     """
+    signals = as_dataset(signals, "signals")
     name, v, time, dt_ms = _voltage(signals)
     problems = []
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
@@ -93,13 +94,13 @@ def soft_spike_times(
 
 
 def soft_firing_rate(
-    signals: xr.Dataset, *, spike_threshold: Any = 0.0, slope: Any = SLOPE
+    signals: xr.Dataset | xr.DataArray, *, spike_threshold: Any = 0.0, slope: Any = SLOPE
 ) -> xr.Dataset:
     """Return the firing rate of every site as a smooth function of the voltage.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         With a voltage on ``time`` and any other dims, in any order: Signals, or traces.
     spike_threshold : float, str or pint.Quantity
         mV.
@@ -134,6 +135,7 @@ def soft_firing_rate(
     >>> [round(float(soft_firing_rate(ds, slope=s).firing_rate.data.magnitude), 3) for s in (0.05, "0.5/mV")]
     [98.201, 100.0]
     """
+    signals = as_dataset(signals, "signals")
     name, v, time, dt_ms = _voltage(signals)
     threshold, steepness = threshold_mV(spike_threshold), positive(slope, "1/mV", "slope")
     count = whole(kernels.expected_crossings, v, TIME, threshold, steepness)
@@ -156,10 +158,6 @@ def _voltage(signals: xr.Dataset) -> tuple[str, xr.Variable, np.ndarray, float]:
     name = find_voltage(signals)
     require_time(signals, name)
     raise_problems(kind_problems(magnitude(signals.variables[name].data), str(name)))
-    time, dt_ms = sampling(signals, None)
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    time, dt_ms = times_of(signals)
     v = in_unit(signals.variables[name], "V_m", "mV")
     return str(name), checked(v, str(name)), time, dt_ms

@@ -9,24 +9,24 @@ import xarray as xr
 from . import provenance
 from ._arrays import is_jax
 from ._dispatch import whole
-from .errors import ArgumentError, Problem, VariableError
+from .errors import ArgumentError, Problem
+from .inputs import as_dataset, source_of, spikes_of, times_of
 from .kernels import source as kernels
 from .results import finish, is_quantified, with_unit
-from .schema import LONG_NAMES, SITES
-from .signals import in_unit, spikes_of
-from .time_axis import TIME, sampling, time_problem
-from .units import magnitude, positive, scalar
+from .schema import LONG_NAMES
+from .time_axis import TIME
+from .units import positive, scalar
 
 #: The kernels through which spikes become a current.
 SYNAPSES = ("exponential", "alpha")
 
 
-def source(signals: xr.Dataset) -> xr.Dataset:
+def source(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the source of Signals: the current where there is one, else the voltage as a proxy for it.
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`.
 
     Returns
@@ -47,6 +47,7 @@ def source(signals: xr.Dataset) -> xr.Dataset:
     >>> source(signals).source_proxy.long_name
     'source (voltage proxy)'
     """
+    signals = as_dataset(signals, "signals")
     name, variable = source_of(signals)
     # it carries its unit already, and its values are shared
     return finish(
@@ -54,48 +55,8 @@ def source(signals: xr.Dataset) -> xr.Dataset:
     )
 
 
-def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
-    """Return the name and the variable of the source in Signals, or in what `source` made of them."""
-    if "source" in signals.data_vars:
-        return "source", in_unit(signals.variables["source"], "source", "nA")
-    if "source_proxy" in signals.data_vars:
-        return "source_proxy", signals.variables["source_proxy"]
-    if "V_m" not in signals.data_vars:
-        raise VariableError(
-            Problem(
-                where="source",
-                found=f"neither a source nor a voltage among {list(map(str, signals.data_vars))}",
-                wanted="Signals",
-                remedy="ds.jfne.to_signals() first, with source=... where there is a current",
-                error=VariableError,
-            )
-        )
-    v = in_unit(signals.variables["V_m"], "V_m", "mV")
-    proxy = xr.Variable(v.dims, magnitude(v.data))
-    return "source_proxy", with_unit(
-        proxy, "1", quantify=is_quantified(v), attrs={"long_name": LONG_NAMES["source_proxy"]}
-    )
-
-
-def site_dim(signals: xr.Dataset) -> str:
-    """Return the dim along which sources lie: ``unit`` or ``recording``."""
-    dims = source_of(signals)[1].dims
-    for dim in SITES:
-        if dim in dims:
-            return dim
-    raise VariableError(
-        Problem(
-            where="source",
-            found=f"the dims {dims}",
-            wanted=f"sites along one of {list(SITES)}",
-            remedy='ds.expand_dims("unit") for a single trace; ds.rename(your_dim="unit") for others',
-            error=VariableError,
-        )
-    )
-
-
 def synaptic_source(
-    signals: xr.Dataset,
+    signals: xr.Dataset | xr.DataArray,
     *,
     kernel: str = "exponential",
     tau: Any = 5.0,
@@ -105,7 +66,7 @@ def synaptic_source(
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         With ``spikes`` on ``time`` and any other dims.
     kernel : {"exponential", "alpha"}
         ``k(s) = exp(-s / tau)``, or ``k(s) = (s / tau) exp(1 - s / tau)``: the current that one spike sets off, 1 at
@@ -133,6 +94,7 @@ def synaptic_source(
     >>> synaptic_source(signals, tau="2 ms").source.data.magnitude.round(3).tolist()
     [0.0, 1.0, 0.607, 0.368]
     """
+    signals = as_dataset(signals, "signals")
     if kernel not in SYNAPSES:
         raise ArgumentError(
             Problem(
@@ -146,11 +108,7 @@ def synaptic_source(
     tau_ms = positive(tau, "ms", "tau")
     weight_nA = weight if is_jax(weight) else scalar(weight, "nA", "weight")
     spikes = spikes_of(signals)
-    dt_ms = sampling(signals, None)[1]
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    _, dt_ms = times_of(signals)
     current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
     made = with_unit(
         current,

@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 
 from ._dispatch import jointly, whole
-from .errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
+from .errors import ArgumentError, DimensionError, Problem, raise_problems
+from .inputs import as_dataset, only_variable, times_of, variable_of
 from .kernels import spectrum as kernels
 from .results import finish
-from .schema import require_time
-from .time_axis import TIME, coords_along, sampling, time_problem
+from .time_axis import TIME, coords_along, sampling
 from .units import magnitude, product, scalar, units_of
 
 FREQUENCY = "frequency"
@@ -74,7 +74,8 @@ def psd(
     >>> float(power.frequency[int(power.psd.data.magnitude.argmax())]), str(power.psd.pint.units)
     (50.0, 'millivolt ** 2 / hertz')
     """
-    ds, name = pick(data, variable)
+    ds = as_dataset(data, "data")
+    name = only_variable(ds, variable)
     dt_ms, options = segments(ds, segment, overlap, window, detrend)
     made = whole(kernels.psd, ds.variables[name], TIME, dt_ms, new_dim=FREQUENCY, **options)
     unit = units_of(ds.variables[name]) or "1"
@@ -121,7 +122,8 @@ def coherence(
     >>> bool((abs(coherence(x, -x).coherence.data.magnitude - 1) < 1e-9).all())
     True
     """
-    (first, name_a), (second, name_b) = pick(data, None), pick(other, None)
+    first, second = as_dataset(data, "data"), as_dataset(other, "other")
+    name_a, name_b = only_variable(first, None), only_variable(second, None)
     t, u = (sampling(ds, None)[0] for ds in (first, second))
     if t.shape != u.shape or not np.allclose(t, u, rtol=1e-9, atol=1e-9):
         raise DimensionError(
@@ -146,13 +148,13 @@ def coherence(
 
 
 def band_power(
-    spectrum: xr.Dataset, bands: Mapping[str, tuple[Any, Any]] | None = None
+    spectrum: xr.Dataset | xr.DataArray, bands: Mapping[str, tuple[Any, Any]] | None = None
 ) -> xr.Dataset:
     """Return the power in each of some bands.
 
     Parameters
     ----------
-    spectrum : xr.Dataset
+    spectrum : xr.Dataset or xr.DataArray
         From `psd`.
     bands : mapping of str to pair of float, str or pint.Quantity, optional
         Name, lower and upper edge, Hz. By default delta 1 to 4, theta to 8, alpha to 13, beta to 30 and gamma to 80,
@@ -178,19 +180,12 @@ def band_power(
     >>> round(float(power.band_power.data.magnitude[0]), 9)
     2.0
     """
-    if "psd" not in spectrum.data_vars:
-        raise VariableError(
-            Problem(
-                where="psd",
-                found=f"the variables {list(map(str, spectrum.data_vars))}",
-                wanted="what psd returns",
-                remedy="jfx.band_power(jfx.psd(signals, 'V_m'))",
-                error=VariableError,
-            )
-        )
+    spectrum = as_dataset(spectrum, "spectrum")
+    variable = variable_of(
+        spectrum, "psd", "what psd returns", "jfx.band_power(jfx.psd(signals, 'V_m'))"
+    )
     f = np.asarray(spectrum[FREQUENCY].values, float)
     names, low, high = _edges(bands, f)
-    variable = spectrum.variables["psd"]
     dims = tuple("band" if d == FREQUENCY else d for d in variable.dims)
     axis = variable.get_axis_num(FREQUENCY)
     (made,) = jointly(kernels.band_power, variable, dims=[dims], numbers=(f, low, high), axis=axis)
@@ -205,27 +200,6 @@ def band_power(
     )
 
 
-def pick(data: xr.Dataset | xr.DataArray, variable: str | None) -> tuple[xr.Dataset, str]:
-    """Return a Dataset and the name of the variable meant, checked to lie along time."""
-    if isinstance(data, xr.DataArray):
-        name = str(data.name or "x")
-        data = data.rename(name).to_dataset()
-    names = [str(n) for n in data.data_vars]
-    chosen = variable if variable is not None else names[0] if len(names) == 1 else None
-    if chosen not in names:
-        raise VariableError(
-            Problem(
-                where="variable",
-                found="none named" if chosen is None else repr(chosen),
-                wanted=f"one of {names}",
-                remedy=f"ds[[{names[0] if names else 'V_m'!r}]]",
-                error=VariableError,
-            )
-        )
-    require_time(data, chosen)
-    return data, chosen
-
-
 def segments(
     ds: xr.Dataset,
     segment: Any,
@@ -236,11 +210,7 @@ def segments(
     several: bool = False,
 ) -> tuple[float, dict[str, Any]]:
     """Return the sampling interval in ms, and how the kernel is to cut the samples: in more than one, if `several`."""
-    time, dt_ms = sampling(ds, None)
-    if dt_ms is None:
-        raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
-        )
+    time, dt_ms = times_of(ds)
     n = len(time)
     if segment is None:
         nperseg = max(2, int(n / 4.5))  # eight segments that overlap by half span 4.5 of them

@@ -12,11 +12,10 @@ import xarray as xr
 
 from ._dispatch import contract, jointly, mean_over, whole
 from .errors import ArgumentError, DimensionError, Problem, TimeAxisError
+from .inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
 from .kernels import spectrum as spectrum_kernels
 from .kernels import summary as kernels
 from .results import finish_several
-from .signals import in_unit, spikes_of
-from .source import site_dim, source_of
 from .spectra import FREQUENCY, band_power, frequency_coord, psd, resolved_bands, segments
 from .time_axis import TIME, sampling, windowed
 from .units import magnitude, scalar, units_of
@@ -32,7 +31,7 @@ NAMES = (
 
 
 def summary(
-    signals: xr.Dataset,
+    signals: xr.Dataset | xr.DataArray,
     by: str | None = "population",
     window: tuple[Any, Any] | None = None,
     *,
@@ -44,7 +43,7 @@ def summary(
 
     Parameters
     ----------
-    signals : xr.Dataset
+    signals : xr.Dataset or xr.DataArray
         From `to_signals`, with spikes.
     by : str or None
         The coordinate along the sites that tells their group; None for one group of all.
@@ -92,9 +91,10 @@ def summary(
     >>> made.population.values.tolist(), made.firing_rate.dims, made.coherence.dims
     (['E', 'I'], ('population',), ('population', 'population_other', 'frequency'))
     """
+    signals = as_dataset(signals, "signals")
     ds = windowed(signals, window)
     name, source = source_of(ds)
-    dim = site_dim(ds)
+    dim = source_dim(source)
     spikes = spikes_of(ds)
     time, dt_ms = sampling(ds, None)
     samples = _samples(bin, dt_ms, len(time))

@@ -10,7 +10,7 @@ import xarray as xr
 from xarray.indexes import PandasIndex
 
 from ._arrays import is_traced
-from .errors import Problem, TimeAxisError, UnitError
+from .errors import DimensionError, Problem, TimeAxisError, UnitError
 from .units import convert, magnitude, scalar, units_of
 
 TIME = "time"
@@ -151,9 +151,21 @@ def sampling(ds: xr.Dataset, dt_ms: float | None) -> tuple[np.ndarray, float | N
 
     Raises
     ------
+    DimensionError
+        If there is no ``time`` dimension.
     TimeAxisError
         If there are no samples, no way to tell the interval, or a coordinate that is not even.
     """
+    if TIME not in ds.sizes:
+        raise DimensionError(
+            Problem(
+                where=TIME,
+                found=f"the dims {list(map(str, ds.sizes))}",
+                wanted='a dimension named "time"',
+                remedy='ds.rename({"your_dim": "time"})',
+                error=DimensionError,
+            )
+        )
     length = ds.sizes[TIME]
     if length == 0:
         raise time_problem("no samples", "at least one sample", "check the selection that led here")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ from .errors import (
     UnitError,
     raise_problems,
 )
+from .inputs import as_dataset, kept_unit, kind_problems
 from .results import assemble, owned_data, with_unit
-from .schema import kept_unit, kind_problems
 from .time_axis import (
     TIME,
     check_dt,
@@ -39,6 +39,10 @@ LAYOUTS = {
     "unit_by_time": ("unit", "time"),
     "recording_by_time": ("recording", "time"),
 }
+
+
+#: A Dataset or a DataArray, whichever was given.
+Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
 def traces(
@@ -158,18 +162,18 @@ def traces(
     )
 
 
-def quantify(ds: xr.Dataset) -> xr.Dataset:
+def quantify(ds: Data) -> Data:
     """Return a Dataset whose variables carry their units as pint quantities instead of in ``attrs["units"]``.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         NumPy- or dask-backed; JAX arrays become NumPy, which pint holds. Coordinates stay plain.
 
     Returns
     -------
-    xr.Dataset
-        The same values; variables without a unit are left alone.
+    xr.Dataset or xr.DataArray
+        As it was given, with the same values; variables without a unit are left alone.
 
     Raises
     ------
@@ -185,6 +189,9 @@ def quantify(ds: xr.Dataset) -> xr.Dataset:
     >>> quantify(plain).v.pint.units
     <Unit('millivolt')>
     """
+    if isinstance(ds, xr.DataArray):
+        return _of_array(quantify, ds)
+    ds = as_dataset(ds, "ds")
     changed = {}
     for name, variable in ds.data_vars.items():
         unit = units_of(variable)
@@ -195,18 +202,18 @@ def quantify(ds: xr.Dataset) -> xr.Dataset:
     return ds.assign(changed)
 
 
-def to_jax(ds: xr.Dataset) -> xr.Dataset:
+def to_jax(ds: Data) -> Data:
     """Return a Dataset whose numeric variables are JAX arrays with their units in ``attrs["units"]``.
 
     Parameters
     ----------
-    ds : xr.Dataset
+    ds : xr.Dataset or xr.DataArray
         NumPy-backed, quantified or not. Coordinates stay NumPy.
 
     Returns
     -------
-    xr.Dataset
-        The same values in the same precision.
+    xr.Dataset or xr.DataArray
+        As it was given, with the same values in the same precision.
 
     Raises
     ------
@@ -220,6 +227,9 @@ def to_jax(ds: xr.Dataset) -> xr.Dataset:
     >>> to_jax(ds).v.attrs["units"]
     'mV'
     """
+    if isinstance(ds, xr.DataArray):
+        return _of_array(to_jax, ds)
+    ds = as_dataset(ds, "ds")
     changed, problems = {}, []
     for name, variable in ds.data_vars.items():
         data = magnitude(variable.variable.data)
@@ -234,6 +244,17 @@ def to_jax(ds: xr.Dataset) -> xr.Dataset:
         changed[name] = xr.Variable(variable.dims, jnp.array(data), attrs)
     raise_problems(problems)
     return ds.assign(changed)
+
+
+def _of_array(function: Callable[[xr.Dataset], xr.Dataset], array: xr.DataArray) -> xr.DataArray:
+    """Return a DataArray whose data and attrs are what a function of Datasets makes of them."""
+    if isinstance(array.variable, xr.IndexVariable):  # coordinates stay as they are
+        return array
+    name = "array" if array.name in (None, *array.dims) else array.name
+    made = function(xr.Dataset({name: array.variable})).variables[name]
+    changed = array.copy(deep=False, data=made.data)
+    changed.attrs = made.attrs
+    return changed
 
 
 def _jax_problem(name: str, data: Any) -> Problem | None:

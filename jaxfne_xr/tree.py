@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 # functions of a room's name hide the room once the front door is open: so by their names
-from . import io, overview, schema
+from . import io, overview, validation
 from .bundle import Replay, replay
 from .configuration import stored_rows
 from .display import Badge, Card, Code, Content, Table
@@ -50,11 +50,11 @@ class JfneTreeAccessor:
     def _repr_html_(self) -> str:
         return _card(self._tree).html()
 
-    def validate(self) -> schema.Report:
+    def validate(self) -> validation.Report:
         """Return what `jaxfne_xr.validate` finds in every part, under its name."""
         parts = overview.parts_of(self._tree)
-        found = {part: schema.validate(ds) for part, ds in parts.items()}
-        return schema.Report(
+        found = {part: validation.validate(ds) for part, ds in parts.items()}
+        return validation.Report(
             _stage(self._tree),
             tuple(
                 replace(p, where=_within(part, p.where))

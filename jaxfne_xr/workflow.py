@@ -14,12 +14,13 @@ from ._dispatch import checked
 from .configuration import EXAMPLES, Configuration
 from .display import Card, Code
 from .errors import ArgumentError, DataError, DimensionError, Problem, SchemaError, raise_problems
+from .inputs import kind_problems, require_time, site_dim, unit_problem
 from .manifest import manifest
 from .probe import axes_along, probe_at
 from .proxy import DOMAINS
 from .readout import asked_for, chain, compute_readout, readouts
 from .results import assemble, is_quantified, with_unit
-from .schema import LONG_NAMES, SITES, kind_problems, require_time, unit_problem
+from .schema import LONG_NAMES, SITES
 from .signals import to_signals
 from .source import synaptic_source
 from .time_axis import TIME, check_dt, coords_along, sampling
@@ -260,7 +261,7 @@ class Model:
     def _grouped(self, signals: xr.Dataset) -> xr.Dataset:
         """Return Signals with as many sites as the network has, labelled by group."""
         network = self.configuration.stages["network"]
-        dim = next((d for d in SITES if d in signals.dims), None)
+        dim = site_dim(signals.dims)
         count = 1 if dim is None else signals.sizes[dim]
         if count != network["n"]:
             raise DimensionError(

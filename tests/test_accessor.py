@@ -1,17 +1,21 @@
-"""`.jfne`: no state, one line a method, and the signature of the function of the same name."""
+"""`.jfne` of Datasets and DataArrays: no state, one line a method, the signature of the function of the same name."""
 
 import inspect
 
+import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
+from jaxfne_xr.overview import facts
 
 ACCESSOR = jfx.JfneAccessor
 METHODS = [
     name for name, _ in inspect.getmembers(ACCESSOR, inspect.isfunction) if not name.startswith("_")
 ]
+OF_ARRAYS = [name for name in METHODS if hasattr(jfx.JfneArrayAccessor, name)]
 
 
 def signals():
@@ -33,15 +37,41 @@ def test_a_method_hands_everything_on(name, monkeypatch):
     function = getattr(jfx, name)
     room = inspect.getmodule(function)
     ds = signals()
-    method = getattr(ds.jfne, name)
     monkeypatch.setattr(room, name, lambda *args, **options: (args, options))
-    parameters = inspect.signature(method).parameters
-    values = {p: object() for p in parameters}
-    args, options = method(**values)  # where it takes **settings, one of that name
-    assert args[0] is ds
-    bound = inspect.signature(function).bind(*args, **options)
-    given = {**bound.arguments, **bound.kwargs}
-    assert list({p: given[p] for p in parameters}.values()) == list(values.values())
+    for data in (ds, ds.V_m) if name in OF_ARRAYS else (ds,):
+        method = getattr(data.jfne, name)
+        parameters = inspect.signature(method).parameters
+        values = {p: object() for p in parameters}
+        args, options = method(**values)  # where it takes **settings, one of that name
+        assert args[0] is data
+        bound = inspect.signature(function).bind(*args, **options)
+        given = {**bound.arguments, **bound.kwargs}
+        assert list({p: given[p] for p in parameters}.values()) == list(values.values())
+
+
+def test_a_data_array_has_the_methods_that_one_variable_is_enough_for():
+    needs_more = {"transmembrane_currents", "summary", "emm_proxy", "lead_field"}
+    keeps_the_record = {"to_netcdf", "report"}
+    same_again = {"source", "vm", "spk", "compute_readout"}
+    assert {*METHODS} - {*OF_ARRAYS} == needs_more | keeps_the_record | same_again
+    assert isinstance(signals().V_m.jfne.plot, jfx.plot.Plot)
+    assert not hasattr(signals().V_m.jfne, "scope")
+
+
+def test_quantify_and_to_jax_of_a_data_array_return_one():
+    v = jfx.traces(np.full((3, 5), -65.0, "f4"), ("unit", "time"), dt_ms=0.1, quantify=False).v
+    for array in (v, v.rename(None)):
+        quantified = array.jfne.quantify()
+        assert str(quantified.pint.units) == "millivolt"
+        jax_backed = quantified.jfne.to_jax()
+        assert isinstance(jax_backed.data, jax.Array)
+        for made in (quantified, jax_backed):
+            assert isinstance(made, xr.DataArray)
+            assert made.name == array.name
+            assert made.coords.identical(array.coords)
+        assert jax_backed.attrs == array.attrs
+    assert v.attrs["units"] == "mV"
+    assert v.time.jfne.quantify().identical(v.time)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +87,40 @@ def test_it_is_there_and_reads_well_on_any_dataset(ds):
     assert repr(ds.jfne).startswith("jaxfne_xr: ")
 
 
+def test_it_reads_well_on_any_data_array():
+    ds = signals()
+    odd = [
+        xr.DataArray(),
+        xr.DataArray(["a"], dims="time"),
+        xr.DataArray(np.ones(2), name=("a", 1)),
+    ]
+    odd += [ds.time, ds.unit, ds.V_m.isel(time=0), ds.V_m.assign_attrs(ds.attrs)]
+    for array in (ds.V_m, ds.spikes, *odd):
+        text, page = repr(array.jfne), array.jfne._repr_html_()
+        assert text.startswith("jaxfne_xr: variable")
+        assert "no record" in text
+        assert "ds.jfne" not in text + page
+
+
+def test_the_next_steps_of_a_data_array_run():
+    cell = jfx.morphology(
+        [[0, 0, 0], [0, 0, 10]], [[0, 0, 10], [0, 0, 20]], diameter=2.0, parent=[-1, 0]
+    )
+    v = jfx.traces(np.full((2, 300), -65.0), ("recording", "time"), dt_ms=0.1)
+    sine = np.sin(np.arange(300.0))
+    currents = v.jfne.with_morphology(cell).assign(
+        i_membrane=(("recording", "time"), [sine, -sine], {"units": "nA"})
+    )
+    lfp = jfx.lfp(currents, jfx.linear_probe(4, origin=(50, 0, 0)))
+    for array in (v.v, v.jfne.to_signals().spikes, currents.i_membrane, lfp.lfp):
+        steps = facts(array)["next"]
+        assert steps
+        for step in steps:
+            assert step.count("array.jfne") == 1
+            exec(step, {"array": array, "jfx": jfx})
+    plt.close("all")
+
+
 def test_scope_and_provenance_follow_the_attrs():
     ds = signals()
     assert ds.jfne.scope.amplitude_status is False
@@ -65,17 +129,18 @@ def test_scope_and_provenance_follow_the_attrs():
     assert ds.jfne.provenance is None
 
 
-def test_it_holds_nothing_but_the_dataset():
+def test_it_holds_nothing_but_the_data():
     ds = signals()
-    assert list(vars(ds.jfne)) == ["_ds"]
-    assert "__getattr__" not in vars(ACCESSOR)
+    assert list(vars(ds.jfne)) == ["_data"]
+    assert list(vars(ds.V_m.jfne)) == ["_data"]
+    assert not hasattr(ACCESSOR, "__getattr__")
     with pytest.raises(AttributeError):
         ds.jfne.spike_tines  # noqa: B018
 
 
 def _takes_a_dataset(function):
     parameters = list(inspect.signature(function).parameters.values())
-    return bool(parameters) and str(parameters[0].annotation).startswith("xr.Dataset")
+    return bool(parameters) and str(parameters[0].annotation).startswith(("xr.Dataset", "Data"))
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,20 @@ def test_calibrating_a_field_keeps_its_scope_but_for_the_amplitude(stages):
     assert units_of(made.calibration_gain) == "1"
 
 
+def test_times_that_differ_by_rounding_are_the_same(stages):
+    ds = stages["lfp"].isel(time=slice(0, 9))
+    ms = ds.time.values
+    seconds = ds.assign_coords(time=("time", ms * 1e-3, {"units": "s"}))
+    assert float(ds.jfne.calibrate(seconds).calibration_gain.data.magnitude) == pytest.approx(1)
+
+
 def test_calibrate_refuses(refused, stages):
     ds = stages["lfp"].isel(time=slice(0, 9), contact=[0, 1, 2])
     with refused(jfx.DimensionError, "reference", "'contact': 2"):
         ds.jfne.calibrate(ds.isel(contact=[0, 1]))
-    with refused(jfx.DimensionError, "other labels along 'time'"):
+    with refused(
+        jfx.DimensionError, 'labels along "time" that differ', "reference.reindex_like(ds)"
+    ):
         ds.jfne.calibrate(ds.assign_coords(time=ds.time + 1))
     with refused(jfx.UnitError, "no unit"):
         ds.jfne.calibrate(xr.DataArray(np.zeros((9, 3)), dims=("time", "contact")))

@@ -140,7 +140,7 @@ def test_what_cannot_be_combined(refused):
     one, other = cell(0), cell(1)
     with refused(jfx.DimensionError, "axial conductances", "transmembrane_currents"):
         jfx.concat([one, other], "recording")
-    for nothing in ([], [one.v]):
+    for nothing in ([], [one.v.values]):
         with refused(jfx.ArgumentError, "datasets", "Dataset"):
             jfx.concat(nothing, "recording")
     i = one.jfne.transmembrane_currents()

@@ -395,5 +395,5 @@ def test_home_is_understood(tmp_path, monkeypatch):
 
 
 def test_what_is_no_dataset_is_refused(tmp_path, refused):
-    with refused(jfx.ArgumentError, "DataArray", "to_dataset"):
+    with refused(jfx.ArgumentError, "DataArray", 'ds[["v"]]', "to_dataset"):
         jfx.to_netcdf(some().v, tmp_path / "a.nc")

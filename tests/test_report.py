@@ -220,7 +220,7 @@ def test_bad_input_is_refused(kept, stages, refused):
     with refused(jfx.ArgumentError, "a DataArray", "to_dataset"):
         jfx.report(stages["signals"].V_m, kept)
     for name in ("run.nc", kept.with_name("run.nc")):
-        with refused(jfx.ArgumentError, "the name 'run.nc'", 'jfx.open("run.nc")'):
+        with refused(jfx.ArgumentError, "the name 'run.nc'", 'run.nc")'):
             jfx.report(name, kept)
     with refused(jfx.FileError, "no folder"):
         jfx.report(stages["signals"], kept.parent / "nowhere" / "a.html")

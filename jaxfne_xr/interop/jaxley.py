@@ -30,9 +30,10 @@ from jaxfne_xr.errors import (
     missing_dependency,
     raise_problems,
 )
+from jaxfne_xr.inputs import kind_problems
 from jaxfne_xr.interop import jaxley_cable as cable
 from jaxfne_xr.results import assemble
-from jaxfne_xr.schema import GEOMETRY, kind_problems
+from jaxfne_xr.schema import GEOMETRY
 from jaxfne_xr.time_axis import TIME, check_dt, time_from_dt, time_problem
 from jaxfne_xr.units import is_quantity, readable, scalar
 

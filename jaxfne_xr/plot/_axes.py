@@ -17,6 +17,7 @@ from jaxfne_xr.errors import (
     missing_dependency,
     raise_problems,
 )
+from jaxfne_xr.inputs import as_dataset
 from jaxfne_xr.units import pretty, units_of
 
 from ._beside import bare, nothing
@@ -134,17 +135,17 @@ def pyplot() -> Any:
 
 def picture(
     draw: Callable[Concatenate[xr.Dataset, P], Any],
-) -> Callable[Concatenate[xr.Dataset, P], Any]:
+) -> Callable[Concatenate[xr.Dataset | xr.DataArray, P], Any]:
     """Return a function that draws, with what all of them refuse, and that leaves no figure behind an error.
 
     Raises
     ------
     ArgumentError
-        If what is drawn is no Dataset, or a list is given where one dim or coordinate is named.
+        If what is drawn is no Dataset or DataArray, or a list is given where one dim or coordinate is named.
     """
 
     @wraps(draw)
-    def checked(ds: xr.Dataset, *args: P.args, **options: P.kwargs) -> Any:
+    def checked(ds: xr.Dataset | xr.DataArray, *args: P.args, **options: P.kwargs) -> Any:
         problems = [
             Problem(
                 key, repr(given), "the name of one dim or coordinate", f"{key}=None", ArgumentError
@@ -152,12 +153,7 @@ def picture(
             for key, given in options.items()
             if key in NAMING and not isinstance(given, Hashable)
         ]
-        if not isinstance(ds, xr.Dataset):
-            remedy = "jfx.traces(values, dims, dt_ms=0.1)"
-            if isinstance(ds, xr.DataArray):
-                remedy = 'array.to_dataset(name="lfp"), or what it is'
-            found = f"a {type(ds).__name__}"
-            problems.insert(0, Problem("ds", found, "a Dataset", remedy, ArgumentError))
+        ds = as_dataset(ds, "ds")
         raise_problems(problems)
         plt = pyplot()
         there = plt.get_fignums()

@@ -11,7 +11,7 @@ from . import groups, images, lines, scalp, space, spectra, spikes
 
 
 class Plot:
-    """The pictures of `jaxfne_xr.plot` as methods of a Dataset.
+    """The pictures of `jaxfne_xr.plot` as methods of a Dataset or DataArray.
 
     Examples
     --------
@@ -21,7 +21,7 @@ class Plot:
     'time (ms)'
     """
 
-    def __init__(self, ds: xr.Dataset) -> None:
+    def __init__(self, ds: xr.Dataset | xr.DataArray) -> None:
         self._ds = ds
 
     def __repr__(self) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
-from jaxfne_xr.probe import SENSORS, position_name, sensor_dim
-from jaxfne_xr.schema import SITES
+from jaxfne_xr.inputs import site_dim
+from jaxfne_xr.probe import position_name, sensor_dim
+from jaxfne_xr.schema import SENSORS, SITES
 from jaxfne_xr.units import pretty
 
 from ._axes import Panels, panels, picture
@@ -166,7 +167,7 @@ def morphology(
     >>> len(ax.collections[0].get_paths()), ax.get_ylabel()
     (2, 'z (µm)')
     """
-    dim = next((d for d in SITES if d in ds.dims), None)
+    dim = site_dim(ds.dims)
     if dim is None:
         raise DimensionError(
             Problem(
@@ -293,7 +294,7 @@ def _extent(
 ) -> tuple[float, float]:
     """Return how wide and how high it is where things are, um."""
     if cell is not None:
-        dim = next((d for d in SITES if d in cell.dims), "recording")
+        dim = site_dim(cell.dims) or "recording"
         where = np.concatenate([where, places(cell, dim, axes_of)])
     width, height = np.ptp(where, axis=0)
     return float(width), float(height)
@@ -308,7 +309,7 @@ def _size(width: float, height: float) -> tuple[float, float]:
 
 def _segments(ax: Any, ds: xr.Dataset, axes_of: tuple[str, str], colour: dict[str, Any]) -> Any:
     """Draw segments as wide as they are, or dots where there are no ends; return what was drawn."""
-    dim = next(d for d in SITES if d in ds.dims)
+    dim = str(site_dim(ds.dims))
     ends = [[a + side for a in axes_of] for side in ("_start", "_end")]
     needed = [*ends[0], *ends[1], "diameter"]
     if not all(n in ds.coords and ds[n].dims == (dim,) for n in needed):

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.errors import ArgumentError, Problem, raise_problems
-from jaxfne_xr.signals import spikes_of
+from jaxfne_xr.inputs import spikes_of
 from jaxfne_xr.time_axis import TIME, sampling
 from jaxfne_xr.units import magnitude, scalar
 

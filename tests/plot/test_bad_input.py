@@ -313,7 +313,7 @@ def test_a_letter_that_no_font_has_is_a_box():
             lambda s, f: f.jfne.plot.lfp(ax=plt.figure().add_subplot(projection="3d")),
             jfx.ArgumentError,
         ),
-        (lambda s, f: jfx.plot.traces(s.V_m), jfx.ArgumentError),
+        (lambda s, f: jfx.plot.traces(s.V_m.variable), jfx.ArgumentError),
         (lambda s, f: jfx.plot.csd(np.zeros((3, 4))), jfx.ArgumentError),
         (lambda s, f: s.jfne.plot.traces(by=["population"]), jfx.ArgumentError),
         (lambda s, f: s.jfne.plot.raster(order=["z"]), jfx.ArgumentError),
@@ -368,6 +368,17 @@ def test_a_letter_that_no_font_has_is_a_box():
 def test_what_cannot_be_drawn_is_said(draw, error, refused, signals, lfp):
     with refused(error):
         draw(signals, lfp)
+
+
+def test_a_data_array_is_drawn_as_its_dataset(signals, lfp):
+    pairs = [
+        (jfx.plot.traces(signals.V_m), signals.jfne.plot.traces("V_m")),
+        (lfp.lfp.jfne.plot.lfp(), lfp.jfne.plot.lfp()),
+        (signals.spikes.jfne.plot.raster(), signals.jfne.plot.raster()),
+    ]
+    for one, whole in pairs:
+        assert one.get_ylabel() == whole.get_ylabel()
+        assert len(one.get_children()) == len(whole.get_children())
 
 
 def test_traced_data_are_refused(refused):

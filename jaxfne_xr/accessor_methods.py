@@ -1,0 +1,345 @@
+"""The methods of ``.jfne`` that one variable is enough for: those of a DataArray, which a Dataset has too."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Generic
+
+import xarray as xr
+
+from . import (
+    csd,
+    current,
+    dipole,
+    eeg_meg,
+    field,
+    ground_truth,
+    losses,
+    measures,
+    overview,
+    plot,
+    proxy,
+    signals,
+    soft_spikes,
+    source,
+    spectra,
+    traces,
+    validation,
+)
+from . import morphology as shapes
+from .traces import Data
+
+
+class OfOneVariable(Generic[Data]):
+    """What ``.jfne`` of a Dataset and of a DataArray have in common."""
+
+    def __init__(self, data: Data) -> None:
+        self._data: Data = data
+
+    def __repr__(self) -> str:
+        return str(overview.card(self._data))
+
+    def _repr_html_(self) -> str:
+        return overview.card(self._data).html()
+
+    @property
+    def plot(self) -> plot.Plot:
+        """Pictures: see `jaxfne_xr.plot`."""
+        return plot.Plot(self._data)
+
+    def validate(self) -> validation.Report:
+        """See `jaxfne_xr.validate`."""
+        return validation.validate(self._data)
+
+    def quantify(self) -> Data:
+        """See `jaxfne_xr.quantify`."""
+        return traces.quantify(self._data)
+
+    def to_jax(self) -> Data:
+        """See `jaxfne_xr.to_jax`."""
+        return traces.to_jax(self._data)
+
+    def to_signals(
+        self,
+        dt_ms: Any = None,
+        spike_threshold: Any = 0.0,
+        spike_rule: str = "crossing",
+        voltage: Hashable | None = None,
+        source: Any = None,
+        *,
+        surrogate: str | None = None,
+        slope: Any = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.to_signals`."""
+        return signals.to_signals(
+            self._data,
+            dt_ms,
+            spike_threshold,
+            spike_rule,
+            voltage,
+            source,
+            surrogate=surrogate,
+            slope=slope,
+        )
+
+    def spike_times(self) -> xr.Dataset:
+        """See `jaxfne_xr.spike_times`."""
+        return signals.spike_times(self._data)
+
+    def firing_rate(self) -> xr.Dataset:
+        """See `jaxfne_xr.firing_rate`."""
+        return signals.firing_rate(self._data)
+
+    def soft_spike_times(
+        self, n: int, *, spike_threshold: Any = 0.0, fill: Any = None
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.soft_spike_times`."""
+        return soft_spikes.soft_spike_times(
+            self._data, n, spike_threshold=spike_threshold, fill=fill
+        )
+
+    def soft_firing_rate(
+        self, *, spike_threshold: Any = 0.0, slope: Any = signals.SLOPE
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.soft_firing_rate`."""
+        return soft_spikes.soft_firing_rate(
+            self._data, spike_threshold=spike_threshold, slope=slope
+        )
+
+    def csd(
+        self,
+        method: str = "standard",
+        *,
+        conductivity: Any = 0.3,
+        radius: Any = None,
+        conductivity_top: Any = None,
+        surface: Any = None,
+        ends: str = "vaknin",
+        at: Any = None,
+        dims: str | None = None,
+        width: Any = None,
+        regularisation: Any = None,
+        basis: str = "gauss",
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.csd`."""
+        return csd.csd(
+            self._data,
+            method,
+            conductivity=conductivity,
+            radius=radius,
+            conductivity_top=conductivity_top,
+            surface=surface,
+            ends=ends,
+            at=at,
+            dims=dims,
+            width=width,
+            regularisation=regularisation,
+            basis=basis,
+        )
+
+    def ground_truth_csd(
+        self,
+        bins: Any = None,
+        *,
+        grid: Mapping[str, Any] | None = None,
+        radius: Any = 250.0,
+        centre: Any = (0.0, 0.0),
+        along: str = "z",
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.ground_truth_csd`."""
+        return ground_truth.ground_truth_csd(
+            self._data, bins, grid=grid, radius=radius, centre=centre, along=along
+        )
+
+    def dipole_moment(self, by: str | None = "unit", *, origin: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.dipole_moment`."""
+        return dipole.dipole_moment(self._data, by, origin=origin)
+
+    def move_to(self, *, x: Any = None, y: Any = None, z: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.move_to`."""
+        return dipole.move_to(self._data, x=x, y=y, z=z)
+
+    def rotate(self, angle: Any = None, axis: Any = "z", *, to: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.rotate`."""
+        return dipole.rotate(self._data, angle, axis, to=to)
+
+    def eeg(self, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.eeg`."""
+        return eeg_meg.eeg(self._data, sensors, head)
+
+    def meg(self, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
+        """See `jaxfne_xr.meg`."""
+        return eeg_meg.meg(self._data, sensors, head)
+
+    def with_morphology(self, morphology: xr.Dataset) -> xr.Dataset:
+        """See `jaxfne_xr.with_morphology`."""
+        return shapes.with_morphology(self._data, morphology)
+
+    def check_currents(self, *, stimulus: xr.DataArray | None = None) -> current.CurrentReport:
+        """See `jaxfne_xr.check_currents`."""
+        return current.check_currents(self._data, stimulus=stimulus)
+
+    def lfp(
+        self, probe: xr.Dataset, model: field.Model | None = None, *, by: str | None = None
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.lfp`."""
+        return field.lfp(self._data, probe, model, by=by)
+
+    def calibrate(self, reference: xr.Dataset | xr.DataArray) -> xr.Dataset:
+        """See `jaxfne_xr.calibrate`."""
+        return field.calibrate(self._data, reference)
+
+    def synaptic_source(
+        self,
+        *,
+        kernel: str = "exponential",
+        tau: Any = 5.0,
+        weight: Any = 1.0,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.synaptic_source`."""
+        return source.synaptic_source(self._data, kernel=kernel, tau=tau, weight=weight)
+
+    def spike_rate_hz(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.spike_rate_hz`."""
+        return measures.spike_rate_hz(self._data, window=window)
+
+    def spike_count(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.spike_count`."""
+        return measures.spike_count(self._data, window=window)
+
+    def mean_V_m(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.mean_V_m`."""
+        return measures.mean_V_m(self._data, window=window)
+
+    def source_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.source_abs_mean`."""
+        return measures.source_abs_mean(self._data, window=window)
+
+    def lfp_proxy(
+        self,
+        probe: xr.Dataset | None = None,
+        *,
+        domain: str = "volume",
+        sigma: Any = 100.0,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.lfp_proxy`."""
+        return proxy.lfp_proxy(self._data, probe, domain=domain, sigma=sigma)
+
+    def csd_proxy(self) -> xr.Dataset:
+        """See `jaxfne_xr.csd_proxy`."""
+        return proxy.csd_proxy(self._data)
+
+    def eeg_proxy(
+        self,
+        sensors: xr.Dataset | None = None,
+        *,
+        eeg_lead_field: Any = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.eeg_proxy`."""
+        return proxy.eeg_proxy(self._data, sensors, eeg_lead_field=eeg_lead_field)
+
+    def meg_proxy(
+        self,
+        sensors: xr.Dataset | None = None,
+        *,
+        meg_lead_field: Any = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.meg_proxy`."""
+        return proxy.meg_proxy(self._data, sensors, meg_lead_field=meg_lead_field)
+
+    def lfp_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.lfp_abs_mean`."""
+        return proxy.lfp_abs_mean(self._data, window=window)
+
+    def csd_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.csd_abs_mean`."""
+        return proxy.csd_abs_mean(self._data, window=window)
+
+    def eeg_power(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.eeg_power`."""
+        return proxy.eeg_power(self._data, window=window)
+
+    def psd(
+        self,
+        variable: str | None = None,
+        *,
+        segment: Any = None,
+        overlap: float = 0.5,
+        window: str = "hann",
+        detrend: str = "constant",
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.psd`."""
+        return spectra.psd(
+            self._data, variable, segment=segment, overlap=overlap, window=window, detrend=detrend
+        )
+
+    def coherence(
+        self,
+        other: xr.Dataset | xr.DataArray,
+        *,
+        segment: Any = None,
+        overlap: float = 0.5,
+        window: str = "hann",
+        detrend: str = "constant",
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.coherence`."""
+        return spectra.coherence(
+            self._data, other, segment=segment, overlap=overlap, window=window, detrend=detrend
+        )
+
+    def band_power(self, bands: Mapping[str, tuple[Any, Any]] | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.band_power`."""
+        return spectra.band_power(self._data, bands)
+
+    def mean_square_loss(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        variable: str | None = None,
+        *,
+        over: str | Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.mean_square_loss`."""
+        return losses.mean_square_loss(self._data, reference, variable, over=over)
+
+    def correlation_loss(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        variable: str | None = None,
+        *,
+        over: str | Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.correlation_loss`."""
+        return losses.correlation_loss(self._data, reference, variable, over=over)
+
+    def spectrum_loss(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        variable: str | None = None,
+        *,
+        over: str | Sequence[str] | None = None,
+        bands: Mapping[str, tuple[Any, Any]] | None = None,
+        frequencies: tuple[Any, Any] | None = None,
+        segment: Any = None,
+        floor: float = 1e-6,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.spectrum_loss`."""
+        return losses.spectrum_loss(
+            self._data,
+            reference,
+            variable,
+            over=over,
+            bands=bands,
+            frequencies=frequencies,
+            segment=segment,
+            floor=floor,
+        )
+
+    def rate_loss(
+        self,
+        reference: xr.Dataset | xr.DataArray,
+        variable: str = "firing_rate",
+        *,
+        over: str | Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.rate_loss`."""
+        return losses.rate_loss(self._data, reference, variable, over=over)
