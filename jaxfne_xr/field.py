@@ -225,8 +225,8 @@ def calibrate(readout: xr.Dataset, reference: xr.Dataset | xr.DataArray) -> xr.D
         ``<name>_calibrated`` in the unit of the reference, ``gain`` times the readout; ``calibration_gain``, in that
         unit over the readout's, the least-squares one, ``<x y> / <x x>``; ``calibration_residual`` (1), the root mean
         square of what is left over that of the reference. The record holds all three, and what the reference was. The
-        scope is the readout's, or the reference's where that claims less, and no amplitude is claimed to be true: a
-        proxy with a gain is still a proxy, and where else a fitted gain holds is not known.
+        scope is the readout's, or the reference's where that claims less, as a DataArray does, and no amplitude is
+        claimed to be true: a proxy with a gain is still a proxy, and where else a fitted gain holds is not known.
 
     Raises
     ------

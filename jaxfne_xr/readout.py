@@ -219,8 +219,8 @@ def compute_readout(
     Returns
     -------
     xr.Dataset
-        One variable a readout. Sites keep ``x``, ``y``, ``z``; those of contacts are ``contact_x``, ..., of channels
-        ``channel_x``, ..., of dipoles ``dipole_x``, ....
+        One variable a readout, with the attrs of the Signals that are not ours. Sites keep ``x``, ``y``, ``z``;
+        contacts have ``contact_x``, ..., channels ``channel_x``, ..., dipoles ``dipole_x``, ....
 
     Raises
     ------
