@@ -94,7 +94,7 @@ write_reference(HERE / "generated" / "api.md")
 intersphinx_mapping = write_inventories(HERE / "links.toml", HERE / "_build" / "inventories")
 
 WIDE = ["ten-minutes", "coming-from", "jaxley-to-lfp", "spikes", "laminar-csd", "eeg-meg"]
-WIDE += ["fit-from-outside", "share", "workflow", "large-data", "interactive"]
+WIDE += ["fit-from-outside", "share", "workflow", "large-data", "interactive", "contributing"]
 
 html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"
