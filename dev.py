@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Set up and run, with nothing but Python 3.11 or newer: `python3 dev.py demo`.
 
-The first call makes an environment in the folder .venv, with uv if there is one, else with pip;
-later calls start at once. What is not an option here goes to the program that is run:
+The first call makes an environment in the folder .venv, with uv if it is installed, else with pip;
+later calls start at once. Options that are not listed here are passed to the program that is run:
 `python3 dev.py test -k spikes`.
 """
 
@@ -15,6 +15,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -28,28 +30,38 @@ CORES = ["-n", str(os.cpu_count() or 1)]  # for a debugger: python3 dev.py test 
 PINNED = ["--constraint", "constraints.txt"]
 # To compare with. Not an extra: its cap, jax < 0.12, would hold back what constraints.txt names.
 JAXFNE = "jaxfne==0.5.8"
+#: What `build` runs with the installed wheel.
+INSTALLED = """
+import importlib.metadata, jaxfne_xr
+print("jaxfne_xr", importlib.metadata.version("jaxfne-xr"), "in", jaxfne_xr.__file__)
+"""
 
 
-def run(*command):
-    """Run a program in the repository and return its exit status."""
+def run(*command, cwd=ROOT):
+    """Run a program, in the repository unless told otherwise, and return its exit status."""
     words = [str(word) for word in command]
     print("$", shlex.join(words), flush=True)
-    return subprocess.run(words, cwd=ROOT, check=False).returncode
+    return subprocess.run(words, cwd=cwd, check=False).returncode
 
 
-def need(*command):
-    """Run a program without which nothing can go on."""
-    status = run(*command)
+def need(*command, cwd=ROOT):
+    """Run a program and stop here if it fails."""
+    status = run(*command, cwd=cwd)
     if status:
         sys.exit(status)
 
 
+def python_in(home):
+    """Return the Python of an environment."""
+    return home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
 def environment(folder, extras, options=PINNED, uv=None):
-    """Return the Python of an environment that has `extras`; make it, or add to it, if need be."""
-    import tomllib  # an older Python would stumble over it before it is told its age
+    """Return the Python of an environment that has `extras`; make it, or add to it, if needed."""
+    import tomllib  # not at the top: an older Python has no tomllib, and is refused below with its version
 
     home = ROOT / folder
-    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = python_in(home)
     inputs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"], options, ROOT
     pins = (ROOT / "constraints.txt").read_text()
     key = hashlib.sha256(repr([inputs, pins, sys.version]).encode()).hexdigest()
@@ -62,17 +74,17 @@ def environment(folder, extras, options=PINNED, uv=None):
 
     print(f"Setting up {folder} with {', '.join(wanted)}: about a minute, about 1 GB.", flush=True)
     uv = uv or ([shutil.which("uv")] if shutil.which("uv") else None)
-    stamp.unlink(missing_ok=True)  # if anything below fails, the next call starts afresh
+    stamp.unlink(missing_ok=True)  # if anything below fails, the next call starts again
     if not usable:
         shutil.rmtree(home, ignore_errors=True)
-        base = getattr(sys, "_base_executable", sys.executable)  # we may have run in `home`
+        base = getattr(sys, "_base_executable", sys.executable)  # this may be the Python of `home`
         if uv:
             need(*uv, "venv", "--quiet", "--python", base, home)
         elif importlib.util.find_spec("ensurepip"):
             need(base, "-m", "venv", home)
         else:
             sys.exit("Python's venv is missing. Debian, Ubuntu: sudo apt-get install python3-venv")
-    # pip always compiles to bytecode, uv only if told, and some machines forbid doing it later
+    # pip always compiles to bytecode, uv only on request, and some machines do not allow it later
     install = [python, "-m", "pip", "install"]
     if uv:
         install = [*uv, "pip", "install", "--compile-bytecode", "--python", python]
@@ -82,7 +94,7 @@ def environment(folder, extras, options=PINNED, uv=None):
 
 
 def add_jaxfne(python):
-    """Install the original, to compare with, and nothing that it asks for."""
+    """Install the original package, to compare with, without its dependencies."""
     need(python, "-m", "uv", "pip", "install", "--quiet", "--python", python, "--no-deps", JAXFNE)
 
 
@@ -93,7 +105,7 @@ def demo(args, rest):
 
 
 def test(args, rest):
-    """Run the quick tests; all tests with --all or where the variable CI is "true"."""
+    """Run the quick tests; all tests with --all, or if the variable CI is "true"."""
     full = args.all or os.environ.get("CI") == "true"
     python = environment(args.venv, TESTS | {"oracles"} if full else TESTS)
     if full:
@@ -103,7 +115,7 @@ def test(args, rest):
 
 
 def lint(args, rest):
-    """Check style, types, and which layer imports which."""
+    """Check style, types, and that imports point to lower layers."""
     python = environment(args.venv, TESTS)
     layers = [python.parent / "lint-imports", "--no-logo", "--cache-dir", ".cache/import_linter"]
     modules = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
@@ -111,7 +123,7 @@ def lint(args, rest):
 
 
 def docs(args, rest):
-    """Build the site, a warning being an error, look for broken links, and run every doctest."""
+    """Build the site with warnings as errors, look for broken links, and run every doctest."""
     python = environment(args.venv, TESTS | {"docs"})
     strict = ["--fail-on-warning", "--nitpicky", "--keep-going", "--fresh-env", "--jobs", "auto"]
     site = run(python, "-m", "sphinx", *strict, "docs", "docs/_build/html", *rest)
@@ -129,7 +141,7 @@ def browser(args, rest):
 
 
 def bench(args, rest):
-    """Measure speed and memory, as ratios, jaxfne beside them."""
+    """Measure speed and memory, as ratios, and compare with jaxfne."""
     python = environment(args.venv, TESTS)
     add_jaxfne(python)
     return run(python, "-m", "pytest", "benchmarks", "--capture=no", *rest)
@@ -142,8 +154,35 @@ def lowest(args, rest):
     return run(python, "-m", "pytest", *CORES, *VERSIONS, "-m", QUICK, "-W", "default", *rest)
 
 
+def build(args, rest):
+    """Build sdist and wheel in dist/, check them, and install and run the wheel in a fresh environment."""
+    python = environment(args.venv, {"release"})
+    uv = [python, "-m", "uv"]
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    need(*uv, "build", *rest)
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    need(python, "-m", "twine", "check", "--strict", sdist, wheel)
+
+    with zipfile.ZipFile(wheel) as archive:
+        folders = {name.split("/")[0] for name in archive.namelist()}
+    foreign = [f for f in folders if f != "jaxfne_xr" and not f.endswith(".dist-info")]
+    if foreign:
+        sys.exit(
+            f"{wheel.name} holds {', '.join(sorted(foreign))}, and should hold the package only."
+        )
+
+    # As a user gets it: no extras, the newest dependencies, and no way to import the repository (-I)
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder) / "environment"
+        need(*uv, "venv", "--quiet", "--python", python, fresh)
+        need(*uv, "pip", "install", "--quiet", "--python", python_in(fresh), wheel)
+        need(python_in(fresh), "-I", "-c", INSTALLED, cwd=folder)
+        return run(python_in(fresh), "-I", "-m", "jaxfne_xr", "demo", cwd=folder)
+
+
 def pin(args, rest):
-    """Write constraints.txt anew: one version of everything for each Python, and no address."""
+    """Write constraints.txt: one version of everything for each Python, and no index address."""
     python = environment(args.venv, TESTS)
     compiling = [python, "-m", "uv", "pip", "compile", "--quiet", "--upgrade", "--universal"]
     plain = ["--all-extras", "--no-header", "--no-annotate"]
@@ -155,7 +194,7 @@ if __name__ == "__main__":
         sys.exit("Python 3.11 or newer is needed; this one is " + sys.version.split()[0])
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (demo, test, lint, docs, browser, bench, lowest, pin):
+    for command in (demo, test, lint, docs, browser, bench, lowest, build, pin):
         options = commands.add_parser(command.__name__, help=command.__doc__)
         options.set_defaults(command=command)
         options.add_argument("--venv", default=".venv", help="another folder than .venv")

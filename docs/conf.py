@@ -18,11 +18,11 @@ from reference import write_reference  # noqa: E402
 import jaxfne_xr  # noqa: E402
 
 os.environ["MATPLOTLIBRC"] = str(HERE / "matplotlibrc")  # how pictures in notebooks look
-shutil.rmtree(HERE / "generated", ignore_errors=True)  # pages of names that are no more
+shutil.rmtree(HERE / "generated", ignore_errors=True)  # may hold pages of removed names
 
 
 def _package_digest() -> str:
-    """Name this state of the package: a notebook runs again when the package has changed."""
+    """Return a digest of the package's sources: a notebook runs again if the package has changed."""
     sources = sorted((HERE.parent / "jaxfne_xr").rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
@@ -70,7 +70,7 @@ autodoc_member_order = "bysource"
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
-numpydoc_xref_ignore = "all"  # of the words in a type, link those that are listed here
+numpydoc_xref_ignore = "all"  # link only the words of a type that are listed here
 numpydoc_xref_aliases = {
     **dict.fromkeys(["xr.DataArray", "xarray.DataArray", "DataArray"], "xarray.DataArray"),
     **dict.fromkeys(["xr.Dataset", "xarray.Dataset", "Dataset"], "xarray.Dataset"),
@@ -78,7 +78,7 @@ numpydoc_xref_aliases = {
     **dict.fromkeys(["jax.Array", "Array"], "jax.Array"),
     **dict.fromkeys(["pint.Quantity", "Quantity"], "pint.Quantity"),
     "Path": "pathlib.Path",
-    # numpydoc's own entries for these point to labels, which links.toml does not have
+    # numpydoc's entries for these point to labels, which links.toml does not have
     **dict.fromkeys(["array_like", "array-like"], "numpy.typing.ArrayLike"),
     "bool": "bool",
     "scalar": "numpy.generic",
@@ -87,14 +87,14 @@ numpydoc_xref_aliases = {
     "sequence": "collections.abc.Sequence",
     **{name: f"jaxfne_xr.{name}" for name in vars(jaxfne_xr) if name[0].isupper()},
 }
-# a parameter that is described but does not exist, or stands in another order; ruff checks the rest
+# a documented parameter that does not exist, or in another order; ruff checks the rest
 numpydoc_validation_checks = {"PR02", "PR03"}
 
 write_reference(HERE / "generated" / "api.md")
 intersphinx_mapping = write_inventories(HERE / "links.toml", HERE / "_build" / "inventories")
 
 WIDE = ["ten-minutes", "coming-from", "jaxley-to-lfp", "spikes", "laminar-csd", "eeg-meg"]
-WIDE += ["fit-from-outside", "share", "workflow", "large-data", "interactive"]
+WIDE += ["fit-from-outside", "share", "workflow", "large-data", "interactive", "contributing"]
 
 html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"
@@ -103,14 +103,14 @@ html_theme_options = {
     "logo": {"text": project},  # without the release, which a phone has no room for
     "navigation_with_keys": False,
     "show_prev_next": False,
-    "navbar_center": [],  # the pages are listed beside the text, or behind the menu button of a phone
-    # code needs the room more than short pages need a list of their headings
+    "navbar_center": [],  # the pages are listed next to the text, or behind the menu button on a phone
+    # code needs the space more than short pages need a list of their headings
     "secondary_sidebar_items": {"**": ["page-toc"], **{page: [] for page in WIDE}},
     "footer_start": ["copyright"],
     "footer_end": [],
 }
 html_sidebars = {"**": ["pages.html"]}
-html_context = {"default_mode": "auto"}  # light or dark as the reader's system has it
+html_context = {"default_mode": "auto"}  # light or dark as set in the reader's system
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False

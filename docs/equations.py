@@ -1,6 +1,6 @@
-"""Equations as drawings within the page: made by matplotlib's mathtext when the site is built.
+"""Equations as inline SVG, drawn by matplotlib's mathtext when the site is built.
 
-They need no network to be read and no JavaScript, and take the colour and the size of the text around them.
+Reading them needs no network and no JavaScript, and they have the colour and the size of the surrounding text.
 """
 
 import re
@@ -14,7 +14,7 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 EM = 1000  # units of a drawing
-SIZE = 1150  # of its letters: a little larger than those of the text, which have a larger x-height
+SIZE = 1150  # of its characters: a little larger than the text, whose font has a larger x-height
 FONT = FontProperties(math_fontfamily="stix")
 COMMANDS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
 
@@ -38,7 +38,7 @@ def drawing(tex, style):
 
 
 def written(node, kind, around, style):
-    """Return an equation of the text as HTML; say where it stands if it cannot be drawn."""
+    """Return an equation as HTML; warn with its location if it cannot be drawn."""
     tex = re.sub(r"\s+", " ", node.astext()).strip()
     try:
         return f'<{kind} style="{around}">{drawing(tex, style)}</{kind}>'
@@ -54,7 +54,7 @@ def in_line(writer, node):
 
 
 def on_its_own(writer, node):
-    """Write an equation that has a line of its own."""
+    """Write a displayed equation."""
     writer.body.append(
         written(node, "div", "text-align: center; margin: 1rem 0", "max-width: 100%")
     )
@@ -62,6 +62,6 @@ def on_its_own(writer, node):
 
 
 def setup(app):
-    """Let Sphinx know."""
+    """Register the extension with Sphinx."""
     app.add_html_math_renderer("mathtext", (in_line, None), (on_its_own, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

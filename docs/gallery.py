@@ -1,9 +1,9 @@
-"""The directive ``{gallery}``: the pictures that pages have made, each a link to its page.
+"""The directive ``{gallery}``: the pictures of pages, each a link to its page.
 
     ```{gallery} plots laminar-csd
     ```
 
-Pictures are those of the build itself, so that none can be out of date; their texts are those of the pages.
+The pictures are those of the current build, so none can be out of date; their alternative texts are those of the pages.
 """
 
 from docutils import nodes
@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 
 
 class gallery(nodes.General, nodes.Element):
-    """Stands where the pictures will be, until every page has been read."""
+    """Placeholder for the pictures until every page has been read."""
 
 
 class Gallery(SphinxDirective):
@@ -23,7 +23,7 @@ class Gallery(SphinxDirective):
 
 
 def fill(app, doctree, docname):
-    """Put the pictures of pages in place of each directive."""
+    """Replace each placeholder by the pictures of its pages."""
     for place in list(doctree.findall(gallery)):
         frame = nodes.container(classes=["gallery"])
         for page in place["pages"]:

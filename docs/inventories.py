@@ -1,4 +1,4 @@
-"""Sphinx inventories from a readable list, so that links to other projects need no network."""
+"""Write Sphinx inventories from a readable list, so that links to other projects need no network."""
 
 import tomllib
 import zlib
@@ -8,8 +8,8 @@ from pathlib import Path
 def write_inventories(listing: Path, folder: Path) -> dict[str, tuple[str, str]]:
     """Write one inventory for each project in `listing`; return Sphinx's `intersphinx_mapping`.
 
-    Below a project's name stand the `url` of its documentation and, for each `role` ("class",
-    "function", ...), pages with the names that they hold; `{}` in a page stands for the name.
+    A project has the `url` of its documentation and, for each `role` ("class",
+    "function", ...), pages with the names on them; `{}` in a page is replaced by the name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mapping = {}

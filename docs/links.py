@@ -1,9 +1,9 @@
-"""Say what is wrong with the links and pictures of a built site: `python docs/links.py docs/_build/html`.
+"""Check the links and pictures of a built site: `python docs/links.py docs/_build/html`.
 
-Sphinx checks what it resolves itself; this reads every ``href`` and ``src`` in the pages as a browser would, and the
-part after ``#`` too. Links that leave the site are not followed, and nothing may be loaded from outside of it: neither
-building nor reading needs a network. Where a page gives a picture no text, Sphinx puts its file's name in the place,
-which tells nobody what can be seen.
+Sphinx checks what it resolves itself; this reads every ``href`` and ``src`` in the pages as a browser would, including
+the part after ``#``. External links are not followed, and nothing may be loaded from outside the site: neither
+building nor reading needs a network. If a picture has no alternative text, Sphinx uses its file name,
+which does not describe it.
 """
 
 import sys
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Page(HTMLParser):
-    """What a page links to, the places in it that can be linked to, and what is wrong with what it shows."""
+    """The links of a page, the anchors in it, and what is wrong with what it shows."""
 
     def __init__(self, text):
         super().__init__()
@@ -35,10 +35,10 @@ class Page(HTMLParser):
 
 
 def broken(root):
-    """Yield each page with a link that leads to no file, or to no place in one, or with what else is wrong there."""
+    """Yield each page with a link to a missing file or anchor, or with another problem."""
     root = root.resolve()
     written = [p for p in sorted(root.rglob("*.html")) if p.relative_to(root).parts[0] != "_static"]
-    pages = {p: Page(p.read_text()) for p in written}  # in _static lie a theme's templates
+    pages = {p: Page(p.read_text()) for p in written}  # _static holds templates of the theme
     for path, page in pages.items():
         yield from ((path, wrong) for wrong in page.wrong)
         for target in dict.fromkeys(page.targets):

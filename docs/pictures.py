@@ -1,6 +1,6 @@
 """Draw the pictures of the README and the landing page, from the cells of the guides: `python docs/pictures.py`.
 
-What is simulated is what the guides simulate; only how the results are arranged is said here. Takes about a minute.
+The simulations are those of the guides; only the arrangement of the results is defined here. Takes about a minute.
 """
 
 import os
@@ -39,13 +39,13 @@ def save(figure, name):
 
 
 def column():
-    """One of two hundred cells, the potential that they make along a shank, and their current source density."""
+    """Draw one of two hundred cells, their potential along a shank, and their current source density."""
     made = cells_of("laminar-csd.md")
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 4.2), width_ratios=[0.75, 1.1, 1.15])
     lfp = made["lfp"].sel(time=slice(0, 20))
     shank = made["shank"].assign_coords(
         x=made["shank"].x + 60.0
-    )  # beside the cell that is shown, not in it
+    )  # next to the cell that is shown, not in it
     shank.jfne.plot.probe(cell=made["currents"], ax=axes[0])
     lfp.jfne.plot.lfp(ax=axes[1])
     made["estimate"].sel(time=slice(0, 20)).jfne.plot.csd(ax=axes[2], sink="red")
@@ -56,7 +56,7 @@ def column():
 
 
 def network():
-    """Spikes and rates of a network of two populations, and the spectra of their mean voltages."""
+    """Draw spikes and rates of a network of two populations, and the spectra of their mean voltages."""
     made = cells_of("spikes.md")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), width_ratios=[1.6, 1])
     made["signals"].jfne.plot.raster(bin="5 ms", ax=left)
@@ -68,5 +68,5 @@ def network():
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     STATIC.mkdir(exist_ok=True)
-    network()  # in float32; the other asks for 64 bits
+    network()  # in float32; column() switches to 64 bits
     column()

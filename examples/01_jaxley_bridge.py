@@ -1,8 +1,8 @@
-"""Three Hodgkin-Huxley cells, simulated by Jaxley: labelled, turned into Signals, drawn, saved, opened again.
+"""Label, draw and save three Hodgkin-Huxley cells simulated by Jaxley, and open the file again.
 
     python examples/01_jaxley_bridge.py [output folder, by default ./output]
 
-Each cell is a soma with two dendrites. A current step of its own drives every soma, and each cell excites a dendrite of
+Each cell is a soma with two dendrites. Each soma receives a different current step, and each cell excites a dendrite of
 the next one. Takes about 15 s. Needs jaxley and matplotlib: pip install "jaxfne-xr[jaxley,plot]"
 """
 
@@ -57,7 +57,7 @@ net.record("i_IonotropicSynapse", verbose=False)
 recordings = jx.integrate(net, delta_t=dt)
 print(f"Jaxley returned a bare array of shape {recordings.shape}.\n")
 
-# ------------------------------------------------------------- label: what every row is, when, in which unit
+# ------------------------------------------------------------------- label rows, time and units
 traces = jfx.from_jaxley(net, recordings, delta_t=dt)
 print(traces, "\n")
 

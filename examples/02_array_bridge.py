@@ -1,8 +1,8 @@
-"""Bare arrays in three layouts: labelled, swept over spike thresholds, drawn, saved, opened again. Without Jaxley.
+"""Label bare arrays in three layouts, sweep the spike threshold, draw, save, and open the file again. Without Jaxley.
 
     python examples/02_array_bridge.py [output folder, by default ./output]
 
-The voltages are made up: sixteen cells that fire at rates of their own, with spikes of different heights. Takes a few
+The voltages are made up: sixteen cells that fire at different rates, with spikes of different heights. Takes a few
 seconds. Needs matplotlib: pip install "jaxfne-xr[plot]"
 """
 
@@ -32,7 +32,7 @@ for cell, hertz in enumerate(np.linspace(5, 60, n_cells)):
     for start in np.flatnonzero(rng.random(n_time - len(shape)) < hertz * dt * 1e-3):
         voltage[start : start + len(shape), cell] += rng.normal(75, 12) * shape
 
-# ------------------------------------- three layouts, three ways to say so: the same labels and the same spikes
+# --------------------------------------- three layouts of an array: the same labels and the same spikes
 spec = jfx.JaxleyTraceSpec(dt_ms=dt, spike_threshold=-20.0)
 ways = {
     "time_by_unit": voltage,

@@ -1,9 +1,9 @@
-"""The workflow on a cell and on a network from Jaxley: configured, read out, summarised, drawn, bundled, run again.
+"""Run the workflow on a cell and on a network from Jaxley: configure, read out, summarise, draw, bundle, replay.
 
     python examples/03_workflow.py [output folder, by default ./output]
 
-Eight excitatory and three inhibitory Hodgkin-Huxley cells lie along a shank with 16 contacts. Nothing here has a
-physical amplitude: a voltage stands in for the source, and every readout says so. Takes about 30 s.
+Eight excitatory and three inhibitory Hodgkin-Huxley cells lie along a shank with 16 contacts. No result has a
+physical amplitude: voltages are used as the source, as a proxy, and every readout says so. Takes about 30 s.
 Needs jaxley and matplotlib: pip install "jaxfne-xr[jaxley,plot]"
 """
 
@@ -41,7 +41,7 @@ step = jx.step_current(i_delay=10.0, i_dur=80.0, i_amp=0.3, delta_t=dt, t_max=10
 cell.branch(0).loc(0.5).stimulate(step, verbose=False)
 cell.record("v", verbose=False)
 traces = jfx.from_jaxley(cell, jx.integrate(cell, delta_t=dt), delta_t=dt)
-source = traces.query(recording="branch == 0")  # of all that was recorded, the soma
+source = traces.query(recording="branch == 0")  # the soma only
 
 # ----------------------------------------------------------------------------------------- the workflow, in short
 cfg = (
@@ -91,7 +91,7 @@ for i in range(n_e + n_i):
     net[i, 0, 0].record("v", verbose=False)
 traces = jfx.from_jaxley(net, jx.integrate(net, delta_t=dt, t_max=t_max), delta_t=dt)
 
-# ------------------------------------------------------------------------------- configured, read out, summarised
+# --------------------------------------------------------------------------- configure, read out, summarise
 angles = np.deg2rad([0.0, 35.0, 70.0])
 scalp = 1e4 * np.stack([np.sin(angles), 0 * angles, np.cos(angles)], axis=1)  # 1 cm away
 cfg = (
@@ -201,7 +201,7 @@ for ax in axes.values():
     ax.spines[["top", "right"]].set_visible(False)
 fig.savefig(output / "03_workflow.png", dpi=150)
 
-# ------------------------------------------------------------------------------- one file, opened, and run again
+# ------------------------------------------------------------------------------- save, open, and replay
 path = jfx.to_netcdf(jfx.bundle(model, signals, readouts), output / "03_workflow.nc")
 again = jfx.replay(jfx.open(path))
 assert again, again

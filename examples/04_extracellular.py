@@ -1,12 +1,12 @@
-"""A spike of a branched neuron, simulated by Jaxley, as electrodes see it: in uV, uA/mm^3 and nV.
+"""Compute the extracellular spike of a branched neuron simulated by Jaxley: potentials (uV), CSD (uA/mm^3), EEG (nV).
 
     python examples/04_extracellular.py [output folder, by default ./output]
 
 A cell with Hodgkin-Huxley channels is read from branched_cell.swc, which was made up for this example. A short pulse
-at its soma makes it fire. What is injected is not among the transmembrane currents, so that all that is shown comes
-after it. From its voltages come the transmembrane currents, the spike at a probe laid out as
-Neuropixels 2.0, the current source density of a column of such cells that fire at once, true and estimated, their
-dipole moment and their EEG through four spheres. Takes about 30 s. Needs jaxley and matplotlib:
+at its soma makes it fire. The injected current is not among the transmembrane currents, so only times after the pulse
+are shown. Computed from the voltages: the transmembrane currents, the spike at a probe with the layout of
+Neuropixels 2.0, the true and the estimated current source density of a column of such cells that fire at once, their
+dipole moment, and their EEG in a four-sphere head. Takes about 30 s. Needs jaxley and matplotlib:
 pip install "jaxfne-xr[jaxley,plot]"
 """
 
@@ -26,7 +26,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from matplotlib.colors import SymLogNorm
 
-# Currents are small differences of voltages: float32 would leave up to some percent of them to rounding, and say so.
+# Currents are small differences of voltages: with float32, rounding errors would be some percent, with a warning.
 jax.config.update("jax_enable_x64", True)
 
 output = Path(sys.argv[1] if len(sys.argv) > 1 else "output")
@@ -47,7 +47,7 @@ pulse = jx.step_current(i_delay=5.0, i_dur=0.5, i_amp=3.0, delta_t=dt, t_max=14.
 cell.soma.branch(0).stimulate(pulse, verbose=False)
 cell.record(
     "v", verbose=False
-)  # of every compartment: a current is the difference to all neighbours
+)  # in every compartment: the current of one depends on the voltages of all its neighbours
 recordings = jx.integrate(cell, delta_t=dt)
 print(f"Jaxley returned a bare array of shape {recordings.shape}.\n")
 
@@ -78,7 +78,7 @@ angle, distance = np.pi * (3 - 5**0.5) * np.arange(n), radius * np.sqrt((np.aran
 
 
 def shifted(k: int) -> xr.Dataset:
-    """Return the currents of the k-th cell, which stands elsewhere."""
+    """Return the currents of the k-th cell, at another position."""
     by = {"x": distance[k] * np.cos(angle[k]), "y": distance[k] * np.sin(angle[k])}
     places = {a + end: currents[a + end] + by[a] for a in by for end in ("", "_start", "_end")}
     return currents.assign_coords({**places, "unit": currents.unit + k})
@@ -106,7 +106,7 @@ eeg = jfx.eeg(jfx.move_to(dipole, x=0, y=0, z="78 mm"), electrodes, head=jfx.Fou
 print(f"{jfx.FourSphere()}")
 print(f"The EEG of {n} cells is {np.abs(eeg.eeg.data.magnitude).max() * 1e3:.2g} nV.\n")
 
-# ----------------------------------------------------------------------- draw: what has a plot, and the rest by xarray
+# ------------------------------------------------------------------- draw, with .jfne.plot and plain xarray
 fig, axes = plt.subplot_mosaic(
     [[*"abcf"]] * 2 + [[*"abdf"]] + [[*"abdg"]] + [[*"abeg"]] * 2,
     figsize=(14, 8),

@@ -1,16 +1,16 @@
-"""Channel densities of a cell and the place of an electrode, from nothing but the potential outside of the cell.
+"""Fit channel densities of a cell and the position of a probe to the extracellular potential alone.
 
     python examples/05_fit_from_outside.py [output folder, by default ./output]
 
 A cell with Hodgkin-Huxley channels is read from branched_cell.swc, which was made up for these examples, and fires
-twice. Sixteen contacts see it, with noise of 1 uV. How much sodium and potassium conductance it has, and where the
-probe is, are then unknown: gradient descent finds both from five random starts, through the simulation, the
-transmembrane currents and the lead field. A search without derivatives does the same for comparison: with five unknowns
-it is as quick, since its steps grow with their number and those of gradient descent do not. Takes about two minutes.
-Needs jaxley, matplotlib, optax and scipy: pip install "jaxfne-xr[jaxley,plot,fit]"
+twice. Sixteen contacts record it, with noise of 1 uV. Its sodium and potassium conductances and the position of the
+probe are then taken as unknown: gradient descent finds both from five random starting points, through the simulation,
+the transmembrane currents and the lead field. A search without derivatives is run for comparison: with five unknowns
+it is as fast, but its steps grow with the number of unknowns and those of gradient descent do not. Takes about two
+minutes. Needs jaxley, matplotlib, optax and scipy: pip install "jaxfne-xr[jaxley,plot,fit]"
 
-The probe is known to be on the side of the cell where y > 0: a potential near its mirror image would be much alike.
-The current that is injected into the soma is left out of what is seen, in the recording and in the fit.
+The probe is known to be on the side of the cell where y > 0: at the mirrored position the potential would be similar.
+The current injected into the soma is left out of the potential, in the recording and in the fit.
 """
 
 import sys
@@ -36,7 +36,7 @@ jax.config.update("jax_enable_x64", True)
 output = Path(sys.argv[1] if len(sys.argv) > 1 else "output")
 output.mkdir(parents=True, exist_ok=True)
 
-# ---------------------------------------------------------------------------------- the cell, and what is seen of it
+# ------------------------------------------------------------------------- the cell, and the recording of it
 dt, duration = 0.025, 20.0  # ms
 swc = Path(__file__).with_name("branched_cell.swc")
 cell = jx.read_swc(str(swc), ncomp=1, max_branch_len=100.0)
@@ -50,12 +50,12 @@ for density in ("HH_gNa", "HH_gK"):
     cell.make_trainable(density, verbose=False)
 
 shape = jfx.grid_probe((8, 2), ("25 um", "32 um"), origin=(0.0, 0.0, -60.0), name="site")
-contacts = np.stack([shape[axis] for axis in "xyz"], axis=1)  # about the corner of the probe, um
+contacts = np.stack([shape[axis] for axis in "xyz"], axis=1)  # from the corner of the probe, um
 tissue = jfx.LineSource("0.3 S/m")
 
 
 def field(densities, place):
-    """Return the potential (time, contact), uV, of a cell with these densities at a probe in this place."""
+    """Return the potential (time, contact), uV, of a cell with these densities at a probe in this position."""
     params = [{"HH_gNa": densities[:1]}, {"HH_gK": densities[1:]}]
     probe = jfx.probe_at(contacts + place)
     return jfx.integrate_field(
@@ -70,8 +70,8 @@ seen = field(true_densities, true_place)
 seen["lfp"] = seen.lfp + random.normal(0.0, 1.0, seen.lfp.shape)  # uV; xarray keeps the unit
 print(f"Seen: {dict(seen.lfp.sizes)}, down to {float(seen.lfp.min()):.1f} uV, noise 1 uV.")
 
-# ------------------------------------------------------------------- the loss, of five numbers of about one each
-# The logarithms of the sodium density and of the ratio of the two (both together change little), the place in 10 um.
+# ------------------------------------------------------------ the loss, of five parameters of order one
+# The logarithms of the sodium density and of the ratio of the two (scaling both changes little), the position in 10 um.
 
 
 def unpacked(x):
@@ -84,7 +84,7 @@ def packed(densities, place):
 
 
 def loss(x, until):
-    """Return the mean square difference from what is seen, uV^2, up to a time in ms."""
+    """Return the mean square difference from the recording, uV^2, up to a time in ms."""
     window = slice(0.0, until)
     made = field(*unpacked(x))
     return jfx.mean_square_loss(made.sel(time=window), seen.sel(time=window)).mean_square_loss.data
@@ -94,9 +94,9 @@ first_spike = 8.0  # ms
 value = jax.jit(loss, static_argnums=1)
 value_and_gradient = jax.jit(jax.value_and_grad(loss), static_argnums=1)
 
-# ------------------------------------------------------------------------------------- five starts, gradient descent
-# Spikes that are off by their own width pull nowhere: the first, least off, is fitted before the others (Adam), and
-# then all of it to the bottom (L-BFGS).
+# ------------------------------------------------------------------------- five starting points, gradient descent
+# Spikes that are off by more than their width give no useful gradient: the first spike, which is least off, is fitted
+# first (Adam), then the whole recording to convergence (L-BFGS).
 adam_steps = 200
 adam = optax.adam(optax.cosine_decay_schedule(0.05, adam_steps))
 newton = optax.lbfgs()
@@ -114,7 +114,7 @@ def newton_step(x, state):
 
 
 def descend(x):
-    """Return where gradient descent from `x` ends, the losses on the way, and the places."""
+    """Return where gradient descent from `x` ends, and the losses and positions on the way."""
     losses, places = [], [x[2:] * 10.0]
     state = adam.init(x)
     for _ in range(adam_steps):
@@ -132,7 +132,7 @@ def descend(x):
 
 
 def errors(x):
-    """Return how far off the densities (%) and the place (um) are."""
+    """Return the errors of the densities (%) and of the position (um)."""
     densities, place = unpacked(x)
     return 100 * (np.asarray(densities) / true_densities - 1), np.linalg.norm(place - true_place)
 
