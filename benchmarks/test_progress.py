@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from jaxfne_xr import progress
+from jaxfne_xr.core import progress
 
 
 def test_what_it_costs(monkeypatch):

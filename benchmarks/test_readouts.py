@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.kernels import proxy as kernels
-from jaxfne_xr.kernels import summary as summary_kernels
+from jaxfne_xr.kernels.analysis import summary as summary_kernels
+from jaxfne_xr.kernels.fields import proxies as kernels
 
 from .timing import interleaved, machine, report
 

@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.kernels import spikes as kernels
+from jaxfne_xr.kernels.signals import spikes as kernels
 
 from .timing import interleaved, machine, report, whole_process
 

@@ -3,115 +3,123 @@
 Importing registers the ``.jfne`` accessor on `xarray.Dataset`, `xarray.DataArray` and `xarray.DataTree`.
 """
 
+# Readouts are registered where they are defined, after those that they need: those of signals, then of fields.
+# isort: off
+from .signals import activity as _activity  # noqa: F401
+from .fields import physical_readouts as _physical  # noqa: F401
+# isort: on
+
 from . import plot as plot
 from .accessor import JfneAccessor as JfneAccessor
 from .accessor import JfneArrayAccessor as JfneArrayAccessor
-from .bundle import Replay as Replay
-from .bundle import bundle as bundle
-from .bundle import replay as replay
-from .combine import concat as concat
-from .combine import merge as merge
-from .conductor import LineSource as LineSource
-from .conductor import PointSource as PointSource
-from .conductor import RootAsPoint as RootAsPoint
-from .conductor import Slab as Slab
-from .configuration import Configuration as Configuration
-from .configuration import configuration as configuration
-from .csd import csd as csd
-from .current import CurrentReport as CurrentReport
-from .current import check_currents as check_currents
-from .current import transmembrane_currents as transmembrane_currents
-from .dipole import dipole_moment as dipole_moment
-from .dipole import move_to as move_to
-from .dipole import rotate as rotate
-from .eeg_meg import eeg as eeg
-from .eeg_meg import meg as meg
-from .eeg_meg import montage as montage
-from .errors import ArgumentError as ArgumentError
-from .errors import DataError as DataError
-from .errors import DimensionError as DimensionError
-from .errors import FileError as FileError
-from .errors import JfneError as JfneError
-from .errors import MissingDependencyError as MissingDependencyError
-from .errors import NonFiniteError as NonFiniteError
-from .errors import Problem as Problem
-from .errors import SchemaError as SchemaError
-from .errors import ScopeError as ScopeError
-from .errors import TimeAxisError as TimeAxisError
-from .errors import UnitError as UnitError
-from .errors import VariableError as VariableError
-from .field import calibrate as calibrate
-from .field import lead_field as lead_field
-from .field import lfp as lfp
-from .ground_truth import ground_truth_csd as ground_truth_csd
-from .head import FourSphere as FourSphere
-from .head import InfiniteHomogeneous as InfiniteHomogeneous
-from .head import LeadField as LeadField
-from .head import Spherical as Spherical
-from .interop.jaxley import from_jaxley as from_jaxley
-from .interop.jaxley_field import integrate_field as integrate_field
-from .interop.jaxley_trace import JaxleyTraceSpec as JaxleyTraceSpec
-from .interop.jaxley_trace import jaxley_trace_to_signals as jaxley_trace_to_signals
-from .interop.lfpy import from_lfpy as from_lfpy
-from .io import open as open
-from .io import to_netcdf as to_netcdf
-from .losses import correlation_loss as correlation_loss
-from .losses import mean_square_loss as mean_square_loss
-from .losses import rate_loss as rate_loss
-from .losses import spectrum_loss as spectrum_loss
-from .measures import mean_V_m as mean_V_m
-from .measures import source_abs_mean as source_abs_mean
-from .measures import spike_count as spike_count
-from .measures import spike_rate_hz as spike_rate_hz
-from .measures import spk as spk
-from .measures import vm as vm
-from .morphology import morphology as morphology
-from .morphology import with_morphology as with_morphology
-from .probe import from_probeinterface as from_probeinterface
-from .probe import grid_probe as grid_probe
-from .probe import linear_probe as linear_probe
-from .probe import probe_at as probe_at
-from .provenance import version_of as _version_of
-from .proxy import csd_abs_mean as csd_abs_mean
-from .proxy import csd_proxy as csd_proxy
-from .proxy import eeg_power as eeg_power
-from .proxy import eeg_proxy as eeg_proxy
-from .proxy import emm_proxy as emm_proxy
-from .proxy import lfp_abs_mean as lfp_abs_mean
-from .proxy import lfp_proxy as lfp_proxy
-from .proxy import meg_proxy as meg_proxy
-from .pytrees import enable_pytrees as enable_pytrees
-from .readout import Readout as Readout
-from .readout import compute_readout as compute_readout
-from .readout import readout as readout
-from .readout import readouts as readouts
-from .report import report as report
-from .scope import Scope as Scope
-from .signals import firing_rate as firing_rate
-from .signals import spike_times as spike_times
-from .signals import to_signals as to_signals
-from .soft_spikes import soft_firing_rate as soft_firing_rate
-from .soft_spikes import soft_spike_times as soft_spike_times
-from .source import source as source
-from .source import synaptic_source as synaptic_source
-from .spectra import band_power as band_power
-from .spectra import coherence as coherence
-from .spectra import psd as psd
-from .summary import summary as summary
-from .traces import quantify as quantify
-from .traces import to_jax as to_jax
-from .traces import traces as traces
-from .transforms import checkify as checkify
-from .transforms import grad as grad
-from .transforms import jit as jit
-from .transforms import scan as scan
-from .transforms import value_and_grad as value_and_grad
-from .transforms import vmap as vmap
+from .analysis.losses import correlation_loss as correlation_loss
+from .analysis.losses import mean_square_loss as mean_square_loss
+from .analysis.losses import rate_loss as rate_loss
+from .analysis.losses import spectrum_loss as spectrum_loss
+from .analysis.spectra import band_power as band_power
+from .analysis.spectra import coherence as coherence
+from .analysis.spectra import psd as psd
+from .analysis.summary import summary as summary
+from .core.errors import ArgumentError as ArgumentError
+from .core.errors import DataError as DataError
+from .core.errors import DimensionError as DimensionError
+from .core.errors import FileError as FileError
+from .core.errors import JfneError as JfneError
+from .core.errors import MissingDependencyError as MissingDependencyError
+from .core.errors import NonFiniteError as NonFiniteError
+from .core.errors import Problem as Problem
+from .core.errors import SchemaError as SchemaError
+from .core.errors import ScopeError as ScopeError
+from .core.errors import TimeAxisError as TimeAxisError
+from .core.errors import UnitError as UnitError
+from .core.errors import VariableError as VariableError
+from .core.provenance import version_of as _version_of
+from .core.registry import Readout as Readout
+from .core.registry import readout as readout
+from .core.registry import readouts as readouts
+from .core.scope import Scope as Scope
+from .core.validation import Report as Report
+from .core.validation import validate as validate
+from .display.html_report import report as report
+from .fields import physical_readouts  # noqa: F401  # isort: split
+from .fields.calibration import calibrate as calibrate
+from .fields.conductors import LineSource as LineSource
+from .fields.conductors import PointSource as PointSource
+from .fields.conductors import RootAsPoint as RootAsPoint
+from .fields.conductors import Slab as Slab
+from .fields.csd import csd as csd
+from .fields.dipoles import dipole_moment as dipole_moment
+from .fields.dipoles import move_to as move_to
+from .fields.dipoles import rotate as rotate
+from .fields.eeg_meg import eeg as eeg
+from .fields.eeg_meg import meg as meg
+from .fields.heads import FourSphere as FourSphere
+from .fields.heads import InfiniteHomogeneous as InfiniteHomogeneous
+from .fields.heads import LeadField as LeadField
+from .fields.heads import Spherical as Spherical
+from .fields.membrane_currents import CurrentReport as CurrentReport
+from .fields.membrane_currents import check_currents as check_currents
+from .fields.membrane_currents import transmembrane_currents as transmembrane_currents
+from .fields.potentials import lead_field as lead_field
+from .fields.potentials import lfp as lfp
+from .fields.proxies import csd_abs_mean as csd_abs_mean
+from .fields.proxies import csd_proxy as csd_proxy
+from .fields.proxies import eeg_power as eeg_power
+from .fields.proxies import eeg_proxy as eeg_proxy
+from .fields.proxies import emm_proxy as emm_proxy
+from .fields.proxies import lfp_abs_mean as lfp_abs_mean
+from .fields.proxies import lfp_proxy as lfp_proxy
+from .fields.proxies import meg_proxy as meg_proxy
+from .fields.true_csd import ground_truth_csd as ground_truth_csd
+from .geometry.morphology import morphology as morphology
+from .geometry.morphology import with_morphology as with_morphology
+from .geometry.probes import grid_probe as grid_probe
+from .geometry.probes import linear_probe as linear_probe
+from .geometry.probes import probe_at as probe_at
+from .io.jaxley import from_jaxley as from_jaxley
+from .io.jaxley_field import integrate_field as integrate_field
+from .io.jaxley_trace import JaxleyTraceSpec as JaxleyTraceSpec
+from .io.jaxley_trace import jaxley_trace_to_signals as jaxley_trace_to_signals
+from .io.lfpy import from_lfpy as from_lfpy
+from .io.mne import montage as montage
+from .io.netcdf import open as open
+from .io.netcdf import to_netcdf as to_netcdf
+from .io.probeinterface import from_probeinterface as from_probeinterface
+from .signals import activity  # noqa: F401  # isort: split
+from .signals.activity import mean_V_m as mean_V_m
+from .signals.activity import source_abs_mean as source_abs_mean
+from .signals.activity import spike_count as spike_count
+from .signals.activity import spike_rate_hz as spike_rate_hz
+from .signals.activity import spk as spk
+from .signals.activity import vm as vm
+from .signals.combine import concat as concat
+from .signals.combine import merge as merge
+from .signals.soft_spikes import soft_firing_rate as soft_firing_rate
+from .signals.soft_spikes import soft_spike_times as soft_spike_times
+from .signals.sources import source as source
+from .signals.sources import synaptic_source as synaptic_source
+from .signals.spikes import firing_rate as firing_rate
+from .signals.spikes import spike_times as spike_times
+from .signals.spikes import to_signals as to_signals
+from .signals.traces import quantify as quantify
+from .signals.traces import to_jax as to_jax
+from .signals.traces import traces as traces
+from .transforms.by_dim import checkify as checkify
+from .transforms.by_dim import grad as grad
+from .transforms.by_dim import jit as jit
+from .transforms.by_dim import scan as scan
+from .transforms.by_dim import value_and_grad as value_and_grad
+from .transforms.by_dim import vmap as vmap
+from .transforms.pytrees import enable_pytrees as enable_pytrees
 from .tree import JfneTreeAccessor as JfneTreeAccessor
-from .validation import Report as Report
-from .validation import validate as validate
-from .workflow import Model as Model
-from .workflow import construct as construct
+from .workflow.bundles import Replay as Replay
+from .workflow.bundles import bundle as bundle
+from .workflow.bundles import replay as replay
+from .workflow.configuration import Configuration as Configuration
+from .workflow.configuration import configuration as configuration
+from .workflow.model import Model as Model
+from .workflow.model import construct as construct
+from .workflow.readouts import compute_readout as compute_readout
 
 __version__ = _version_of("jaxfne-xr")
 
@@ -127,6 +135,7 @@ __all__ = [
     "InfiniteHomogeneous",
     "JaxleyTraceSpec",
     "JfneAccessor",
+    "JfneArrayAccessor",
     "JfneError",
     "JfneTreeAccessor",
     "LeadField",
@@ -225,3 +234,8 @@ __all__ = [
     "vmap",
     "with_morphology",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names alone, so that completion shows no packages and modules."""
+    return sorted([*__all__, "open", "plot"])

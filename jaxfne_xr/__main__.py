@@ -14,16 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from .core import validation
+from .core.cards import printable
+from .core.errors import JfneError, listing
+from .core.provenance import version_of
+from .display import overview
+from .display.html_report import report
+from .fields.proxies import lfp_proxy
+from .geometry.probes import linear_probe
+
 # functions of a room's name hide the room once the front door is open: so by their names
-from . import io, overview, validation
-from .display import printable
-from .errors import JfneError, listing
-from .probe import linear_probe
-from .provenance import version_of
-from .proxy import lfp_proxy
-from .report import report
-from .signals import to_signals
-from .traces import traces
+from .io import netcdf
+from .signals.spikes import to_signals
+from .signals.traces import traces
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +96,7 @@ def info(options: argparse.Namespace) -> int:
 def validate(options: argparse.Namespace) -> int:
     """Say everything that is wrong with a file: status 0 if nothing, 1 if something, 2 if it cannot be read."""
     valid = True
-    for part, ds in overview.parts_of(io.read(options.file)).items():
+    for part, ds in overview.parts_of(netcdf.read(options.file)).items():
         checked = validation.validate(ds)
         valid = valid and bool(checked)
         print(_readable(f"{part}: {checked}" if part else str(checked)))
@@ -127,7 +130,7 @@ def demo(options: argparse.Namespace) -> int:
     shank = linear_probe(12, spacing="100 um", origin=(0, 0, -1150))
     for ds in (made, signals, lfp_proxy(signals, shank)):
         print(overview.card(ds))
-    written = io.to_netcdf(signals, options.output)
+    written = netcdf.to_netcdf(signals, options.output)
     print(f"Wrote {options.output}. Now try:")
     for command in ("info", "validate", "report"):
         print(
@@ -143,7 +146,7 @@ def _readable(text: str) -> str:
 
 def _lazily(file: Path) -> Any:
     """Return what is in a file, its values to be read when they are needed, where dask is there to do so."""
-    return io.read(file, chunks="auto" if importlib.util.find_spec("dask") else None)
+    return netcdf.read(file, chunks="auto" if importlib.util.find_spec("dask") else None)
 
 
 if __name__ == "__main__":

@@ -9,21 +9,14 @@ from typing import Any
 
 import xarray as xr
 
-from . import (
-    current,
-    field,
-    io,
-    measures,  # first of those that register readouts
-    physical,  # noqa: F401  (registers its readouts)
-    provenance,
-    proxy,
-    readout,
-    report,
-    scope,
-    source,
-    summary,
-)
 from .accessor_methods import OfOneVariable
+from .analysis import summary
+from .core import provenance, scope
+from .display import html_report
+from .fields import membrane_currents, potentials, proxies
+from .io import netcdf
+from .signals import activity, sources
+from .workflow import readouts
 
 
 @xr.register_dataset_accessor("jfne")
@@ -70,15 +63,17 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
         self, *, scheme: str = "backward_euler", stimulus: xr.DataArray | None = None
     ) -> xr.Dataset:
         """See `jaxfne_xr.transmembrane_currents`."""
-        return current.transmembrane_currents(self._data, scheme=scheme, stimulus=stimulus)
+        return membrane_currents.transmembrane_currents(
+            self._data, scheme=scheme, stimulus=stimulus
+        )
 
-    def lead_field(self, probe: xr.Dataset, model: field.Model | None = None) -> xr.Dataset:
+    def lead_field(self, probe: xr.Dataset, model: potentials.Model | None = None) -> xr.Dataset:
         """See `jaxfne_xr.lead_field`."""
-        return field.lead_field(self._data, probe, model)
+        return potentials.lead_field(self._data, probe, model)
 
     def source(self) -> xr.Dataset:
         """See `jaxfne_xr.source`."""
-        return source.source(self._data)
+        return sources.source(self._data)
 
     def compute_readout(
         self,
@@ -89,15 +84,15 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
         **settings: Any,
     ) -> xr.Dataset:
         """See `jaxfne_xr.compute_readout`."""
-        return readout.compute_readout(self._data, names, probe=probe, sensors=sensors, **settings)
+        return readouts.compute_readout(self._data, names, probe=probe, sensors=sensors, **settings)
 
     def vm(self) -> xr.Dataset:
         """See `jaxfne_xr.vm`."""
-        return measures.vm(self._data)
+        return activity.vm(self._data)
 
     def spk(self) -> xr.Dataset:
         """See `jaxfne_xr.spk`."""
-        return measures.spk(self._data)
+        return activity.spk(self._data)
 
     def emm_proxy(
         self,
@@ -108,7 +103,7 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
         emm_scales: Sequence[float] | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.emm_proxy`."""
-        return proxy.emm_proxy(
+        return proxies.emm_proxy(
             self._data, source, lfp_proxy, emm_weights=emm_weights, emm_scales=emm_scales
         )
 
@@ -132,11 +127,11 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
         encoding: Mapping[Hashable, Any] | None = None,
     ) -> Path:
         """See `jaxfne_xr.to_netcdf`."""
-        return io.to_netcdf(self._data, path, compression=compression, encoding=encoding)
+        return netcdf.to_netcdf(self._data, path, compression=compression, encoding=encoding)
 
     def report(self, path: str | PathLike[str]) -> Path:
         """See `jaxfne_xr.report`."""
-        return report.report(self._data, path)
+        return html_report.report(self._data, path)
 
 
 @xr.register_dataarray_accessor("jfne")

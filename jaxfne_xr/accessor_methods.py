@@ -7,27 +7,23 @@ from typing import Any, Generic
 
 import xarray as xr
 
-from . import (
+from . import plot
+from .analysis import losses, spectra
+from .core import validation
+from .display import overview
+from .fields import (
+    calibration,
     csd,
-    current,
-    dipole,
+    dipoles,
     eeg_meg,
-    field,
-    ground_truth,
-    losses,
-    measures,
-    overview,
-    plot,
-    proxy,
-    signals,
-    soft_spikes,
-    source,
-    spectra,
-    traces,
-    validation,
+    membrane_currents,
+    potentials,
+    proxies,
+    true_csd,
 )
-from . import morphology as shapes
-from .traces import Data
+from .geometry import morphology as shapes
+from .signals import activity, soft_spikes, sources, spikes, traces
+from .signals.traces import Data
 
 
 class OfOneVariable(Generic[Data]):
@@ -71,7 +67,7 @@ class OfOneVariable(Generic[Data]):
         slope: Any = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.to_signals`."""
-        return signals.to_signals(
+        return spikes.to_signals(
             self._data,
             dt_ms,
             spike_threshold,
@@ -84,11 +80,11 @@ class OfOneVariable(Generic[Data]):
 
     def spike_times(self) -> xr.Dataset:
         """See `jaxfne_xr.spike_times`."""
-        return signals.spike_times(self._data)
+        return spikes.spike_times(self._data)
 
     def firing_rate(self) -> xr.Dataset:
         """See `jaxfne_xr.firing_rate`."""
-        return signals.firing_rate(self._data)
+        return spikes.firing_rate(self._data)
 
     def soft_spike_times(
         self, n: int, *, spike_threshold: Any = 0.0, fill: Any = None
@@ -99,7 +95,7 @@ class OfOneVariable(Generic[Data]):
         )
 
     def soft_firing_rate(
-        self, *, spike_threshold: Any = 0.0, slope: Any = signals.SLOPE
+        self, *, spike_threshold: Any = 0.0, slope: Any = spikes.SLOPE
     ) -> xr.Dataset:
         """See `jaxfne_xr.soft_firing_rate`."""
         return soft_spikes.soft_firing_rate(
@@ -147,21 +143,21 @@ class OfOneVariable(Generic[Data]):
         along: str = "z",
     ) -> xr.Dataset:
         """See `jaxfne_xr.ground_truth_csd`."""
-        return ground_truth.ground_truth_csd(
+        return true_csd.ground_truth_csd(
             self._data, bins, grid=grid, radius=radius, centre=centre, along=along
         )
 
     def dipole_moment(self, by: str | None = "unit", *, origin: Any = None) -> xr.Dataset:
         """See `jaxfne_xr.dipole_moment`."""
-        return dipole.dipole_moment(self._data, by, origin=origin)
+        return dipoles.dipole_moment(self._data, by, origin=origin)
 
     def move_to(self, *, x: Any = None, y: Any = None, z: Any = None) -> xr.Dataset:
         """See `jaxfne_xr.move_to`."""
-        return dipole.move_to(self._data, x=x, y=y, z=z)
+        return dipoles.move_to(self._data, x=x, y=y, z=z)
 
     def rotate(self, angle: Any = None, axis: Any = "z", *, to: Any = None) -> xr.Dataset:
         """See `jaxfne_xr.rotate`."""
-        return dipole.rotate(self._data, angle, axis, to=to)
+        return dipoles.rotate(self._data, angle, axis, to=to)
 
     def eeg(self, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
         """See `jaxfne_xr.eeg`."""
@@ -175,19 +171,21 @@ class OfOneVariable(Generic[Data]):
         """See `jaxfne_xr.with_morphology`."""
         return shapes.with_morphology(self._data, morphology)
 
-    def check_currents(self, *, stimulus: xr.DataArray | None = None) -> current.CurrentReport:
+    def check_currents(
+        self, *, stimulus: xr.DataArray | None = None
+    ) -> membrane_currents.CurrentReport:
         """See `jaxfne_xr.check_currents`."""
-        return current.check_currents(self._data, stimulus=stimulus)
+        return membrane_currents.check_currents(self._data, stimulus=stimulus)
 
     def lfp(
-        self, probe: xr.Dataset, model: field.Model | None = None, *, by: str | None = None
+        self, probe: xr.Dataset, model: potentials.Model | None = None, *, by: str | None = None
     ) -> xr.Dataset:
         """See `jaxfne_xr.lfp`."""
-        return field.lfp(self._data, probe, model, by=by)
+        return potentials.lfp(self._data, probe, model, by=by)
 
     def calibrate(self, reference: xr.Dataset | xr.DataArray) -> xr.Dataset:
         """See `jaxfne_xr.calibrate`."""
-        return field.calibrate(self._data, reference)
+        return calibration.calibrate(self._data, reference)
 
     def synaptic_source(
         self,
@@ -197,23 +195,23 @@ class OfOneVariable(Generic[Data]):
         weight: Any = 1.0,
     ) -> xr.Dataset:
         """See `jaxfne_xr.synaptic_source`."""
-        return source.synaptic_source(self._data, kernel=kernel, tau=tau, weight=weight)
+        return sources.synaptic_source(self._data, kernel=kernel, tau=tau, weight=weight)
 
     def spike_rate_hz(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.spike_rate_hz`."""
-        return measures.spike_rate_hz(self._data, window=window)
+        return activity.spike_rate_hz(self._data, window=window)
 
     def spike_count(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.spike_count`."""
-        return measures.spike_count(self._data, window=window)
+        return activity.spike_count(self._data, window=window)
 
     def mean_V_m(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.mean_V_m`."""
-        return measures.mean_V_m(self._data, window=window)
+        return activity.mean_V_m(self._data, window=window)
 
     def source_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.source_abs_mean`."""
-        return measures.source_abs_mean(self._data, window=window)
+        return activity.source_abs_mean(self._data, window=window)
 
     def lfp_proxy(
         self,
@@ -223,11 +221,11 @@ class OfOneVariable(Generic[Data]):
         sigma: Any = 100.0,
     ) -> xr.Dataset:
         """See `jaxfne_xr.lfp_proxy`."""
-        return proxy.lfp_proxy(self._data, probe, domain=domain, sigma=sigma)
+        return proxies.lfp_proxy(self._data, probe, domain=domain, sigma=sigma)
 
     def csd_proxy(self) -> xr.Dataset:
         """See `jaxfne_xr.csd_proxy`."""
-        return proxy.csd_proxy(self._data)
+        return proxies.csd_proxy(self._data)
 
     def eeg_proxy(
         self,
@@ -236,7 +234,7 @@ class OfOneVariable(Generic[Data]):
         eeg_lead_field: Any = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.eeg_proxy`."""
-        return proxy.eeg_proxy(self._data, sensors, eeg_lead_field=eeg_lead_field)
+        return proxies.eeg_proxy(self._data, sensors, eeg_lead_field=eeg_lead_field)
 
     def meg_proxy(
         self,
@@ -245,19 +243,19 @@ class OfOneVariable(Generic[Data]):
         meg_lead_field: Any = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.meg_proxy`."""
-        return proxy.meg_proxy(self._data, sensors, meg_lead_field=meg_lead_field)
+        return proxies.meg_proxy(self._data, sensors, meg_lead_field=meg_lead_field)
 
     def lfp_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.lfp_abs_mean`."""
-        return proxy.lfp_abs_mean(self._data, window=window)
+        return proxies.lfp_abs_mean(self._data, window=window)
 
     def csd_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.csd_abs_mean`."""
-        return proxy.csd_abs_mean(self._data, window=window)
+        return proxies.csd_abs_mean(self._data, window=window)
 
     def eeg_power(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
         """See `jaxfne_xr.eeg_power`."""
-        return proxy.eeg_power(self._data, window=window)
+        return proxies.eeg_power(self._data, window=window)
 
     def psd(
         self,

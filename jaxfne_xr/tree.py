@@ -10,12 +10,15 @@ from typing import Any
 
 import xarray as xr
 
+from .core import validation
+from .core.cards import Badge, Card, Code, Content, Table
+from .display import overview
+from .display.html_report import report as write_report
+
 # functions of a room's name hide the room once the front door is open: so by their names
-from . import io, overview, validation
-from .bundle import Replay, replay
-from .configuration import stored_rows
-from .display import Badge, Card, Code, Content, Table
-from .report import report as write_report
+from .io import netcdf
+from .workflow.bundles import Replay, replay
+from .workflow.configuration import stored_rows
 
 
 @xr.register_datatree_accessor("jfne")
@@ -76,7 +79,7 @@ class JfneTreeAccessor:
         encoding: Mapping[Any, Any] | None = None,
     ) -> Path:
         """See `jaxfne_xr.to_netcdf`."""
-        return io.to_netcdf(self._tree, path, compression=compression, encoding=encoding)
+        return netcdf.to_netcdf(self._tree, path, compression=compression, encoding=encoding)
 
     def report(self, path: str | PathLike[str]) -> Path:
         """See `jaxfne_xr.report`."""

@@ -17,8 +17,8 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr._arrays import precision_of
-from jaxfne_xr.units import is_quantity, magnitude, quantity
+from jaxfne_xr.core.arrays import precision_of
+from jaxfne_xr.core.units import is_quantity, magnitude, quantity
 
 DIMS = ("time", "unit", "trial")
 SIZES = {"time": 9, "unit": 3, "trial": 2}

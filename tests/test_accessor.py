@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.overview import facts
+from jaxfne_xr.display.overview import facts
 
 ACCESSOR = jfx.JfneAccessor
 METHODS = [

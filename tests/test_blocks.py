@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxfne_xr as jfx
-from jaxfne_xr import _blocks
-from jaxfne_xr._blocks import owned, product, total
+from jaxfne_xr.core import blocks as _blocks
+from jaxfne_xr.core.blocks import owned, product, total
 
 
 @pytest.fixture

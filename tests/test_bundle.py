@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import is_quantity
+from jaxfne_xr.core.units import is_quantity
 
 ureg = pint.application_registry
 N, DT = 300, 0.1

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core.units import units_of
 
 
 def close(a, b, tol=1e-11):

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import magnitude, units_of
+from jaxfne_xr.core.units import magnitude, units_of
 
 PROBE = jfx.linear_probe(3, 50.0, origin=(60, 0, 0))
 V = np.random.default_rng(0).normal(-65, 5, (2, 9))

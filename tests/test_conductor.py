@@ -8,8 +8,8 @@ import pytest
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr.kernels import field as kernels
-from jaxfne_xr.kernels import slab as slab_kernels
+from jaxfne_xr.kernels.fields import homogeneous as kernels
+from jaxfne_xr.kernels.fields import slab as slab_kernels
 
 ureg = pint.application_registry
 MODELS = [jfx.PointSource, jfx.LineSource, jfx.RootAsPoint]

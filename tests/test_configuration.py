@@ -245,7 +245,7 @@ print(cfg.hash())
 
 
 def test_the_hash_does_not_depend_on_which_versions_run(monkeypatch):
-    from jaxfne_xr import provenance
+    from jaxfne_xr.core import provenance
 
     before = complete().hash()
     monkeypatch.setattr(provenance, "versions", lambda: {"numpy": "99.0"})

@@ -11,10 +11,10 @@ import xarray as xr
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr._dispatch import on_arrays
-from jaxfne_xr.kernels import csd as kernels
-from jaxfne_xr.kernels import kcsd
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core.dispatch import on_arrays
+from jaxfne_xr.core.units import units_of
+from jaxfne_xr.kernels.fields import csd as kernels
+from jaxfne_xr.kernels.fields import kernel_csd as kcsd
 
 N = 12
 Z = -1200.0 + 100.0 * np.arange(N)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr.kernels import current_numpy
-from jaxfne_xr.units import magnitude, quantity, units_of
+from jaxfne_xr.core.units import magnitude, quantity, units_of
+from jaxfne_xr.kernels.fields import membrane_currents_numpy as current_numpy
 
 PARENT = [
     -1,

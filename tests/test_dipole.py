@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr import dipole
-from jaxfne_xr.units import factor, units_of
+from jaxfne_xr.core.units import factor, units_of
+from jaxfne_xr.fields import dipoles as dipole
 
 DIMS = ("time", "recording", "trial")
 UNIT = np.array([3, 3, 1, 1, 1, 3, 1])

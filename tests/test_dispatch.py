@@ -9,10 +9,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxfne_xr import _arrays
-from jaxfne_xr._arrays import all_finite, blocks, precision_of, take
-from jaxfne_xr._dispatch import along, checked, mean_over
-from jaxfne_xr.units import is_quantity, magnitude
+from jaxfne_xr.core import arrays as _arrays
+from jaxfne_xr.core.arrays import all_finite, blocks, precision_of, take
+from jaxfne_xr.core.dispatch import along, checked, mean_over
+from jaxfne_xr.core.units import is_quantity, magnitude
 
 pytestmark = pytest.mark.every_combination
 

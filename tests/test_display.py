@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import jaxfne_xr as jfx
-from jaxfne_xr import display
-from jaxfne_xr.display import Badge, Card, Code, Table
+from jaxfne_xr.core import cards as display
+from jaxfne_xr.core.cards import Badge, Card, Code, Table
 
 BAD = "<script>alert('1')</script>&\""
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr import field
-from jaxfne_xr.units import magnitude, quantity, units_of
+from jaxfne_xr.core.units import magnitude, quantity, units_of
+from jaxfne_xr.fields import potentials as field
 
 PARENT = [-1, 0, 1, 1, 0, -1, 5]
 N = len(PARENT)

@@ -10,7 +10,7 @@ import xarray as xr
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core.units import units_of
 
 SITES = ("time", "recording", "trial")
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
-from jaxfne_xr._dispatch import on_arrays
-from jaxfne_xr.head import TERMS_TRACED
-from jaxfne_xr.kernels import head as kernels
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core.dispatch import on_arrays
+from jaxfne_xr.core.units import units_of
+from jaxfne_xr.fields.heads import TERMS_TRACED
+from jaxfne_xr.kernels.fields import heads as kernels
 
 DIMS = ("time", "xyz", "unit", "trial")
 RNG = np.random.default_rng(3)

@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr import inputs
-from jaxfne_xr.units import magnitude
+from jaxfne_xr.core import inputs
+from jaxfne_xr.core.units import magnitude
 
 V = np.full((2, 3), -65.0)
 

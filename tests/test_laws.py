@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import jaxfne_xr as jfx
-from jaxfne_xr import _arrays
-from jaxfne_xr.units import magnitude
+from jaxfne_xr.core import arrays as _arrays
+from jaxfne_xr.core.units import magnitude
 
 DIMS = ("time", "unit", "trial")
 ORDERS = list(itertools.permutations(DIMS))

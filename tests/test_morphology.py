@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import magnitude
+from jaxfne_xr.core.units import magnitude
 
 ureg = pint.application_registry
 

@@ -15,7 +15,10 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr import next_steps, overview, scope, spectra
+from jaxfne_xr.analysis import spectra
+from jaxfne_xr.core import scope
+from jaxfne_xr.display import overview
+from jaxfne_xr.display import suggestions as next_steps
 
 
 def refuse(*args, **options):

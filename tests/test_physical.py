@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.readout import _json_safe, restored
-from jaxfne_xr.units import factor, units_of
+from jaxfne_xr.core.units import factor, units_of
+from jaxfne_xr.workflow.readouts import _json_safe, restored
 
 N = 6
 NAMES = ["lfp", "csd", "dipole_moment", "eeg", "meg"]

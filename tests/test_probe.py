@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import jaxfne_xr as jfx
-from jaxfne_xr.probe import check_probe, positions_of
+from jaxfne_xr.geometry.positions import check_probe, positions_of
 
 ureg = pint.application_registry
 places = st.floats(-1e4, 1e4, allow_subnormal=False)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import jaxfne_xr as jfx
-from jaxfne_xr import _dispatch, io, progress
+from jaxfne_xr.core import dispatch as _dispatch
+from jaxfne_xr.core import progress
+from jaxfne_xr.io import netcdf as io
 
 pty = pytest.importorskip("pty")  # not on Windows
 

@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr import provenance
-from jaxfne_xr.scope import STRENGTH, geometry, weaker
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.scope import STRENGTH, geometry, weaker
 
 MINE = {"subject": "m3", "trials": [1, 2]}
 CAP = jfx.probe_at([[0, 0, 9e4]], dim="channel", normal=[1, 0, 0])
@@ -180,7 +180,7 @@ def claiming(record):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_result_of_two_claims_the_weaker_of_each_kind(name, stages, tmp_path, monkeypatch):
-    known = sys.modules["jaxfne_xr.readout"]
+    known = sys.modules["jaxfne_xr.workflow.readouts"]
     monkeypatch.setattr(known, "_KNOWN", dict(known._KNOWN))
     given = {
         n: ds.isel(time=slice(0, 300)) if "time" in ds.dims else ds for n, ds in stages.items()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import quantity, units_of
+from jaxfne_xr.core.units import quantity, units_of
 
 SITES = np.array([[10.0, -20.0, 5.0], [0.0, 30.0, 80.0], [-40.0, 0.0, 190.0]])
 CONTACTS = np.array([[20.0, 0.0, z] for z in (0.0, 40.0, 130.0, 200.0)])

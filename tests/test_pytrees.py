@@ -13,7 +13,7 @@ import xarray as xr
 from pint_xarray.index import PintIndex
 
 import jaxfne_xr as jfx
-from jaxfne_xr.pytrees import pack, same, split, unpack
+from jaxfne_xr.transforms.pytrees import pack, same, split, unpack
 
 
 @pytest.fixture(autouse=True)

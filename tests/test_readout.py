@@ -15,10 +15,10 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr import proxy
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core.units import units_of
+from jaxfne_xr.fields import proxies as proxy
 
-readout = importlib.import_module("jaxfne_xr.readout")  # jfx.readout is the decorator
+readout = importlib.import_module("jaxfne_xr.workflow.readouts")  # jfx.readout is the decorator
 ureg = pint.application_registry
 SCALARS = ["spike_rate_hz", "spike_count", "mean_V_m", "source_abs_mean"]
 ALL = [

@@ -16,7 +16,7 @@ import xarray as xr
 
 import jaxfne_xr as jfx
 
-room = sys.modules["jaxfne_xr.report"]  # the function of the same name hides it
+room = sys.modules["jaxfne_xr.display.html_report"]  # the function of the same name hides it
 VOID = {"meta", "img"}
 
 

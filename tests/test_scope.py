@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxfne_xr as jfx
-from jaxfne_xr import provenance, scope
+from jaxfne_xr.core import provenance, scope
 
 PROXY = "uncalibrated_voltage_proxy"
 JAXLEY = "uncalibrated_jaxley_voltage_proxy"

@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr import _arrays
-from jaxfne_xr.units import magnitude, quantity, units_of
+from jaxfne_xr.core import arrays as _arrays
+from jaxfne_xr.core.units import magnitude, quantity, units_of
 
 ureg = pint.application_registry
 V = np.array([[-65.0, 20.0, 30.0, -70.0, 5.0], [10.0, -65.0, -65.0, 0.0, 1.0]])

@@ -10,9 +10,9 @@ import pint
 import pytest
 
 import jaxfne_xr as jfx
-from jaxfne_xr._arrays import precision_of
-from jaxfne_xr.kernels.surrogate import SURROGATES
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core.arrays import precision_of
+from jaxfne_xr.core.units import units_of
+from jaxfne_xr.kernels.signals.surrogate import SURROGATES
 
 ureg = pint.application_registry
 NAMES = list(SURROGATES)
@@ -144,7 +144,7 @@ def test_one_trace_serves_every_threshold_and_slope():
     for k in range(3):
         f(jnp.array(V + k))
     assert len(traced) == 1
-    from jaxfne_xr._dispatch import _jax
+    from jaxfne_xr.core.dispatch import _jax
 
     run = lambda k: in_jax(jnp.array(V)).jfne.to_signals(
         spike_threshold=k, surrogate="arctan", slope=0.1 + k

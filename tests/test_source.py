@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core.units import units_of
 
 
 def through(spikes, dt, tau, weight, kernel):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core.units import units_of
 
 DIMS = ("time", "unit", "trial")
 N = 96

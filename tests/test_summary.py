@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
-from jaxfne_xr import _dispatch
-from jaxfne_xr.units import units_of
+from jaxfne_xr.core import dispatch as _dispatch
+from jaxfne_xr.core.units import units_of
 
 DIMS = ("time", "unit", "trial")
 GROUPS = ["I", "E", "E", "I", "E"]  # in the order in which they first come
@@ -230,7 +230,7 @@ def test_correlations_are_those_of_elephant():
 
 def test_the_field_of_a_voltage_is_contracted_once(monkeypatch):
     """Group means of V_m serve the mean, the synchrony and, where V_m stands in for the source, the field."""
-    summary = importlib.import_module("jaxfne_xr.summary")  # jfx.summary is the function
+    summary = importlib.import_module("jaxfne_xr.analysis.summary")  # jfx.summary is the function
     seen = []
     contract = _dispatch.contract
     monkeypatch.setattr(

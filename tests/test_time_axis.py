@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.time_axis import check_dt, even_times, time_from_dt
+from jaxfne_xr.core.time_axis import check_dt, even_times, time_from_dt
 
 ureg = pint.application_registry
 MS = {"units": "ms"}

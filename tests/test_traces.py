@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr import _arrays
-from jaxfne_xr.units import magnitude, quantity, units_of
+from jaxfne_xr.core import arrays as _arrays
+from jaxfne_xr.core.units import magnitude, quantity, units_of
 
 V = np.array([[-65.0, -64.0, 20.0], [1.0, 2.0, 3.0]])
 

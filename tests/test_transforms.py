@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.pytrees import split
+from jaxfne_xr.transforms.pytrees import split
 
 V = np.random.default_rng(1).normal(0, 30, (4, 3, 60)).astype(np.float32)
 

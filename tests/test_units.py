@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import (
+from jaxfne_xr.core.units import (
     convert,
     factor,
     magnitude,

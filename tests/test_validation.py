@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.inputs import find_voltage
-from jaxfne_xr.units import quantity
-from jaxfne_xr.validation import stage_of
+from jaxfne_xr.core.inputs import find_voltage
+from jaxfne_xr.core.units import quantity
+from jaxfne_xr.core.validation import stage_of
 
 V = np.array([[-65.0, 20.0, -70.0], [10.0, -65.0, 0.0]])
 

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import quantity, units_of
+from jaxfne_xr.core.units import quantity, units_of
 
 ureg = pint.application_registry
 N, DT = 40, 0.25

@@ -10,15 +10,15 @@ from typing import Any, Concatenate, ParamSpec
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import (
+from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
     Problem,
     missing_dependency,
     raise_problems,
 )
-from jaxfne_xr.inputs import as_dataset
-from jaxfne_xr.units import pretty, units_of
+from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.units import pretty, units_of
 
 from ._beside import bare, nothing
 from ._rows import group_labels

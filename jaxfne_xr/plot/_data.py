@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr._arrays import is_dask, is_traced, take
-from jaxfne_xr.errors import (
+from jaxfne_xr.core.arrays import is_dask, is_traced, take
+from jaxfne_xr.core.errors import (
     DataError,
     DimensionError,
     NonFiniteError,
@@ -19,8 +19,8 @@ from jaxfne_xr.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.probe import positions_of
-from jaxfne_xr.units import magnitude
+from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.geometry.positions import positions_of
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import DataError, DimensionError, Problem, raise_problems
-from jaxfne_xr.units import magnitude
+from jaxfne_xr.core.errors import DataError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.units import magnitude
 
 #: The coordinates that tell the group of a site where none is named, the first found.
 GROUPS = ("population", "layer", "area")

@@ -9,8 +9,8 @@ from typing import Any
 
 import xarray as xr
 
-from jaxfne_xr.schema import LONG_NAMES
-from jaxfne_xr.units import pretty, units_of
+from jaxfne_xr.core.schema import LONG_NAMES
+from jaxfne_xr.core.units import pretty, units_of
 
 #: The most characters of one name in a picture.
 LONGEST = 24

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
-from jaxfne_xr.spectra import FREQUENCY
-from jaxfne_xr.summary import summary as summarise
-from jaxfne_xr.units import units_of
+from jaxfne_xr.analysis.spectra import FREQUENCY
+from jaxfne_xr.analysis.summary import summary as summarise
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.core.units import units_of
 
 from ._axes import picture, pyplot
 from ._beside import bare, colours, foreground, legend, nothing

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, raise_problems
-from jaxfne_xr.probe import position_name
-from jaxfne_xr.spectra import psd, segments
-from jaxfne_xr.time_axis import TIME
-from jaxfne_xr.units import magnitude, product, scalar, units_of
+from jaxfne_xr.analysis.spectra import psd, segments
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.units import magnitude, product, scalar, units_of
+from jaxfne_xr.geometry.positions import position_name
 
 from ._axes import panels, picture
 from ._beside import edges, nothing

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import ArgumentError, Problem
-from jaxfne_xr.probe import position_name
-from jaxfne_xr.time_axis import TIME
-from jaxfne_xr.units import magnitude, pretty, scalar, units_of
+from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.units import magnitude, pretty, scalar, units_of
+from jaxfne_xr.geometry.positions import position_name
 
 from ._axes import THIN, Panels, panels, picture
 from ._beside import colours, foreground, legend, nice, nothing, room, scale_bar, ticks

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, missing_dependency
-from jaxfne_xr.units import values_in
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, missing_dependency
+from jaxfne_xr.core.units import values_in
 
 from ._axes import panels, picture
 from ._beside import foreground, nothing

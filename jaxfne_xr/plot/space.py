@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import ArgumentError, DimensionError, Problem, VariableError, raise_problems
-from jaxfne_xr.inputs import site_dim
-from jaxfne_xr.probe import position_name, sensor_dim
-from jaxfne_xr.schema import SENSORS, SITES
-from jaxfne_xr.units import pretty
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import site_dim
+from jaxfne_xr.core.schema import SENSORS, SITES
+from jaxfne_xr.core.units import pretty
+from jaxfne_xr.geometry.positions import position_name, sensor_dim
 
 from ._axes import Panels, panels, picture
 from ._beside import colours, foreground, legend, nice, nothing

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.spectra import FREQUENCY, psd
-from jaxfne_xr.time_axis import TIME
+from jaxfne_xr.analysis.spectra import FREQUENCY, psd
+from jaxfne_xr.core.time_axis import TIME
 
 from ._axes import panels, picture
 from ._beside import colours, foreground, legend, nothing

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.errors import ArgumentError, Problem, raise_problems
-from jaxfne_xr.inputs import spikes_of
-from jaxfne_xr.time_axis import TIME, sampling
-from jaxfne_xr.units import magnitude, scalar
+from jaxfne_xr.core.errors import ArgumentError, Problem, raise_problems
+from jaxfne_xr.core.inputs import spikes_of
+from jaxfne_xr.core.time_axis import TIME, sampling
+from jaxfne_xr.core.units import magnitude, scalar
 
 from ._axes import panels, picture
 from ._beside import bare, colours, foreground, nice, nothing, room, ticks

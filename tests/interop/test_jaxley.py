@@ -14,7 +14,7 @@ from jaxley.pumps import CaFaradayConcentrationChange, CaNernstReversal, CaPump
 from jaxley.synapses import IonotropicSynapse, TanhRateSynapse, TestSynapse
 
 import jaxfne_xr as jfx
-from jaxfne_xr.interop import jaxley_cable
+from jaxfne_xr.io import jaxley_cable
 
 DT = 0.025
 SWC = """\

@@ -11,7 +11,7 @@ import pint
 import pytest
 
 import jaxfne_xr as jfx
-from jaxfne_xr.units import magnitude, units_of
+from jaxfne_xr.core.units import magnitude, units_of
 
 ureg = pint.application_registry
 V = np.random.default_rng(0).normal(0, 30, (50, 4)).astype(np.float32)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels.csd import (
+from jaxfne_xr.kernels.fields.csd import (
     EVEN_SPACING,
     contact_spacing,
     icsd_forward,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels import current_numpy
-from jaxfne_xr.kernels.current import (
+from jaxfne_xr.kernels.fields import membrane_currents_numpy as current_numpy
+from jaxfne_xr.kernels.fields.membrane_currents import (
     axial_current,
     current_sum,
     difference_weights,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels import dipole as kernel
+from jaxfne_xr.kernels.fields import dipoles as kernel
 
 SIGMA = 0.3  # S/m
 dipole_moment = jax.jit(kernel.dipole_moment, static_argnames=("axis", "n_groups"))

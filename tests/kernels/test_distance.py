@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfne_xr.kernels.distance import nearest_segment
+from jaxfne_xr.kernels.fields.distance import nearest_segment
 
 
 def test_against_a_loop():

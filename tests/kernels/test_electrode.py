@@ -11,8 +11,8 @@ from hypothesis import given
 from jax.test_util import check_grads
 from scipy.integrate import dblquad
 
-from jaxfne_xr.kernels.electrode import electrode_mean, electrode_nodes
-from jaxfne_xr.kernels.field import line_source, point_source
+from jaxfne_xr.kernels.fields.electrode import electrode_mean, electrode_nodes
+from jaxfne_xr.kernels.fields.homogeneous import line_source, point_source
 
 UP = np.array([[0.0, 0.0, 1.0]])
 ORIGIN = np.zeros((1, 3))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels import field
+from jaxfne_xr.kernels.fields import homogeneous as field
 
 seeds = st.integers(0, 2**32 - 1)
 SIGMA = 0.3

@@ -11,26 +11,18 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxfne_xr import kernels
-from jaxfne_xr.kernels import (
-    csd,
-    current,
-    dipole,
-    distance,
-    electrode,
-    field,
-    ground_truth,
-    head,
-    kcsd,
-    losses,
-    mean,
-    one_sphere,
-    proxy,
-    slab,
-    soft_spikes,
-    source,
-    spectrum,
-    summary,
-)
+from jaxfne_xr.kernels import mean
+from jaxfne_xr.kernels.analysis import losses, spectrum, summary
+from jaxfne_xr.kernels.fields import csd, distance, electrode, one_sphere, slab
+from jaxfne_xr.kernels.fields import dipoles as dipole
+from jaxfne_xr.kernels.fields import heads as head
+from jaxfne_xr.kernels.fields import homogeneous as field
+from jaxfne_xr.kernels.fields import kernel_csd as kcsd
+from jaxfne_xr.kernels.fields import membrane_currents as current
+from jaxfne_xr.kernels.fields import proxies as proxy
+from jaxfne_xr.kernels.fields import true_csd as ground_truth
+from jaxfne_xr.kernels.signals import soft_spikes
+from jaxfne_xr.kernels.signals import synapses as source
 
 random = np.random.default_rng(11)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels.ground_truth import (
+from jaxfne_xr.kernels.fields.true_csd import (
     binned_density,
     compact_binning,
     density_matrix,

@@ -8,17 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels import dipole as infinite
-from jaxfne_xr.kernels.head import (
-    eccentricity,
-    series_terms,
-)
-from jaxfne_xr.kernels.head import (
-    sarvas_lead_field as _sarvas_lead_field,
-)
-from jaxfne_xr.kernels.head import (
-    sphere_lead_field as _sphere_lead_field,
-)
+from jaxfne_xr.kernels.fields import dipoles as infinite
+from jaxfne_xr.kernels.fields.heads import eccentricity, series_terms
+from jaxfne_xr.kernels.fields.heads import sarvas_lead_field as _sarvas_lead_field
+from jaxfne_xr.kernels.fields.heads import sphere_lead_field as _sphere_lead_field
 
 sphere_lead_field = jax.jit(_sphere_lead_field, static_argnames="n_terms")
 sarvas_lead_field = jax.jit(_sarvas_lead_field)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels.kcsd import (
+from jaxfne_xr.kernels.fields.kernel_csd import (
     basis_density,
     basis_potential,
     compress_samples,

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels.losses import log_ratio, standardised
+from jaxfne_xr.kernels.analysis.losses import log_ratio, standardised
 
 X = np.random.default_rng(0).normal(3, 2, (4, 30, 2))
 

@@ -6,8 +6,9 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from jaxfne_xr.kernels import head, one_sphere
-from jaxfne_xr.kernels.field import point_source
+from jaxfne_xr.kernels.fields import heads as head
+from jaxfne_xr.kernels.fields import one_sphere
+from jaxfne_xr.kernels.fields.homogeneous import point_source
 
 R = 10_000.0
 SKULL = (0.3, 0.03)  # S/m: inside, outside

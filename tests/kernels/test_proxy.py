@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels import proxy
+from jaxfne_xr.kernels.fields import proxies as proxy
 
 gaussian_weights = jax.jit(proxy.gaussian_weights)
 second_derivative_matrix = jax.jit(proxy.second_derivative_matrix)

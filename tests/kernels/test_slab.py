@@ -12,8 +12,8 @@ from jax.test_util import check_grads
 from scipy.integrate import quad
 from scipy.special import j0
 
-from jaxfne_xr.kernels import slab
-from jaxfne_xr.kernels.field import line_source, point_source
+from jaxfne_xr.kernels.fields import slab
+from jaxfne_xr.kernels.fields.homogeneous import line_source, point_source
 
 seeds = st.integers(0, 2**32 - 1)
 H = 300.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels import source
+from jaxfne_xr.kernels.signals import synapses as source
 
 synaptic_current = jax.jit(source.synaptic_current, static_argnames=("axis", "kernel"))
 pytestmark = pytest.mark.usefixtures("x64")

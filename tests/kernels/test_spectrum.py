@@ -9,7 +9,7 @@ from hypothesis import given
 from jax.test_util import check_grads
 from scipy import signal
 
-from jaxfne_xr.kernels import spectrum
+from jaxfne_xr.kernels.analysis import spectrum
 
 CUT = ("axis", "nperseg", "noverlap", "window", "detrend")
 psd = jax.jit(spectrum.psd, static_argnames=CUT)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from jaxfne_xr.kernels.spikes import crossing, level
+from jaxfne_xr.kernels.signals.spikes import crossing, level
 
 SHAPE = (7, 3, 4)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels import summary
+from jaxfne_xr.kernels.analysis import summary
 from jaxfne_xr.kernels.mean import mean_over
 
 AXES = ("axis", "site_axis")

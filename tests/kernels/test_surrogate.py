@@ -8,8 +8,8 @@ import scipy.integrate
 import scipy.special
 from jax.test_util import check_grads
 
-from jaxfne_xr.kernels import spikes, surrogate
-from jaxfne_xr.kernels.soft_spikes import crossing_count, crossing_times, expected_crossings
+from jaxfne_xr.kernels.signals import spikes, surrogate
+from jaxfne_xr.kernels.signals.soft_spikes import crossing_count, crossing_times, expected_crossings
 
 NAMES = list(surrogate.SURROGATES)
 #: The equations once more, in NumPy, and the sigmoids that they are derivatives of.

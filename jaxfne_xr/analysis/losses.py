@@ -1,0 +1,495 @@
+"""Losses: how far simulated data lie from a reference, as one number with a unit and a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
+from jaxfne_xr.core.dispatch import checked, jointly, mean_over, whole
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    JfneError,
+    Problem,
+    UnitError,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import as_dataset, kind_problems, misaligned, no_dataset, require_time
+from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
+from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, scalar, units_of
+from jaxfne_xr.kernels.analysis import losses as kernels
+from jaxfne_xr.signals.spikes import firing_rate
+
+from .spectra import FREQUENCY, band_power, psd
+
+
+def mean_square_loss(
+    simulated: xr.Dataset | xr.DataArray,
+    reference: xr.Dataset | xr.DataArray,
+    variable: str | None = None,
+    *,
+    over: str | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return the mean square difference of two waveforms.
+
+    Parameters
+    ----------
+    simulated : xr.Dataset or xr.DataArray
+        What the gradient goes to: a potential, a voltage, spike times.
+    reference : xr.Dataset or xr.DataArray
+        What it should be, with the same labels along its dims, in any order and in any unit that converts. Dims that it
+        lacks are broadcast.
+    variable : str, optional
+        Which variable of both; not needed where they have only one in common.
+    over : str or sequence of str, optional
+        Dims to average over; all by default. Any others are kept: ``over=["time", "contact"]`` leaves one loss a trial.
+
+    Returns
+    -------
+    xr.Dataset
+        ``mean_square_loss``, ``<(x - y)^2>``, in the square of the unit of `simulated` (uV^2), in its precision. The
+        scope is the weaker of the two.
+
+    Raises
+    ------
+    VariableError
+        If they have no variable in common, or several and none is named.
+    DimensionError
+        If sizes or labels differ, the times among them, or `over` names no dim.
+    UnitError
+        If the units do not convert, or only one of the two has one.
+    NonFiniteError
+        NaN or Inf in either: how many, and where. On dask when computed; under a JAX trace unchecked.
+
+    Notes
+    -----
+    ``.data`` of the result is what `jax.value_and_grad` wants, and an optimiser of optax takes the gradient::
+
+        optimiser = optax.adam(1e-2)
+        state = optimiser.init(parameters)
+        for _ in range(300):
+            value, slope = jax.value_and_grad(loss)(parameters)
+            updates, state = optimiser.update(slope, state)
+            parameters = optax.apply_updates(parameters, updates)
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpy as np, jaxfne_xr as jfx
+    >>> t = np.arange(100) * 0.1
+    >>> recorded = jfx.traces(3e-3 * np.sin(t), ["time"], dt_ms=0.1, name="lfp", units="mV")
+    >>> def loss(gain):
+    ...     lfp = jfx.traces(gain * jnp.sin(t), ["time"], dt_ms=0.1, name="lfp", units="uV", quantify=False)
+    ...     return mean_square_loss(lfp, recorded).mean_square_loss.data
+    >>> gain = 1.0
+    >>> for _ in range(50):
+    ...     value, slope = jax.value_and_grad(loss)(gain)
+    ...     gain -= 0.3 * slope
+    >>> print(round(float(gain), 3))
+    3.0
+    """
+    return _mean_square("mean_square_loss", simulated, reference, variable, over)
+
+
+def correlation_loss(
+    simulated: xr.Dataset | xr.DataArray,
+    reference: xr.Dataset | xr.DataArray,
+    variable: str | None = None,
+    *,
+    over: str | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return how little two waveforms go together in time, whatever their size and offset.
+
+    Parameters
+    ----------
+    simulated, reference, variable
+        As for `mean_square_loss`; with ``time``.
+    over : str or sequence of str, optional
+        Dims other than ``time`` to average over; all by default.
+
+    Returns
+    -------
+    xr.Dataset
+        ``correlation_loss`` (1), the mean of ``1 - r`` with Pearson's r along time of each contact (or site, or trial):
+        0 where they differ by a positive factor and an offset, 1 where they are unrelated, 2 where they are opposite. A
+        simulated signal that is constant has r = 0, with a gradient of 0.
+
+    Raises
+    ------
+    VariableError, DimensionError, UnitError, NonFiniteError
+        As for `mean_square_loss`.
+    DataError
+        If the reference is constant somewhere: no correlation is defined there. On dask and under a JAX trace
+        unchecked, and r = 0.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> t = np.arange(100) * 2 * np.pi / 100
+    >>> wave = lambda phase: jfx.traces(np.sin(t + phase), ["time"], dt_ms=0.1, name="lfp", units="uV")
+    >>> loss = correlation_loss(10 * wave(np.pi / 3), wave(0.0))
+    >>> round(float(loss.correlation_loss.data.magnitude), 6)
+    0.5
+    """
+    simulated, reference, name = _alike(simulated, reference, variable)
+    ds, x, y = _matched(simulated, reference, name, time=True)
+    _refuse_silent(y)
+    dims = _over(over, tuple(d for d in x.dims if d != TIME))
+    a, b = (whole(kernels.standardised, v, TIME, new_dim=TIME) for v in (x, y))
+    with precision_of(a):
+        distance = 1 - mean_over(a * b, [TIME])
+    made = mean_over(distance, dims)
+    parameters = {"of": name, "over": dims}
+    return finish(ds, "correlation_loss", made, "1", parameters, others=[reference])
+
+
+def spectrum_loss(
+    simulated: xr.Dataset | xr.DataArray,
+    reference: xr.Dataset | xr.DataArray,
+    variable: str | None = None,
+    *,
+    over: str | Sequence[str] | None = None,
+    bands: Mapping[str, tuple[Any, Any]] | None = None,
+    frequencies: tuple[Any, Any] | None = None,
+    segment: Any = None,
+    floor: float = 1e-6,
+) -> xr.Dataset:
+    """Return the mean square difference of the logarithms of two power spectra: blind to phase.
+
+    Parameters
+    ----------
+    simulated, reference, variable
+        As for `mean_square_loss`; with ``time``.
+    over : str or sequence of str, optional
+        Dims to average over, ``frequency`` (or ``band``) among them; all by default.
+    bands : mapping of str to pair of float, str or pint.Quantity, optional
+        Compare the power in each of these, Hz, as by `band_power`, instead of the density at each frequency.
+    frequencies : pair of float, str or pint.Quantity, optional
+        The lowest and the highest frequency to compare, Hz; by default all but 0.
+    segment : float, str or pint.Quantity, optional
+        As for `psd`, ms.
+    floor : float
+        Share of the reference's mean power (over the frequencies or bands compared) below which differences count
+        for nothing.
+
+    Returns
+    -------
+    xr.Dataset
+        ``spectrum_loss`` (1), ``<ln((S + e) / (R + e))^2>`` with ``e = floor <R>``; times ``(10 / ln 10)^2``, about
+        18.9, it is in dB^2.
+
+    Raises
+    ------
+    VariableError, DimensionError, UnitError, NonFiniteError
+        As for `mean_square_loss`.
+    DataError
+        If the reference is constant somewhere, and so without power. On dask and under a JAX trace unchecked, and the
+        difference is 0.
+    ArgumentError
+        If the floor is not positive, no frequency is left, both `bands` and `frequencies` are given, or a segment or
+        band does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> t = np.arange(1000.0)
+    >>> wave = lambda a: jfx.traces(a * np.sin(0.1 * np.pi * t), ["time"], dt_ms=1.0, name="lfp", units="uV")
+    >>> loss = spectrum_loss(wave(10.0), wave(1.0), segment=200, bands={"gamma": (30, 80)})
+    >>> round(float(loss.spectrum_loss.data.magnitude), 3), round(float(np.log(100)) ** 2, 3)
+    (21.208, 21.208)
+    """
+    simulated, reference, name = _alike(simulated, reference, variable)
+    ds, x, y = _matched(simulated, reference, name, time=True)
+    problems = []
+    if not 0 < floor < np.inf:
+        wanted = "a positive share of the reference's power"
+        problems.append(Problem("floor", f"{floor!r}", wanted, "floor=1e-6", ArgumentError))
+    if bands is not None and frequencies is not None:
+        found, remedy = (
+            "bands and frequencies",
+            'bands={"gamma": (30, 80)}, or frequencies=(1, 100)',
+        )
+        problems.append(Problem("bands", found, "one of the two", remedy, ArgumentError))
+    raise_problems(problems)
+    _refuse_silent(y)
+    dim = FREQUENCY if bands is None else "band"
+    dims = _over(over, tuple(dim if d == TIME else d for d in x.dims))
+    spectra = [
+        psd(xr.Dataset({name: v}, coords_along(ds, x.dims)), name, segment=segment) for v in (x, y)
+    ]
+    if bands is None:
+        chosen = _between(spectra[0][FREQUENCY].values, frequencies)
+        power, wanted_power = (s.variables["psd"].isel({dim: chosen}) for s in spectra)
+        labels = {dim: spectra[0][dim].variable.isel({dim: chosen})}
+        compared: Any = [float(labels[dim][i]) for i in (0, -1)]
+    else:
+        in_bands = [band_power(s, bands) for s in spectra]
+        power, wanted_power = (s.variables["band_power"] for s in in_bands)
+        labels = {c: in_bands[0].variables[c] for c in ("band", "low", "high")}
+        compared = {
+            n: [float(v) for v in e]
+            for n, *e in zip(*(c.data for c in labels.values()), strict=True)
+        }
+    (ratio,) = jointly(
+        kernels.log_ratio,
+        power,
+        wanted_power,
+        dims=[power.dims],
+        numbers=(floor,),
+        axis=power.get_axis_num(dim),
+    )
+    made = mean_over(ratio, dims, "square")
+    parameters = {
+        "of": name,
+        "over": dims,
+        "segment_ms": 1e3 / float(spectra[0][FREQUENCY][1]),
+        "floor": floor,
+        "bands_Hz" if bands else "frequencies_Hz": compared,
+    }
+    kept = labels if dim in made.dims else {}
+    return finish(ds, "spectrum_loss", made, "1", parameters, coords=kept, others=[reference])
+
+
+def rate_loss(
+    simulated: xr.Dataset | xr.DataArray,
+    reference: xr.Dataset | xr.DataArray,
+    variable: str = "firing_rate",
+    *,
+    over: str | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return the mean square difference of firing rates.
+
+    Parameters
+    ----------
+    simulated : xr.Dataset or xr.DataArray
+        Rates, from `soft_firing_rate` or `summary`; or Signals, whose `firing_rate` is taken: with a surrogate, for
+        without one spikes have no gradient.
+    reference : xr.Dataset or xr.DataArray
+        Likewise; of any duration, and without ``time`` as a rate is.
+    variable : str
+        Which variable holds the rates.
+    over : str or sequence of str, optional
+        Dims to average over; all by default.
+
+    Returns
+    -------
+    xr.Dataset
+        ``rate_loss``, ``<(f - f_reference)^2>``, in the square of the unit of the simulated rate (Hz^2).
+
+    Raises
+    ------
+    VariableError, DimensionError, UnitError, NonFiniteError
+        As for `mean_square_loss`; VariableError where there are neither rates nor spikes.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, jaxfne_xr as jfx
+    >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)
+    >>> signals = jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals(surrogate="arctan")
+    >>> loss = rate_loss(signals, xr.DataArray(90.0, attrs={"units": "Hz"}))
+    >>> round(float(loss.rate_loss.data.magnitude), 6), str(loss.rate_loss.pint.units)
+    (100.0, 'hertz ** 2')
+    """
+    one, other = (
+        firing_rate(data) if _has_spikes(data, variable) else data
+        for data in (simulated, reference)
+    )
+    return _mean_square("rate_loss", one, other, variable, over)
+
+
+def _has_spikes(data: Any, variable: str) -> bool:
+    """Whether there are Signals or spikes where rates are wanted."""
+    if isinstance(data, xr.DataArray):
+        return data.name == "spikes" or data.dtype.kind == "b"
+    return isinstance(data, xr.Dataset) and variable not in data.data_vars
+
+
+def _mean_square(
+    function: str,
+    simulated: xr.Dataset | xr.DataArray,
+    reference: xr.Dataset | xr.DataArray,
+    variable: str | None,
+    over: str | Sequence[str] | None,
+) -> xr.Dataset:
+    simulated, reference, name = _alike(simulated, reference, variable)
+    ds, x, y = _matched(simulated, reference, name)
+    dims = _over(over, x.dims)
+    with precision_of(x):
+        difference = x - y
+    unit = str(units_of(x))
+    made = mean_over(difference, dims, "square")
+    parameters = {"of": name, "over": dims}
+    return finish(ds, function, made, product(unit, unit), parameters, others=[reference])
+
+
+# ------------------------------------------------------------------------------------------------- two that match
+
+
+def _alike(
+    simulated: xr.Dataset | xr.DataArray,
+    reference: xr.Dataset | xr.DataArray,
+    variable: str | None,
+) -> tuple[xr.Dataset, xr.Dataset, str]:
+    """Return two Datasets, and the name of the variable that they have in common."""
+    given = {"simulated": simulated, "reference": reference}
+    for where, data in given.items():
+        if not isinstance(data, (xr.Dataset, xr.DataArray)):
+            raise no_dataset(data, where, "a Dataset or a DataArray")
+    name = _common(simulated, reference, variable)
+    one, other = (as_dataset(data, where, name=name) for where, data in given.items())
+    return one, other, name
+
+
+def _matched(
+    simulated: xr.Dataset, reference: xr.Dataset, name: str, *, time: bool = False
+) -> tuple[xr.Dataset, xr.Variable, xr.Variable]:
+    """Return the simulated Dataset, and a variable of it and of the reference, bare and made alike.
+
+    Both are checked, with the dims, the unit (in attrs) and the precision of the simulated.
+    """
+    x, y = simulated.variables[name], reference.variables[name]
+    if time:
+        require_time(simulated, name)
+        require_time(reference, name)
+    units = [units_of(v) for v in (x, y)]
+    problems = [p for v in (x, y) if v.dtype.kind != "b" for p in kind_problems(v, name)]
+    problems += _unit_problems(*units) + _dim_problems(simulated[[name]], reference[name])
+    raise_problems(problems)
+    unit = units[0] or "1"
+    a, b = (
+        checked(xr.Variable(v.dims, magnitude(v.data)), called).data
+        for v, called in ((x, name), (y, "reference"))
+    )
+    with precision_of(a):
+        a = a if a.dtype.kind not in "biu" else a * 1.0
+        b = convert(b * 1.0 if b.dtype.kind in "biu" else b, units[1] or "1", unit).astype(a.dtype)
+    b = xr.Variable(y.dims, b).set_dims(dict(x.sizes)).transpose(*x.dims).data
+    attrs = {"units": unit}
+    return simulated, xr.Variable(x.dims, a, attrs), xr.Variable(x.dims, b, attrs)
+
+
+def _common(
+    simulated: xr.Dataset | xr.DataArray,
+    reference: xr.Dataset | xr.DataArray,
+    variable: str | None,
+) -> str:
+    """Return the name of the variable that two have in common; a DataArray goes by any."""
+    given = (simulated, reference)
+    names = [list(map(str, d.data_vars)) for d in given if isinstance(d, xr.Dataset)]
+    called = [str(d.name) for d in given if isinstance(d, xr.DataArray) and d.name is not None]
+    if not names:
+        return variable or (called or ["waveform"])[0]
+    common = [n for n in names[0] if n in names[-1]]
+    if variable is None:
+        named = [n for n in called if n in common]
+        choice = (named or common)[0] if named or len(common) == 1 else None
+    else:
+        choice = variable if variable in common else None
+    if choice is None:
+        asked = f", and variable={variable!r}" if variable is not None else ""
+        raise VariableError(
+            Problem(
+                where="variable",
+                found=f"the variables {' and '.join(map(str, names))}{asked}",
+                wanted="one variable in common, or the name of one of several",
+                remedy=f'variable="{common[0]}"'
+                if common
+                else f'reference.rename(your_name="{names[0][0] if names[0] else "lfp"}")',
+                error=VariableError,
+            )
+        )
+    return choice
+
+
+def _unit_problems(unit: str | None, other: str | None) -> list[Problem]:
+    if unit == other or (unit and other and same_dimension(other, unit)):
+        return []
+    found = f"{other or 'no unit'}, and a simulation in {unit or 'no unit'}"
+    wanted = "two units that convert to each other, or none in either"
+    remedy = f'reference.attrs["units"] = "{unit}", if that is what it is in'
+    if unit is None:
+        remedy = f'simulated.attrs["units"] = "{other}", if that is what it is in'
+    return [Problem("reference", found, wanted, remedy, UnitError)]
+
+
+def _dim_problems(simulated: xr.Dataset, reference: xr.DataArray) -> list[Problem]:
+    """Return what keeps a reference from being laid over the simulated, dim by dim."""
+    wrong = {str(d): n for d, n in reference.sizes.items() if n != simulated.sizes.get(d)}
+    if wrong:
+        wanted = f"no other sizes than those of the simulated, {dict(simulated.sizes)}"
+        remedy = "the same samples, contacts or sites of both: reference.sel(time=simulated.time)"
+        return [Problem("reference", f"the sizes {wrong}", wanted, remedy, DimensionError)]
+    if TIME in reference.dims and all(TIME in d.coords for d in (simulated, reference)):
+        try:
+            t, dt = sampling(simulated, None)
+            u, _ = sampling(reference.coords.to_dataset(), None)
+        except JfneError as error:
+            return list(error.problems)
+        # a tenth of a sample: more than rounding, float32 times of 10 s among it; less than shifts anything
+        if np.abs(t - u).max() > 0.1 * (dt or 1e-6):
+            found = f"times from {u[0]:g} to {u[-1]:g} ms, and a simulation from {t[0]:g} to {t[-1]:g} ms"
+            remedy = "reference.interp(time=simulated.time), or .sel the same window of both"
+            return [Problem(TIME, found, "the same times in both", remedy, DimensionError)]
+        reference = reference.drop_vars(TIME)
+    return misaligned(simulated, reference, "reference", "the simulated")
+
+
+def _over(over: str | Sequence[str] | None, dims: tuple[Hashable, ...]) -> list[str]:
+    """Return the dims to average over."""
+    known = [str(d) for d in dims]
+    if over is None:
+        return known
+    asked = [over] if isinstance(over, str) else list(over)
+    unknown = [d for d in asked if d not in known]
+    if unknown:
+        found, remedy = f"{unknown}", f"over={known}, or leave it out"
+        raise DimensionError(Problem("over", found, f"some of {known}", remedy, DimensionError))
+    return [d for d in known if d in asked]
+
+
+def _refuse_silent(y: xr.Variable) -> None:
+    """Raise where a reference whose values are known is constant in time."""
+    if is_dask(y.data) or is_traced(y.data):
+        return
+    data = np.moveaxis(np.asarray(y.data), y.get_axis_num(TIME), 0)
+    silent = (data == data[:1]).all(axis=0)
+    if silent.any():
+        rest = [str(d) for d in y.dims if d != TIME]
+        first = ", ".join(f"{d}={i}" for d, i in zip(rest, np.argwhere(silent)[0], strict=True))
+        raise DataError(
+            Problem(
+                where="reference",
+                found=f"{silent.sum()} of {silent.size} signals constant in time"
+                + (f", the first at index {first}" if rest else ""),
+                wanted="signals that vary: others correlate with nothing and have no spectrum",
+                remedy="leave them out of both with .isel, or use mean_square_loss",
+                error=DataError,
+            )
+        )
+
+
+def _between(f: np.ndarray, limits: tuple[Any, Any] | None) -> np.ndarray:
+    """Return the indices of the frequencies from the lowest to the highest to compare; all but 0 by default."""
+    if limits is None:
+        return np.flatnonzero(f > 0)
+    try:
+        low, high = (scalar(limit, "Hz", "frequencies") for limit in limits)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, JfneError):
+            raise
+        wanted, remedy = "the lowest and the highest, Hz", "frequencies=(1, 100)"
+        problem = Problem("frequencies", repr(limits), wanted, remedy, ArgumentError)
+        raise ArgumentError(problem) from error
+    chosen = np.flatnonzero((f >= low * (1 - 1e-9)) & (f <= high * (1 + 1e-9)))
+    if not chosen.size:
+        found = f"{low:g} to {high:g} Hz, with none of the {len(f)} frequencies"
+        wanted = f"some from {f[0]:g} to {f[-1]:g} Hz, {f[1]:g} Hz apart"
+        remedy = "a wider range, or a longer segment"
+        raise ArgumentError(Problem("frequencies", found, wanted, remedy, ArgumentError))
+    return chosen

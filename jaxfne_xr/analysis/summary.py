@@ -1,0 +1,291 @@
+"""Summaries: what each group of sites does by itself, and how the groups go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.dispatch import contract, jointly, mean_over, whole
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, TimeAxisError
+from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
+from jaxfne_xr.core.results import finish_several
+from jaxfne_xr.core.time_axis import TIME, sampling, windowed
+from jaxfne_xr.core.units import magnitude, scalar, units_of
+from jaxfne_xr.kernels.analysis import spectrum as spectrum_kernels
+from jaxfne_xr.kernels.analysis import summary as kernels
+
+from .spectra import FREQUENCY, band_power, frequency_coord, psd, resolved_bands, segments
+
+BAND_LABELS = ("band", "low", "high")
+#: What a summary is made of: names that no group can have.
+NAMES = (
+    *("firing_rate", "population_rate", "sites", "silent_sites", "mean_V_m", "synchrony"),
+    *("field_power", "coherence", "pairwise_correlation", "rate_correlation"),
+    *("between_correlation", "between_within_ratio"),
+    *(TIME, "bin", FREQUENCY, *BAND_LABELS),
+)
+
+
+def summary(
+    signals: xr.Dataset | xr.DataArray,
+    by: str | None = "population",
+    window: tuple[Any, Any] | None = None,
+    *,
+    bin: Any = 5.0,
+    bands: Mapping[str, tuple[Any, Any]] | None = None,
+    segment: Any = None,
+) -> xr.Dataset:
+    """Summarise each group of sites, and how the groups go together.
+
+    Parameters
+    ----------
+    signals : xr.Dataset or xr.DataArray
+        From `to_signals`, with spikes.
+    by : str or None
+        The coordinate along the sites that tells their group; None for one group of all.
+    window : pair of float, str or pint.Quantity, optional
+        Start and stop, ms; all of the data by default.
+    bin : float, str or pint.Quantity
+        Duration, ms, in which spikes are counted for correlations.
+    bands : mapping, optional
+        As for `band_power`.
+    segment : float, str or pint.Quantity, optional
+        As for `psd`, ms.
+
+    Returns
+    -------
+    xr.Dataset
+        With ``population`` (or what `by` names) for one group and ``population_other`` for the other of a pair.
+
+        Local: ``firing_rate`` (Hz, mean of the sites); ``mean_V_m`` (mV) and ``synchrony`` (chi of Golomb and Rinzel
+        1993), where there is a voltage; ``field_power`` (the group's mean source, in each ``band``, in the square of
+        its unit; where no bands are given, in those that the data are long enough for, if any);
+        ``pairwise_correlation`` of spike counts (mean over the pairs of sites in the group), ``sites`` and
+        ``silent_sites`` (left out of it: without a spike, or with as many in every bin, a correlation is not defined).
+
+        Global: ``population_rate`` (Hz); ``rate_correlation`` of the groups' binned rates; ``coherence`` of the
+        groups' mean sources, with ``frequency``; ``between_correlation`` (mean over the pairs of sites of two
+        groups), and ``between_within_ratio``, the mean of such over pairs in different groups divided by that in the
+        same.
+
+        NaN says that a number is not defined: no pair, no variance.
+
+    Raises
+    ------
+    DimensionError
+        If there is no site, a site has no group, or `by` is no coordinate along the sites.
+    TimeAxisError, ArgumentError, UnitError
+        If the window, the bin, a segment or a band does not fit, or `by` is a name that the summary itself uses.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> rng = np.random.default_rng(0)
+    >>> v = np.where(rng.random((4, 5000)) < 0.01, 20.0, -65.0)
+    >>> ds = jfx.traces(v, ["unit", "time"], dt_ms=1.0, coords={"population": ("unit", list("EEII"))})
+    >>> made = summary(ds.jfne.to_signals())
+    >>> made.population.values.tolist(), made.firing_rate.dims, made.coherence.dims
+    (['E', 'I'], ('population',), ('population', 'population_other', 'frequency'))
+    """
+    signals = as_dataset(signals, "signals")
+    ds = windowed(signals, window)
+    name, source = source_of(ds)
+    dim = source_dim(source)
+    spikes = spikes_of(ds)
+    time, dt_ms = sampling(ds, None)
+    samples = _samples(bin, dt_ms, len(time))
+    interval = float(dt_ms or 0.0)
+    group, labels = _groups(signals, dim, by)
+    by, other = by or "group", f"{by or 'group'}_other"
+    size = np.bincount(group, minlength=len(labels))
+    members = (np.arange(len(labels))[:, None] == group) / size[:, None]
+
+    made: dict[str, tuple[xr.Variable, str]] = {}
+    per_second = 1 / (interval * 1e-3)
+    rate = mean_over(spikes, [TIME])
+    made["firing_rate"] = _times(contract(members, rate, dim, by), per_second), "Hz"
+    made["population_rate"] = _times(mean_over(rate, [dim]), per_second), "Hz"
+    made["sites"] = xr.Variable(by, size), "1"
+
+    field = contract(members, source, dim, by)
+    if "V_m" in ds.data_vars:
+        v = in_unit(ds.variables["V_m"], "V_m", "mV")
+        of_group = field if name == "source_proxy" else contract(members, v, dim, by)
+        made["mean_V_m"] = mean_over(of_group, [TIME]), "mV"
+        made["synchrony"] = _synchrony(v, of_group, members, dim, by), "1"
+
+    attrs = {"units": str(units_of(source))}
+    fields = xr.Dataset(
+        {name: xr.Variable(field.dims, field.data, attrs)}, {TIME: ds[TIME]}, ds.attrs
+    )
+    spectrum = psd(fields, segment=segment)
+    labels_of_bands: dict[Any, Any] = {}
+    if bands is not None or resolved_bands(spectrum[FREQUENCY].values):
+        power = band_power(spectrum, bands)
+        in_bands = power.variables["band_power"].transpose(..., "band")
+        made["field_power"] = in_bands, str(units_of(power["band_power"]))
+        labels_of_bands = {c: power.variables[c] for c in BAND_LABELS}
+    interval_ms, options = segments(fields, segment, 0.5, "hann", "constant", several=True)
+    rest = [d for d in field.dims if d not in (TIME, by)]
+    (coherent,) = jointly(
+        spectrum_kernels.coherence_matrix,
+        field,
+        dims=[(*rest, by, other, "frequency")],
+        axis=field.get_axis_num(TIME),
+        group_axis=field.get_axis_num(by),
+        **options,
+    )
+    made["coherence"] = coherent, "1"
+
+    counts = whole(kernels.spike_counts, spikes, TIME, new_dim="bin", samples=samples)
+    made |= _correlations(counts, contract(members, counts, dim, by), group, dim, by, other)
+
+    coords: dict[Any, Any] = {
+        by: (by, labels),
+        other: (other, labels),
+        **labels_of_bands,
+        **frequency_coord(options["nperseg"], interval_ms),
+    }
+    return finish_several(
+        signals,
+        "summary",
+        made,
+        {
+            "by": by,
+            "start_ms": float(time[0]),
+            "stop_ms": float(time[-1]) + interval,
+            "bin_ms": samples * interval,
+            "segment_ms": options["nperseg"] * interval,
+        },
+        coords=coords,
+        along=rest,
+    )
+
+
+def _times(variable: xr.Variable, number: float) -> xr.Variable:
+    return xr.Variable(variable.dims, variable.data * number)
+
+
+def _synchrony(
+    v: xr.Variable, of_group: xr.Variable, members: np.ndarray, dim: str, by: str
+) -> xr.Variable:
+    """Return chi of each group, from variances in time of the group's mean and of its sites."""
+    mean_of = contract(members, _variance(v), dim, by)
+    of_mean = _variance(of_group).transpose(*mean_of.dims)
+    (chi,) = jointly(kernels.chi, of_mean, mean_of, dims=[mean_of.dims])
+    return chi
+
+
+def _variance(x: xr.Variable) -> xr.Variable:
+    """Return the variance in time; exactly 0 for a constant, which the mean of equal numbers alone would not give."""
+    bare = xr.Variable(x.dims, magnitude(x.data))
+    first = bare.isel({TIME: 0})
+    return mean_over(bare, [TIME], "square", about=first + mean_over(bare, [TIME], about=first))
+
+
+def _correlations(
+    counts: xr.Variable, of_group: xr.Variable, group: np.ndarray, dim: str, by: str, other: str
+) -> dict[str, tuple[xr.Variable, str]]:
+    """Return correlations of spike counts between sites, and of rates between groups."""
+    rest = [d for d in counts.dims if d not in ("bin", dim)]
+    pair = (*rest, by, other)
+    n = int(group.max()) + 1
+    mean, pairs, silent = jointly(
+        kernels.pairwise_correlation,
+        counts,
+        dims=[pair, pair, (*rest, by)],
+        numbers=(group,),
+        n_groups=n,
+        axis=counts.get_axis_num("bin"),
+        site_axis=counts.get_axis_num(dim),
+    )
+    (ratio,) = jointly(kernels.between_within_ratio, mean, pairs, dims=[tuple(rest)])
+    (rates,) = jointly(
+        kernels.correlation_matrix,
+        of_group,
+        dims=[pair],
+        axis=of_group.get_axis_num("bin"),
+        site_axis=of_group.get_axis_num(by),
+    )
+    (within,) = jointly(_diagonal, mean, dims=[(*rest, by)])
+    return {
+        "pairwise_correlation": (within, "1"),
+        "silent_sites": (xr.Variable(silent.dims, silent.data.astype(int)), "1"),
+        "rate_correlation": (rates, "1"),
+        "between_correlation": (mean, "1"),
+        "between_within_ratio": (ratio, "1"),
+    }
+
+
+def _diagonal(matrix: jax.Array) -> jax.Array:
+    return jnp.diagonal(matrix, axis1=-2, axis2=-1)
+
+
+def _samples(bin: Any, dt_ms: float | None, n: int) -> int:
+    """Return how many samples a bin holds."""
+    duration = scalar(bin, "ms", "bin")
+    samples = round(duration / dt_ms) if dt_ms and np.isfinite(duration) else 0
+    if not 1 <= samples <= n // 2:
+        step = dt_ms or 0.0
+        fits = f"bin={max(step, min(5.0, n // 2 * step)):.9g} (ms), or any from {step:g} to {n // 2 * step:g} ms"
+        raise TimeAxisError(
+            Problem(
+                where="bin",
+                found=f"{duration:g} ms, {samples} samples of {n}",
+                wanted="one sample at least, and two bins at least",
+                remedy=fits if n > 1 else "more samples, or a longer window",
+                error=TimeAxisError,
+            )
+        )
+    return samples
+
+
+def _groups(ds: xr.Dataset, dim: str, by: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of each site's group, and the labels of groups in the order in which they first come."""
+    if ds.sizes[dim] == 0:
+        wanted, remedy = f"one {dim} at least", "check the selection that led here"
+        raise DimensionError(Problem(dim, "no sites", wanted, remedy, DimensionError))
+    if by is None:
+        return np.zeros(ds.sizes[dim], int), np.array(["all"])
+    along = [str(c) for c, x in ds.coords.items() if x.dims == (dim,)]
+    taken = [*NAMES, *(str(d) for d in ds.dims if d != dim)]
+    if by in taken or f"{by}_other" in taken:
+        raise ArgumentError(
+            Problem(
+                where="by",
+                found=f"{by!r}, a name that the summary itself uses",
+                wanted=f"another than {taken}",
+                remedy=f'signals.rename({by}="group"), and by="group"',
+                error=ArgumentError,
+            )
+        )
+    if by not in along:
+        raise DimensionError(
+            Problem(
+                where=by,
+                found=f"no such coordinate along {dim!r} among {along}",
+                wanted=f"the group of every {dim}",
+                remedy=f'signals.assign_coords({by}=("{dim}", labels)), or by=None for all as one',
+                error=DimensionError,
+            )
+        )
+    values = np.asarray(ds[by].values)
+    without = [i for i, x in enumerate(values.tolist()) if x is None or x == "" or x != x]
+    if without:
+        raise DimensionError(
+            Problem(
+                where=by,
+                found=f"{len(without)} of {len(values)} sites without a group, the first at {without[0]}",
+                wanted="a group for every site",
+                remedy=f'label them, or leave them out: signals.isel({dim}=signals["{by}"].values != "")',
+                error=DimensionError,
+            )
+        )
+    labels, first, group = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return np.argsort(order)[group], labels[order]

@@ -1,0 +1,131 @@
+"""Typed errors. Each lists every problem it found: what was found, what was wanted, what to type."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and its remedy.
+
+    Attributes
+    ----------
+    where : str
+        The variable, dimension, coordinate or argument concerned.
+    found, wanted, remedy : str
+        What is there, what should be, and what to type.
+    error : type of JfneError
+        The error to raise when this is the first problem.
+    """
+
+    where: str
+    found: str
+    wanted: str
+    remedy: str
+    error: type[JfneError]
+
+    def __str__(self) -> str:
+        return f"{self.where}: found {self.found}; wanted {self.wanted}.\n    Remedy: {self.remedy}"
+
+
+class JfneError(ValueError):
+    """Base of every error of this package; ``problems`` holds all that was found."""
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__(problems)
+
+    def __str__(self) -> str:
+        return listing(self.problems)
+
+
+class DimensionError(JfneError):
+    """A dimension is missing, given twice, or has the wrong length."""
+
+
+class UnitError(JfneError):
+    """A unit is missing, unreadable, or of the wrong dimension."""
+
+
+class TimeAxisError(JfneError):
+    """The time axis or the sampling interval is not usable."""
+
+
+class DataError(JfneError):
+    """The values are of a kind that cannot be used."""
+
+
+class NonFiniteError(DataError):
+    """NaN or Inf where every value must be finite."""
+
+
+class VariableError(JfneError):
+    """A variable is missing, or several could be meant."""
+
+
+class ArgumentError(JfneError):
+    """An argument's value is not one of those known."""
+
+
+class ScopeError(JfneError):
+    """The scope claims more than the provenance supports."""
+
+
+class SchemaError(JfneError):
+    """Not data of this package, or of a newer version of its schema."""
+
+
+class FileError(JfneError, OSError):
+    """A file cannot be written or read."""
+
+    # OSError formats from (errno, strerror); our text is in `problems`.
+    __str__ = JfneError.__str__
+
+
+class MissingDependencyError(JfneError, ImportError):
+    """An optional package is not installed."""
+
+    __str__ = JfneError.__str__
+
+
+def listing(problems: Iterable[Problem]) -> str:
+    """Return the problems as text, numbered where there are several."""
+    problems = tuple(problems)
+    if len(problems) == 1:
+        return str(problems[0])
+    lines = [f"{len(problems)} problems"]
+    lines += [f"  {i}. {problem}" for i, problem in enumerate(problems, 1)]
+    return "\n".join(lines)
+
+
+def raise_problems(problems: Iterable[Problem]) -> None:
+    """Raise one error that lists all `problems`, of the first one's type; nothing where there are none."""
+    problems = tuple(problems)
+    if problems:
+        raise problems[0].error(*problems)
+
+
+def warn(text: str) -> None:
+    """Warn the user: the warning points to the first line outside this package."""
+    here, frame, level = str(Path(__file__).parents[1]), sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
+def missing_dependency(package: str, extra: str, purpose: str) -> MissingDependencyError:
+    """Return the error for an optional package that is not installed."""
+    return MissingDependencyError(
+        Problem(
+            where=package,
+            found="that it is not installed",
+            wanted=f"it, {purpose}",
+            remedy=f'pip install "jaxfne-xr[{extra}]"',
+            error=MissingDependencyError,
+        )
+    )

@@ -1,0 +1,518 @@
+"""Find and check what a Dataset holds: each question that several functions ask is answered here, once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from . import provenance
+from .arrays import is_dask
+from .dispatch import checked
+from .errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    JfneError,
+    Problem,
+    UnitError,
+    VariableError,
+    raise_problems,
+)
+from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
+from .time_axis import TIME, sampling, time_problem
+from .units import (
+    convert,
+    factor,
+    is_quantity,
+    magnitude,
+    quantity,
+    readable,
+    same_dimension,
+    units_of,
+)
+
+#: How a Dataset gets the axial conductances of its cells.
+GET_CABLE = (
+    "ds = jfx.from_jaxley(...) or jfx.from_lfpy(cell), which attach it; "
+    "ds.jfne.with_morphology(jfx.morphology(start, end, diameter, parent)) for plain arrays"
+)
+
+# ---------------------------------------------------------------------------------------- a Dataset or a DataArray
+
+
+def as_dataset(data: Any, where: str, *, name: Hashable | None = None) -> xr.Dataset:
+    """Return a Dataset as it is, and a DataArray as the Dataset of one variable: what every function begins with.
+
+    Parameters
+    ----------
+    data : xr.Dataset or xr.DataArray
+        What was given. A DataArray has no record of how it was made: its attrs become those of the variable, so that
+        the scope of what is made of it is the weakest, whatever they say.
+    where : str
+        The name of the argument.
+    name : str, optional
+        What a DataArray is called. By default its own name, else what its unit says, else `where` if that is the name
+        of a variable, else ``"array"``.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither, or a DataArray has the name of one of its coordinates.
+    """
+    if isinstance(data, xr.Dataset):
+        return data
+    if not isinstance(data, xr.DataArray):
+        raise no_dataset(data, where, "a Dataset or a DataArray")
+    if name is None:
+        name = data.name if data.name is not None else _name_by_kind(data, where)
+    if name in {*data.coords, *data.dims}:
+        raise ArgumentError(
+            Problem(
+                where=where,
+                found=f"a DataArray with the name of its coordinate {name!r}",
+                wanted="a variable, under a name of its own",
+                remedy='ds["v"], or array.rename("v")',
+                error=ArgumentError,
+            )
+        )
+    return data.to_dataset(name=name)
+
+
+def no_dataset(data: Any, where: str, wanted: str) -> ArgumentError:
+    """Return the error of an argument that is not what was `wanted`, with how to make a Dataset of it."""
+    found, ndim = f"a {type(data).__name__}", getattr(data, "ndim", 2)
+    dims = {1: '["time"]', 3: '("trial", "unit", "time")'}.get(ndim, '("unit", "time")')
+    remedy = f"jfx.traces(values, dims={dims}, dt_ms=0.1)"
+    if data is None:
+        found = "None"
+    elif isinstance(data, xr.DataArray):
+        name = f'"{data.name}"' if isinstance(data.name, str) else repr(data.name or "v")
+        remedy = f"ds[[{name}]], which keeps the record, or array.to_dataset(name={name})"
+    elif isinstance(data, xr.DataTree):
+        nodes = [node.path.strip("/") for node in data.subtree if node.data_vars]
+        remedy = f'tree["{nodes[0] if nodes else "signals"}"].to_dataset()'
+    elif isinstance(data, xr.Variable):
+        remedy = 'xr.Dataset({"v": variable})'
+    elif isinstance(data, (str, os.PathLike)):
+        path = Path(data)
+        found, remedy = f"the name {path.name!r}", f'jfx.open("{path.as_posix()}")'
+    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+
+
+def _name_by_kind(array: xr.DataArray, where: str) -> str:
+    """Return what a DataArray without a name is called."""
+    if array.dtype.kind == "b":
+        return "spikes"
+    unit = units_of(array) or "1"
+    kind = next((name for known, name in KINDS.items() if same_dimension(unit, known)), None)
+    if kind == "v":
+        return next((name for dim, name in POTENTIALS.items() if dim in array.dims), kind)
+    return kind or (where if where in UNITS else "array")
+
+
+# ------------------------------------------------------------------------------------------------ any variable
+
+
+def variable_of(ds: xr.Dataset, name: str, wanted: str, remedy: str) -> xr.Variable:
+    """Return the variable `name` of a Dataset.
+
+    Raises
+    ------
+    VariableError
+        If there is none: what was `wanted`, and the `remedy`; or how to rename the only variable, if it is of the kind.
+    """
+    if name in ds.data_vars:
+        return ds.variables[name]
+    names = list(ds.data_vars)
+    if len(names) == 1 and names[0] not in LONG_NAMES and _could_be(ds.variables[names[0]], name):
+        remedy = f'ds.rename({{{names[0]!r}: "{name}"}}), if that is what it is; of a DataArray, array.rename("{name}")'
+    found = f"no such variable among {list(map(str, names))}"
+    raise VariableError(Problem(name, found, wanted, remedy, VariableError))
+
+
+def _could_be(variable: xr.Variable, name: str) -> bool:
+    """Whether a variable of another name may be what is called `name` here, going by its unit."""
+    if name not in UNITS:
+        return name == "spikes" and variable.dtype.kind == "b"
+    return UNITS[name] != "1" and same_dimension(units_of(variable) or "1", UNITS[name])
+
+
+def only_variable(ds: xr.Dataset, variable: str | None) -> str:
+    """Return the name of the variable that is meant, the only one if none is named; checked to lie along time."""
+    names = [str(n) for n in ds.data_vars]
+    chosen = variable if variable is not None else names[0] if len(names) == 1 else None
+    if chosen not in names:
+        raise VariableError(
+            Problem(
+                where="variable",
+                found="none named" if chosen is None else repr(chosen),
+                wanted=f"one of {names}",
+                remedy=f"ds[[{names[0] if names else 'V_m'!r}]]",
+                error=VariableError,
+            )
+        )
+    require_time(ds, chosen)
+    return chosen
+
+
+def unit_problem(variable: xr.Variable, name: str, wanted: str) -> list[Problem]:
+    """Return the problem of a variable whose unit is missing or does not convert to `wanted`."""
+    unit = units_of(variable)
+    if unit is None:
+        found, remedy = "no unit", f'{name}.attrs["units"] = "{wanted}", if that is what it is in'
+        if is_dask(variable._data) and is_quantity(getattr(variable._data, "_meta", None)):
+            found = "a dask array of quantities, as .chunk() makes it of quantified data"
+            remedy = 'quantified.pint.dequantify(format="~P").chunk(...): units to attrs first'
+    else:
+        try:
+            factor(unit, wanted)
+            return []
+        except UnitError as error:
+            found, remedy = error.problems[0].found, error.problems[0].remedy
+    return [
+        Problem(
+            where=name,
+            found=found,
+            wanted=f"{wanted}, or a unit that converts to it",
+            remedy=remedy,
+            error=UnitError,
+        )
+    ]
+
+
+def kept_unit(name: str, unit: str) -> str:
+    """Return the unit in which a variable given in `unit` is kept: its own, mV for any other voltage, else `unit`."""
+    if name not in UNITS:
+        return "mV" if same_dimension(unit, "mV") else readable(unit)
+    raise_problems(unit_problem(xr.Variable((), 0.0, {"units": unit}), name, UNITS[name]))
+    return UNITS[name]
+
+
+def kind_problems(data: Any, name: str) -> list[Problem]:
+    """Return the problem of data that are not real numbers."""
+    if np.dtype(data.dtype).kind in "fiu" or data.dtype.name == "bfloat16":
+        return []
+    return [
+        Problem(
+            where=name,
+            found=f"values of type {data.dtype}",
+            wanted="real numbers (float or integer)",
+            remedy="take the real part, or convert with .astype(float) where that is right",
+            error=DataError,
+        )
+    ]
+
+
+def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
+    """Return the variable `name` in `unit`, as itself where it is; checked to convert."""
+    if units_of(variable) == unit:
+        return variable
+    raise_problems(unit_problem(variable, name, unit))
+    return converted(variable, unit, LONG_NAMES[name])
+
+
+def converted(variable: xr.Variable, unit: str, long_name: str) -> xr.Variable:
+    """Return a variable in `unit`, quantified if it was; its values are shared where nothing had to be converted."""
+    data = convert(magnitude(variable.data), str(units_of(variable)), unit)
+    return _like(variable, data, unit, long_name)
+
+
+def _like(variable: xr.Variable, data: Any, unit: str, long_name: str) -> xr.Variable:
+    """Return other data on the dims of a variable, with a unit, as a quantity if the variable is one."""
+    if is_quantity(variable._data):
+        return xr.Variable(variable.dims, quantity(data, unit), {"long_name": long_name})
+    return xr.Variable(variable.dims, data, {"long_name": long_name, "units": unit})
+
+
+# ------------------------------------------------------------------------------------- voltage, spikes, current
+
+
+def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
+    """Return the name of the voltage: `name`, else ``v`` or ``V_m``, else the only variable in a unit of voltage.
+
+    Raises
+    ------
+    VariableError
+        If there is none, or several could be meant: lists the candidates.
+    UnitError
+        If the voltage has no unit, or one that is not a voltage's.
+    """
+    names = list(ds.data_vars)
+    if name is None:
+        name = next((known for known in VOLTAGES if known in names), None)
+    elif name not in names:
+        raise VariableError(
+            Problem(
+                where="voltage",
+                found=f"{name!r}, which is not among the variables {[str(n) for n in names]}",
+                wanted="the name of a variable",
+                remedy="ds.jfne.to_signals(voltage=...) with one of them",
+                error=VariableError,
+            )
+        )
+    if name is None:
+        candidates = [n for n in names if same_dimension(units_of(ds[n]) or "1", "mV")]
+        if len(candidates) == 1:
+            return candidates[0]
+        have = {str(n): units_of(ds[n]) for n in names}
+        bare = [str(n) for n, unit in have.items() if unit is None]
+        raise VariableError(
+            Problem(
+                where="voltage",
+                found=f"the candidates {[str(c) for c in candidates]}"
+                if candidates
+                else f"no variable in a unit of voltage among {have}",
+                wanted='one voltage: a variable named "v" or "V_m", or the only one in a unit of voltage',
+                remedy=f'ds.jfne.to_signals(voltage="{candidates[0]}")'
+                if candidates
+                else f'ds["{bare[0] if bare else "your_name"}"].attrs["units"] = "mV", if that is what it is in; '
+                'of a DataArray, array.attrs["units"] = "mV"',
+                error=VariableError,
+            )
+        )
+    raise_problems(unit_problem(ds[name].variable, str(name), "mV"))
+    return name
+
+
+def voltage_of(ds: xr.Dataset) -> xr.Variable:
+    """Return the voltage, bare, in mV, whose values are checked."""
+    name = find_voltage(ds)
+    variable = ds.variables[name]
+    raise_problems(kind_problems(magnitude(variable.data), str(name)))
+    v = checked(variable, str(name))
+    return xr.Variable(v.dims, convert(magnitude(v.data), str(units_of(variable)), "mV"))
+
+
+def V_m_of(signals: xr.Dataset) -> xr.Variable:
+    """Return the voltage of Signals, mV."""
+    how = _how_signals(signals, "V_m")
+    return in_unit(variable_of(signals, "V_m", "Signals of voltages", how), "V_m", "mV")
+
+
+def spikes_of(signals: xr.Dataset) -> xr.Variable:
+    """Return the spikes of Signals, checked to lie along time."""
+    how = _how_signals(signals, "spikes")
+    spikes = variable_of(signals, "spikes", "Signals with spikes", how)
+    require_time(signals, "spikes")
+    return spikes
+
+
+def _how_signals(signals: xr.Dataset, name: str) -> str:
+    """Return how to get a voltage or spikes; Signals without a voltage may have been driven by something else."""
+    others = [driven for driven in ("source", "spikes") if driven in signals.data_vars]
+    if not others or {*VOLTAGES} & {*signals.data_vars}:
+        return "ds.jfne.to_signals() first" + (
+            ", with a spike_threshold" if name == "spikes" else ""
+        )
+    emitters = 'emitter(mode="external_voltage")'
+    emitters += ', or "external_spikes"' if name == "spikes" else ""
+    return f"{emitters}: there is no {name} in what was driven by {' and '.join(others)} alone"
+
+
+def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
+    """Return the name and the variable of the source in Signals, or in what `source` made of them.
+
+    The current if there is one, else the voltage, whose numbers stand in for it as a proxy without a unit.
+    """
+    if "source" in signals.data_vars:
+        return "source", in_unit(signals.variables["source"], "source", "nA")
+    if "source_proxy" in signals.data_vars:
+        return "source_proxy", signals.variables["source_proxy"]
+    if "V_m" not in signals.data_vars:
+        raise VariableError(
+            Problem(
+                where="source",
+                found=f"neither a source nor a voltage among {list(map(str, signals.data_vars))}",
+                wanted="Signals",
+                remedy="ds.jfne.to_signals() first, with source=... where there is a current",
+                error=VariableError,
+            )
+        )
+    v = in_unit(signals.variables["V_m"], "V_m", "mV")
+    return "source_proxy", _like(v, magnitude(v.data), "1", LONG_NAMES["source_proxy"])
+
+
+def current_name(ds: xr.Dataset) -> str | None:
+    """Return the name of the current in a Dataset, checked to be one in nA; None where there is only a voltage."""
+    for name in CURRENTS:
+        if name in ds.data_vars:
+            raise_problems(unit_problem(ds.variables[name], name, "nA"))
+            raise_problems(kind_problems(magnitude(ds.variables[name].data), name))
+            return name
+    voltages = [n for n, x in ds.data_vars.items() if same_dimension(units_of(x) or "1", "mV")]
+    if voltages and "conductance" in ds.variables:
+        return None
+    have = [f"{n} ({units_of(x) or 'no unit'})" for n, x in ds.data_vars.items()]
+    unnamed = [n for n, x in ds.data_vars.items() if _could_be(x.variable, "source")]
+    rename = f'ds.rename({{{unnamed[0]!r}: "source"}}), if that is the current; ' if unnamed else ""
+    raise VariableError(
+        Problem(
+            where="source",
+            found=f"no current among {have}",
+            wanted="transmembrane currents in nA; a voltage is no source of a physical field",
+            remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
+            "for a proxy, ds.jfne.lfp_proxy(...)",
+            error=VariableError,
+        )
+    )
+
+
+def is_transmembrane(ds: xr.Dataset, name: str) -> bool:
+    """Whether a current is known, from the record, to be the transmembrane current of a morphology."""
+    status = provenance.scope_of(ds).source_calibration_status
+    return name == "i_membrane" and status == "transmembrane_current"
+
+
+def in_nA(variable: xr.Variable) -> xr.Variable:
+    """Return a current, bare, in nA."""
+    return xr.Variable(
+        variable.dims, convert(magnitude(variable.data), str(units_of(variable)), "nA")
+    )
+
+
+# --------------------------------------------------------------------------------------------------- dims, labels
+
+
+def site_dim(dims: Iterable[Hashable]) -> str | None:
+    """Return which of `dims` sites lie along, ``unit`` or ``recording``; None if neither is there."""
+    dims = set(dims)
+    return next((dim for dim in SITES if dim in dims), None)
+
+
+def require_site_dim(
+    variable: xr.Variable,
+    name: str,
+    *,
+    site: str = "recording",
+    error: type[JfneError] = DimensionError,
+) -> str:
+    """Return the dim of a variable along which sites lie.
+
+    Parameters
+    ----------
+    variable : xr.Variable
+        A voltage, current or spikes.
+    name : str
+        Of the variable.
+    site : str
+        What a dim of sites is likely to be: ``"recording"`` for compartments, ``"unit"`` for neurons.
+    error : type of JfneError
+        What is raised if there is none.
+    """
+    dim = site_dim(variable.dims)
+    if dim is not None:
+        return dim
+    others = [d for d in variable.dims if d != TIME]
+    raise error(
+        Problem(
+            where=name,
+            found=f"the dims {variable.dims}",
+            wanted=f"sites along one of {list(SITES)}",
+            remedy=f'ds.rename({{{others[0]!r}: "{site}"}}), if that is what it is'
+            if others
+            else f'ds.expand_dims("{site}") for a single trace',
+            error=error,
+        )
+    )
+
+
+def source_dim(variable: xr.Variable, name: str = "source") -> str:
+    """Return the dim along which the source, or the spikes, of Signals lie."""
+    return require_site_dim(variable, name, site="unit", error=VariableError)
+
+
+def groups_of(ds: xr.Dataset, dim: str, by: str) -> tuple[list[Any], np.ndarray]:
+    """Return the labels of the groups that `by` names along `dim`, sorted, and the group of each row."""
+    if by == dim and by not in ds.coords:
+        return list(range(ds.sizes[dim])), np.arange(ds.sizes[dim])
+    if by not in ds.coords or ds.variables[by].dims != (dim,):
+        known = [str(n) for n, c in ds.coords.items() if c.dims == (dim,)]
+        raise VariableError(
+            Problem(
+                where="by",
+                found=f"{by!r}, which is no coordinate along {dim!r}",
+                wanted=f"one of {known}",
+                remedy=f'ds.assign_coords({by}=("{dim}", labels))',
+                error=VariableError,
+            )
+        )
+    labels, group = np.unique(np.asarray(ds.variables[by].data), return_inverse=True)
+    return labels.tolist(), group.ravel()
+
+
+def misaligned(
+    ds: xr.Dataset, array: xr.DataArray, name: str, of: str = "the voltage"
+) -> list[Problem]:
+    """Return the problem of every index on which a DataArray, given as `name`, and the data `of` `ds` differ."""
+    return [
+        Problem(
+            where=name,
+            found=f'labels along "{dim}" that differ from those of {of}',
+            wanted="the same labels in the same order",
+            remedy=f'{name}.reindex_like(ds), or {name}.drop_vars("{dim}") to match by position',
+            error=DimensionError,
+        )
+        for dim in array.dims
+        if dim in array.coords
+        and dim in ds.coords
+        and ds.sizes[dim] == array.sizes[dim]
+        and not _same_labels(array[dim].variable, ds[dim].variable)
+    ]
+
+
+def _same_labels(labels: xr.Variable, others: xr.Variable) -> bool:
+    a, b = magnitude(labels.data), magnitude(others.data)
+    units = units_of(labels), units_of(others)
+    if None not in units and units[0] != units[1]:
+        a = convert(a, str(units[0]), str(units[1]))
+    if a.dtype.kind == "f" and b.dtype.kind in "fiu":
+        # times that were computed in two ways differ by rounding
+        return np.allclose(a, b, rtol=1e-9, atol=1e-9)
+    return bool(np.array_equal(a, b))
+
+
+# ---------------------------------------------------------------------------------------------------------- time
+
+
+def time_problems(name: str, dims: tuple[Hashable, ...]) -> list[Problem]:
+    """Return what is wrong with the dims of a variable that lies along time."""
+    if TIME not in dims:
+        wanted = 'a dimension named "time"'
+        other = [d for d in dims if d not in SITES]
+        remedy = (
+            f'ds.rename({other[0]}="time")' if other else "keep time, or save it with plain xarray"
+        )
+    elif len({*dims}) < len(dims):
+        wanted, remedy = (
+            "each dimension once",
+            "name the axes anew: jfx.traces(array, dims=(...), ...)",
+        )
+    else:
+        return []
+    return [Problem(name, f"dimensions {list(map(str, dims))}", wanted, remedy, DimensionError)]
+
+
+def require_time(ds: xr.Dataset, name: Hashable) -> None:
+    """Raise if a variable has no ``time`` dimension, or one of its dimensions twice."""
+    raise_problems(time_problems(str(name), ds.variables[name].dims))
+
+
+def times_of(ds: xr.Dataset) -> tuple[np.ndarray, float]:
+    """Return the sample times and the interval between them, ms, of two samples or more.
+
+    Raises
+    ------
+    TimeAxisError
+        If there is a single sample, which has no interval; and as `sampling` does.
+    """
+    time, dt_ms = sampling(ds, None)
+    if dt_ms is None:
+        raise time_problem(
+            "one sample", "at least two, to tell the interval", "select more samples"
+        )
+    return time, dt_ms

@@ -1,0 +1,37 @@
+"""Means over time and sites within a window, as results."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import xarray as xr
+
+from .dispatch import mean_over
+from .results import finish
+from .schema import SENSORS, SITES
+from .time_axis import TIME, sampling, windowed
+from .units import product, units_of
+
+
+def mean_of(
+    name: str, ds: xr.Dataset, variable: str, of: str, window: tuple[Any, Any] | None
+) -> xr.Dataset:
+    """Return the mean of one variable over time and its sites, contacts or channels."""
+    chosen = windowed(ds, window)
+    data = chosen.variables[variable]
+    units = str(units_of(data))
+    if of == "square":
+        units = product(units, units)
+    window_ms = _window(chosen, sampling(ds, None)[1])
+    return finish(ds, name, mean_over(data, _reduced(data), of), units, window_ms)
+
+
+def _reduced(variable: xr.Variable) -> list[Hashable]:
+    """Return the dims that a scalar readout averages over; any others are kept."""
+    return [d for d in variable.dims if d == TIME or d in SITES or d in SENSORS]
+
+
+def _window(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
+    time, _ = sampling(chosen, None)
+    return {"start_ms": float(time[0]), "stop_ms": float(time[-1]) + (dt_ms or 0.0)}

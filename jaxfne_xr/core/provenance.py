@@ -1,0 +1,277 @@
+"""Provenance: how a Dataset was made, as one versioned JSON string in its attrs, with the scope that follows from it.
+
+This module is the only writer of ``attrs["jaxfne_xr"]`` and of the four scope attrs.
+
+There are two kinds of functions, and one rule for the attrs of a Dataset that are not ours (a title, a subject, the
+version of a simulation):
+
+* Functions that return *the same data with something added, moved, joined or read together* keep them: they end in
+  `extend`, which copies whatever attrs the Dataset has.
+* Functions that make *a new quantity* (a potential, a rate, a spectrum, a loss) drop them, since they describe the data
+  that went in: they end in `jaxfne_xr.results.finish`, which starts from empty attrs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .arrays import is_traced
+from .errors import Problem, SchemaError, ScopeError
+from .scope import STRENGTH, Scope, derive
+
+#: The attribute that holds the provenance, and the newest version of its form that this package reads.
+KEY = "jaxfne_xr"
+SCHEMA_VERSION = 1
+
+#: The attrs of a Dataset that this package writes; any others are the user's.
+OURS = frozenset({KEY, *STRENGTH})
+
+
+def read(attrs: Mapping[Any, Any]) -> dict[str, Any] | None:
+    """Return the provenance in `attrs`, None where there is none.
+
+    Raises
+    ------
+    SchemaError
+        If it cannot be read, or is of a newer version than this package knows.
+    """
+    text = attrs.get(KEY)
+    if text is None:
+        return None
+    try:
+        provenance = json.loads(text)
+        version = int(provenance["schema"])
+        if version <= SCHEMA_VERSION:
+            derive(provenance)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SchemaError(
+            Problem(
+                where=f'attrs["{KEY}"]',
+                found=f"text that is not a provenance record ({type(error).__name__}: {error})",
+                wanted='the JSON that this package writes, with its "schema" version',
+                remedy=f'del ds.attrs["{KEY}"] to go on without it, as data made by hand',
+                error=SchemaError,
+            )
+        ) from error
+    if version > SCHEMA_VERSION:
+        raise SchemaError(
+            Problem(
+                where=f'attrs["{KEY}"]',
+                found=f"schema version {version}",
+                wanted=f"at most {SCHEMA_VERSION}, which this version of the package reads",
+                remedy="pip install --upgrade jaxfne-xr",
+                error=SchemaError,
+            )
+        )
+    return provenance
+
+
+def steps_of(data: xr.Dataset | xr.DataTree) -> list[dict[str, Any]]:
+    """Return the steps that made a Dataset, the first of them first; none where it has no record."""
+    return list((read(data.attrs) or {}).get("steps", ()))
+
+
+def scope_of(data: xr.Dataset) -> Scope:
+    """Return the scope that the record of a Dataset supports, the weakest where it has none."""
+    return derive(read(data.attrs))
+
+
+def problems(attrs: Mapping[Any, Any]) -> list[Problem]:
+    """Return what is wrong with the scope and provenance in `attrs`; nothing where both are absent."""
+    try:
+        supported = derive(read(attrs))
+    except SchemaError as error:
+        return list(error.problems)
+    found = []
+    for name, known in STRENGTH.items():
+        if name not in attrs:
+            continue
+        limit, claim = getattr(supported, name), attrs[name]
+        known_claim = np.ndim(claim) == 0 and claim in known
+        if not known_claim or known.index(claim) > known.index(limit):
+            found.append(
+                Problem(
+                    where=f'attrs["{name}"]',
+                    found=repr(claim.item() if isinstance(claim, np.generic) else claim),
+                    wanted=f"{supported.attrs()[name]!r}, which is all that its provenance supports",
+                    remedy=f'ds.attrs["{name}"] = {supported.attrs()[name]!r}; '
+                    "scope follows from how the data was made and cannot be raised by hand",
+                    error=ScopeError,
+                )
+            )
+    return found
+
+
+def record(
+    previous: Mapping[str, Any] | None,
+    function: str,
+    parameters: Mapping[str, Any],
+    *,
+    stage: str,
+    origin: str | None = None,
+    others: Sequence[Mapping[str, Any] | None] = (),
+) -> dict[str, Any]:
+    """Return a provenance with one more step.
+
+    Parameters
+    ----------
+    previous : mapping or None
+        The provenance so far; None where the data was made by hand.
+    function : str
+        The public function that made the step.
+    parameters : mapping
+        Its scalar parameters, JSON-safe; units in the names (``dt_ms``).
+    stage : {"traces", "signals", ...}
+        What the result is.
+    origin : str, optional
+        Where traces came from; only entry points say so.
+    others : sequence of mapping or None
+        The provenances of what else went into the step, None for data made by hand. Each that is not that of
+        `previous` is kept, once.
+    """
+    step: dict[str, Any] = {"function": function, "parameters": dict(parameters)}
+    different: list[Any] = []
+    for other in others:
+        if other != previous and other not in different:
+            different.append(other)
+    if different:
+        step["with"] = different
+    return {
+        "schema": SCHEMA_VERSION,
+        "stage": stage,
+        "origin": origin or (previous or {}).get("origin", "unknown"),
+        "steps": [*(previous or {}).get("steps", ()), step],
+        "versions": versions(),
+    }
+
+
+def recorded(value: Any) -> Any:
+    """Return a parameter in the form that JSON holds: an array as lists; what JAX traces has no value, and says so."""
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [recorded(v) for v in value]
+    if is_traced(value):
+        return "traced"
+    numbers = np.asarray(value)
+    return numbers.tolist() if np.isfinite(numbers).all() else str(numbers.tolist())
+
+
+def attrs(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attrs of a Dataset with this provenance: the record, and from Signals on the scope."""
+    text = json.dumps(provenance, sort_keys=True, allow_nan=False)
+    scope = {} if provenance["stage"] == "traces" else derive(provenance).attrs()
+    return {**scope, KEY: text}
+
+
+def begin(
+    function: str, parameters: Mapping[str, Any], *, stage: str, origin: str
+) -> dict[str, Any]:
+    """Return our attrs of what a function made from nothing of ours."""
+    return attrs(record(None, function, parameters, stage=stage, origin=origin))
+
+
+def own(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the attrs of a Dataset that this package did not write."""
+    return {name: value for name, value in attrs.items() if name not in OURS}
+
+
+def extend(
+    ds: xr.Dataset,
+    function: str,
+    parameters: Mapping[str, Any],
+    *,
+    stage: str | None = None,
+    origin: str | None = None,
+    of: xr.Dataset | None = None,
+    others: Iterable[xr.Dataset | xr.DataArray] = (),
+) -> xr.Dataset:
+    """Return `ds` with one more step in its record, and the scope that follows; attrs that are not ours are kept.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        The result: what the function was given with something added, moved or joined. A new Dataset, never the one
+        that the user passed: its attrs are replaced in place, since a copy would cost a tenth of `to_signals`.
+    function, parameters
+        As for `record`.
+    stage : str, optional
+        What the result is; by default what it was before.
+    origin : str, optional
+        Where traces came from, if this step knows better.
+    of : xr.Dataset, optional
+        What the result was made from, where `ds` does not have the record of that.
+    others : iterable of xr.Dataset or xr.DataArray
+        What else it was made from: the scope is the weakest of all. What has no record, as a DataArray, claims nothing.
+    """
+    previous = read((ds if of is None else of).attrs)
+    provenance = record(
+        previous,
+        function,
+        parameters,
+        stage=stage or (previous or {}).get("stage", "traces"),
+        origin=origin,
+        others=[read(other.attrs) for other in others],
+    )
+    ds.attrs = {**own(ds.attrs), **attrs(provenance)}
+    return ds
+
+
+def gathered(ds: xr.Dataset, results: Sequence[xr.Dataset], *, stage: str) -> xr.Dataset:
+    """Return `ds`, which holds several results of one run, with the steps of all of them, each recorded once.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        The results in one, a new Dataset, changed in place; its attrs that are not ours are kept.
+    results : sequence of xr.Dataset
+        In the order of their steps; the first says where the run came from.
+    stage : str
+        What `ds` is.
+    """
+    steps: list[Any] = []
+    for result in results:
+        steps += [step for step in steps_of(result) if step not in steps]
+    unknown = {"schema": SCHEMA_VERSION, "origin": "unknown", "versions": versions()}
+    provenance = {**unknown, **(read(results[0].attrs) or {}), "steps": steps, "stage": stage}
+    ds.attrs = {**own(ds.attrs), **attrs(provenance)}
+    return ds
+
+
+def continues(result: xr.Dataset, ds: xr.Dataset) -> bool:
+    """Whether the record of `result` says that it was made from `ds`."""
+    before = steps_of(ds)
+    origins = {(read(data.attrs) or {}).get("origin", "unknown") for data in (result, ds)}
+    return len(origins) == 1 and steps_of(result)[: len(before)] == before
+
+
+def at_stage(ds: xr.Dataset, stage: str) -> dict[str, Any]:
+    """Return our attrs of something that holds `ds`, made by the same steps and of another stage."""
+    return attrs({**(read(ds.attrs) or {}), "stage": stage})
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[tuple[str, str], ...]:
+    names = ("jaxfne-xr", "jax", "numpy", "xarray")
+    return (("python", platform.python_version()), *((n, version_of(n)) for n in names))
+
+
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # run from a source tree that was never installed
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that compute."""
+    return dict(_versions())

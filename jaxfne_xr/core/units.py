@@ -1,0 +1,299 @@
+"""Unit strings, and the one checked factor that takes data from one unit to another.
+
+Inside the package: mV, nA, um, ms, S/m, Hz. A unit is a short string that pint reads (``"mA/cm^2"``). It becomes a
+Python float before any arithmetic, so no pint object ever meets a kernel. pint is imported when a unit has to be
+parsed, pint-xarray when a quantity has to be made.
+"""
+
+from __future__ import annotations
+
+import numbers
+import sys
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .arrays import check_traced, is_jax, is_traced, precision_of
+from .errors import ArgumentError, Problem, UnitError
+
+
+def is_quantity(data: object) -> bool:
+    """Whether `data` is a pint quantity (without importing pint)."""
+    pint = sys.modules.get("pint")
+    return pint is not None and isinstance(data, pint.Quantity)
+
+
+def registry(*, for_arrays: bool = False) -> Any:
+    """Return pint's application registry, so that a user's own units are known here too.
+
+    ``for_arrays`` also imports pint-xarray, which sets that registry up to hold arrays inside xarray.
+    """
+    if for_arrays:
+        import pint_xarray  # noqa: F401  (sets the application registry up)
+    import pint
+
+    return pint.get_application_registry()
+
+
+@lru_cache(maxsize=512)
+def _parse(unit: str) -> Any:
+    """Return the pint unit that `unit` names."""
+    try:
+        return registry().Unit("" if unit == "1" else unit)
+    except Exception as error:  # pint raises many types here, ValueError and TokenError among them
+        raise UnitError(
+            Problem(
+                where="units",
+                found=f"{unit!r}, which pint cannot read ({type(error).__name__}: {error})",
+                wanted='a unit such as "mV", "nA", "mA/cm^2", "um" or "1"',
+                remedy='write powers with ^ and products with *: "mA/cm^2", "nA*um"',
+                error=UnitError,
+            )
+        ) from error
+
+
+@lru_cache(maxsize=512)
+def factor(source: str, target: str) -> float:
+    """Return the number that takes values in `source` to values in `target`.
+
+    Parameters
+    ----------
+    source, target : str
+        Units that pint can read.
+
+    Raises
+    ------
+    UnitError
+        If either cannot be read, if their dimensions differ, or if one has an offset (``degC``).
+
+    Examples
+    --------
+    >>> factor("V", "mV")
+    1000.0
+    """
+    if source == target:
+        return 1.0
+    ureg = registry()
+    src, dst = _parse(source), _parse(target)
+    if src == dst:
+        return 1.0
+    if not src.is_compatible_with(dst):
+        raise UnitError(
+            Problem(
+                where="units",
+                found=f"{source!r} ({src.dimensionality})",
+                wanted=f"a unit that converts to {target!r} ({dst.dimensionality})",
+                remedy=f"give the values in {target} or a multiple of it, and correct the unit",
+                error=UnitError,
+            )
+        )
+    zero, one = (float(ureg.Quantity(x, src).to(dst).magnitude) for x in (0.0, 1.0))
+    if zero != 0.0:
+        raise UnitError(
+            Problem(
+                where="units",
+                found=f"{source!r}, whose zero is not the zero of {target!r}",
+                wanted="a unit that is a plain multiple",
+                remedy="convert the values before handing them in",
+                error=UnitError,
+            )
+        )
+    return float(f"{one:.15g}")  # pint's uA to nA is 999.9999999999999
+
+
+def readable(unit: str) -> str:
+    """Return `unit` if pint can read it; raise UnitError if not."""
+    _parse(unit)
+    return unit
+
+
+@lru_cache(maxsize=512)
+def same_dimension(unit: str, target: str) -> bool:
+    """Whether values in `unit` could be converted to `target`; False where it cannot be read."""
+    try:
+        factor(unit, target)
+    except UnitError:
+        return False
+    return True
+
+
+def text_of(unit: Any) -> str:
+    """Return a pint unit as a short string that pint reads again: ``"mA/cm^2"``, ``"um"``, ``"1"``."""
+    return _text(id(unit._REGISTRY), unit)
+
+
+@lru_cache(maxsize=512)
+def _text(registry_id: int, unit: Any) -> str:
+    # units of two registries hash alike and cannot be compared: the id before them keeps them apart
+    text = f"{unit:~C}".replace("**", "^").replace("Δ", "delta_")
+    text = text.replace("\u00b5", "u").replace(
+        "\u03bc", "u"
+    )  # micro sign; Greek mu, since pint 0.26
+    return text or "1"
+
+
+@lru_cache(maxsize=512)
+def pretty(unit: str) -> str:
+    """Return a unit as people write it, for the label of an axis; as it is where pint cannot read it.
+
+    Examples
+    --------
+    >>> pretty("uA/mm^3"), pretty("1")
+    ('µA/mm³', '')
+    """
+    try:
+        return f"{_parse(unit):~P}".replace("\u03bc", "\u00b5")  # Greek mu, since pint 0.26
+    except UnitError:
+        return unit
+
+
+def units_of(variable: xr.Variable | xr.DataArray) -> str | None:
+    """Return the unit of a variable as a string: from its quantity, else from ``attrs["units"]``."""
+    bare = variable.variable if isinstance(variable, xr.DataArray) else variable
+    data: Any = bare._data
+    if is_quantity(data):
+        return text_of(data.units)
+    unit = variable.attrs.get("units")
+    return None if unit is None else str(unit)
+
+
+def product(*units: str) -> str:
+    """Return the unit of a product: ``product("mV", "mV", "1/Hz")`` is ``"mV^2/Hz"``."""
+    made = _parse("1")
+    for unit in units:
+        made = made * _parse(unit)
+    return text_of(made)
+
+
+def magnitude(data: Any) -> Any:
+    """Return the bare array in a quantity; anything else as it is."""
+    return data.magnitude if is_quantity(data) else data
+
+
+def convert(data: Any, source: str, target: str) -> Any:
+    """Return bare `data` taken from unit `source` to `target`, in its own precision; the same object if equal."""
+    scale = factor(source, target)
+    if scale == 1.0:
+        return data
+    if is_jax(data):
+        with precision_of(data):
+            return data * scale
+    return data * scale
+
+
+def quantity(data: Any, unit: str) -> Any:
+    """Return NumPy or dask `data` as a pint quantity."""
+    return registry(for_arrays=True).Quantity(data, _parse(unit))
+
+
+def example(unit: str) -> str:
+    """Return a number of a usual size in `unit`, for a remedy: ``"0.3 S/m"``."""
+    usual = {"S/m": "0.3", "um": "50", "deg": "30", "ohm*cm": "100"}
+    return f"{usual.get(unit, '0.1')} {unit}" if unit != "1" else "0.5"
+
+
+def scalar(value: Any, unit: str, name: str) -> float:
+    """Return one number in `unit` from a number, a string with a unit, or a pint quantity.
+
+    Parameters
+    ----------
+    value : float, str or pint.Quantity
+        A bare number is taken to be in `unit` already.
+    unit : str
+        The unit of the result.
+    name : str
+        The argument's name, for the error.
+
+    Examples
+    --------
+    >>> scalar("25 us", "ms", "dt_ms")
+    0.025
+    """
+
+    def refuse(found: str) -> UnitError:
+        return UnitError(
+            Problem(
+                where=name,
+                found=found,
+                wanted=f"one number in {unit}, or a string or pint quantity that converts to it",
+                remedy=f'{name}={example(unit).split()[0]} (read as {unit}) or {name}="{example(unit)}"',
+                error=UnitError,
+            )
+        )
+
+    given = value
+    if isinstance(value, str):
+        if not any(map(str.isdigit, value)):  # to pint, "ms" is 1 ms
+            raise refuse(f"{given!r}, which is not a number")
+        try:
+            value = registry().Quantity(value)
+        except Exception as error:
+            raise refuse(f"{given!r}, which pint cannot read") from error
+    if is_quantity(value):
+        try:
+            value = value.magnitude * factor(text_of(value.units), unit)
+        except UnitError as error:
+            raise refuse(f"{str(given)!r}, which is not convertible to {unit}") from error
+    if isinstance(value, (np.ndarray, np.generic)) and np.ndim(value) == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise refuse(f"{given!r} ({type(given).__name__})")
+    return float(value)
+
+
+def positive(value: Any, unit: str, name: str) -> Any:
+    """Return one positive, finite number in `unit`, read as by `scalar`; a JAX scalar as it is, traced or not.
+
+    Examples
+    --------
+    >>> positive("3 mS/cm", "S/m", "conductivity")
+    0.3
+    """
+    number = value if is_jax(value) else scalar(value, unit, name)
+    if is_traced(number):
+        check_traced(name, lambda: (number > 0) * (number < np.inf), "a positive, finite number")
+    if not is_traced(number) and not 0 < float(number) < float("inf"):
+        raise ArgumentError(
+            Problem(
+                where=name,
+                found=f"{float(number):g} {unit}",
+                wanted="a positive, finite number",
+                remedy=f'{name}={example(unit).split()[0]} (read as {unit}) or {name}="{example(unit)}"',
+                error=ArgumentError,
+            )
+        )
+    return number
+
+
+def values_in(value: Any, unit: str, name: str) -> Any:
+    """Return one or several numbers in `unit` as a float64 array; JAX arrays, taken to be in `unit`, as they are.
+
+    Parameters
+    ----------
+    value : float, str, pint.Quantity, xr.DataArray, array, or a sequence of numbers and strings
+        Bare numbers are taken to be in `unit`.
+    unit : str
+        The unit of the result.
+    name : str
+        The argument's name, for the error.
+
+    Examples
+    --------
+    >>> values_in(["0.1 mm", 200], "um", "radius")
+    array([100., 200.])
+    """
+    if isinstance(value, xr.DataArray):
+        given = units_of(value)
+        value = magnitude(value.variable.data)
+        value = value if given is None else convert(np.asarray(value, float), given, unit)
+    if is_jax(value):
+        return value
+    if is_quantity(value) and np.ndim(value.magnitude):
+        return convert(np.asarray(value.magnitude, float), text_of(value.units), unit)
+    if isinstance(value, (list, tuple)):
+        return np.array([values_in(v, unit, name) for v in value], dtype=float)
+    if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "fiu":
+        return value.astype(float)
+    return np.asarray(scalar(value, unit, name))

@@ -1,0 +1,1 @@
+"""From currents to fields: forward models, potentials, current source density, dipoles, EEG and MEG, proxies."""

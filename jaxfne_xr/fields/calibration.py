@@ -1,0 +1,140 @@
+"""Scale a readout to a reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import check_traced, is_traced, precision_of
+from jaxfne_xr.core.dispatch import jointly
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    Problem,
+    UnitError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import as_dataset, misaligned
+from jaxfne_xr.core.results import finish_several
+from jaxfne_xr.core.units import magnitude, product, units_of
+
+
+def calibrate(
+    readout: xr.Dataset | xr.DataArray, reference: xr.Dataset | xr.DataArray
+) -> xr.Dataset:
+    """Return a readout scaled to a reference by one gain, and how well it fits: declared, and no more than that.
+
+    Parameters
+    ----------
+    readout : xr.Dataset or xr.DataArray
+        With one variable: a proxy, or a potential.
+    reference : xr.DataArray, or xr.Dataset with one variable
+        The same quantity in physical units, on the same dims and labels: a physical forward model's, or a recording.
+
+    Returns
+    -------
+    xr.Dataset
+        ``<name>_calibrated`` in the unit of the reference, ``gain`` times the readout; ``calibration_gain``, in that
+        unit over the readout's, the least-squares one, ``<x y> / <x x>``; ``calibration_residual`` (1), the root mean
+        square of what is left over that of the reference. The record holds all three, and what the reference was. The
+        scope is the readout's, or the reference's where that claims less, as a DataArray does, and no amplitude is
+        claimed to be true: a proxy with a gain is still a proxy, and where else a fitted gain holds is not known.
+
+    Raises
+    ------
+    DimensionError, UnitError
+        If the two do not have the same dims, sizes and labels, or the reference has no unit.
+    DataError
+        If JAX traces them.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx, xarray as xr
+    >>> ds = jfx.traces(np.array([[1.0, 2.0], [3.0, 4.0]]), ["time", "contact"], dt_ms=0.1, name="lfp_proxy", units="1")
+    >>> reference = xr.DataArray(20 * ds.lfp_proxy.data.magnitude, dims=("time", "contact"), attrs={"units": "uV"})
+    >>> made = calibrate(ds, reference)
+    >>> made.calibration_gain.item(), made.calibration_residual.item(), made.attrs["amplitude_status"]
+    (<Quantity(20.0, 'microvolt')>, <Quantity(0.0, 'dimensionless')>, 0)
+    """
+    readout, reference = as_dataset(readout, "readout"), as_dataset(reference, "reference")
+    (name, x, unit), (target, y, target_unit) = (
+        _only(readout, "readout"),
+        _only(reference, "reference"),
+    )
+    y = _aligned(readout, x, next(iter(reference.data_vars.values())), y)
+    gain, residual = jointly(_fit, x, y, dims=[(), ()])
+    if is_traced(gain.data):
+        numbers: dict[str, Any] = {"gain": "traced", "residual": "traced"}
+        check_traced(name, lambda: jnp.isfinite(gain.data), "a readout that is not 0 throughout")
+    else:
+        numbers = {"gain": float(gain.data), "residual": float(residual.data)}
+        if not np.isfinite(numbers["gain"]):
+            raise DataError(
+                Problem(
+                    name,
+                    "a readout that is 0 throughout",
+                    "one that varies",
+                    "check the readout",
+                    DataError,
+                )
+            )
+    with precision_of(x):
+        scaled = xr.Variable(x.dims, x.data * gain.data.astype(x.dtype))
+    ratio = product(target_unit, f"1/({unit})") if unit != "1" else target_unit
+    return finish_several(
+        readout,
+        "calibrate",
+        {
+            f"{name}_calibrated": (scaled, target_unit),
+            "calibration_gain": (gain, ratio),
+            "calibration_residual": (residual, "1", {"long_name": "residual over reference"}),
+        },
+        {**numbers, "reference": target, "units": target_unit},
+        others=[reference],
+    )
+
+
+def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
+    """Return the name, the bare values and the unit of the one variable in a Dataset."""
+    if len(ds.data_vars) != 1:
+        found = f"the variables {list(ds)}"
+        remedy = f'calibrate(lfp_proxy, reference=lfp), or {where}[["lfp"]] for one of several'
+        raise ArgumentError(Problem(where, found, "one variable", remedy, ArgumentError))
+    ((key, array),) = ds.data_vars.items()
+    name = str(key)
+    unit = units_of(array)
+    if unit is None:
+        remedy = f'{where}.attrs["units"] = "uV"'
+        raise UnitError(
+            Problem(name, "no unit", "a unit: a gain is from one to the other", remedy, UnitError)
+        )
+    return name, xr.Variable(array.dims, magnitude(array.variable.data)), unit
+
+
+def _aligned(
+    readout: xr.Dataset, x: xr.Variable, reference: xr.DataArray, y: xr.Variable
+) -> xr.Variable:
+    """Return the reference on the dims of the readout, in its precision; raise where labels differ."""
+    if dict(x.sizes) != dict(y.sizes):
+        raise DimensionError(
+            Problem(
+                where="reference",
+                found=f"{dict(y.sizes)}",
+                wanted=f"the dims and labels of the readout, {dict(x.sizes)}",
+                remedy="xr.align(readout, reference), or select the same samples of both",
+                error=DimensionError,
+            )
+        )
+    raise_problems(misaligned(readout, reference, "reference", "the readout"))
+    return y.transpose(*x.dims)
+
+
+def _fit(x: Any, y: Any) -> tuple[Any, Any]:
+    """Return the least-squares gain, and what is left over the reference, both as root mean squares."""
+    gain = jnp.sum(x * y) / jnp.sum(x * x)
+    left = jnp.sqrt(jnp.mean((y - gain * x) ** 2) / jnp.mean(y * y))
+    return gain, left

@@ -1,0 +1,454 @@
+"""Forward models: how a current that leaves a segment becomes a potential at a contact.
+
+Each is a frozen dataclass and a pytree: its numbers (conductivity, thickness, ...) are leaves, so that a loss can be
+differentiated in them and a model handed to a jitted function; its words (``shape="disk"``) are static. Calling one
+with a Dataset of sites and one of contacts returns the lead field (contact, site) in uV/nA. So does any other
+callable that `lead_field` is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import Field, dataclass, fields
+from functools import partial
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
+from jaxfne_xr.core.cards import model_card
+from jaxfne_xr.core.dispatch import on_arrays
+from jaxfne_xr.core.errors import ArgumentError, Problem, VariableError, raise_problems
+from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.geometry.positions import positions_along
+from jaxfne_xr.geometry.sites import ends, middles, radii, roots, sites_dim
+from jaxfne_xr.kernels.fields import electrode, slab
+from jaxfne_xr.kernels.fields import homogeneous as kernels
+
+from .model import array, is_number, is_vector, pytree, read, static
+
+#: What a contact may be.
+SHAPES = ("point", "disk", "square")
+#: How each kind of source is called, and whether it needs the ends of segments.
+KINDS = ("point", "line", "root_as_point")
+
+
+class Conductor:
+    """What the models share: an electrode's shape, a least distance, and how they are drawn and recorded."""
+
+    # declared here, and fields of each model in an order of its own
+    conductivity: Any
+    min_distance: Any
+    shape: str
+    order: int
+    root: str
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    kind: ClassVar[str]
+    equation: ClassVar[str]
+    units: ClassVar[dict[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{f.name}={self._shown(f.name)}" for f in fields(self))
+        return f"{type(self).__name__}({given})\n  {self.equation}"
+
+    def _repr_html_(self) -> str:
+        given = [(f.name, self._shown(f.name)) for f in fields(self)]
+        return model_card(type(self).__name__, self.equation, given).html()
+
+    def _shown(self, name: str) -> str:
+        value, unit = getattr(self, name), self.units.get(name)
+        if value is None:
+            return {"min_distance": "radius of each segment"}.get(name, "None")
+        if isinstance(value, tuple):
+            value = f"({', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in value)})"
+        elif isinstance(value, float):
+            value = f"{value:g}"
+        elif isinstance(value, str):
+            value = repr(value)
+        return f"{value} {unit}" if unit else str(value)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the model, its equation and its parameters for the record, units in the names."""
+        suffix = {"S/m": "_S_per_m", "um": "_um"}
+        made = {
+            f.name + suffix.get(self.units.get(f.name, ""), ""): provenance.recorded(
+                getattr(self, f.name)
+            )
+            for f in fields(self)
+        }
+        return {"model": type(self).__name__, "equation": self.equation, **made}
+
+    @property
+    def medium(self) -> str:
+        """What the tissue is, in ``field_solver_status``."""
+        return "anisotropic" if is_vector(self.conductivity) else "homogeneous"
+
+    @property
+    def solver(self) -> str:
+        """The ``field_solver_status`` of what it makes."""
+        name = {"point": "point_source", "line": "line_source"}.get(self.kind, self.kind)
+        return f"{name}_{self.medium}"
+
+    def extent(self, sites: xr.Dataset) -> tuple[Any, ...]:
+        """Return what stands for the sites: points (site, 3), or starts and ends, and which are roots; um."""
+        dim = sites_dim(sites)
+        if self.kind == "point":
+            return (middles(sites, dim),)
+        if self.kind == "root_as_point":
+            return (*ends(sites, dim), roots(sites, dim, self.root))
+        return ends(sites, dim)
+
+    def limit(self, sites: xr.Dataset) -> Any:
+        """Return the least distance of each site (site,), um."""
+        dim = sites_dim(sites)
+        if self.min_distance is None:
+            return radii(sites, dim, type(self).__name__)
+        return array(self.min_distance, "min_distance") * np.ones(sites.sizes[dim])
+
+    def _check_electrodes(self) -> None:
+        if self.shape not in SHAPES:
+            raise _refusal("shape", repr(self.shape), f"one of {list(SHAPES)}", 'shape="disk"')
+        if not _is_count(self.order):
+            raise _refusal("order", repr(self.order), "1 or more", "order=3")
+
+    def _electrodes(self, contacts: xr.Dataset) -> tuple[Any, ...]:
+        """Return the normals and radii of contacts with a surface; nothing for points."""
+        if self.shape == "point":
+            return ()
+        names = ("normal_x", "normal_y", "normal_z", "radius")
+        missing = [name for name in names if name not in contacts.coords]
+        if missing:
+            raise VariableError(
+                Problem(
+                    where="shape",
+                    found=f"{self.shape!r}, and contacts without {missing}",
+                    wanted="the size of each contact and the way it faces",
+                    remedy='jfx.linear_probe(16, radius="7.5 um", normal=(0, 1, 0)), or shape="point"',
+                    error=VariableError,
+                )
+            )
+        columns = [magnitude(contacts.variables[name].data) for name in names]
+        stack = jnp.stack if any(map(is_jax, columns)) else np.stack
+        return stack(columns[:3], axis=-1), columns[3]
+
+
+@pytree
+@dataclass(frozen=True, repr=False)
+class PointSource(Conductor):
+    """Each site is a point, in an infinite conductor.
+
+    Parameters
+    ----------
+    conductivity : float, str, pint.Quantity, or three of them
+        Of the tissue, S/m; three for x, y and z.
+    min_distance : float, str or pint.Quantity, optional
+        Contacts nearer to a site read as at this distance, um; by default the radius of each segment.
+    shape : {"point", "disk", "square"}
+        Of the contacts; the last two average the potential over the surface that the probe's ``radius`` (half the side
+        of a square) and ``normal`` give.
+    order : int
+        Of the quadrature over that surface.
+
+    Notes
+    -----
+    ``phi = I / (4 pi sigma r)``. The medium is infinite, linear, without capacitance; the potential is
+    zero at infinity. Nicholson and Freeman, J Neurophysiol 38, 1975. Gradients are finite everywhere.
+
+    Examples
+    --------
+    >>> PointSource("3 mS/cm")
+    PointSource(conductivity=0.3 S/m, min_distance=radius of each segment, shape='point', order=3)
+      phi = I / (4 pi sigma max(r, min_distance))
+    """
+
+    conductivity: Any = 0.3
+    min_distance: Any = None
+    shape: str = static("point")
+    order: int = static(3)
+
+    kind: ClassVar[str] = "point"
+    equation: ClassVar[str] = "phi = I / (4 pi sigma max(r, min_distance))"
+
+    def __post_init__(self) -> None:
+        self._check_electrodes()
+        read(self, positive=("conductivity",), vectors=("conductivity",))
+
+    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
+        """Return the lead field (contact, site), uV/nA."""
+        return on_arrays(
+            _lead_field,
+            positions_along(contacts, "contact", "xyz"),
+            *self.extent(sites),
+            array(self.conductivity, "conductivity"),
+            self.limit(sites),
+            *self._electrodes(contacts),
+            kernel=_HOMOGENEOUS[self.kind],
+            shape=self.shape,
+            order=self.order,
+        )
+
+
+@pytree
+@dataclass(frozen=True, repr=False)
+class LineSource(PointSource):
+    """Each site is a straight line from its start to its end, in an infinite conductor; parameters as in `PointSource`.
+
+    Notes
+    -----
+    ``phi = I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L))``, r1 and r2 the distances to the ends:
+    the mean of a point source over the line. The least distance is to the finite line. Holt and Koch, J Comput
+    Neurosci 6, 1999.
+
+    Examples
+    --------
+    >>> print(LineSource((0.3, 0.3, 0.45), shape="disk"))
+    LineSource(conductivity=(0.3, 0.3, 0.45) S/m, min_distance=radius of each segment, shape='disk', order=3)
+      phi = I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L))
+    """
+
+    kind: ClassVar[str] = "line"
+    equation: ClassVar[str] = "phi = I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L))"
+
+
+@pytree
+@dataclass(frozen=True, repr=False)
+class RootAsPoint(PointSource):
+    """As `LineSource`, but the segments of the root (the soma) are points at their middle.
+
+    Parameters
+    ----------
+    conductivity, min_distance, shape, order
+        As in `PointSource`.
+    root : str
+        The coordinate of truth values that says which segments are the root.
+
+    Notes
+    -----
+    Hagen et al., Front Neuroinform 12:92, 2018.
+
+    Examples
+    --------
+    >>> RootAsPoint(root="soma").solver
+    'root_as_point_homogeneous'
+    """
+
+    root: str = static("soma")
+
+    kind: ClassVar[str] = "root_as_point"
+    equation: ClassVar[str] = LineSource.equation + "; of the root I / (4 pi sigma r)"
+
+
+@pytree
+@dataclass(frozen=True, repr=False)
+class Slab(Conductor):
+    """Tissue between two other conductors, as over a multi-electrode array or under the cortical surface.
+
+    Parameters
+    ----------
+    thickness : float, str or pint.Quantity
+        Of the tissue, um.
+    conductivity, below, above : float, str or pint.Quantity
+        Of the tissue, of the medium below it and of that above it, S/m: by default of brain tissue on glass under
+        saline.
+    bottom : float, str or pint.Quantity
+        z of the lower boundary, um.
+    min_distance : float, str or pint.Quantity, optional
+        As in `PointSource`.
+    source : {"line", "point", "root_as_point"}
+        What each site is, as in `LineSource`, `PointSource` and `RootAsPoint`.
+    shape, order, root
+        As in `PointSource` and `RootAsPoint`.
+    images : int, optional
+        How many mirror images to sum. By default as many as full precision takes, from the conductivities that the
+        model is made with; has to be given where it is made with numbers that JAX traces: 21 are enough where one
+        neighbour conducts better than the tissue and the other worse.
+
+    Notes
+    -----
+    The method of images: potential and normal current are continuous at both boundaries. Contacts and
+    sites lie in the tissue or on its boundaries. Ness et al., Neuroinformatics 13, 2015; Barrera, Guzman and
+    Balaguer, Am J Phys 46, 1978.
+
+    Examples
+    --------
+    >>> Slab("300 um").images
+    18
+    """
+
+    thickness: Any
+    conductivity: Any = 0.3
+    below: Any = 0.0
+    above: Any = 1.5
+    bottom: Any = 0.0
+    min_distance: Any = None
+    source: str = static("line")
+    shape: str = static("point")
+    order: int = static(3)
+    root: str = static("soma")
+    images: int | None = static(None)
+
+    equation: ClassVar[str] = (
+        "phi = sum over images of W^n I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L)), "
+        "W = prod (sigma - sigma_k) / (sigma + sigma_k)"
+    )
+    units: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("conductivity", "below", "above"), "S/m"),
+        **dict.fromkeys(("thickness", "bottom", "min_distance"), "um"),
+    }
+
+    def __post_init__(self) -> None:
+        if self.source not in KINDS:
+            raise _refusal("source", repr(self.source), f"one of {list(KINDS)}", 'source="line"')
+        if self.images is not None and not _is_count(self.images):
+            raise _refusal("images", repr(self.images), "1 or more", "images=21, or leave it out")
+        self._check_electrodes()
+        read(self, positive=("conductivity", "thickness"))
+        sigmas = self.conductivity, self.below, self.above
+        if self.images is None and all(is_number(s) for s in sigmas):
+            try:
+                images = slab.image_count(*map(float, sigmas))
+            except ValueError as error:
+                raise _refusal(
+                    "below, above",
+                    f"{float(self.below):g} and {float(self.above):g} S/m",
+                    "a conductor on one side at least: the potential has no reference otherwise",
+                    "Slab(thickness, below=0.0, above=1.5)",
+                ) from error
+            object.__setattr__(self, "images", images)
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """What each site is."""
+        return self.source
+
+    @property
+    def medium(self) -> str:
+        """What the tissue is, in ``field_solver_status``."""
+        return "slab"
+
+    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
+        """Return the lead field (contact, site), uV/nA."""
+        if self.images is None:
+            raise _refusal(
+                "images",
+                "none, with conductivities that JAX traces",
+                "how many to sum: that fixes the size of a loop",
+                "make the model outside and hand it in, or Slab(..., images=21)",
+            )
+        contact = positions_along(contacts, "contact", "xyz")
+        extent, electrodes = self.extent(sites), self._electrodes(contacts)
+        numbers = [
+            array(getattr(self, name), name)
+            for name in ("bottom", "thickness", "conductivity", "below", "above")
+        ]
+        raise_problems(self._outside(contact, extent, electrodes))
+        facing = not electrodes or (
+            not is_jax(electrodes[0]) and bool(np.all(electrodes[0][:, :2] == 0))
+        )
+        flat = (
+            not is_jax(contact)
+            and is_number(self.bottom)
+            and bool(np.all(contact[:, 2] == self.bottom))
+        )
+        return on_arrays(
+            _lead_field,
+            contact,
+            *extent,
+            *numbers,
+            self.limit(sites),
+            *electrodes,
+            kernel=_slab_roots if self.kind == "root_as_point" else _slab,
+            shape=self.shape,
+            order=self.order,
+            images=self.images,
+            on_boundary=flat and facing,
+        )
+
+    def _outside(
+        self, contact: Any, extent: tuple[Any, ...], electrodes: tuple[Any, ...]
+    ) -> list[Problem]:
+        """Return the problems of contacts and sites that are not in the tissue, as far as numbers are known."""
+        if not (is_number(self.bottom) and is_number(self.thickness)):
+            return []
+        low, high = float(self.bottom), float(self.bottom) + float(self.thickness)
+        slack = 1e-9 * max(abs(low), abs(high))
+        reach: Any = 0.0
+        if electrodes and not any(map(is_jax, electrodes)):
+            facing = electrodes[0][:, 2] / np.linalg.norm(electrodes[0], axis=1)
+            reach = electrodes[1] * np.sqrt(np.clip(1 - facing**2, 0, None))
+        problems = []
+        ends = [x for x in extent[:2] if getattr(x, "ndim", 0) == 2]
+        for name, points, wide in (("contact", [contact], reach), ("site", ends, 0.0)):
+            if any(map(is_traced, points)):
+                inside = partial(_inside, points, low - slack + wide, high + slack - wide)
+                check_traced(name, inside, "all of it in the slab")
+                continue
+            z = np.stack([np.asarray(x)[:, 2] for x in points])
+            bad = ((z - wide < low - slack) | (z + wide > high + slack)).any(axis=0)
+            if bad.any():
+                first, down, up = int(np.argmax(bad)), (z - wide).min(), (z + wide).max()
+                problems.append(
+                    Problem(
+                        where=name,
+                        found=f"{np.count_nonzero(bad)} of {bad.size} outside the slab, the first "
+                        f"{name} {first} at z = {z[:, first].min():g} to {z[:, first].max():g} um",
+                        wanted=f"all of it from z = {low:g} to {high:g} um",
+                        remedy=f'Slab("{max(high, up) - min(low, down):g} um", bottom={min(low, down):g}), or move it: '
+                        "ds.assign_coords(z=ds.z + 100), and z_start and z_end of sites",
+                        error=ArgumentError,
+                    )
+                )
+        return problems
+
+
+def _refusal(where: str, found: str, wanted: str, remedy: str) -> ArgumentError:
+    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, int) and not isinstance(n, bool) and n >= 1
+
+
+# ------------------------------------------------------------------------------------------------ the kernels
+
+
+def _lead_field(
+    contact: Any, *arrays: Any, kernel: Callable[..., Any], shape: str, order: int, **options: Any
+) -> Any:
+    """Return the lead field of contacts of any shape; with a surface, normals and radii come last."""
+    if shape == "point":
+        return kernel(contact, *arrays, **options)
+    *arguments, normal, radius = arrays
+    nodes, weights = electrode.electrode_nodes(contact, normal, radius, shape=shape, order=order)  # type: ignore[arg-type]
+    return electrode.electrode_mean(lambda p: kernel(p, *arguments, **options), nodes, weights)
+
+
+def _root_as_point(contact: Any, start: Any, end: Any, root: Any, *rest: Any) -> Any:
+    return kernels.root_as_point(contact, start, end, root != 0, *rest)
+
+
+def _slab(contact: Any, *arrays: Any, **options: Any) -> Any:
+    *ends, bottom, thickness, tissue, below, above, limit = arrays
+    down = jnp.asarray([0.0, 0.0, 1.0], contact.dtype) * bottom
+    kernel: Callable[..., Any] = slab.slab_point_source if len(ends) == 1 else slab.slab_line_source
+    moved = (x - down for x in (contact, *ends))
+    return kernel(*moved, thickness, tissue, below, above, limit, **options)
+
+
+def _slab_roots(contact: Any, start: Any, end: Any, root: Any, *rest: Any, **options: Any) -> Any:
+    return _slab(contact, *kernels.roots_collapsed(start, end, root != 0), *rest, **options)
+
+
+_HOMOGENEOUS: dict[str, Callable[..., Any]] = {
+    "point": kernels.point_source,
+    "line": kernels.line_source,
+    "root_as_point": _root_as_point,
+}
+
+
+def _inside(points: list[Any], low: Any, high: Any) -> Any:
+    return jnp.stack([(p[:, 2] >= low) & (p[:, 2] <= high) for p in points]).all()

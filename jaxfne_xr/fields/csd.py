@@ -1,0 +1,480 @@
+"""Current source density, estimated from potentials.
+
+In uA/mm^3, a source (outward membrane current) positive. Depth is the position along the probe: z for a vertical one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
+from jaxfne_xr.core.dispatch import across, checked, contract, on_arrays
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import as_dataset, kind_problems, unit_problem
+from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.schema import UNITS
+from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.units import (
+    factor,
+    magnitude,
+    positive,
+    same_dimension,
+    scalar,
+    units_of,
+    values_in,
+)
+from jaxfne_xr.geometry.contact_layout import CONTACT, Contacts, contacts_of
+from jaxfne_xr.geometry.positions import check_probe, positions_of, sensor_dim
+from jaxfne_xr.kernels.fields import csd as kernels
+from jaxfne_xr.kernels.fields.membrane_currents_numpy import transmembrane_current
+
+from .kernel_csd import kernel_matrix
+
+Basis = Literal["gauss", "step"]
+#: um^2 uA/mm^3 / (S/m) is 1e-9 V, in uV.
+UV = 1e-3
+SIGN = {"sign_convention": "source positive"}
+#: The settings of each method, beside the conductivity.
+METHODS = {
+    "standard": ("ends",),
+    "delta": ("radius", "conductivity_top", "surface"),
+    "step": ("radius", "conductivity_top", "surface"),
+    "spline": ("radius", "conductivity_top", "surface", "at"),
+    "kernel": ("radius", "at", "dims", "width", "regularisation", "basis"),
+}
+#: What a setting may be, the default first: that one may be given to any method, since all of them get it unasked.
+CHOICES = {"ends": ("vaknin", "drop"), "basis": ("gauss", "step")}
+#: Radius of the discs of current, um, unless told: 500 um across, as Pettersen et al. (2006) have it.
+RADIUS = 250.0
+
+
+def csd(
+    lfp: xr.Dataset | xr.DataArray,
+    method: str = "standard",
+    *,
+    conductivity: Any = 0.3,
+    radius: Any = None,
+    conductivity_top: Any = None,
+    surface: Any = None,
+    ends: str = "vaknin",
+    at: Any = None,
+    dims: str | None = None,
+    width: Any = None,
+    regularisation: Any = None,
+    basis: str = "gauss",
+) -> xr.Dataset:
+    r"""Estimate the current source density from extracellular potentials.
+
+    Parameters
+    ----------
+    lfp : xr.Dataset or xr.DataArray
+        ``lfp``, or the only voltage on ``contact``, in any unit of voltage; contacts with positions ``x``, ``y``,
+        ``z`` or some of them, or ``depth`` (um), in any order. Nothing is filtered.
+    method : {"standard", "delta", "step", "spline", "kernel"}
+        ``"standard"``: minus the second difference times the conductivity, for evenly spaced contacts. ``"delta"``,
+        ``"step"``, ``"spline"``: the densities of discs (infinitely thin, of constant density in each layer, or a
+        cubic spline) with just these potentials. ``"kernel"``: the smoothest density with about these potentials, in
+        1-D, 2-D or 3-D. All but the first take uneven spacing.
+    conductivity : float, str or pint.Quantity
+        Of the tissue, S/m.
+    radius : float, str, pint.Quantity or array (contact), optional
+        How far the density extends sideways, um: the radius of the discs (1-D), one for all or, but for ``"kernel"``,
+        that of the source at each contact; or half the thickness of the layer of tissue (``"kernel"`` in 2-D). 250 um
+        by default.
+    conductivity_top : float, str or pint.Quantity, optional
+        Conductivity beyond the surface, S/m: 0 for oil or air. By default the tissue has no surface.
+    surface : float, str or pint.Quantity, optional
+        Where along the depth the surface is, um: above all contacts where depth is z (0 by default), before them
+        where it is the coordinate ``depth``.
+    ends : {"vaknin", "drop"}
+        For ``"standard"``: repeat the potentials of the outermost contacts beyond the ends (Vaknin et al. 1988), which
+        gives an estimate at every contact; or leave out the outermost, whose estimates rest on that assumption.
+    at : array or probe, optional
+        For ``"spline"`` and ``"kernel"``: where to estimate, instead of at the contacts; depths (um), points (point,
+        dims), or a probe.
+    dims : str, optional
+        For ``"kernel"``: the axes in which to resolve the density, as in ``"z"``, ``"xz"``, ``"xyz"``. By default one
+        along the line if contacts are on one, else those in which contacts differ.
+    width : float, str, pint.Quantity or several, optional
+        For ``"kernel"``: the standard deviation of the basis sources, um; of several, the best. By default the
+        distance of neighbouring contacts.
+    regularisation : float or several, optional
+        For ``"kernel"``: lambda in units of the kernel's mean diagonal; of several, the best. By default 25 from
+        1e-12 to 1.
+    basis : {"gauss", "step"}
+        For ``"kernel"``: the shape of the basis sources.
+
+    Returns
+    -------
+    xr.Dataset
+        ``csd`` (time, contact), or on ``depth``, ``point`` or the probe's dim where `at` says so; uA/mm^3, source
+        positive. What leave-one-out chose is in the provenance. An amplitude is claimed to be true where that of the
+        potential is.
+
+    Raises
+    ------
+    ArgumentError
+        If a method, a setting or a combination is not known; if two contacts are at one place, or above the surface;
+        if the spacing is uneven for ``"standard"``; if a number is not positive.
+    DimensionError, VariableError, UnitError
+        If there are too few contacts, or not on one line (but for ``"kernel"``); positions, potentials or units are
+        missing.
+
+    Notes
+    -----
+    ``standard``: ``C_i = -sigma (phi_(i-1) - 2 phi_i + phi_(i+1)) / h^2`` (Nicholson and Freeman 1975).
+    ``delta``, ``step``, ``spline``: ``C = F^-1 phi``, F from the potential of a disc on its axis (Pettersen et al.
+    2006). ``kernel``: ``C = K~ (K + lambda)^-1 phi`` (Potworowski et al. 2012), lambda and width with the smallest
+    error of predicting each contact from the others, over all samples, in closed form. Matrices are computed in
+    float64 for NumPy and dask, and applied in the precision of the data.
+
+    Linear in the potential (``kernel``: once lambda is chosen), and differentiable in it, in positions, and in
+    numbers that are JAX.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> z = 100.0 * np.arange(5)
+    >>> lfp = xr.Dataset({"lfp": (("time", "contact"), [1e-4 * z**2], {"units": "uV"})})
+    >>> lfp = lfp.assign_coords(z=("contact", z, {"units": "um"}))
+    >>> csd(lfp, conductivity="0.3 S/m", ends="drop").csd.values.round(6)
+    array([[-0.06, -0.06, -0.06]])
+    """
+    lfp = as_dataset(lfp, "lfp")
+    given = {
+        "radius": radius,
+        "conductivity_top": conductivity_top,
+        "surface": surface,
+        "ends": ends,
+        "at": at,
+        "dims": dims,
+        "width": width,
+        "regularisation": regularisation,
+        "basis": basis,
+    }
+    raise_problems(_method_problems(method, given))
+    name, variable = _potential(lfp)
+    sigma = positive(conductivity, "S/m", "conductivity")
+    scale = factor(str(units_of(variable)), UNITS["lfp"])
+    settings: dict[str, Any] = {
+        k: v for k, v in given.items() if k in METHODS[method] and v is not None
+    }
+    if method == "standard":
+        source, made, record = _standard(lfp, name, sigma * scale, **settings)
+        coords: dict[Any, xr.Variable] | None = None
+    else:
+        variable = checked(variable, name)
+        target = contacts_of(lfp, settings.pop("dims", None), line=method != "kernel")
+        raise_problems(_few(len(target.place), 2, method))
+        where, coords = _points(target, settings.pop("at", None))
+        if method == "kernel":
+            matrix, record = kernel_matrix(variable, target.place, where, sigma, scale, **settings)
+        else:
+            matrix, record = _inverse_matrix(target, where, sigma, method, **settings)
+        source = lfp if coords is None else _placeless(lfp)
+        new = CONTACT if coords is None else next(iter(coords.values())).dims[0]
+        made = _applied(matrix, scale, variable, new)
+    record = {"method": method, "conductivity_S_per_m": sigma, **record, **SIGN}
+    return finish(
+        source,
+        "csd",
+        made,
+        UNITS["csd"],
+        {key: provenance.recorded(value) for key, value in record.items()},
+        coords=coords,
+        stage="readout",
+        attrs=SIGN,
+    )
+
+
+def _method_problems(method: str, given: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the method and the settings that it does not take."""
+    if method not in METHODS:
+        return [
+            Problem(
+                "method", repr(method), f"one of {list(METHODS)}", 'method="step"', ArgumentError
+            )
+        ]
+    found = [
+        Problem(
+            key,
+            f"a setting that {method!r} does not take",
+            f"some of {METHODS[method]}",
+            "leave it out",
+            ArgumentError,
+        )
+        for key, value in given.items()
+        if value is not None
+        and key not in METHODS[method]
+        and not (key in CHOICES and value == CHOICES[key][0])
+    ]
+    found += [
+        Problem(key, repr(given[key]), f"one of {known}", f'{key}="{known[0]}"', ArgumentError)
+        for key, known in CHOICES.items()
+        if given[key] is not None and given[key] not in known
+    ]
+    if given["surface"] is not None and given["conductivity_top"] is None:
+        found.append(
+            Problem(
+                "surface",
+                "a surface without a conductivity beyond it",
+                "both",
+                "conductivity_top=0",
+                ArgumentError,
+            )
+        )
+    return found
+
+
+def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
+    """Return the name of the potential, ``lfp`` or the only voltage on contacts, and the potential."""
+    along = [str(n) for n, x in lfp.data_vars.items() if CONTACT in x.dims]
+    voltages = [n for n in along if same_dimension(units_of(lfp[n]) or "1", "uV")]
+    if "lfp" in along or len(voltages) == 1:
+        name = "lfp" if "lfp" in along else voltages[0]
+        variable = lfp.variables[name]
+        raise_problems(
+            unit_problem(variable, name, UNITS["lfp"])
+            + kind_problems(magnitude(variable.data), name)
+        )
+        return name, variable
+    have = {str(n): (x.dims, units_of(x)) for n, x in lfp.data_vars.items()}
+    raise VariableError(
+        Problem(
+            where="lfp",
+            found=f"{voltages or 'no potential'} among {have}",
+            wanted=f"one potential, in a unit of voltage, along {CONTACT!r}",
+            remedy='ds.rename(your_name="lfp"), with ds["lfp"].attrs["units"] = "uV"; for an lfp_proxy, csd_proxy',
+            error=VariableError,
+        )
+    )
+
+
+# ------------------------------------------------------------------------------------------ where to estimate
+
+
+def _points(contacts: Contacts, at: Any) -> tuple[Any, dict[Any, xr.Variable] | None]:
+    """Return where to estimate (point, dims), and the labels of it; None where that is at the contacts."""
+    if at is None:
+        return contacts.place, None
+    if isinstance(at, xr.Dataset):
+        dim = sensor_dim(check_probe(at))
+        coords = {str(n): c.variable for n, c in at.coords.items() if c.dims == (dim,)}
+        return contacts.seen(positions_of(at, dim, contacts.axes)), coords
+    where = values_in(at, "um", "at")
+    n = contacts.place.shape[1]
+    if n == 1 and where.ndim == 1:
+        return where[:, None], {"depth": xr.Variable("depth", where, {"units": "um"})}
+    if where.ndim != 2 or where.shape[1] != n:
+        raise DimensionError(
+            Problem(
+                where="at",
+                found=f"the shape {where.shape}",
+                wanted="depths (point,)"
+                if n == 1
+                else f"points (point, {n}) in {''.join(contacts.axes)}, or a probe",
+                remedy="at=np.arange(0.0, 1000.0, 10.0)"
+                if n == 1
+                else "at=jfx.grid_probe((20, 4))",
+                error=DimensionError,
+            )
+        )
+    axes = contacts.axes if contacts.line is None else ("depth",)
+    return where, {
+        a: xr.Variable("point", where[:, i], {"units": "um"}) for i, a in enumerate(axes)
+    }
+
+
+def _placeless(lfp: xr.Dataset) -> xr.Dataset:
+    """Return potentials without the labels of their contacts."""
+    return lfp.drop_vars([n for n, c in lfp.coords.items() if CONTACT in c.dims])
+
+
+def _few(n: int, least: int, method: str) -> list[Problem]:
+    if n >= least:
+        return []
+    return [
+        Problem(
+            CONTACT,
+            f"{n} contacts",
+            f"at least {least} for {method!r}",
+            "a probe with more of them",
+            DimensionError,
+        )
+    ]
+
+
+# --------------------------------------------------------------------------------------------------- methods
+
+
+def _standard(
+    lfp: xr.Dataset, name: str, sigma: Any, *, ends: str = CHOICES["ends"][0]
+) -> tuple[xr.Dataset, xr.Variable, dict[str, Any]]:
+    """Return the potentials that have an estimate, and the estimates in the same order."""
+    variable = lfp.variables[name]
+    contacts = contacts_of(lfp, None, line=True)
+    n = len(contacts.place)
+    raise_problems(_few(n, 3 if ends == "drop" else 2, "standard"))
+    depth = contacts.place[:, 0]
+    order = np.arange(n)
+    if not is_traced(depth):
+        steps = np.diff(np.asarray(depth))
+        if not (np.all(steps > 0) or np.all(steps < 0)):
+            order = np.argsort(np.asarray(depth))
+    measure = kernels.contact_spacing
+    ordered = depth[order]
+    spacing, deviation = on_arrays(measure, ordered) if is_jax(depth) else measure(ordered)
+    if is_traced(deviation):
+        check_traced("spacing", lambda: deviation <= kernels.EVEN_SPACING, "evenly spaced contacts")
+    elif deviation > kernels.EVEN_SPACING:
+        steps = np.abs(np.diff(np.asarray(depth)[order]))
+        raise ArgumentError(
+            Problem(
+                where="spacing",
+                found=f"uneven spacing, from {steps.min():g} to {steps.max():g} um",
+                wanted='evenly spaced contacts for "standard"',
+                remedy='method="delta", "step", "spline" or "kernel", which take any spacing',
+                error=ArgumentError,
+            )
+        )
+    variable = xr.Variable(variable.dims, magnitude(variable.data))
+    moved = bool((order != np.arange(n)).any())
+    if moved:
+        variable = variable.isel({CONTACT: order})
+    if (is_jax(sigma) or is_jax(spacing)) and isinstance(variable.data, np.ndarray):
+        variable = xr.Variable(variable.dims, jnp.asarray(variable.data))
+    spacing = spacing if is_jax(spacing) else float(spacing)
+    numbers = (x if is_jax(x) else np.asarray(x) for x in (spacing, sigma))
+    variable = checked(variable, name)
+    made = across(_standard_of_jax, _standard_of_numpy, variable, CONTACT, *numbers)
+    kept = order
+    if ends == "drop":
+        kept = order[1:-1]
+        made = made.isel({CONTACT: slice(1, -1)})
+    if moved:
+        made = made.isel({CONTACT: np.argsort(kept)})
+    rest = sorted((d for d in made.dims if d != CONTACT), key=lambda d: d != TIME)
+    record = {"ends": ends, "spacing_um": spacing}
+    inner = slice(1, -1) if ends == "drop" else slice(None)
+    there = lfp.isel({CONTACT: np.sort(kept) if moved else inner})
+    return there, made.transpose(*rest, CONTACT), record
+
+
+def _standard_of_jax(potential: Any, spacing: Any, sigma: Any, *, axis: int, **_: Any) -> Any:
+    """Return the estimate at every contact, the outermost with potentials repeated."""
+    return kernels.standard_csd(potential, spacing, sigma, axis=axis, ends="vaknin")
+
+
+def _standard_of_numpy(
+    potential: np.ndarray, spacing: Any, sigma: Any, *, axis: int, **_: Any
+) -> np.ndarray:
+    """Return the same: what flows from contact to contact through a chain of equal conductances."""
+    n = potential.shape[axis]
+    each = np.full(n - 1, -sigma / spacing**2 / UV)
+    return transmembrane_current(potential, np.arange(n - 1), np.arange(1, n), each, axis=axis)
+
+
+def _inverse_matrix(
+    contacts: Contacts,
+    where: Any,
+    sigma: Any,
+    method: str,
+    *,
+    radius: Any = RADIUS,
+    conductivity_top: Any = None,
+    surface: Any = 0.0,
+) -> tuple[Any, dict[str, Any]]:
+    """Return the matrix (point, contact) of delta, step or spline, and what it was made with."""
+    place = contacts.place[:, 0]
+    radius = _radii(radius, len(place))
+    depth, point, top = place, where[:, 0], []
+    record = {"radius_um": radius}
+    if conductivity_top is not None:
+        level = surface if is_jax(surface) else scalar(surface, "um", "surface")
+        # z rises towards the surface, a coordinate called depth falls away from it
+        depth, point = (
+            x - level if contacts.axes == ("depth",) else level - x for x in (depth, point)
+        )
+        top = [_array(_not_negative(conductivity_top))]
+        record |= {"conductivity_top_S_per_m": top[0], "surface_um": level}
+        if not is_traced(depth) and (above := np.asarray(depth) < 0).any():
+            k = int(np.argmin(np.asarray(depth)))
+            raise ArgumentError(
+                Problem(
+                    where="surface",
+                    found=f"{above.sum()} of {len(above)} contacts beyond it, number {k} by {-float(depth[k]):g} um",
+                    wanted="all contacts in the tissue",
+                    remedy="surface=..., where it is along the depth, in um",
+                    error=ArgumentError,
+                )
+            )
+    made = on_arrays(kernels.icsd_matrix, depth, 2 * radius, _array(sigma), *top, method=method)
+    matrix, record["condition"] = made.matrix, made.condition
+    if where is not contacts.place:
+        matrix = on_arrays(_at_points, depth, point, matrix)
+    return matrix, record
+
+
+def _at_points(depth: Any, point: Any, matrix: Any) -> Any:
+    return jnp.matmul(kernels.spline_interpolation(depth, point), matrix, precision="highest")
+
+
+def _applied(matrix: Any, scale: float, variable: xr.Variable, new: Hashable) -> xr.Variable:
+    """Return a matrix, per uV, times potentials."""
+    return contract(matrix * scale, variable, CONTACT, new)
+
+
+def _radii(radius: Any, n: int) -> Any:
+    """Return one radius, or one for each contact, um."""
+    values = values_in(radius, "um", "radius")
+    if values.shape not in {(), (n,)}:
+        raise DimensionError(
+            Problem(
+                "radius",
+                f"the shape {values.shape}",
+                f"one, or one for each of {n} contacts",
+                'radius="250 um"',
+                DimensionError,
+            )
+        )
+    if (
+        not is_traced(values)
+        and not ((np.asarray(values) > 0) & np.isfinite(np.asarray(values))).all()
+    ):
+        raise ArgumentError(
+            Problem("radius", f"{values} um", "positive lengths", 'radius="250 um"', ArgumentError)
+        )
+    return values
+
+
+def _not_negative(conductivity: Any) -> Any:
+    if is_jax(conductivity):
+        return conductivity
+    number = scalar(conductivity, "S/m", "conductivity_top")
+    if not 0 <= number < float("inf"):
+        raise ArgumentError(
+            Problem(
+                "conductivity_top",
+                f"{number:g} S/m",
+                "0 or more",
+                "conductivity_top=0",
+                ArgumentError,
+            )
+        )
+    return number
+
+
+def _array(value: Any) -> Any:
+    return value if is_jax(value) else np.asarray(value, float)

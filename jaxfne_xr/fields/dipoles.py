@@ -1,0 +1,533 @@
+"""Current dipole moments of cells: what they look like from far away. Moved and turned by name, they make a population.
+
+A moment points from the sink to the source. It lies on ``xyz``, and each dipole has its place in the coordinates
+``x``, ``y``, ``z``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
+from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+from jaxfne_xr.core.inputs import (
+    as_dataset,
+    groups_of,
+    in_nA,
+    kind_problems,
+    require_site_dim,
+    unit_problem,
+    variable_of,
+)
+from jaxfne_xr.core.results import finish, is_quantified, with_unit
+from jaxfne_xr.core.schema import GEOMETRY, UNITS
+from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.units import convert, magnitude, units_of, values_in
+from jaxfne_xr.geometry.positions import positions_of
+from jaxfne_xr.geometry.sites import middles
+from jaxfne_xr.kernels.fields import dipoles as kernels
+
+from .membrane_currents import with_currents
+
+XYZ = "xyz"
+AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+#: Along which of its dims the dipoles of a Dataset lie that does not have places yet.
+DIPOLES = ("unit", "recording", "population", "dipole")
+#: How far from zero the currents of a group may sum, over the largest of them, by rounding alone.
+ROUNDING = {4: 1e-2, 8: 1e-7}
+#: Up to this many groups, one dense product is faster than a sum over each group's own sites.
+FEW_GROUPS = 20
+
+
+def dipole_moment(
+    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: Any = None
+) -> xr.Dataset:
+    r"""Return the current dipole moment of each cell, or of each group of sites.
+
+    .. math:: p = \sum_i I_i (r_i - r_o)
+
+    Parameters
+    ----------
+    ds : xr.Dataset or xr.DataArray
+        With ``i_membrane`` (nA, outward positive) from `transmembrane_currents`, or the voltages that it needs, or a
+        ``source`` in nA; on sites with positions ``x``, ``y``, ``z``, or ends ``x_start`` ... ``z_end``.
+    by : str or None
+        The coordinate along the sites that tells the group of each, ``"unit"`` or ``"population"``; None for one
+        dipole of all.
+    origin : str or (3,), optional
+        What each moment is taken about, and where its dipole lies: the mean of the group's sites by default; the name
+        of a coordinate that is true for some of them (``"soma"``), for the mean of those; or one point for all, um.
+
+    Returns
+    -------
+    xr.Dataset
+        ``dipole_moment`` (time, xyz[, group]), nA*um, with the place of each dipole in ``x``, ``y``, ``z`` and the
+        labels that all sites of a group share. Its scope is a current's: an amplitude is that of a field, through a
+        conductor. Of a moment that depends on the origin no amplitude is claimed to be true.
+
+    Raises
+    ------
+    VariableError
+        If there is no current, and no conductances to make one of voltages; or no such group.
+    DimensionError, ArgumentError, UnitError
+        If positions are missing, or the origin is nowhere.
+
+    Warns
+    -----
+    UserWarning
+        If the currents of a group do not sum to zero (a stimulus is included, a part of a cell is not): then the
+        moment depends on the origin. Not looked at in dask or under a JAX trace.
+
+    Notes
+    -----
+    Linear in currents and positions, and differentiable in both. What the moment is taken about is in
+    ``attrs["origin"]``.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> i = xr.Dataset({"i_membrane": (("time", "recording"), [[-1.0, 1.0]], {"units": "nA"})})
+    >>> i = i.assign_coords({a: ("recording", [0.0, 0.0], {"units": "um"}) for a in "xy"})
+    >>> i = i.assign_coords(z=("recording", [0.0, 300.0], {"units": "um"}))
+    >>> made = dipole_moment(i, by=None)
+    >>> made.dipole_moment.values, float(made.z)
+    (array([[  0.,   0., 300.]]), 150.0)
+    """
+    ds = as_dataset(ds, "ds")
+    ds, name = with_currents(ds)
+    variable = checked(in_nA(ds.variables[name]), name)
+    dim = require_site_dim(variable, name)
+    place = middles(ds, dim)
+    labels, group = groups_of(ds, dim, by) if by else (["all"], np.zeros(ds.sizes[dim], int))
+    n = len(labels)
+    about, text = _origin(ds, dim, place, group, n, origin)
+    relative = place - about[group]
+
+    # A fourth column of ones sums the currents on the way: it tells whether the moment depends on the origin.
+    columns = on_arrays(_with_ones, relative)
+    data = _moments(variable, dim, columns, group, n, by or "group")
+    total = data.isel({XYZ: 3})
+    data = data.isel({XYZ: slice(3)})
+    closed = _closed(variable, total, by or "group", labels, about, text)
+    if by is None:
+        data = data.isel(group=0)
+    coords: dict[Hashable, Any] = _shared(ds, dim, group, n, by) if by else {}
+    coords.update(_places(about, by))
+    coords[XYZ] = (XYZ, list(XYZ))
+    if by:
+        coords[by] = (by, labels)
+    parameters: dict[str, Any] = {"by": by, "origin": text, "groups": n}
+    if closed is not None:
+        parameters |= closed
+    return finish(
+        ds,
+        "dipole_moment",
+        data,
+        UNITS["dipole_moment"],
+        parameters,
+        coords=coords,
+        stage="source",
+        attrs={"origin": text},
+    )
+
+
+def _with_ones(relative: Any) -> Any:
+    return jnp.pad(relative, ((0, 0), (0, 1)), constant_values=1)
+
+
+def _moments(
+    variable: xr.Variable, dim: str, columns: Any, group: np.ndarray, n: int, by: str
+) -> xr.Variable:
+    """Return the moments of each group about zero, and the sums of its currents: (time, ..., xyz + 1, group)."""
+    if n <= FEW_GROUPS:
+        member = (np.arange(n)[:, None] == group).astype(float)
+        matrix = on_arrays(_dense, columns, member)
+        made = contract(matrix, variable, dim, "moment").unstack(moment={XYZ: 4, by: n})
+    else:
+        made = whole(_by_group, variable, dim, columns, group, new_dim="moment", n_groups=n)  # type: ignore[arg-type]
+        made = made.unstack(moment={by: n, XYZ: 4})
+    order = sorted((d for d in variable.dims if d != dim), key=lambda d: d != TIME)
+    return made.transpose(*order, XYZ, by)
+
+
+def _dense(columns: Any, member: Any) -> Any:
+    """Return the matrix (xyz * group, site) of sparse columns: each site in the columns of its own group."""
+    return (columns.T[:, None] * member).reshape(-1, member.shape[1])
+
+
+def _by_group(current: Any, columns: Any, group: Any, *, axis: int, n_groups: int) -> Any:
+    made = kernels.dipole_moment(current, columns, axis=axis, group=group, n_groups=n_groups)
+    shape = made.shape
+    return made.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+
+
+def _closed(
+    variable: xr.Variable, total: xr.Variable, by: str, labels: Sequence[Any], about: Any, text: str
+) -> dict[str, Any] | None:
+    """Return whether the currents of every group sum to zero, and warn if not; None where it cannot be looked at."""
+    data, sums = magnitude(variable.data), total.data
+    if is_dask(data) or is_traced(sums) or not data.size:
+        return None
+    sums, data = np.abs(np.asarray(sums)), np.asarray(data)
+    axes = tuple(i for i, d in enumerate(total.dims) if d != by)
+    of_group = sums.max(axis=axes)
+    worst = int(np.argmax(of_group))
+    largest = float(of_group[worst])
+    scale = float(max(data.max(), -data.min()))
+    closed = largest <= ROUNDING.get(sums.dtype.itemsize, ROUNDING[4]) * scale
+    if not closed:
+        place = (
+            "" if is_traced(about) else " ({:g}, {:g}, {:g}) um".format(*np.asarray(about)[worst])
+        )
+        warn(
+            f"the currents of {by} {labels[worst]} sum to up to {largest / scale:.2g} of the largest current, not to "
+            f"0: its moment depends on the origin, {text}{place}. Without a stimulus, and with every compartment, "
+            "they sum to 0; origin=... takes the moment about another point."
+        )
+    return {"closed": closed, "largest_current_sum_nA": largest}
+
+
+def _origin(
+    ds: xr.Dataset, dim: str, place: Any, group: np.ndarray, n: int, origin: Any
+) -> tuple[Any, str]:
+    """Return the origin (group, xyz) of each group, um, and what it is in words."""
+    if origin is None:
+        return _means(place, group, n, np.ones(len(group), bool)), "mean position of its sites"
+    if not isinstance(origin, str):
+        point = values_in(origin, "um", "origin")
+        if np.shape(point) != (3,):
+            raise _misfit(
+                "origin", f"the shape {np.shape(point)}", "three numbers", "origin=(0, 0, 0)"
+            )
+        return point + np.zeros((n, 1), point.dtype), "one point for all"
+    chosen = ds.coords.get(origin)
+    if chosen is None or chosen.dims != (dim,) or chosen.dtype.kind != "b":
+        found = f"{origin!r}, which is no coordinate of truth values along {dim!r}"
+    else:
+        missing = sorted(set(range(n)) - set(group[chosen.values].tolist()))
+        if not missing:
+            return _means(place, group, n, chosen.values), f"mean position of {origin}"
+        found = f"{origin!r}, which is true for no site of {len(missing)} of {n} groups"
+    raise ArgumentError(
+        Problem(
+            where="origin",
+            found=found,
+            wanted="a coordinate that is true for some sites of each group, or a point",
+            remedy='origin=(0, 0, 0), or ds.assign_coords(soma=("recording", is_soma))',
+            error=ArgumentError,
+        )
+    )
+
+
+def _means(place: Any, group: np.ndarray, n: int, chosen: np.ndarray) -> Any:
+    member = ((np.arange(n)[:, None] == group) & chosen).astype(float)
+    return on_arrays(_product, member / member.sum(axis=1, keepdims=True), place)
+
+
+def _product(matrix: Any, columns: Any) -> Any:
+    return jnp.matmul(matrix, columns, precision="highest")
+
+
+def _places(about: Any, by: str | None) -> dict[str, Any]:
+    """Return the coordinates x, y, z of dipoles, along their dim if they have one."""
+    dims, about = ((by,), about) if by else ((), about[0])
+    return {a: xr.Variable(dims, about[..., i], {"units": "um"}) for i, a in enumerate(XYZ)}
+
+
+def _shared(
+    ds: xr.Dataset, dim: str, group: np.ndarray, n: int, by: str | None
+) -> dict[Hashable, Any]:
+    """Return the labels that all sites of each group share."""
+    first = np.array([int(np.argmax(group == g)) for g in range(n)])
+    shared = {}
+    for name, coord in ds.coords.items():
+        if (
+            coord.dims == (dim,)
+            and name not in (dim, *GEOMETRY)
+            and isinstance(coord.variable._data, np.ndarray)
+        ):
+            values = coord.values
+            if (values == values[first][group]).all():
+                shared[name] = (by, values[first])
+    return shared
+
+
+# ------------------------------------------------------------------------------------------ dipoles in space
+
+
+def moment_of(dipoles: xr.Dataset) -> xr.Variable:
+    """Return the moments of a Dataset: bare, nA*um, with components in the order x, y, z.
+
+    Raises
+    ------
+    VariableError, UnitError, DimensionError
+        If there is no ``dipole_moment`` in nA*um on ``xyz``.
+    """
+    variable = variable_of(
+        dipoles,
+        "dipole_moment",
+        "current dipole moments (nA*um); a voltage, or a proxy, is none",
+        "ds.jfne.transmembrane_currents().jfne.dipole_moment()",
+    )
+    raise_problems(
+        unit_problem(variable, "dipole_moment", UNITS["dipole_moment"])
+        + kind_problems(magnitude(variable.data), "dipole_moment")
+    )
+    if XYZ not in variable.dims or dipoles.sizes[XYZ] != 3:
+        found = f"the dims {dict(zip(variable.dims, variable.shape, strict=True))}"
+        raise _misfit(
+            "dipole_moment",
+            found,
+            'its components on "xyz", 3 of them',
+            'ds.rename(your_dim="xyz")',
+        )
+    variable = checked(variable, "dipole_moment")
+    names = dipoles[XYZ].values.tolist()
+    if names not in (list(XYZ), [0, 1, 2]):
+        if sorted(map(str, names)) != list(XYZ):
+            raise _misfit(
+                XYZ, f"the labels {names}", "x, y and z", 'ds.assign_coords(xyz=["x", "y", "z"])'
+            )
+        variable = variable.isel({XYZ: [names.index(a) for a in XYZ]})
+    data = convert(magnitude(variable.data), str(units_of(variable)), UNITS["dipole_moment"])
+    return xr.Variable(variable.dims, data)
+
+
+def dipole_dim(dipoles: xr.Dataset) -> Hashable | None:
+    """Return the dim along which dipoles lie: that of their places, else one whose name says so; None for one dipole.
+
+    Raises
+    ------
+    DimensionError
+        If places lie along several dims, or along one that the moments do not have.
+    """
+    dims = dipoles["dipole_moment"].dims
+    along = {dipoles.variables[a].dims for a in XYZ if a in dipoles.coords} - {()}
+    own = {d for place in along for d in place}
+    if len(own) > 1 or own - set(dims) or own & {TIME, XYZ}:
+        found = f"places along {sorted(map(str, own))}, of moments along {dims}"
+        wanted = "one place for each dipole, along the dim of dipoles, or one for all"
+        raise _misfit(
+            "x, y, z",
+            found,
+            wanted,
+            'ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z)), in um',
+        )
+    return next(iter(own), next((d for d in DIPOLES if d in dims), None))
+
+
+def places_of(dipoles: xr.Dataset) -> Any:
+    """Return the places of dipoles as an array (dipole, xyz), um; JAX where a coordinate is JAX."""
+    dim = dipole_dim(dipoles)
+    n = 1 if dim is None else dipoles.sizes[dim]
+    along = DIPOLES[-1] if dim is None else dim
+    missing = [axis for axis in XYZ if axis not in dipoles.coords]
+    if missing:
+        asked = ", ".join(f'{axis}="0 mm"' for axis in missing)
+        found = f"no {missing}, on a Dataset with the coordinates {list(map(str, dipoles.coords))}"
+        wanted = "where each dipole is" + ("" if dim is None else f", along {dim!r}")
+        raise _misfit("x, y, z", found, wanted, f"jfx.move_to(dipoles, {asked})")
+    coords = {}
+    for axis in XYZ:
+        place = dipoles.variables[axis]
+        data = magnitude(place.data)
+        if place.ndim == 0:
+            data = jnp.full(n, data) if is_jax(data) else np.full(n, data)
+        unit = units_of(place)
+        coords[axis] = (along, data, {} if unit is None else {"units": unit})
+    places = positions_of(xr.Dataset(coords=coords), along, XYZ)
+    problem = None if is_traced(places) else nonfinite_problem(places, (along, XYZ), "x, y, z")
+    if problem is not None:
+        raise_problems([replace(problem, remedy='jfx.move_to(dipoles, x=0, y=0, z="75 mm")')])
+    return places
+
+
+def move_to(
+    dipoles: xr.Dataset | xr.DataArray, *, x: Any = None, y: Any = None, z: Any = None
+) -> xr.Dataset:
+    """Move dipoles to another place; moments stay as they are.
+
+    Parameters
+    ----------
+    dipoles : xr.Dataset or xr.DataArray
+        From `dipole_moment`, or made by hand.
+    x, y, z : float, str, pint.Quantity or array, optional
+        Where to, um: one for all, or one for each dipole. An axis that is not named keeps its coordinate.
+
+    Returns
+    -------
+    xr.Dataset
+        The same moments with other ``x``, ``y``, ``z``.
+
+    Raises
+    ------
+    UnitError, DimensionError
+        If a coordinate is no length, or not one for each dipole.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> p = xr.Dataset({"dipole_moment": (("unit", "xyz"), np.eye(2, 3), {"units": "nA*um"})})
+    >>> move_to(p, x=0, y=[0, 10], z="78 mm").z.values
+    array([78000., 78000.])
+    """
+    dipoles = as_dataset(dipoles, "dipoles")
+    moment_of(dipoles)
+    dim = dipole_dim(dipoles)
+    n = 1 if dim is None else dipoles.sizes[dim]
+    coords: dict[str, xr.Variable] = {}
+    for axis, given in (("x", x), ("y", y), ("z", z)):
+        if given is None:
+            continue
+        values = values_in(given, "um", axis)
+        if dim is not None and values.ndim == 0:
+            values = jnp.full(n, values) if is_jax(values) else np.full(n, values)
+        if values.shape != (() if dim is None else (n,)):
+            wanted = (
+                "one number" if dim is None else f"one number, or one for each of {n} along {dim!r}"
+            )
+            raise _misfit(axis, f"the shape {values.shape}", wanted, f'{axis}="10 mm"')
+        coords[axis] = xr.Variable(() if dim is None else dim, values, {"units": "um"})
+    return provenance.extend(
+        dipoles.assign_coords(coords),
+        "move_to",
+        {f"{a}_um": provenance.recorded(v.data) for a, v in coords.items()},
+        stage="source",
+    )
+
+
+def rotate(
+    dipoles: xr.Dataset | xr.DataArray, angle: Any = None, axis: Any = "z", *, to: Any = None
+) -> xr.Dataset:
+    """Turn the moments of dipoles; places stay as they are.
+
+    Parameters
+    ----------
+    dipoles : xr.Dataset or xr.DataArray
+        From `dipole_moment`, or made by hand.
+    angle : float, str or pint.Quantity
+        By how much: degrees, or ``"0.5 rad"``; counterclockwise as seen from the tip of the axis.
+    axis : {"x", "y", "z"} or (3,)
+        About which axis.
+    to : (3,) or array (dipole, 3), in place of the angle
+        Where what points along z now shall point: along the normal of the cortex, for cells whose apical dendrites
+        rise along z. The shortest turn from z that does it.
+
+    Returns
+    -------
+    xr.Dataset
+        The same places with other moments.
+
+    Raises
+    ------
+    ArgumentError, UnitError, DimensionError
+        If there is not either an angle or a direction, or it cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> p = xr.Dataset({"dipole_moment": ("xyz", [0.0, 0.0, 1.0], {"units": "nA*um"})})
+    >>> [turned.dipole_moment.values.round(12).tolist() for turned in (rotate(p, 90, "y"), rotate(p, to=(0, 2, 0)))]
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
+    dipoles = as_dataset(dipoles, "dipoles")
+    moment = moment_of(dipoles)
+    dim = dipole_dim(dipoles)
+    n = 1 if dim is None else dipoles.sizes[dim]
+    if (angle is None) == (to is None):
+        found = "neither angle nor to" if to is None else "both angle and to"
+        raise ArgumentError(
+            Problem(
+                "angle",
+                found,
+                "one of the two",
+                'rotate(dipoles, "30 deg", "y"), or to=(0, 1, 0)',
+                ArgumentError,
+            )
+        )
+    if to is None:
+        turn = values_in(angle, "deg", "angle")
+        matrix = on_arrays(
+            _about_axis,
+            _unit_vectors(AXES.get(axis, axis) if isinstance(axis, str) else axis, "axis", n),
+            turn,
+        )
+        how = {"angle_deg": provenance.recorded(turn), "axis": provenance.recorded(axis)}
+    else:
+        matrix = on_arrays(_from_z, _unit_vectors(to, "to", n))
+        how = {"to": provenance.recorded(to)}
+    data = moment.data
+    with precision_of(data):
+        by_name = xr.Variable((() if matrix.ndim == 2 else (dim,)) + ("turned", XYZ), matrix)
+        if data.dtype.kind == "f":
+            by_name = by_name.astype(data.dtype)
+        made = (by_name * moment).sum(XYZ, skipna=False)
+    dims = tuple(XYZ if d == "turned" else d for d in made.dims)
+    made = xr.Variable(dims, made.data).transpose(*moment.dims)
+    original = dipoles.variables["dipole_moment"]
+    quantified = is_quantified(original, made.data)
+    attrs = {key: value for key, value in original.attrs.items() if key != "units"}
+    made = with_unit(made, UNITS["dipole_moment"], quantify=quantified, attrs=attrs)
+    turned = dipoles.assign(dipole_moment=made).assign_coords({XYZ: list(XYZ)})
+    return provenance.extend(turned, "rotate", how, stage="source")
+
+
+def _misfit(where: str, found: str, wanted: str, remedy: str) -> DimensionError:
+    return DimensionError(Problem(where, found, wanted, remedy, DimensionError))
+
+
+def _unit_vectors(given: Any, name: str, n: int) -> Any:
+    """Return one vector (3,), or one for each dipole (n, 3), of length one."""
+    vectors = (
+        given
+        if is_jax(given)
+        else np.asarray(given, dtype=object if isinstance(given, str) else float)
+    )
+    if vectors.shape not in {(3,), (n, 3)} or (name == "axis" and vectors.ndim > 1):
+        raise _misfit(
+            name,
+            repr(given),
+            "three numbers" + ("" if name == "axis" else f", or ({n}, 3)"),
+            f"{name}=(0, 0, 1)",
+        )
+    if is_jax(vectors):
+        return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    if not (np.isfinite(length) & (length > 0)).all():
+        raise ArgumentError(
+            Problem(name, repr(given), "a direction, not all 0", f"{name}=(0, 0, 1)", ArgumentError)
+        )
+    return vectors / length
+
+
+def _about_axis(axis: Any, degrees: Any) -> Any:
+    """Return the matrix that turns about a unit vector (Rodrigues)."""
+    angle = jnp.deg2rad(degrees)
+    cross = jnp.cross(jnp.eye(3, dtype=axis.dtype), axis)
+    return (
+        jnp.eye(3, dtype=axis.dtype)
+        - jnp.sin(angle) * cross.T
+        + (1 - jnp.cos(angle)) * cross @ cross
+    )
+
+
+def _from_z(to: Any) -> Any:
+    """Return the matrix of the shortest turn from z to a unit vector; about x where it is straight down."""
+    x, y, z = jnp.moveaxis(to, -1, 0)
+    down = z <= -1
+    share = 1 / jnp.where(down, 1, 1 + z)
+    one = jnp.ones_like(x)
+    rows = [
+        [jnp.where(down, one, 1 - x * x * share), jnp.where(down, 0 * one, -x * y * share), x],
+        [jnp.where(down, 0 * one, -x * y * share), jnp.where(down, -one, 1 - y * y * share), y],
+        [-x, -y, z],
+    ]
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)

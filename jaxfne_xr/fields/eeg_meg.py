@@ -1,0 +1,237 @@
+"""EEG and MEG: the potential and the magnetic field of current dipoles at sensors, through a head."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import is_jax
+from jaxfne_xr.core.dispatch import contract
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem
+from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.schema import UNITS
+from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.geometry.positions import positions_along
+
+from .dipoles import XYZ, dipole_dim, moment_of, places_of
+from .heads import CHANNEL, FourSphere, InfiniteHomogeneous, LeadField, Spherical, misfit
+
+#: What the field solvers of the record are called; heads of other classes are "custom".
+SOLVERS = {
+    (InfiniteHomogeneous, "eeg"): "infinite_homogeneous",
+    (InfiniteHomogeneous, "meg"): "infinite_homogeneous",
+    (FourSphere, "eeg"): "four_sphere",
+    (FourSphere, "meg"): "spherical",
+    (Spherical, "meg"): "spherical",
+    (LeadField, "eeg"): "given_lead_field",
+    (LeadField, "meg"): "given_lead_field",
+}
+
+
+def eeg(
+    dipoles: xr.Dataset | xr.DataArray, sensors: xr.Dataset | None = None, head: Any = None
+) -> xr.Dataset:
+    """Return the EEG of current dipoles: the sum of their potentials at each electrode.
+
+    Parameters
+    ----------
+    dipoles : xr.Dataset or xr.DataArray
+        ``dipole_moment`` (nA*um) on ``xyz`` and any other dims, with the place of each dipole in ``x``, ``y``, ``z``
+        (um): from `dipole_moment`, moved and turned by `move_to` and `rotate`; or made by hand.
+    sensors : xr.Dataset
+        Electrodes along ``channel``: from `montage` or ``probe_at(..., dim="channel")``. Not needed with `LeadField`.
+    head : InfiniteHomogeneous, FourSphere, LeadField or any class with ``eeg_lead_field``, optional
+        The conductor. ``FourSphere()`` by default.
+
+    Returns
+    -------
+    xr.Dataset
+        ``eeg`` (time, channel), uV, and any dims of the moments other than ``xyz`` and that of dipoles. The amplitude
+        is claimed to be true where the moments are of transmembrane currents of a morphology and the head declares
+        its conductor.
+
+    Raises
+    ------
+    VariableError, DimensionError, UnitError, ArgumentError
+        If moments, places or sensors are missing or do not fit; if a dipole is outside the brain or an electrode off
+        the scalp. Values are not checked under a JAX trace: a dipole outside the brain then gives NaN.
+
+    Notes
+    -----
+    Linear in the moments; differentiable in moments, places, sensors, and the numbers of the head.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, jaxfne_xr as jfx
+    >>> p = xr.Dataset({"dipole_moment": (("time", "xyz"), [[0.0, 0.0, 1e7]], {"units": "nA*um"})})
+    >>> cap = jfx.probe_at([[0, 0, 90], [0, 90, 0]], units="mm", name=["top", "front"], dim="channel")
+    >>> eeg(jfx.move_to(p, x=0, y=0, z="78 mm"), cap).eeg.values.round(3)
+    array([[10.625, -0.314]])
+    """
+    dipoles = as_dataset(dipoles, "dipoles")
+    return _sensed("eeg", dipoles, sensors, FourSphere() if head is None else head)
+
+
+def meg(
+    dipoles: xr.Dataset | xr.DataArray, sensors: xr.Dataset | None = None, head: Any = None
+) -> xr.Dataset:
+    """Return the MEG of current dipoles: the sum of their magnetic fields along the normal of each sensor.
+
+    Parameters
+    ----------
+    dipoles : xr.Dataset or xr.DataArray
+        As for `eeg`.
+    sensors : xr.Dataset
+        Magnetometers along ``channel``, with normals: ``probe_at(..., normal=..., dim="channel")``. For all three
+        components at one place, three sensors with three normals. Not needed with `LeadField`.
+    head : InfiniteHomogeneous, Spherical, FourSphere, LeadField or any class with ``meg_lead_field``, optional
+        The conductor. ``Spherical()`` by default.
+
+    Returns
+    -------
+    xr.Dataset
+        ``meg`` (time, channel), fT; dims and scope as for `eeg`.
+
+    Raises
+    ------
+    VariableError, DimensionError, UnitError, ArgumentError
+        As for `eeg`; if a sensor has no normal, or is inside the head.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, jaxfne_xr as jfx
+    >>> p = xr.Dataset({"dipole_moment": (("time", "xyz"), [[1e7, 0.0, 0.0]], {"units": "nA*um"})})
+    >>> sensor = jfx.probe_at([[0, 66, 88]], units="mm", normal=[0, 0.6, 0.8], dim="channel")
+    >>> meg(jfx.move_to(p, x=0, y=0, z="60 mm"), sensor).meg.values.round(1)
+    array([[97.7]])
+    """
+    dipoles = as_dataset(dipoles, "dipoles")
+    return _sensed("meg", dipoles, sensors, Spherical() if head is None else head)
+
+
+def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: Any) -> xr.Dataset:
+    moment, dim = moment_of(dipoles), dipole_dim(dipoles)
+    model = getattr(head, f"{name}_lead_field", None)
+    if model is None or isinstance(head, type):
+        known = sorted({kind.__name__ for kind, field in SOLVERS if field == name})
+        raise ArgumentError(
+            Problem(
+                where="head",
+                found=f"{head!r}, which has no {name}_lead_field",
+                wanted=f"one of {known}, or a class of your own",
+                remedy=f"{name}(dipoles, sensors, head=jfx.{'FourSphere' if name == 'eeg' else 'Spherical'}())",
+                error=ArgumentError,
+            )
+        )
+    n = 1 if dim is None else dipoles.sizes[dim]
+    if isinstance(head, LeadField):
+        coords = _given_channels(head, sensors)
+        order = _matched(head, dipoles, dim, n)
+        matrix = model(*(None,) * (2 if name == "eeg" else 3))
+        matrix = matrix if order is None else matrix[..., order]
+    else:
+        if sensors is None:
+            raise ArgumentError(
+                Problem(
+                    where="sensors",
+                    found="none",
+                    wanted="where each channel is, with any head but LeadField",
+                    remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, normal=..., dim="channel")',
+                    error=ArgumentError,
+                )
+            )
+        sensor = positions_along(sensors, CHANNEL, XYZ)
+        coords = dict(sensors.coords)
+        given = (sensor,) if name == "eeg" else (sensor, _normals(sensors))
+        matrix = model(places_of(dipoles), *given)
+        wanted = (len(sensor), 3, n)
+        if np.shape(matrix) != wanted:
+            raise misfit(
+                "head",
+                f"a lead field of shape {np.shape(matrix)}",
+                f"(channel, xyz, dipole), {wanted}",
+            )
+    if dim is not None:
+        moment = moment.stack(component=(XYZ, dim))
+    made = contract(
+        matrix.reshape(matrix.shape[0], -1), moment, XYZ if dim is None else "component", CHANNEL
+    )
+    derived = any(step["function"] == "dipole_moment" for step in provenance.steps_of(dipoles))
+    status = provenance.scope_of(dipoles).source_calibration_status
+    parameters = {
+        "field_solver": SOLVERS.get((type(head), name), "custom"),
+        "head": type(head).__name__,
+        "source": status if derived else "dipole_moment",
+        **(head.parameters() if type(head) in {kind for kind, _ in SOLVERS} else {}),
+    }
+    placeless = dipoles.drop_vars([a for a in XYZ if a in dipoles.coords])
+    return finish(placeless, name, made, UNITS[name], parameters, coords=coords, stage="field")
+
+
+def _given_channels(head: LeadField, sensors: xr.Dataset | None) -> dict[Hashable, Any]:
+    """Return the labels of channels: those of sensors, else those of the lead field."""
+    n = np.shape(head.array)[0]
+    if sensors is None:
+        return {} if head.channels is None else {CHANNEL: (CHANNEL, list(head.channels))}
+    if sensors.sizes.get(CHANNEL) != n:
+        raise misfit(
+            "sensors",
+            f"the sizes {dict(sensors.sizes)}",
+            f"one for each of the {n} channels of the lead field",
+        )
+    return dict(sensors.coords)
+
+
+def _matched(
+    head: LeadField, dipoles: xr.Dataset, dim: Hashable | None, n: int
+) -> list[int] | None:
+    """Return where in a lead field the dipoles are; None for all, in order."""
+    if head.dipoles is not None and dim in dipoles.coords:
+        asked = dipoles[dim].values.tolist()
+        missing = [label for label in asked if label not in head.dipoles]
+        if not missing:
+            return [head.dipoles.index(label) for label in asked]
+        found = f"the dipoles {missing[:5]}, which the lead field does not have"
+        raise misfit("dipoles", found, "labels of the lead field's dipoles")
+    if np.shape(head.array)[2] != n:
+        found = f"a lead field of {np.shape(head.array)[2]} dipoles for {n} moments"
+        raise misfit("dipoles", found, "one for each")
+    return None
+
+
+def _normals(sensors: xr.Dataset) -> Any:
+    """Return the unit vector (channel, xyz) along which each sensor measures."""
+    names = [f"normal_{a}" for a in XYZ]
+    if not all(name in sensors.coords and sensors[name].dims == (CHANNEL,) for name in names):
+        raise DimensionError(
+            Problem(
+                where="sensors",
+                found="no normals: a magnetometer measures along one direction",
+                wanted=f"the coordinates {names} along {CHANNEL!r}",
+                remedy='jfx.probe_at(positions, normal=positions, dim="channel"), for radial ones',
+                error=DimensionError,
+            )
+        )
+    columns = [magnitude(sensors.variables[name].data) for name in names]
+    if any(map(is_jax, columns)):
+        facing = jnp.stack(columns, axis=-1)
+        return facing / jnp.linalg.norm(facing, axis=-1, keepdims=True)
+    normal = np.stack([np.asarray(c, float) for c in columns], axis=-1)
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    if not (np.isfinite(length) & (length > 0)).all():
+        raise ArgumentError(
+            Problem(
+                "normal",
+                f"{normal[np.argmin(length)]}",
+                "a direction, not all 0",
+                "normal=(0, 0, 1)",
+                ArgumentError,
+            )
+        )
+    return normal / length

@@ -1,0 +1,523 @@
+"""EEG and MEG: the potential and the magnetic field that current dipoles make at sensors, in a declared conductor.
+
+A head is a frozen dataclass and a pytree, so that its numbers can be differentiated. `eeg` asks it for
+``eeg_lead_field(dipole, sensor)``, uV/(nA*um), and `meg` for ``meg_lead_field(dipole, sensor, normal)``,
+fT/(nA*um): arrays (channel, xyz, dipole) from positions (dipole, xyz) and (channel, xyz), um. Any class with one
+of the two is a head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, nonfinite_problem
+from jaxfne_xr.core.cards import model_card
+from jaxfne_xr.core.dispatch import on_arrays
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.inputs import kind_problems
+from jaxfne_xr.core.units import (
+    factor,
+    is_quantity,
+    magnitude,
+    positive,
+    scalar,
+    units_of,
+    values_in,
+)
+from jaxfne_xr.kernels.fields import dipoles as dipole_kernels
+from jaxfne_xr.kernels.fields import heads as kernels
+
+from .dipoles import XYZ
+from .model import pytree, static
+
+CHANNEL = "channel"
+#: How far from the scalp, in shares of its radius, an electrode may be; it is then taken to be on it.
+ON_SCALP = 0.01
+#: The series of spheres is cut at a multiple of this many terms, so that similar set-ups share a compiled kernel.
+TERMS = 32
+#: Where radii are traced: enough for a brain of up to 0.95 times the radius of the head, to 1e-8.
+TERMS_TRACED = 512
+
+
+class _Head:
+    """Prints as its parameters and its equation."""
+
+    equation: ClassVar[str] = ""
+    units: ClassVar[dict[str, str]] = {}
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={value}" for name, value in self._given()]
+        return f"{type(self).__name__}({', '.join(shown)}): {self.equation}"
+
+    def _repr_html_(self) -> str:
+        return model_card(type(self).__name__, self.equation, self._given()).html()
+
+    def _given(self) -> list[tuple[str, str]]:
+        """Return each parameter as text with its unit."""
+        return [
+            (f.name, f"{_shown(getattr(self, f.name))} {self.units[f.name]}")
+            for f in fields(self)  # type: ignore[arg-type]
+        ]
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the equation and the parameters for the record; their units in their names."""
+        made = {
+            f"{f.name}_{self.units[f.name].replace('/', '_per_')}": provenance.recorded(
+                getattr(self, f.name)
+            )
+            for f in fields(self)  # type: ignore[arg-type]
+        }
+        return {"equation": self.equation, **made}
+
+
+@pytree
+@dataclass(frozen=True, repr=False)
+class InfiniteHomogeneous(_Head):
+    r"""An infinite homogeneous medium, for EEG and MEG.
+
+    .. math:: \phi = \frac{p \cdot d}{4 \pi \sigma |d|^3}, \qquad
+              B_n = \frac{\mu_0}{4 \pi} \frac{(p \times d) \cdot n}{|d|^3}, \qquad d = r - r_0
+
+    Parameters
+    ----------
+    conductivity : float, str or pint.Quantity
+        sigma, S/m.
+    min_distance : float, str or pint.Quantity
+        Distances below it count as it, um.
+
+    Notes
+    -----
+    Without a skull, potentials at the scalp come out too large. The magnetic field is that of the primary current:
+    in an unbounded medium the return currents make none.
+
+    References
+    ----------
+    Naess et al. (2021), NeuroImage 225:117467, eq. 3. Hamalainen et al. (1993), Rev. Mod. Phys. 65:413, eq. 18.
+
+    Examples
+    --------
+    >>> InfiniteHomogeneous("0.3 S/m")
+    InfiniteHomogeneous(conductivity=0.3 S/m, min_distance=0 um): phi = p.d / (4 pi sigma |d|^3), ...
+    """
+
+    equation: ClassVar[str] = (
+        "phi = p.d / (4 pi sigma |d|^3), B_n = mu_0/(4 pi) (p x d).n / |d|^3, d from dipole to sensor"
+    )
+    units: ClassVar[dict[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
+
+    conductivity: Any = 0.3
+    min_distance: Any = static(0.0)  # noqa: RUF009 (a field, not its default)
+
+    def __post_init__(self) -> None:
+        """Read units."""
+        _read(self, "conductivity", positive)
+        _read(self, "min_distance", scalar)
+        if not 0 <= self.min_distance < np.inf:
+            found = f"{self.min_distance:g} um"
+            remedy = 'min_distance="10 um"'
+            raise ArgumentError(
+                Problem("min_distance", found, "0 um or more", remedy, ArgumentError)
+            )
+
+    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
+        """Return the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
+        sigma = _array(positive(self.conductivity, "S/m", "conductivity"))
+        kernel = dipole_kernels.potential_lead_field
+        return on_arrays(kernel, dipole, sensor, sigma, min_distance=self.min_distance)
+
+    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
+        """Return the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
+        kernel = dipole_kernels.magnetic_lead_field
+        return on_arrays(kernel, dipole, sensor, normal, min_distance=self.min_distance)
+
+
+@pytree
+@dataclass(frozen=True, repr=False, eq=False)
+class Spherical(_Head):
+    r"""A conductor whose conductivity depends on the radius only, for MEG: what it is drops out.
+
+    .. math:: B = \frac{\mu_0}{4 \pi F^2} \left( F\, p \times r_0 - (p \times r_0 \cdot r) \nabla F \right),
+              \qquad F = a (r a + r^2 - r_0 \cdot r), \quad a = |r - r_0|
+
+    Parameters
+    ----------
+    radius : float, str or pint.Quantity
+        Of the head, um: dipoles are inside, sensors outside. The field does not depend on it.
+    centre : (3,)
+        Where it lies, um.
+
+    Notes
+    -----
+    A radial dipole, and any dipole at the centre, makes no field.
+
+    References
+    ----------
+    Sarvas (1987), Phys. Med. Biol. 32:11, eq. 25.
+
+    Examples
+    --------
+    >>> Spherical("90 mm")
+    Spherical(radius=90000 um, centre=(0, 0, 0) um): B = mu_0/(4 pi F^2) (F p x r0 - (p x r0 . r) grad F), ...
+    """
+
+    equation: ClassVar[str] = (
+        "B = mu_0/(4 pi F^2) (F p x r0 - (p x r0 . r) grad F), F = a (r a + r^2 - r0.r), a = |r - r0|"
+    )
+    units: ClassVar[dict[str, str]] = {"radius": "um", "centre": "um"}
+
+    radius: Any = static(90e3)  # noqa: RUF009
+    centre: Any = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        """Read units."""
+        _read(self, "radius", positive)
+        _read(self, "centre", values_in)
+        raise_problems(_shape_problem("centre", self.centre, (3,)))
+
+    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
+        """Return the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
+        return _sarvas(dipole, sensor, normal, self.centre, self.radius, self.radius)
+
+
+@pytree
+@dataclass(frozen=True, repr=False, eq=False)
+class FourSphere(_Head):
+    r"""Four concentric spheres, for EEG: brain, cerebrospinal fluid, skull, scalp. For MEG as `Spherical`.
+
+    .. math:: \phi(r) = \frac{1}{4 \pi \sigma_1} \sum_{n=1}^{N} c_n(r) \frac{r_0^{n-1}}{r^{n+1}}
+              \, p \cdot \left[ \hat r P_n'(x) - \hat r_0 P_{n-1}'(x) \right]
+
+    Parameters
+    ----------
+    radii : sequence
+        Outer radius of each shell, um, brain first. 79, 80, 85 and 90 mm by default. Any number of shells works.
+    conductivities : sequence
+        Of each shell, S/m. 0.3, 1.5, 0.015 and 0.3 by default.
+    centre : (3,)
+        Where it lies, um.
+
+    Notes
+    -----
+    Dipoles lie inside the brain, electrodes on the scalp: one within 1 % of its radius is moved to it. The series is
+    summed to 1e-14. The potential is zero on average over the scalp.
+
+    References
+    ----------
+    Naess, Chintaluri, Ness, Dale, Einevoll, Wojcik (2017), Front. Hum. Neurosci. 11:490: the model, and the default
+    radii and conductivities (table 1), after Nunez and Srinivasan (2006), Electric Fields of the Brain.
+
+    Examples
+    --------
+    >>> FourSphere(radii=("79 mm", "80 mm", "85 mm", "90 mm"))
+    FourSphere(radii=(79000, 80000, 85000, 90000) um, conductivities=(0.3, 1.5, 0.015, 0.3) S/m, ...
+    """
+
+    equation: ClassVar[str] = (
+        "phi = 1/(4 pi sigma_1) sum_n c_n(r) r0^(n-1)/r^(n+1) p.[r^ P_n'(x) - r0^ P_(n-1)'(x)]"
+    )
+    units: ClassVar[dict[str, str]] = {"radii": "um", "conductivities": "S/m", "centre": "um"}
+
+    radii: Any = (79e3, 80e3, 85e3, 90e3)
+    conductivities: Any = (0.3, 1.5, 0.015, 0.3)
+    centre: Any = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        """Read units."""
+        for name in self.units:
+            _read(self, name, values_in)
+        raise_problems(_shell_problems(self) + _shape_problem("centre", self.centre, (3,)))
+
+    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
+        """Return the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
+        raise_problems(_shell_problems(self))
+        radii, sigma, centre = (_array(x) for x in (self.radii, self.conductivities, self.centre))
+        terms = TERMS_TRACED
+        _check_places(dipole, sensor, centre, radii[0], radii[-1], on=True)
+        if not is_traced(radii):
+            brain, scalp = float(radii[0]), float(radii[-1])
+            depth, height = _distances(dipole, centre), _distances(sensor, centre)
+            found = _inside_problems(depth, brain, "the brain sphere")
+            if height is not None and (off := np.abs(height - scalp) > ON_SCALP * scalp).any():
+                found.append(_off_scalp(height, off, scalp))
+            raise_problems(found)
+            # A sensor is on the scalp, so a dipole nowhere in the brain needs more terms than one at its surface.
+            deepest = brain if depth is None else float(depth.max(initial=0.0))
+            terms = -(-kernels.series_terms(deepest / scalp) // TERMS) * TERMS
+        return on_arrays(_sphere, dipole, sensor, radii, sigma, centre, n_terms=terms)
+
+    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
+        """Return the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
+        radii = _array(self.radii)
+        return _sarvas(dipole, sensor, normal, self.centre, radii[0], radii[-1])
+
+
+@pytree
+@dataclass(frozen=True, repr=False, eq=False)
+class LeadField:
+    """Anyone's own lead field, for EEG or MEG: MNE's, the New York Head's.
+
+    Parameters
+    ----------
+    array : xr.DataArray, or array (channel, xyz, dipole)
+        Signal per moment along x, y and z. A DataArray may have its dims, ``channel``, ``xyz`` and one of any other
+        name, in any order; if it has labels, its channels name the result, and its dipoles are matched with those of
+        the moments.
+    given_units : str
+        Unit of the array, as in ``"uV/(nA*um)"``, ``"V/(A*m)"`` (MNE's EEG), ``"T/(A*m)"`` (MNE's MEG). A DataArray's
+        own by default.
+
+    Notes
+    -----
+    Positions of dipoles and sensors do not enter. The conductor behind the numbers is not known here, so
+    amplitudes are not claimed to be true.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LeadField(np.ones((2, 3, 5)), "V/(A*m)")
+    LeadField(channel: 2, xyz: 3, dipole: 5; V/(A*m)): signal = sum over xyz and dipoles of array times moment
+    """
+
+    equation: ClassVar[str] = "signal = sum over xyz and dipoles of array times moment"
+
+    array: Any
+    given_units: str | None = static(None)
+    channels: tuple[Any, ...] | None = static(None)
+    dipoles: tuple[Any, ...] | None = static(None)
+
+    def __post_init__(self) -> None:
+        """Name the axes of the array."""
+        given = self.array
+        if isinstance(given, xr.DataArray):
+            given = self._of_labelled(given)
+        elif is_quantity(given):
+            object.__setattr__(self, "given_units", f"{given.units:~C}")
+            given = given.magnitude
+        given = given if is_jax(given) else np.asarray(given)
+        object.__setattr__(self, "array", given)
+        if given.ndim != 3 or given.shape[1] != 3:
+            raise misfit(
+                "lead_field", f"the shape {given.shape}", "(channel, xyz, dipole), 3 along xyz"
+            )
+        raise_problems(kind_problems(given, "lead_field"))
+        problem = None
+        if not is_traced(given):
+            problem = nonfinite_problem(given, (CHANNEL, XYZ, "dipole"), "lead_field")
+        if problem is not None:
+            remedy = "leave out the channels or dipoles that have none"
+            raise_problems([replace(problem, remedy=remedy)])
+        if self.given_units is None:
+            raise UnitError(
+                Problem(
+                    where="lead_field",
+                    found="no unit",
+                    wanted="that of a signal over that of a moment",
+                    remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
+                    error=UnitError,
+                )
+            )
+
+    def _of_labelled(self, given: xr.DataArray) -> Any:
+        others = [d for d in given.dims if d not in (CHANNEL, XYZ)]
+        if given.ndim != 3 or len(others) != 1:
+            raise misfit("lead_field", f"the dims {given.dims}", "channel, xyz and one for dipoles")
+        if XYZ in given.coords:
+            given = given.sel({XYZ: list(XYZ)})
+        given = given.transpose(CHANNEL, XYZ, *others)
+        if self.given_units is None:
+            object.__setattr__(self, "given_units", units_of(given))
+        for name, dim in (("channels", CHANNEL), ("dipoles", others[0])):
+            if dim in given.coords:
+                object.__setattr__(self, name, tuple(given[dim].values.tolist()))
+        return magnitude(given.variable.data)
+
+    def __repr__(self) -> str:
+        return f"LeadField({self._sizes()}; {self.given_units}): {self.equation}"
+
+    def _repr_html_(self) -> str:
+        given = [("array", self._sizes()), ("given_units", str(self.given_units))]
+        return model_card("LeadField", self.equation, given).html()
+
+    def _sizes(self) -> str:
+        sizes = zip((CHANNEL, XYZ, "dipole"), np.shape(self.array), strict=True)
+        return ", ".join(f"{d}: {n}" for d, n in sizes)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters for the record."""
+        return {"shape": list(np.shape(self.array)), "units": self.given_units}
+
+    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
+        """Return the array in uV/(nA*um)."""
+        return self.array * factor(str(self.given_units), "uV/(nA*um)")
+
+    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
+        """Return the array in fT/(nA*um)."""
+        return self.array * factor(str(self.given_units), "fT/(nA*um)")
+
+
+def _sphere(
+    dipole: Any, sensor: Any, radii: Any, conductivities: Any, centre: Any, *, n_terms: int
+) -> Any:
+    away = sensor - centre
+    scalp = away * (radii[-1] / jnp.linalg.norm(away, axis=-1, keepdims=True))
+    return kernels.sphere_lead_field(dipole - centre, scalp, radii, conductivities, n_terms=n_terms)
+
+
+def _sarvas(dipole: Any, sensor: Any, normal: Any, centre: Any, brain: Any, radius: Any) -> Any:
+    """Return Sarvas' lead field, for dipoles within `brain` of the centre and sensors outside `radius`."""
+    centre = _array(centre)
+    _check_places(dipole, sensor, centre, brain, radius, on=False)
+    if not is_traced(radius):
+        found = _inside_problems(_distances(dipole, centre), float(brain), "the conductor")
+        height = _distances(sensor, centre)
+        if height is not None and (height <= float(radius)).any():
+            k = int(np.argmin(height))
+            found.append(
+                Problem(
+                    where="sensors",
+                    found=f"{(height <= float(radius)).sum()} of {len(height)} inside the head, number {k} at "
+                    f"{height[k]:.6g} um from its centre",
+                    wanted=f"outside the radius of {float(radius):.6g} um",
+                    remedy='jfx.probe_at(positions, units="mm"), if they are in mm; or head=jfx.Spherical("80 mm")',
+                    error=ArgumentError,
+                )
+            )
+        raise_problems(found)
+    return on_arrays(_sarvas_centred, dipole, sensor, normal, centre)
+
+
+def _sarvas_centred(dipole: Any, sensor: Any, normal: Any, centre: Any) -> Any:
+    return kernels.sarvas_lead_field(dipole - centre, sensor - centre, normal)
+
+
+def _check_places(
+    dipole: Any, sensor: Any, centre: Any, brain: Any, radius: Any, *, on: bool
+) -> None:
+    """Have `checkify` see that dipoles are inside `brain`, and sensors on the radius of the head, or outside of it."""
+
+    def away(place: Any) -> Any:
+        return jnp.linalg.norm(place - centre, axis=-1)
+
+    def sensors_fit() -> Any:
+        height = away(sensor)
+        near = jnp.abs(height - radius) <= ON_SCALP * radius
+        return (near if on else height > radius).all()
+
+    check_traced("dipoles", lambda: jnp.all(away(dipole) < brain), "all inside the brain")
+    check_traced("sensors", sensors_fit, "all on the scalp" if on else "all outside the head")
+
+
+def _distances(place: Any, centre: Any) -> np.ndarray | None:
+    """Return how far positions are from the centre, um; None where they are traced."""
+    if is_traced(place) or is_traced(centre):
+        return None
+    return np.linalg.norm(np.asarray(place, float) - np.asarray(centre, float), axis=-1)
+
+
+def _inside_problems(depth: np.ndarray | None, radius: float, what: str) -> list[Problem]:
+    if depth is None or not (outside := depth >= radius).any():
+        return []
+    k = int(np.argmax(depth))
+    return [
+        Problem(
+            where="dipoles",
+            found=f"{outside.sum()} of {len(depth)} outside {what}, number {k} at {depth[k]:.6g} um from its centre",
+            wanted=f"inside the radius of {radius:.6g} um",
+            remedy='jfx.move_to(dipoles, x=0, y=0, z="75 mm")',
+            error=ArgumentError,
+        )
+    ]
+
+
+def _off_scalp(height: np.ndarray, off: np.ndarray, scalp: float) -> Problem:
+    k = int(np.argmax(np.abs(height - scalp)))
+    return Problem(
+        where="sensors",
+        found=f"{off.sum()} of {len(height)} {'inside the head' if height[k] < scalp else 'outside the head'}, "
+        f"number {k} at {height[k]:.6g} um from its centre",
+        wanted=f"on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
+        remedy='jfx.probe_at(positions, units="mm", dim="channel"), if they are in mm; '
+        'jfx.montage("easycap-M1", head); or head=jfx.FourSphere(radii=...) of the right size',
+        error=ArgumentError,
+    )
+
+
+def _shell_problems(head: FourSphere) -> list[Problem]:
+    """Return what is wrong with radii and conductivities whose values can be seen."""
+    radii, sigma = head.radii, head.conductivities
+    if not all(isinstance(x, np.ndarray) or is_jax(x) for x in (radii, sigma)):
+        return []
+    if np.ndim(radii) != 1 or np.shape(radii) != np.shape(sigma) or not np.size(radii):
+        return [
+            Problem(
+                where="conductivities",
+                found=f"{np.size(radii)} radii and {np.size(sigma)} conductivities",
+                wanted="one radius and one conductivity for each shell",
+                remedy='FourSphere(radii=("79 mm", "80 mm", "85 mm", "90 mm"), conductivities=(0.3, 1.5, 0.015, 0.3))',
+                error=DimensionError,
+            )
+        ]
+    found = []
+    if not is_traced(radii) and not (np.diff(np.asarray(radii), prepend=0.0) > 0).all():
+        found.append(
+            (
+                "radii",
+                f"{_shown(radii)} um",
+                "positive radii that grow outwards",
+                'radii=("79 mm", ...)',
+            )
+        )
+    if (
+        not is_traced(sigma)
+        and not ((np.asarray(sigma) > 0) & np.isfinite(np.asarray(sigma))).all()
+    ):
+        found.append(
+            (
+                "conductivities",
+                f"{_shown(sigma)} S/m",
+                "positive, finite numbers",
+                "conductivities=(0.3, ...)",
+            )
+        )
+    return [Problem(*what, ArgumentError) for what in found]
+
+
+def _shape_problem(name: str, value: Any, shape: tuple[int, ...]) -> list[Problem]:
+    if not isinstance(value, np.ndarray) or value.shape == shape:
+        return []
+    return list(misfit(name, f"the shape {value.shape}", f"{shape}").problems)
+
+
+def misfit(where: str, found: str, wanted: str) -> DimensionError:
+    """Return the error of something that does not have the right shape."""
+    remedy = {
+        "lead_field": 'xr.DataArray(array, dims=("channel", "xyz", "dipole"), attrs={"units": "V/(A*m)"})'
+    }
+    return DimensionError(
+        Problem(where, found, wanted, remedy.get(where, "give one of this shape"), DimensionError)
+    )
+
+
+def _read(head: Any, name: str, reader: Any) -> None:
+    """Bring a parameter that a user gave to numbers in its unit."""
+    object.__setattr__(head, name, reader(getattr(head, name), head.units[name], name))
+
+
+def _array(value: Any) -> Any:
+    return value if is_jax(value) else np.asarray(value, float)
+
+
+def _shown(value: Any) -> str:
+    """Return a parameter as text: numbers where they can be seen."""
+    if is_traced(value) or not (is_jax(value) or isinstance(value, (int, float, np.ndarray))):
+        return "traced" if is_traced(value) else type(value).__name__
+    numbers = np.asarray(value)
+    if numbers.ndim:
+        return f"({', '.join(f'{x:.6g}' for x in numbers.ravel().tolist())})"
+    return f"{numbers.item():.6g}"

@@ -1,0 +1,218 @@
+"""Kernel current source density: the matrix from potentials to densities, its numbers chosen by leave-one-out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, precision_of
+from jaxfne_xr.core.dispatch import jointly, on_arrays
+from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.progress import progress, working
+from jaxfne_xr.core.units import magnitude, positive, values_in
+from jaxfne_xr.kernels.fields import kernel_csd as kcsd
+
+CONTACT = "contact"
+Basis = Literal["gauss", "step"]
+#: Less than this share of a step is rounding.
+ROUNDING = 1e-6
+#: Regularisations among which leave-one-out chooses, and the smallest that float32 can tell from none.
+REGULARISATIONS = np.logspace(-12, 0, 25)
+SMALLEST_FLOAT32 = 1e-5
+#: Widths of basis sources, and margins around the contacts, in distances of neighbouring contacts and in widths.
+WIDTH, MARGIN = 1.0, 2.0
+#: More basis sources than this are a mistake in the width rather than a wish.
+MOST_SOURCES = 20_000
+
+
+def kernel_matrix(
+    variable: xr.Variable,
+    place: Any,
+    where: Any,
+    sigma: Any,
+    scale: float,
+    *,
+    radius: Any = 250.0,
+    width: Any = None,
+    regularisation: Any = None,
+    basis: Basis = "gauss",
+) -> tuple[Any, dict[str, Any]]:
+    """Return the matrix (point, contact) of the kernel method, and what it was made with."""
+    dims = place.shape[1]
+    if dims == 2 and basis == "step":
+        raise ArgumentError(
+            Problem(
+                "basis",
+                "'step' in 2-D",
+                "'gauss', whose potential is known",
+                'basis="gauss"',
+                ArgumentError,
+            )
+        )
+    extent = (
+        [] if dims == 3 else [_array(positive(radius, "um", "radius")) * (2 if dims == 2 else 1)]
+    )
+    near = _neighbour_distance(place)
+    widths = _several(width, WIDTH * near, "um", "width")
+    strengths = _several(regularisation, REGULARISATIONS, "1", "regularisation")
+    source = _basis_sources(place, widths, near)
+    fixed = (place, source, where, widths, strengths, _array(sigma), *extent)
+    record: dict[str, Any] = {"basis": basis, "dims": dims, "basis_sources": len(source)}
+    record |= {"extent_um": extent[0]} if extent else {}
+    if widths.size == strengths.size == 1:
+        matrix, condition = on_arrays(_one_kernel, *fixed, basis=basis)
+        return matrix, record | {
+            "width_um": widths,
+            "regularisation": strengths,
+            "condition": condition,
+        }
+    samples = _samples(variable)
+    traced = is_jax(samples.data)
+    if traced and samples.dtype.itemsize < 8:
+        fixed = (*fixed[:4], np.maximum(strengths, SMALLEST_FLOAT32), *fixed[5:])
+    dims = [("point", CONTACT), (), (), (), ()]
+    with working("kernel CSD: cross-validation"):
+        made = jointly(_best_kernel, samples, dims=dims, numbers=fixed, basis=basis)
+    matrix, best_width, best, error, condition = made
+    chosen = {
+        "width_um": best_width,
+        "regularisation": best,
+        "leave_one_out_uV": error,
+        "condition": condition,
+    }
+    record |= {"chosen_by": "leave-one-out"}
+    if not is_dask(matrix.data):
+        record |= {k: v.data for k, v in chosen.items()}
+        if not is_traced(error.data):
+            record["leave_one_out_uV"] = float(error.data) * scale
+    return matrix.data, record
+
+
+def _one_kernel(
+    contact: Any,
+    source: Any,
+    point: Any,
+    widths: Any,
+    strengths: Any,
+    sigma: Any,
+    *extent: Any,
+    basis: Basis,
+) -> Any:
+    width, strength = widths.ravel()[0], strengths.ravel()[0]
+    made = kcsd.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
+    return made.matrix, made.condition
+
+
+def _best_kernel(
+    samples: Any,
+    contact: Any,
+    source: Any,
+    point: Any,
+    widths: Any,
+    strengths: Any,
+    sigma: Any,
+    *extent: Any,
+    basis: Basis,
+) -> Any:
+    """Return the matrix whose width and regularisation predict each contact best from the others, and these."""
+    errors = kcsd.kcsd_errors(
+        contact, source, samples, widths, strengths, sigma, *extent, basis=basis
+    )
+    errors = jax.lax.stop_gradient(errors)
+    i, j = jnp.unravel_index(jnp.argmin(errors), errors.shape)
+    width, strength = widths[i], strengths[j]
+    made = kcsd.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
+    return made.matrix, width, strength, errors[i, j], made.condition
+
+
+def _samples(variable: xr.Variable) -> xr.Variable:
+    """Return fewer columns (contact, column) with the same inner products of contacts; float64 unless traced."""
+    data = magnitude(variable.data)
+    axis = variable.get_axis_num(CONTACT)
+    n = data.shape[axis]
+    others = [i for i in range(data.ndim) if i != axis]
+    if is_traced(data):
+        with precision_of(data):
+            rows = jax.lax.stop_gradient(data).transpose(axis, *others).reshape(n, -1)
+            return xr.Variable((CONTACT, "column"), kcsd.compress_samples(rows))
+    if is_dask(data):
+        import dask.array
+
+        tall = data.transpose(*others, axis).reshape(-1, n).rechunk({1: -1}).astype(np.float64)
+        return xr.Variable((CONTACT, "column"), dask.array.linalg.tsqr(tall)[1].T)
+    rows = np.moveaxis(np.asarray(data), axis, 0).reshape(n, -1)
+    columns = np.zeros((n, 0))
+    for start in progress(range(0, rows.shape[1], _AT_ONCE), "kernel CSD: samples"):
+        part = rows[:, start : start + _AT_ONCE].astype(np.float64)
+        both = np.concatenate([columns, part], axis=1)
+        columns = np.asarray(
+            np.linalg.qr(both.T, mode="r")
+        ).T  # kcsd.compress_samples, with nothing to compile
+    return xr.Variable((CONTACT, "column"), columns)
+
+
+#: So many samples are compressed at once.
+_AT_ONCE = 8192
+
+
+def _neighbour_distance(place: Any) -> float:
+    """Return the median distance of contacts to their nearest neighbour, um."""
+    if is_traced(place):
+        raise ArgumentError(
+            Problem(
+                "width",
+                "positions that JAX traces",
+                "the width of basis sources",
+                'width="100 um"',
+                ArgumentError,
+            )
+        )
+    values = np.asarray(place)
+    squared = ((values[:, None] - values) ** 2).sum(axis=-1)
+    np.fill_diagonal(squared, np.inf)
+    return float(np.sqrt(np.median(squared.min(axis=1))))
+
+
+def _basis_sources(place: Any, widths: np.ndarray, near: float) -> np.ndarray:
+    """Return centres (source, dims) of basis sources around the contacts, as dense as contacts or widths ask for."""
+    values = np.asarray(place)
+    margin, step = MARGIN * widths.max(), min(widths.min(), near)
+    lower, upper = values.min(axis=0) - margin, values.max(axis=0) + margin
+    shape = tuple(int(c) + 1 for c in np.ceil((upper - lower) / step - ROUNDING))
+    if np.prod(shape, dtype=float) > MOST_SOURCES:
+        raise ArgumentError(
+            Problem(
+                where="width",
+                found=f"{' x '.join(map(str, shape))} basis sources, {step:g} um apart",
+                wanted=f"at most {MOST_SOURCES}",
+                remedy=f'width="{2 * step:g} um", or dims= for fewer of them',
+                error=ArgumentError,
+            )
+        )
+    return on_arrays(kcsd.source_grid, lower, upper, shape=shape)
+
+
+def _several(given: Any, default: Any, unit: str, name: str) -> np.ndarray:
+    """Return one or several positive numbers."""
+    values = np.atleast_1d(
+        np.asarray(values_in(default if given is None else given, unit, name), float)
+    )
+    if values.ndim != 1 or not values.size or not ((values > 0) & np.isfinite(values)).all():
+        raise ArgumentError(
+            Problem(
+                name,
+                f"{values.tolist()} {unit}",
+                "one or several positive numbers",
+                f"{name}=[...]",
+                ArgumentError,
+            )
+        )
+    return values
+
+
+def _array(value: Any) -> Any:
+    return value if is_jax(value) else np.asarray(value, float)

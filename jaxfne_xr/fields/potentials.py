@@ -1,0 +1,369 @@
+"""Fields: from transmembrane currents, or from the voltages that imply them, to microvolts at contacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import is_jax, is_traced, require_finite
+from jaxfne_xr.core.dispatch import checked, contract, on_arrays
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    UnitError,
+    raise_problems,
+    warn,
+)
+from jaxfne_xr.core.inputs import (
+    as_dataset,
+    current_name,
+    groups_of,
+    in_nA,
+    is_transmembrane,
+    kind_problems,
+    require_site_dim,
+    voltage_of,
+)
+from jaxfne_xr.core.progress import working
+from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.units import (
+    convert,
+    is_quantity,
+    magnitude,
+    same_dimension,
+    text_of,
+    units_of,
+)
+from jaxfne_xr.geometry.cable import Cable, cable_of, folded
+from jaxfne_xr.geometry.positions import check_probe, positions_along, prefixed
+from jaxfne_xr.geometry.sites import extent, sites_dim
+from jaxfne_xr.kernels.fields import distance
+
+from .conductors import Conductor, LineSource
+from .membrane_currents import transmembrane_currents
+
+#: A model: a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
+Model = Callable[[xr.Dataset, xr.Dataset], Any]
+
+LEAD_FIELD = "uV/nA"
+#: Beyond this, um, no contact is near enough to be meant: positions are in another unit.
+FAR = 10_000.0
+
+
+def lead_field(
+    sites: xr.Dataset | xr.DataArray, probe: xr.Dataset, model: Model | None = None
+) -> xr.Dataset:
+    """Return the potential at every contact of 1 nA leaving from every site.
+
+    Parameters
+    ----------
+    sites : xr.Dataset or xr.DataArray
+        With positions on ``recording`` or ``unit``: ``x``, ``y``, ``z``, or ``x_start`` ... ``z_end``, and
+        ``diameter``, um.
+    probe : xr.Dataset
+        Contacts: `linear_probe`, `grid_probe`, `probe_at`, `from_probeinterface`.
+    model : PointSource, LineSource, RootAsPoint, Slab or callable, optional
+        ``LineSource()`` by default. A callable gets `sites` and `probe` and returns an array (contact, site), uV/nA.
+
+    Returns
+    -------
+    xr.Dataset
+        ``lead_field`` (contact, recording), uV/nA. Sites keep their coordinates; those of contacts are ``contact_x``,
+        .... JAX where positions or parameters are JAX, else float64.
+
+    Raises
+    ------
+    DimensionError, UnitError, ArgumentError, VariableError
+        If positions are missing or outside the conductor, or what a model returned does not fit.
+
+    Warns
+    -----
+    UserWarning
+        If contacts lie within ``min_distance`` of a site: how many. If the whole probe lies over 10 mm from every site.
+
+    Examples
+    --------
+    >>> import jaxfne_xr as jfx
+    >>> cell = jfx.morphology([[0, 0, 0]], [[0, 0, 20]], diameter=2.0, parent=[-1])
+    >>> made = lead_field(cell, jfx.linear_probe(2, origin=(50, 0, 0)), jfx.LineSource(0.3))
+    >>> made.lead_field.data.magnitude.round(2).tolist()
+    [[5.17], [4.15]]
+    """
+    sites = as_dataset(sites, "sites")
+    model = LineSource() if model is None else model
+    matrix, _ = matrix_of(sites, probe, model)
+    dim = sites_dim(sites)
+    contacts = {prefixed(name, c.dims): c.variable for name, c in check_probe(probe).coords.items()}
+    return finish(
+        sites,
+        "lead_field",
+        xr.Variable(("contact", dim), matrix),
+        LEAD_FIELD,
+        _recorded(model),
+        coords=contacts,
+        stage="lead_field",
+    )
+
+
+def lfp(
+    ds: xr.Dataset | xr.DataArray,
+    probe: xr.Dataset,
+    model: Model | None = None,
+    *,
+    by: str | None = None,
+) -> xr.Dataset:
+    """Return the extracellular potential at every contact.
+
+    Parameters
+    ----------
+    ds : xr.Dataset or xr.DataArray
+        With positions of sites, and ``i_membrane`` or ``source`` (nA), or a voltage of every compartment with axial
+        conductances, as `from_jaxley` makes it; any other dims, in any order.
+    probe : xr.Dataset
+        Contacts, um.
+    model : PointSource, LineSource, RootAsPoint, Slab or callable, optional
+        ``LineSource()`` by default; see `lead_field`.
+    by : str, optional
+        A coordinate of the sites (``"unit"``, ``"population"``, ``"layer"``, ...): the part of each of its values on
+        a dim of that name, which adds up to the whole.
+
+    Returns
+    -------
+    xr.Dataset
+        ``lfp`` (time, contact), uV, or (time, `by`, contact); zero at infinity, nothing filtered. Coordinates of the
+        contacts.
+
+    Raises
+    ------
+    VariableError
+        If there is only a voltage: it is no source, and the error says how to get currents.
+    DimensionError, UnitError, ArgumentError
+        As for `lead_field` and `transmembrane_currents`.
+
+    Warns
+    -----
+    UserWarning
+        As for `lead_field`, and if voltages are float32.
+
+    Notes
+    -----
+    ``phi = L I``, L the lead field. From float64 voltages with more samples than contacts, L and the
+    axial Laplacian G are one matrix: ``phi = (L G) V`` costs one product, and currents are never made. From float32
+    voltages the differences have to come first, so currents are. Both are of the scheme ``"backward_euler"``; for
+    others, or a stimulus to be included, use `transmembrane_currents` first.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> cell = jfx.morphology([[0, 0, 0], [0, 0, 10]], [[0, 0, 10], [0, 0, 20]], diameter=2.0, parent=[-1, 0])
+    >>> v = jfx.traces(np.array([[-65.0, -60.0], [-65.0, -64.0]]), ("recording", "time"), dt_ms=0.1)
+    >>> made = lfp(v.jfne.with_morphology(cell), jfx.linear_probe(2, origin=(50, 0, 0)))
+    >>> made.lfp.data.magnitude.round(3).tolist(), made.attrs["amplitude_status"]
+    ([[0.0, 0.0], [-0.245, 0.505]], 1)
+    """
+    ds = as_dataset(ds, "ds")
+    model = LineSource() if model is None else model
+    positions_along(probe, "contact", "xyz")
+    name = current_name(ds)
+    cable, physical = None, True
+    if name is None:
+        of, variable = "voltage", voltage_of(ds)
+        cable = cable_of(ds)
+        if not _cheaper_folded(variable, cable.dim, probe):
+            ds, cable = transmembrane_currents(ds), None
+            variable = in_nA(ds.variables["i_membrane"])
+    else:
+        of, physical = name, is_transmembrane(ds, name)
+        variable = in_nA(ds.variables[name])
+        variable = (
+            variable if physical else checked(variable, name)
+        )  # the others come of finite voltages
+    dim = require_site_dim(variable, of)
+    if sites_dim(ds) != dim:
+        raise _elsewhere(of, dim, sites_dim(ds))
+    matrix, inside = matrix_of(ds, probe, model)
+    if by is None:
+        matrix = matrix if cable is None else folded(matrix, cable)
+        made = contract(matrix, variable, dim, "contact")
+        labels = {}
+    else:
+        names, group = groups_of(ds, dim, by)
+        parts = [_part(matrix, variable, dim, group == k, cable) for k in range(len(names))]
+        made = xr.Variable.concat(parts, by)
+        made = made.transpose(*(d for d in ("time", by) if d in made.dims), ..., "contact")
+        labels = {by: (by, np.asarray(names))}
+    parameters = {
+        "of": of,
+        "source": "transmembrane_current" if physical else "current",
+        "by": by,
+        "contacts_inside": inside,
+    }
+    return labelled_lfp(ds, made, probe, model, parameters, labels)
+
+
+def labelled_lfp(
+    ds: xr.Dataset,
+    potential: xr.Variable,
+    probe: xr.Dataset,
+    model: Model,
+    parameters: dict[str, Any],
+    labels: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """Return potentials (uV) that a model gave at a probe as a Dataset, with what the record says of them."""
+    return finish(
+        ds,
+        "lfp",
+        potential,
+        "uV",
+        {**_recorded(model), **parameters},
+        coords={**probe.coords, **(labels or {})},
+        attrs={"reference": "zero at infinity"},
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the matrix
+
+
+def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, int | None]:
+    """Return the lead field (contact, site), and how many contacts are inside a site, None where that is not known."""
+    contact = positions_along(probe, "contact", "xyz")
+    if not callable(model) or isinstance(model, type):
+        found = (
+            f"the class {model.__name__}"
+            if isinstance(model, type)
+            else f"a {type(model).__name__}"
+        )
+        wanted = "a model, or a function of sites and contacts that returns a matrix"
+        raise ArgumentError(
+            Problem("model", found, wanted, "model=jfx.LineSource(0.3)", ArgumentError)
+        )
+    with working("lead field"):
+        matrix = model(sites, probe)
+    return _checked(matrix, sites, probe, model), _look(sites, contact, model)
+
+
+def _checked(matrix: Any, sites: xr.Dataset, probe: xr.Dataset, model: Model) -> Any:
+    """Return what a model made as an array (contact, site), uV/nA, checked to be one."""
+    dims = ("contact", sites_dim(sites))
+    shape = tuple({**sites.sizes, **probe.sizes}[d] for d in dims)
+    unit = None
+    if isinstance(matrix, xr.DataArray):
+        if set(matrix.dims) == {*dims}:
+            matrix = matrix.transpose(*dims)
+        unit, matrix = units_of(matrix), matrix.variable.data
+    elif is_quantity(matrix):
+        unit = text_of(matrix.units)
+    matrix = magnitude(matrix)
+    if not isinstance(matrix, np.ndarray) and not is_jax(matrix):
+        matrix = np.asarray(matrix)
+    if matrix.shape != shape:
+        raise DimensionError(
+            Problem(
+                where="model",
+                found=f"a matrix of shape {matrix.shape}",
+                wanted=f"(contact, site), {shape}",
+                remedy="return one row for each contact and one column for each site",
+                error=DimensionError,
+            )
+        )
+    raise_problems(kind_problems(matrix, "model"))
+    if unit is not None:
+        if not same_dimension(unit, LEAD_FIELD):
+            raise UnitError(
+                Problem(
+                    where="model",
+                    found=f"a matrix in {unit!r}",
+                    wanted=f"{LEAD_FIELD}, or a unit that converts to it",
+                    remedy="matrix.drop_attrs(), where xarray has only kept the unit of what it was made of",
+                    error=UnitError,
+                )
+            )
+        matrix = convert(matrix, unit, LEAD_FIELD)
+    if not isinstance(model, Conductor) and not is_traced(matrix):
+        require_finite(matrix, dims, "model")
+    return matrix
+
+
+def _look(sites: xr.Dataset, contact: Any, model: Model) -> int | None:
+    """Warn of contacts inside of sites, and of a probe that is nowhere near; return how many are inside."""
+    near = nearest(sites, contact, model)
+    if near is None:
+        return None
+    distances, inside = near
+    if distances.min() > FAR:
+        warn(
+            f"the probe lies {distances.min() / 1000:.3g} mm from the nearest site: are its positions in um? "
+            'jfx.probe_at(positions, units="mm") converts.'
+        )
+    count = int(np.count_nonzero(inside))
+    if count:
+        warn(
+            f"{count} of {len(inside)} contacts lie within min_distance of a site, and read as at that distance: "
+            "a contact inside a cell has no extracellular potential."
+        )
+    return count
+
+
+def nearest(sites: xr.Dataset, contact: Any, model: Model) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return how far each contact is from the nearest site, um, and whether it is inside; None where JAX traces it."""
+    dim = sites_dim(sites)
+    if isinstance(model, Conductor):
+        place, limit = model.extent(sites), model.limit(sites)
+        start, end = place[:2] if len(place) > 1 else place * 2
+    else:
+        start, end = extent(sites, dim)
+        limit = np.zeros(len(start))
+    if any(map(is_traced, (contact, start, end, limit))) or not len(start):
+        return None
+    distances, inside = on_arrays(
+        distance.nearest_segment, *(np.asarray(a, float) for a in (contact, start, end, limit))
+    )
+    return distances, inside
+
+
+def _recorded(model: Model) -> dict[str, Any]:
+    """Return what the record says of a model."""
+    if type(model).__module__ == Conductor.__module__ and isinstance(model, Conductor):
+        return {**model.parameters(), "field_solver": model.solver}
+    name = getattr(model, "__name__", type(model).__name__)
+    return {"model": name, "field_solver": "custom"}
+
+
+def _cheaper_folded(variable: xr.Variable, dim: str, probe: xr.Dataset) -> bool:
+    """Whether to take the Laplacian into the lead field: G goes over contacts then, instead of over samples.
+
+    A product with voltages takes no differences first, which only float64 affords.
+    """
+    samples = np.prod([n for d, n in variable.sizes.items() if d != dim])
+    return bool(variable.dtype == np.float64 and probe.sizes.get("contact", 0) < samples)
+
+
+def _part(
+    matrix: Any, variable: xr.Variable, dim: str, member: np.ndarray, cable: Cable | None
+) -> xr.Variable:
+    """Return what the sites of one group contribute."""
+    if cable is None:
+        used, weights = member, matrix[:, member]
+    else:  # their currents depend on the voltages of their neighbours too
+        used = member.copy()
+        start, stop = cable.ends.arrays
+        used[stop[member[start]]] = True
+        used[start[member[stop]]] = True
+        weights = folded(matrix * member, cable)[:, used]
+    return contract(weights, variable.isel({dim: np.flatnonzero(used)}), dim, "contact")
+
+
+def _elsewhere(of: str, dim: str, where: str) -> DimensionError:
+    return DimensionError(
+        Problem(
+            where=of,
+            found=f"currents along {dim!r}, and positions along {where!r}",
+            wanted="both along the same dim",
+            remedy=f'ds.assign_coords(x=("{dim}", x), y=("{dim}", y), z=("{dim}", z))',
+            error=DimensionError,
+        )
+    )

@@ -1,0 +1,444 @@
+"""Proxy readouts: what looks like an LFP, a CSD, an EEG or a MEG, and carries no physical amplitude.
+
+Each is a readout (see `readouts`), a function and a ``.jfne`` method. Their scope says proxy, whatever the source:
+no conductor
+was declared. For microvolts, see the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import is_jax, is_traced
+from jaxfne_xr.core.dispatch import contract, jointly, mean_over, on_arrays
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import (
+    as_dataset,
+    misaligned,
+    source_dim,
+    source_of,
+    spikes_of,
+    times_of,
+    variable_of,
+)
+from jaxfne_xr.core.means import mean_of
+from jaxfne_xr.core.registry import readout
+from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.units import magnitude, positive
+from jaxfne_xr.geometry.contact_layout import contacts_of
+from jaxfne_xr.geometry.positions import positions_along, sensor_dim
+from jaxfne_xr.geometry.sites import positions
+from jaxfne_xr.kernels.fields import proxies as kernels
+
+#: The axes in which each domain of a field measures distance.
+DOMAINS = {"point": "", "laminar": "z", "volume": "xyz"}
+
+
+@readout(units="1", formula="sum_n W_cn S_n, W a Gaussian of distance, rows summing to 1")
+def lfp_proxy(
+    source: xr.Dataset | xr.DataArray,
+    probe: xr.Dataset | None = None,
+    *,
+    domain: str = "volume",
+    sigma: Any = 100.0,
+) -> xr.Dataset:
+    """Return the LFP proxy: at each contact, an average of the sources weighted by a Gaussian of their distance.
+
+    Parameters
+    ----------
+    source : xr.Dataset or xr.DataArray
+        Signals, or what `source` made of them; sites with positions ``x``, ``y``, ``z`` (um), as far as the domain
+        needs them.
+    probe : xr.Dataset
+        Contacts. Not needed in the domain ``"point"``, which then has one.
+    domain : {"volume", "laminar", "point"}
+        Whether distance counts in three dimensions, in depth (z) only, or not at all.
+    sigma : float, str, pint.Quantity or JAX scalar
+        Width of the Gaussian, um.
+
+    Returns
+    -------
+    xr.Dataset
+        ``lfp_proxy`` (time, contact), ``W S`` with ``W_cn = exp(-|z_c - z_n|^2 / 2 sigma^2) / sum_m exp(-|z_c -
+        z_m|^2 / 2 sigma^2)``. Its numbers are averages of the source's (nA, or mV of a voltage proxy), but it has no
+        unit: it is no potential.
+
+    Raises
+    ------
+    ArgumentError
+        If the domain is not known, or sigma is not a positive length.
+    DimensionError, UnitError
+        If positions are missing, or are no lengths.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> depth = {"z": ("unit", [0.0, 100.0])}
+    >>> ds = jfx.traces(np.zeros((5, 2)) + [1.0, 3.0], ["time", "unit"], dt_ms=0.1, coords=depth)
+    >>> lfp = lfp_proxy(ds.jfne.to_signals(), jfx.linear_probe(3), domain="laminar", sigma="50 um")
+    >>> lfp.lfp_proxy[0].data.magnitude.round(3).tolist()
+    [1.238, 2.0, 2.762]
+    """
+    source = as_dataset(source, "source")
+    name, variable = source_of(source)
+    dim = source_dim(variable)
+    if domain not in DOMAINS:
+        raise ArgumentError(
+            Problem(
+                "domain", repr(domain), f"one of {list(DOMAINS)}", 'domain="laminar"', ArgumentError
+            )
+        )
+    width = positive(sigma, "um", "sigma")
+    weights, coords = _weights(source, dim, probe, DOMAINS[domain], width)
+    return finish(
+        source,
+        "lfp_proxy",
+        contract(weights, variable, dim, "contact"),
+        "1",
+        {
+            "of": name,
+            "domain": domain,
+            "sigma_um": "traced" if is_traced(width) else float(width),
+            "field_solver": "gaussian_kernel_proxy",
+        },
+        coords=coords,
+    )
+
+
+def _weights(
+    source: xr.Dataset, dim: str, probe: xr.Dataset | None, axes: str, sigma: Any
+) -> tuple[Any, dict[Hashable, Any]]:
+    """Return the weights (contact, site), and the labels of contacts."""
+    if not axes:  # no extent: every site is as near as any other
+        if probe is not None and sensor_dim(probe) != "contact":
+            raise _misplaced("probe", "contact")
+        count, n = 1 if probe is None else probe.sizes["contact"], source.sizes[dim]
+        return np.full((count, n), 1 / n), {} if probe is None else dict(probe.coords)
+    if probe is None:
+        raise VariableError(
+            Problem(
+                "lfp_proxy", "no probe", "contacts", "probe=jfx.linear_probe(n=16)", VariableError
+            )
+        )
+    contacts = positions_along(probe, "contact", axes)
+    width = sigma if is_jax(sigma) else np.asarray(sigma)
+    places = positions(source, dim, axes)
+    return on_arrays(kernels.gaussian_weights, contacts, places, width), dict(probe.coords)
+
+
+@readout(units="1/um^2", formula="-d2(lfp_proxy)/dz2 along the probe")
+def csd_proxy(lfp_proxy: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """Return the CSD proxy: minus the second spatial derivative of the LFP proxy along the probe.
+
+    Parameters
+    ----------
+    lfp_proxy : xr.Dataset or xr.DataArray
+        From `lfp_proxy`, at three contacts or more on one line, evenly spaced or not.
+
+    Returns
+    -------
+    xr.Dataset
+        ``csd_proxy`` (time, contact), 1/um^2, by the parabola through each contact and its neighbours on both sides;
+        at either end that of the nearest three. Positive at a source. No conductivity enters it.
+
+    Raises
+    ------
+    DimensionError
+        If there are fewer than three contacts, without positions, or not on one line.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> depth = {"z": ("unit", [0.0, 100.0])}
+    >>> ds = jfx.traces(np.zeros((5, 2)) + [1.0, 3.0], ["time", "unit"], dt_ms=0.1, coords=depth)
+    >>> lfp = lfp_proxy(ds.jfne.to_signals(), jfx.linear_probe(5), domain="laminar", sigma="50 um")
+    >>> float(csd_proxy(lfp).csd_proxy[0, 2].data.magnitude.round(9))
+    0.0
+    """
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
+    lfp = _needed(lfp_proxy, "lfp_proxy")
+    position = _position_on_line(lfp_proxy)
+    matrix = on_arrays(kernels.second_derivative_matrix, position)
+    made = contract(-matrix, lfp, "contact", "contact")
+    return finish(lfp_proxy, "csd_proxy", made, "1/um^2", {"sign_convention": "source positive"})
+
+
+@readout(units="1", formula="L S, L a lead field that is given, or a toy: cos(theta) / d^2")
+def eeg_proxy(
+    source: xr.Dataset | xr.DataArray,
+    sensors: xr.Dataset | None = None,
+    *,
+    eeg_lead_field: Any = None,
+) -> xr.Dataset:
+    """Return the EEG proxy: a lead field times the source.
+
+    Parameters
+    ----------
+    source : xr.Dataset or xr.DataArray
+        Signals, or what `source` made of them.
+    sensors : xr.Dataset, optional
+        Electrodes along ``channel``. Needed for the toy; else they label the channels.
+    eeg_lead_field : array (channel, site) or xr.DataArray, optional
+        Any lead field, dimensionless. By default a toy, and declared as one: ``L_cn = cos(theta_cn) / d_cn^2`` over
+        its largest, with d the distance and theta the angle from z, along which every site's dipole is taken to
+        point; it needs positions.
+
+    Returns
+    -------
+    xr.Dataset
+        ``eeg_proxy`` (time, channel), ``L S``: no skull, no conductivity, no amplitude.
+
+    Raises
+    ------
+    VariableError
+        If there is neither a lead field nor sensors.
+    DimensionError, UnitError
+        If the lead field does not fit, or positions are missing.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> ds = jfx.traces(np.zeros((5, 2)) + [1.0, 3.0], ["time", "unit"], dt_ms=0.1)
+    >>> eeg = eeg_proxy(ds.jfne.to_signals(), eeg_lead_field=[[1.0, 1.0], [1.0, -1.0]])
+    >>> eeg.eeg_proxy[0].data.magnitude.tolist()
+    [4.0, -2.0]
+    """
+    source = as_dataset(source, "source")
+    return _remote("eeg_proxy", source, sensors, eeg_lead_field, kernels.toy_eeg_lead_field)
+
+
+@readout(units="1", formula="L S, L a lead field that is given, or a toy: sin(theta) / d^2")
+def meg_proxy(
+    source: xr.Dataset | xr.DataArray,
+    sensors: xr.Dataset | None = None,
+    *,
+    meg_lead_field: Any = None,
+) -> xr.Dataset:
+    """Return the MEG proxy: as `eeg_proxy`, with ``L_cn = sin(theta_cn) / d_cn^2`` for its toy lead field."""
+    source = as_dataset(source, "source")
+    return _remote("meg_proxy", source, sensors, meg_lead_field, kernels.toy_meg_lead_field)
+
+
+def _remote(
+    name: str, source: xr.Dataset, sensors: xr.Dataset | None, lead_field: Any, toy: Any
+) -> xr.Dataset:
+    """Return a lead field, given or a toy, times the source."""
+    of, variable = source_of(source)
+    dim = source_dim(variable)
+    if sensors is not None and sensor_dim(sensors) != "channel":
+        raise _misplaced("sensors", "channel")
+    coords: dict[Hashable, Any] = {} if sensors is None else dict(sensors.coords)
+    if lead_field is not None:
+        matrix, solver = _given(lead_field, dim, source, sensors), "given_lead_field_proxy"
+        if isinstance(lead_field, xr.DataArray) and "channel" in lead_field.coords:
+            coords = {"channel": lead_field["channel"].variable, **coords}
+    elif sensors is None:
+        raise VariableError(
+            Problem(
+                where=name,
+                found="neither sensors nor a lead field",
+                wanted="one of the two",
+                remedy='sensors=jfx.probe_at(positions, dim="channel"), or '
+                f"{name[:3]}_lead_field=an array of (channel, {dim})",
+                error=VariableError,
+            )
+        )
+    else:
+        places = positions(source, dim, "xyz")
+        matrix, solver = (
+            on_arrays(toy, positions_along(sensors, "channel", "xyz"), places),
+            "toy_lead_field_proxy",
+        )
+    made = contract(matrix, variable, dim, "channel")
+    return finish(source, name, made, "1", {"of": of, "field_solver": solver}, coords=coords)
+
+
+def _given(lead_field: Any, dim: str, source: xr.Dataset, sensors: xr.Dataset | None) -> Any:
+    """Return a lead field as (channel, site), checked to fit."""
+    n = source.sizes[dim]
+    if isinstance(lead_field, xr.DataArray):
+        if set(lead_field.dims) != {"channel", dim}:
+            raise _misfit(f"the dims {lead_field.dims}", dim, n)
+        raise_problems(misaligned(source, lead_field, "lead_field"))
+        matrix = magnitude(lead_field.transpose("channel", dim).variable.data)
+    else:
+        matrix = magnitude(lead_field)
+        matrix = matrix if hasattr(matrix, "shape") else np.asarray(matrix, float)
+    channels = None if sensors is None else sensors.sizes.get("channel")
+    if np.ndim(matrix) != 2 or matrix.shape[1] != n or channels not in (None, matrix.shape[0]):
+        raise _misfit(f"the shape {np.shape(matrix)}", dim, n)
+    return matrix
+
+
+def _misplaced(name: str, dim: str) -> DimensionError:
+    return DimensionError(
+        Problem(
+            where=name,
+            found=f"no dim {dim!r}",
+            wanted=f"positions along {dim!r}",
+            remedy=f'{name}=jfx.probe_at(positions, dim="{dim}")',
+            error=DimensionError,
+        )
+    )
+
+
+def _misfit(found: str, dim: str, n: int) -> DimensionError:
+    return DimensionError(
+        Problem(
+            where="lead_field",
+            found=found,
+            wanted=f"(channel, {dim}), with {n} columns, and a row for each of the sensors",
+            remedy=f'xr.DataArray(matrix, dims=("channel", "{dim}")), whichever way round it is',
+            error=DimensionError,
+        )
+    )
+
+
+@readout(
+    units="1", formula="weighted mean of rate, |source| and lfp_proxy^2, each over its own mean"
+)
+def emm_proxy(
+    signals: xr.Dataset | xr.DataArray,
+    source: xr.Dataset | xr.DataArray,
+    lfp_proxy: xr.Dataset | xr.DataArray,
+    *,
+    emm_weights: Sequence[float] = (1.0, 1.0, 1.0),
+    emm_scales: Sequence[float] | None = None,
+) -> xr.Dataset:
+    """Return the EMM proxy: a normalised cost of the activity in spikes, source and field.
+
+    Parameters
+    ----------
+    signals : xr.Dataset or xr.DataArray
+        With ``spikes``.
+    source, lfp_proxy : xr.Dataset or xr.DataArray
+        What the functions of these names return.
+    emm_weights : three floats
+        Shares of the terms, not negative, not all 0; only their ratios matter.
+    emm_scales : three floats, optional
+        What counts as 1 in each: a rate in Hz, the source's unit, and the square of the LFP proxy's. By default each
+        term's own mean over time, so that the cost is 1 on average; to compare recordings, give scales.
+
+    Returns
+    -------
+    xr.Dataset
+        ``emm_proxy`` (time): ``(w1 r / r0 + w2 s / s0 + w3 f / f0) / (w1 + w2 + w3)`` with ``r = <spikes> / dt``,
+        ``s = <|source|>``,
+        ``f = <lfp_proxy^2>``, means over sites or contacts. It is no energy and no metabolic rate.
+
+    Raises
+    ------
+    ArgumentError
+        If the weights are negative or all 0, or a scale is not positive.
+    """
+    signals = as_dataset(signals, "signals")
+    source = as_dataset(source, "source")
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
+    weights = np.asarray(emm_weights, float)
+    scales = None if emm_scales is None else np.asarray(emm_scales, float)
+    bad = weights.shape != (3,) or (weights < 0).any() or not 0 < weights.sum() < np.inf
+    if bad or (
+        scales is not None
+        and (scales.shape != (3,) or not ((scales > 0) & (scales < np.inf)).all())
+    ):
+        raise ArgumentError(
+            Problem(
+                where="emm_weights" if bad else "emm_scales",
+                found=repr(emm_weights if bad else emm_scales),
+                wanted="three numbers, not negative and not all 0"
+                if bad
+                else "three positive numbers",
+                remedy="emm_weights=(1, 1, 1)" if bad else "emm_scales=(10.0, 0.1, 1.0), or None",
+                error=ArgumentError,
+            )
+        )
+    _, dt_ms = times_of(signals)
+    spikes, (_, current) = spikes_of(signals), source_of(source)
+    field = _needed(lfp_proxy, "lfp_proxy")
+    rate = mean_over(spikes, [source_dim(spikes, "spikes")])
+    terms = [
+        xr.Variable(rate.dims, rate.data / (dt_ms * 1e-3)),
+        mean_over(current, [source_dim(current)], "abs"),
+        mean_over(field, ["contact"], "square"),
+    ]
+    dims = tuple(sorted(terms[0].dims, key=lambda d: d != TIME))
+    terms = [term.transpose(*dims) for term in terms]
+    (cost,) = jointly(
+        kernels.activity_cost,
+        *terms,
+        dims=[dims],
+        numbers=(tuple(weights.tolist()), None if scales is None else tuple(scales.tolist())),
+        axis=dims.index(TIME),
+    )
+    # the spikes and the source went through no field: the solver is that of the only field among the three
+    solver = provenance.scope_of(lfp_proxy).field_solver_status
+    shares = {
+        "weights": weights.tolist(),
+        "scales": None if scales is None else scales.tolist(),
+        "field_solver": solver,
+    }
+    elsewhere = [ds for ds in (signals, source) if not provenance.continues(lfp_proxy, ds)]
+    return finish(lfp_proxy, "emm_proxy", cost, "1", shares, others=elsewhere)
+
+
+@readout(units="1", formula="mean of |lfp_proxy| over time and contacts")
+def lfp_abs_mean(
+    lfp_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
+    """Return the mean size of the LFP proxy over time and contacts; `window` as in `spike_rate_hz`."""
+    lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
+    _needed(lfp_proxy, "lfp_proxy")
+    return mean_of("lfp_abs_mean", lfp_proxy, "lfp_proxy", "abs", window)
+
+
+@readout(units="1/um^2", formula="mean of |csd_proxy| over time and contacts")
+def csd_abs_mean(
+    csd_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
+    """Return the mean size of the CSD proxy over time and contacts, 1/um^2; `window` as in `spike_rate_hz`."""
+    csd_proxy = as_dataset(csd_proxy, "csd_proxy")
+    _needed(csd_proxy, "csd_proxy")
+    return mean_of("csd_abs_mean", csd_proxy, "csd_proxy", "abs", window)
+
+
+@readout(units="1", formula="mean of eeg_proxy^2 over time and channels")
+def eeg_power(
+    eeg_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
+    """Return the mean square of the EEG proxy over time and channels; `window` as in `spike_rate_hz`."""
+    eeg_proxy = as_dataset(eeg_proxy, "eeg_proxy")
+    _needed(eeg_proxy, "eeg_proxy")
+    return mean_of("eeg_power", eeg_proxy, "eeg_proxy", "square", window)
+
+
+def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
+    remedy = f"jfx.{name}(...) first, or compute_readout(signals, [...])"
+    return variable_of(ds, name, f"what {name} returns", remedy)
+
+
+def _position_on_line(ds: xr.Dataset) -> Any:
+    """Return how far along their line contacts lie, um."""
+    n = ds.sizes.get("contact", 0)
+    if n < 3:
+        raise DimensionError(
+            Problem(
+                where="contact",
+                found=f"{n} contacts",
+                wanted="three or more contacts on one line",
+                remedy="probe=jfx.linear_probe(n=16)",
+                error=DimensionError,
+            )
+        )
+    return contacts_of(ds).place[:, 0]

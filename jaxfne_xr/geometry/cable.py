@@ -1,0 +1,198 @@
+"""The cable of cells: the axial conductances between the rows of a Dataset, and what goes through them.
+
+Conductances lie on the dim ``edge``, with the compartments that each joins: `from_jaxley`, `from_lfpy` and `morphology`
+make them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import is_dask, is_traced
+from jaxfne_xr.core.dispatch import on_arrays
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import GET_CABLE, find_voltage, require_site_dim, unit_problem
+from jaxfne_xr.core.units import convert, magnitude, units_of
+from jaxfne_xr.kernels.fields import membrane_currents as kernels
+
+_GET_VOLTAGES = 'module.delete_recordings(); module.record("v") of the whole cell or network, and simulate again'
+
+
+class Static:
+    """Integer arrays that are known when a kernel is compiled: equal where their numbers are."""
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        self.arrays: tuple[Any, ...] = arrays
+        self._key = tuple(a.tobytes() for a in arrays)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Static) and self._key == other._key)
+
+
+@dataclass(frozen=True)
+class Cable:
+    """The axial conductances among the rows of a Dataset.
+
+    Attributes
+    ----------
+    dim : str
+        The dim of the rows.
+    ends : Static
+        The two rows that each edge joins.
+    conductance : array (edge)
+        uS, NumPy or JAX.
+    """
+
+    dim: str
+    ends: Static
+    conductance: Any
+
+    @classmethod
+    def between(cls, dim: str, start: np.ndarray, stop: np.ndarray, conductance: Any) -> Cable:
+        """Return the cable of conductances from the rows `start` to the rows `stop`."""
+        return cls(dim, Static(start.astype(np.int64), stop.astype(np.int64)), conductance)
+
+
+def cable_of(ds: xr.Dataset) -> Cable:
+    """Return the axial conductances of the cells in a Dataset, between its rows; all compartments must be there."""
+    name = find_voltage(ds)
+    dim = require_site_dim(ds.variables[name], str(name))
+    missing = [n for n in ("conductance", "edge_from", "edge_to") if n not in ds.variables]
+    if missing:
+        one = (
+            "the whole Dataset, if this is one variable of it; else "
+            if len(ds.data_vars) == 1
+            else ""
+        )
+        raise VariableError(
+            Problem(
+                where="conductance",
+                found=f"a voltage without {missing}",
+                wanted="the axial conductances of the cell: a voltage alone says nothing about currents",
+                remedy=one + GET_CABLE,
+                error=VariableError,
+            )
+        )
+    g = ds.variables["conductance"]
+    raise_problems(unit_problem(g, "conductance", "uS"))
+    ids = np.asarray(_label(ds, "compartment_id", dim).data)
+    start, stop = (np.asarray(ds.variables[n].data) for n in ("edge_from", "edge_to"))
+    kept = np.ones(start.shape, bool)
+    if "edge_unit" in ds.variables and "unit" in ds.coords and ds.variables["unit"].dims == (dim,):
+        kept = np.isin(ds.variables["edge_unit"].data, ds.variables["unit"].data)
+        kept |= np.isin(start, ids) | np.isin(
+            stop, ids
+        )  # of units that were given other numbers since
+    order = np.argsort(ids, kind="stable")
+    twice = ids[order][1:][np.diff(ids[order]) == 0]
+    if twice.size:
+        raise DimensionError(
+            Problem(
+                where="compartment_id",
+                found=f"{_counted(twice.size, 'compartment')} recorded twice, the first {twice[0]}",
+                wanted="one row for each compartment",
+                remedy=f'ds.drop_duplicates("{dim}") after ds.set_index({dim}="compartment_id")',
+                error=DimensionError,
+            )
+        )
+    _require_all(ds, kept, ids)
+    start, stop = (order[np.searchsorted(ids, end[kept], sorter=order)] for end in (start, stop))
+    data = convert(magnitude(g.data), str(units_of(g)), "uS")
+    data = data.compute() if is_dask(data) else data
+    if not is_traced(data):
+        _require_conductances(np.asarray(data))
+    return Cable.between(dim, start, stop, data if kept.all() else data[kept])
+
+
+def folded(lead_field: Any, cable: Cable) -> Any:
+    """Return the lead field that takes voltages instead of currents (contact, site), uV/mV."""
+    return on_arrays(_fold, lead_field, cable.conductance, ends=cable.ends)
+
+
+def along_edges(lead_field: Any, cable: Cable) -> Any:
+    """Return the lead field that takes differences of voltage along edges (contact, edge), uV/mV."""
+    return on_arrays(_along_edges, lead_field, cable.conductance, ends=cable.ends)
+
+
+def _require_conductances(g: np.ndarray) -> None:
+    bad = ~((g >= 0) & (g < np.inf))
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ArgumentError(
+            Problem(
+                where="conductance",
+                found=f"{np.count_nonzero(bad)} of {len(g)} that cannot be, edge {k} first: {g[k]:g} uS",
+                wanted="0 uS or more, and finite",
+                remedy="correct the resistivity, the diameter or the length that it was made of",
+                error=ArgumentError,
+            )
+        )
+
+
+def _require_all(ds: xr.Dataset, kept: np.ndarray, ids: np.ndarray) -> None:
+    """Raise if an edge leads to a compartment that has no row: name the first few."""
+    ends = {side: np.asarray(ds.variables[f"edge_{side}"].data) for side in ("from", "to")}
+    places: dict[int, str] = {}
+    for side, end in ends.items():
+        for k in np.flatnonzero(kept & ~np.isin(end, ids)):
+            labels = {"unit": "edge_unit"}
+            labels |= {name: f"edge_{side}_{name}" for name in ("branch", "compartment")}
+            known = {n: ds.variables[c].data[k] for n, c in labels.items() if c in ds.variables}
+            if "compartment" not in known:
+                known["compartment_id"] = end[k]
+            places.setdefault(int(end[k]), " ".join(f"{n} {value}" for n, value in known.items()))
+    if not places:
+        return
+    total = len(set(np.concatenate([end[kept] for end in ends.values()]).tolist()))
+    first = [places[key] for key in sorted(places)[:5]]
+    more = ", ..." if len(places) > len(first) else ""
+    raise DimensionError(
+        Problem(
+            where="recording",
+            found=f"no voltage of {len(places)} of {total} compartments: {', '.join(first)}{more}",
+            wanted="the voltage of every compartment of the cell: a current is the difference to all neighbours",
+            remedy=_GET_VOLTAGES,
+            error=DimensionError,
+        )
+    )
+
+
+def _label(ds: xr.Dataset, name: str, dim: str) -> xr.Variable:
+    if name in ds.variables and ds.variables[name].dims == (dim,):
+        return ds.variables[name]
+    raise DimensionError(
+        Problem(
+            where=name,
+            found=f"no such coordinate along {dim!r}",
+            wanted="the number by which edge_from and edge_to know each row",
+            remedy=GET_CABLE,
+            error=DimensionError,
+        )
+    )
+
+
+def _fold(lead_field: Any, g: Any, *, ends: Static) -> Any:
+    start, stop = ends.arrays
+    return kernels.fold(lead_field, start, stop, g)
+
+
+def _along_edges(lead_field: Any, g: Any, *, ends: Static) -> Any:
+    start, stop = ends.arrays
+    return kernels.difference_weights(lead_field, start, stop, g)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

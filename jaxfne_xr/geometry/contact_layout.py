@@ -1,0 +1,132 @@
+"""Where the contacts of a potential are: on one line, or in the axes in which they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+
+from .positions import axes_along, place_problems, positions_of
+
+CONTACT = "contact"
+#: Positions off a line or a plane by less than this share of the probe's length are on it.
+ALIGNED = 1e-6
+#: Contacts nearer to each other than the first, or farther than the second, um, are in another unit.
+SPACINGS = (1.0, 10_000.0)
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """Positions of contacts, in the axes that a method resolves.
+
+    Attributes
+    ----------
+    place : array (contact, dims)
+        um.
+    axes : tuple of str
+        The coordinates that it is made of.
+    line : array (axes,) or None
+        The direction that one dim stands for; None where dims are axes.
+    """
+
+    place: Any
+    axes: tuple[str, ...]
+    line: Any
+
+    def seen(self, place: Any) -> Any:
+        """Return positions in the same axes, as positions in the same dims."""
+        return place if self.line is None else (place @ self.line)[:, None]
+
+
+def contacts_of(ds: xr.Dataset, dims: str | None = None, *, line: bool = True) -> Contacts:
+    """Return contacts on their line (`line`: they must be on one), or in the dims asked for or that they fill.
+
+    Raises
+    ------
+    DimensionError, UnitError, ArgumentError
+        If positions are missing, no lengths, not on a line, or two are the same.
+
+    Warns
+    -----
+    UserWarning
+        If contacts lie so near or far from each other that they are in another unit.
+    """
+    axes = tuple(axes_along(ds, CONTACT)) or (("depth",) if "depth" in ds.coords else ("z",))
+    if dims is not None:
+        if not dims or set(dims) - set("xyz") or len(set(dims)) < len(dims):
+            raise ArgumentError(
+                Problem("dims", repr(dims), "some of x, y and z", 'dims="xz"', ArgumentError)
+            )
+        found = Contacts(positions_of(ds, CONTACT, dims), tuple(dims), None)
+    else:
+        found = _aligned(positions_of(ds, CONTACT, axes), axes, line=line)
+    if is_traced(found.place):
+        check_traced(CONTACT, lambda: jnp.isfinite(found.place).all(), "finite positions")
+    else:
+        values = np.asarray(found.place)
+        raise_problems(place_problems(values, CONTACT))
+        if len(values) > 1:
+            # in a line, or as in a square grid
+            steps = len(values) ** (1 / values.shape[1]) - 1
+            spacing = float(np.linalg.norm(np.ptp(values, axis=0))) / max(steps, 1)
+            if not SPACINGS[0] <= spacing <= SPACINGS[1]:
+                warn(
+                    f"contacts lie about {spacing:.2g} um apart: are their positions in um? "
+                    'ds["z"].attrs["units"] = "mm" says that they are not.'
+                )
+    return found
+
+
+def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> Contacts:
+    """Return contacts along the line that they are on, upwards; else in the axes in which they differ."""
+    if len(axes) == 1:
+        return Contacts(place, axes, None)
+    if is_traced(place):
+        if not line:
+            raise ArgumentError(
+                Problem(
+                    "dims",
+                    "positions that JAX traces",
+                    "the axes to resolve",
+                    'dims="z"',
+                    ArgumentError,
+                )
+            )
+        return _on_line(place, place[-1] - place[0], axes)
+    values = np.asarray(place)
+    away = values - values[0]
+    far = away[np.argmax(np.linalg.norm(away, axis=1))] if len(away) else np.zeros(len(axes))
+    length = float(np.linalg.norm(far))
+    if length == 0:
+        return Contacts(place, axes, None)  # one place: found out by whoever asks for two
+    along = far / length
+    off = float(np.linalg.norm(away - np.outer(away @ along, along), axis=1).max())
+    if off <= ALIGNED * length:
+        return _on_line(place, along, axes)
+    if line:
+        raise DimensionError(
+            Problem(
+                where=CONTACT,
+                found=f"contacts up to {off:g} um off the line through the outermost",
+                wanted="contacts on one line",
+                remedy='one column: lfp.isel(contact=lfp.column == 0); or method="kernel", in 2-D and 3-D',
+                error=DimensionError,
+            )
+        )
+    wide = np.flatnonzero(np.ptp(values, axis=0) > ALIGNED * length)
+    return Contacts(place[:, wide], tuple(axes[i] for i in wide), None)
+
+
+def _on_line(place: Any, along: Any, axes: tuple[str, ...]) -> Contacts:
+    """Return contacts along a direction, turned so that the last axis in which it goes anywhere rises."""
+    xp = jnp if is_jax(along) else np
+    along = along / xp.linalg.norm(along)
+    last = len(axes) - 1 - xp.argmax(xp.abs(along[::-1]) > ALIGNED)
+    along = along * xp.sign(along[last])
+    return Contacts((place @ along)[:, None], axes, along)

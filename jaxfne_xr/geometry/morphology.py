@@ -1,0 +1,407 @@
+"""Morphologies from plain arrays: where each segment lies, and the axial conductances that join them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance, scope
+from jaxfne_xr.core.arrays import is_dask, is_traced
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.results import assemble, is_quantified, with_unit
+from jaxfne_xr.core.schema import STRUCTURE
+from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
+
+ROW = "recording"
+
+
+def morphology(
+    start: Any,
+    end: Any,
+    diameter: Any,
+    parent: Any,
+    *,
+    at: Any = 1.0,
+    length: Any = None,
+    axial_resistivity: Any = 100.0,
+    membrane_area: Any = None,
+    soma: Any = None,
+    units: str = "um",
+    quantify: bool = True,
+) -> xr.Dataset:
+    """Return the segments of one or more cells as a Dataset: labels, positions, axial conductances.
+
+    Parameters
+    ----------
+    start, end : array (recording, 3)
+        Where each segment starts and ends, um.
+    diameter : float or array (recording)
+        um.
+    parent : array (recording) of int
+        The segment that each is attached to; -1 for the root of a cell.
+    at : float or array (recording)
+        Where on its parent each is attached: 1 for its end, 0.5 for its middle, 0 for its start.
+    length : array (recording), optional
+        Length of each along its path, um; by default from start to end. A segment without extent is as long as it is
+        wide.
+    axial_resistivity : float, str, pint.Quantity or array (recording)
+        ohm cm.
+    membrane_area : array (recording), optional
+        um^2; by default that of a cylinder without caps.
+    soma : array (recording) of bool, optional
+        Which segments are the soma; by default the roots.
+    units : str
+        Unit of the lengths, where they carry none.
+    quantify : bool
+        Whether the conductances are a pint quantity.
+
+    Returns
+    -------
+    xr.Dataset
+        ``conductance`` (uS) on ``edge``, between the segments ``edge_from`` and ``edge_to`` (`compartment_id`); on
+        ``recording`` ``compartment_id``, ``unit`` (cells numbered from 0 in the order of their roots), ``x`` ...
+        ``z_end`` and ``diameter`` (um), ``membrane_area`` (um^2), ``soma``.
+
+    Raises
+    ------
+    DimensionError, UnitError, ArgumentError
+        All problems at once.
+
+    Notes
+    -----
+    Each half of a segment has the resistance ``R = rho l / 2 / (pi d^2 / 4)``. Where several meet at a
+    point there is no membrane, so the point is eliminated: ``g_ab = g_a g_b / sum(g)`` for every pair. That is what
+    NEURON and Jaxley do.
+
+    Examples
+    --------
+    >>> cell = morphology([[0, 0, 0], [0, 0, 10]], [[0, 0, 10], [0, 0, 110]], [10.0, 2.0], [-1, 0])
+    >>> cell.conductance.data.magnitude.round(4).tolist(), cell.z.values.tolist()
+    ([0.0626], [5.0, 60.0])
+    """
+    points, n = _ends(start, end, units)
+    widths = _per_segment(diameter, units, "um", "diameter", n, positive=True)
+    chord = np.linalg.norm(points[1] - points[0], axis=1)
+    lengths = np.where(chord > 0, chord, widths)
+    if length is not None:
+        lengths = _per_segment(length, units, "um", "length", n, positive=True)
+    resistivity = _per_segment(
+        axial_resistivity, "ohm*cm", "ohm*cm", "axial_resistivity", n, positive=True
+    )
+    area = np.pi * widths * lengths
+    if membrane_area is not None:
+        area = _per_segment(membrane_area, "um^2", "um^2", "membrane_area", n, positive=True)
+    parents = np.asarray(parent)
+    attached = _per_segment(at, "1", "1", "at", n, positive=False)
+    raise_problems(_parent_problems(parents, n) or _at_problems(attached))
+    roots = parents < 0
+    somata = roots if soma is None else np.asarray(soma, bool)
+    if somata.shape != (n,):
+        raise DimensionError(_shape("soma", somata.shape, f"({n},)"))
+
+    unit = _cells(parents)
+    half = resistivity / 100 * (lengths / 2) / (np.pi * widths**2 / 4)  # ohm cm / um is 0.01 MOhm
+    i, j, g = joined(*_cable(parents, attached, half), n)
+    return segments(
+        *points,
+        widths,
+        (i, j, g),
+        {"unit": unit, "compartment_id": np.arange(n), "membrane_area": area, "soma": somata},
+        function="morphology",
+        parameters={"n": n, "geometry": "declared"},
+        quantify=quantify,
+    )
+
+
+def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr.Dataset:
+    """Return traces with the labels, positions and axial conductances of a morphology.
+
+    Parameters
+    ----------
+    ds : xr.Dataset or xr.DataArray
+        Traces or Signals with a voltage or currents on ``recording``, a row for each segment, in their order.
+    morphology : xr.Dataset
+        From `morphology`, or `from_lfpy`.
+
+    Returns
+    -------
+    xr.Dataset
+        `ds` with the coordinates and ``conductance`` of the morphology in place of its own.
+
+    Raises
+    ------
+    DimensionError, VariableError
+        If there is not a row for each segment, or one of the two is something else.
+
+    Examples
+    --------
+    >>> import jaxfne_xr as jfx
+    >>> cell = morphology([[0, 0, 0], [0, 0, 10]], [[0, 0, 10], [0, 0, 20]], 2.0, [-1, 0])
+    >>> v = jfx.traces(np.zeros((2, 5)), ("recording", "time"), dt_ms=0.1)
+    >>> with_morphology(v, cell).z.values.tolist()
+    [5.0, 15.0]
+    """
+    ds = as_dataset(ds, "ds")
+    if not isinstance(morphology, xr.Dataset) or "conductance" not in morphology:
+        raise VariableError(
+            Problem(
+                where="morphology",
+                found="no axial conductances"
+                if isinstance(morphology, xr.Dataset)
+                else f"a {type(morphology).__name__}",
+                wanted="a morphology",
+                remedy="jfx.morphology(start, end, diameter, parent)",
+                error=VariableError,
+            )
+        )
+    n = morphology.sizes[ROW]
+    if ds.sizes.get(ROW) != n:
+        raise DimensionError(
+            Problem(
+                where=ROW,
+                found=f"the sizes {dict(ds.sizes)}",
+                wanted=f"{ROW}: {n}, a row for each segment in the order of the morphology",
+                remedy=f'ds.rename(your_dim="{ROW}"), ds.isel({ROW}=[...])',
+                error=DimensionError,
+            )
+        )
+    old = [name for name, x in ds.variables.items() if x.dims == STRUCTURE]
+    g = morphology.variables["conductance"]
+    bare = xr.Variable(g.dims, convert(magnitude(g.data), str(units_of(g)), "uS"))
+    made = ds.drop_vars(old).assign_coords(
+        {name: c.variable for name, c in morphology.coords.items() if name not in ds.dims}
+    )
+    made = made.assign(
+        conductance=with_unit(
+            bare,
+            "uS",
+            quantify=is_quantified(ds, bare.data),
+            attrs={"long_name": g.attrs["long_name"]},
+        )
+    )
+    geometry = scope.geometry(provenance.read(morphology.attrs))
+    return provenance.extend(made, "with_morphology", {"geometry": geometry, "n": n})
+
+
+def segments(
+    start: np.ndarray,
+    end: np.ndarray,
+    diameter: np.ndarray,
+    edges: tuple[np.ndarray, np.ndarray, np.ndarray],
+    labels: dict[str, np.ndarray],
+    *,
+    function: str,
+    parameters: dict[str, Any],
+    quantify: bool,
+    variables: dict[str, tuple[xr.Variable, str]] | None = None,
+    time: np.ndarray | None = None,
+    origin: str = "array",
+) -> xr.Dataset:
+    """Return segments (um) and what joins them (uS) as a Dataset, with variables on them where there are any."""
+    coords: dict[Any, Any] = {name: (ROW, values) for name, values in labels.items()}
+    if "membrane_area" in coords:
+        coords["membrane_area"] = (*coords["membrane_area"], {"units": "um^2"})
+    for suffix, points in (("", (start + end) / 2), ("_start", start), ("_end", end)):
+        coords |= {
+            axis + suffix: (ROW, points[:, k], {"units": "um"}) for k, axis in enumerate("xyz")
+        }
+    coords["diameter"] = (ROW, diameter, {"units": "um"})
+    i, j, g = edges
+    coords |= {
+        "edge_from": ("edge", i),
+        "edge_to": ("edge", j),
+        "edge_unit": ("edge", labels["unit"][i]),
+    }
+    for name in {"branch", "compartment"} & labels.keys():
+        coords |= {
+            f"edge_{side}_{name}": ("edge", labels[name][k]) for side, k in (("from", i), ("to", j))
+        }
+    return assemble(
+        {**(variables or {}), "conductance": (xr.Variable("edge", g), "uS")},
+        time,
+        coords,
+        quantify=quantify,
+        function=function,
+        parameters=parameters,
+        stage="traces" if variables else "morphology",
+        origin=origin,
+    )
+
+
+def joined(
+    a: np.ndarray, b: np.ndarray, g: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return segments i < j and the conductance between them, the points between segments eliminated.
+
+    Parameters
+    ----------
+    a, b : int array (link)
+        What each link joins: segments, numbered below `n`, and points, from `n` on. No link joins two points.
+    g : array (link)
+        uS.
+    n : int
+        Number of segments.
+    """
+    a, b = np.minimum(a, b), np.maximum(a, b)
+    direct = b < n
+    found = [(a[direct], b[direct], g[direct])]
+    arm = np.flatnonzero(~direct)
+    arm = arm[np.argsort(b[arm], kind="stable")]
+    tip, link = a[arm], g[arm]
+    _, hub, arms = np.unique(b[arm], return_inverse=True, return_counts=True)
+    total = np.bincount(hub, link)
+    for shift in range(1, arms.max(initial=0)):  # every arm with the one `shift` places after it
+        first = np.flatnonzero(hub[:-shift] == hub[shift:])
+        second = first + shift
+        found.append((tip[first], tip[second], link[first] * link[second] / total[hub[first]]))
+    a, b, g = (np.concatenate(part) for part in zip(*found, strict=True))
+    i, j = np.minimum(a, b), np.maximum(a, b)
+    order = np.lexsort((j, i))
+    return i[order], j[order], g[order]
+
+
+def _cable(
+    parent: np.ndarray, at: np.ndarray, half: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the links from the middle of each segment to its end (n + i) and to where it is attached."""
+    n = len(parent)
+    own = np.arange(n)
+    # What each is attached to: the end of its parent, its middle, or what the parent itself is attached to.
+    attach = np.where(at == 1.0, n + parent, np.where(at == 0.5, parent, -1))
+    attach[parent < 0] = 2 * n + own[parent < 0]
+    while (open_ := np.flatnonzero(attach < 0)).size:
+        attach[open_] = attach[parent[open_]]
+    return (
+        np.concatenate([own, own]),
+        np.concatenate([n + own, attach]),
+        1 / np.concatenate([half, half]),
+    )
+
+
+def _cells(parent: np.ndarray) -> np.ndarray:
+    """Return the cell of each segment, numbered in the order of the roots."""
+    root = np.where(parent < 0, np.arange(len(parent)), parent)
+    while not np.array_equal(above := root[root], root):
+        root = above
+    return np.unique(root, return_inverse=True)[1].ravel()
+
+
+# ------------------------------------------------------------------------------------------- what was handed in
+
+
+def _ends(start: Any, end: Any, units: str) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+    points = [_numbers(x, units, "um", name) for x, name in ((start, "start"), (end, "end"))]
+    problems = [
+        _shape(name, x.shape, "(n, 3), n at least 1, the same for both")
+        for x, name in zip(points, ("start", "end"), strict=True)
+        if x.ndim != 2 or x.shape[1] != 3 or not len(x) or x.shape != points[0].shape
+    ]
+    raise_problems(problems)
+    bad = [
+        name for x, name in zip(points, ("start", "end"), strict=True) if not np.isfinite(x).all()
+    ]
+    if bad:
+        raise ArgumentError(
+            Problem(
+                bad[0],
+                "values not finite",
+                "finite positions, um",
+                "correct the positions",
+                ArgumentError,
+            )
+        )
+    return (points[0], points[1]), len(points[0])
+
+
+def _numbers(values: Any, units: str, target: str, name: str) -> np.ndarray:
+    if isinstance(values, str):
+        return np.asarray(scalar(values, target, name))
+    if is_quantity(values):
+        values, units = values.magnitude, text_of(values.units)
+    if is_traced(values) or is_dask(values):
+        raise DataError(
+            Problem(
+                where=name,
+                found="an array that JAX traces" if is_traced(values) else "a dask array",
+                wanted="concrete numbers: which segments meet is found from them",
+                remedy="make the morphology outside, and differentiate in its coordinates: "
+                'cell.assign_coords(x=("recording", x))',
+                error=DataError,
+            )
+        )
+    try:
+        numbers = np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        remedy = "np.array([...]), with one row or number for each segment"
+        raise ArgumentError(
+            Problem(name, repr(values), f"numbers, in {target}", remedy, ArgumentError)
+        ) from error
+    return convert(numbers, units, target)
+
+
+def _per_segment(
+    values: Any, units: str, target: str, name: str, n: int, *, positive: bool
+) -> np.ndarray:
+    numbers = _numbers(values, units, target, name)
+    if numbers.shape not in ((), (n,)):
+        raise DimensionError(_shape(name, numbers.shape, f"one, or ({n},)"))
+    if positive and not (np.isfinite(numbers) & (numbers > 0)).all():
+        raise ArgumentError(
+            Problem(
+                where=name,
+                found=f"{float(numbers.min()):g} {target}, or not finite",
+                wanted="positive numbers",
+                remedy="correct them, or leave out segments that have none",
+                error=ArgumentError,
+            )
+        )
+    return np.array(np.broadcast_to(numbers, (n,)))
+
+
+def _parent_problems(parent: np.ndarray, n: int) -> list[Problem]:
+    found = None
+    if parent.shape != (n,) or parent.dtype.kind not in "iu":
+        found = f"shape {parent.shape} of {parent.dtype}"
+    elif parent.max(initial=-1) >= n or parent.min(initial=0) < -1:
+        found = f"numbers from {parent.min()} to {parent.max()}"
+    else:
+        above = parent
+        for _ in range(n.bit_length() + 1):  # twice as far up each time
+            above = np.where(above < 0, -1, above[above])
+        if (above >= 0).any():
+            found = f"a ring, through segment {int(np.argmax(above >= 0))}"
+    if found is None:
+        return []
+    return [
+        Problem(
+            where="parent",
+            found=found,
+            wanted=f"for each of the {n} segments another's number, or -1 for the root of a cell",
+            remedy="parent=[-1, 0, 1, ...]",
+            error=ArgumentError,
+        )
+    ]
+
+
+def _at_problems(at: np.ndarray) -> list[Problem]:
+    if np.isin(at, (0.0, 0.5, 1.0)).all():
+        return []
+    return [
+        Problem("at", f"{at[~np.isin(at, (0, 0.5, 1))][0]:g}", "0, 0.5 or 1", "at=1", ArgumentError)
+    ]
+
+
+def _shape(where: str, shape: tuple[int, ...], wanted: str) -> Problem:
+    return Problem(
+        where, f"shape {shape}", wanted, "one row, or number, for each segment", DimensionError
+    )

@@ -1,0 +1,302 @@
+"""Probes: electrode contacts and sensors as Datasets with a position for each.
+
+A probe is a Dataset with one dim, ``contact`` (intracranial) or ``channel`` (EEG and MEG), and no variables, only
+coordinates
+along it: ``x``, ``y``, ``z`` and ``radius`` in um, ``name``, and the unit vector ``normal_x``, ``normal_y``,
+``normal_z`` that a flat
+contact faces or a sensor measures along. Whatever keeps these names can be used as one. Depth is z, upwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import is_jax
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.results import assemble
+from jaxfne_xr.core.schema import SENSORS
+from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of
+
+from .positions import check_probe
+
+
+def linear_probe(
+    n: int,
+    spacing: Any = 50.0,
+    *,
+    origin: Sequence[float] = (0.0, 0.0, 0.0),
+    direction: Sequence[float] = (0.0, 0.0, 1.0),
+    radius: Any = None,
+    normal: Sequence[float] | None = None,
+    name: str = "probe",
+) -> xr.Dataset:
+    """Return a shank of evenly spaced contacts on a line.
+
+    Parameters
+    ----------
+    n : int
+        Number of contacts.
+    spacing : float, str or pint.Quantity
+        Distance between neighbours, um (or ``"0.05 mm"``).
+    origin : (3,)
+        Position of the first contact, um.
+    direction : (3,)
+        Which way the others lie, of any length; upwards by default.
+    radius : float, str or pint.Quantity, optional
+        Radius of each contact, um.
+    normal : (3,), optional
+        The way the contacts face.
+    name : str
+        Contacts are named ``probe0``, ``probe1``, ...
+
+    Returns
+    -------
+    xr.Dataset
+        Contact k is at ``origin + k spacing direction / |direction|``.
+
+    Raises
+    ------
+    ArgumentError, UnitError
+        If `n` is not positive, or `spacing` is not a positive length.
+
+    Examples
+    --------
+    >>> linear_probe(n=3, spacing="0.05 mm").z.values.tolist()
+    [0.0, 50.0, 100.0]
+    """
+    step = _positive(spacing, "spacing")
+    _count(n, "n")
+    along = _direction(direction, "direction")
+    positions = _vector(origin, "origin") + step * np.arange(n)[:, None] * along
+    return probe_at(positions, radius=radius, normal=normal, name=name)
+
+
+def grid_probe(
+    shape: tuple[int, int],
+    spacing: Any = (50.0, 50.0),
+    *,
+    origin: Sequence[float] = (0.0, 0.0, 0.0),
+    rows: Sequence[float] = (0.0, 0.0, 1.0),
+    columns: Sequence[float] = (1.0, 0.0, 0.0),
+    radius: Any = None,
+    normal: Sequence[float] | None = None,
+    name: str = "probe",
+) -> xr.Dataset:
+    """Return a flat grid of contacts: several columns of a shank, or a multi-electrode array.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Number of rows and of columns.
+    spacing : pair of float, str or pint.Quantity
+        Distance between rows and between columns, um.
+    origin : (3,)
+        Position of the first contact, um.
+    rows, columns : (3,)
+        Which way further rows and further columns lie, of any length.
+    radius, normal, name
+        As for `linear_probe`. By default contacts face along ``rows x columns``.
+
+    Returns
+    -------
+    xr.Dataset
+        Contacts row by row, with ``row`` and ``column`` as coordinates.
+
+    Examples
+    --------
+    >>> probe = grid_probe((2, 2), ("20 um", "30 um"))
+    >>> list(zip(probe.x.values.tolist(), probe.z.values.tolist()))
+    [(0.0, 0.0), (30.0, 0.0), (0.0, 20.0), (30.0, 20.0)]
+    """
+    counts, pair = _pair(shape, "shape"), _pair(spacing, "spacing")
+    for count, what in zip(counts, ("rows", "columns"), strict=True):
+        _count(count, what)
+    steps = [_positive(s, "spacing") for s in pair]
+    up, across = _direction(rows, "rows"), _direction(columns, "columns")
+    row, column = (index.ravel() for index in np.indices(counts))
+    positions = (
+        _vector(origin, "origin")
+        + steps[0] * row[:, None] * up
+        + steps[1] * column[:, None] * across
+    )
+    facing = np.cross(up, across) if normal is None else normal
+    probe = probe_at(positions, radius=radius, normal=facing, name=name)
+    return probe.assign_coords(row=("contact", row), column=("contact", column))
+
+
+def probe_at(
+    positions: Any,
+    *,
+    units: str = "um",
+    radius: Any = None,
+    normal: Any = None,
+    name: str | Sequence[str] = "probe",
+    dim: str = "contact",
+) -> xr.Dataset:
+    """Return a probe with contacts, or sensors, at given positions.
+
+    Parameters
+    ----------
+    positions : array (contact, 3) or pint.Quantity
+        x, y and z of each; JAX arrays stay JAX, so that a loss can be differentiated in them.
+    units : str
+        Unit of `positions`, where they carry none.
+    radius : float, str, pint.Quantity or array (contact), optional
+        um.
+    normal : (3,) or array (contact, 3), optional
+        The way each faces, of any length.
+    name : str or sequence of str
+        The name of each, or what to count up from.
+    dim : {"contact", "channel"}
+        ``"channel"`` for EEG and MEG.
+
+    Returns
+    -------
+    xr.Dataset
+        Coordinates ``x``, ``y``, ``z`` and those given.
+
+    Raises
+    ------
+    DimensionError, UnitError, ArgumentError
+        If the positions are not (n, 3), not a length, not finite, or two contacts are at the same place.
+
+    Examples
+    --------
+    >>> probe_at([[0, 0, 0], [0, 0, 0.1]], units="mm", name=["a", "b"]).z.values.tolist()
+    [0.0, 100.0]
+    """
+    if is_quantity(positions):
+        positions, units = positions.magnitude, text_of(positions.units)
+    xyz = positions if is_jax(positions) else _numbers(positions, "positions")
+    problems = []
+    if np.ndim(xyz) != 2 or np.shape(xyz)[-1] != 3 or np.shape(xyz)[0] == 0:
+        problems.append(_shape_problem("positions", np.shape(xyz), "(n, 3), n at least 1"))
+    if dim not in SENSORS:
+        problems.append(_choice("dim", dim, SENSORS))
+    try:
+        xyz = convert(xyz, units, "um")
+    except UnitError as error:
+        problems += error.problems
+    raise_problems(problems)
+
+    n = len(xyz)
+    coords: dict[str, Any] = {a: (dim, xyz[:, i], {"units": "um"}) for i, a in enumerate("xyz")}
+    if radius is not None:
+        coords["radius"] = (
+            dim,
+            _lengths(radius, n),
+            {"units": "um", "long_name": "contact radius"},
+        )
+    if normal is not None:
+        facing = _numbers(normal, "normal")
+        if facing.shape not in ((3,), (n, 3)):
+            raise DimensionError(_shape_problem("normal", facing.shape, f"(3,), or ({n}, 3)"))
+        facing = np.array([_direction(v, "normal") for v in np.broadcast_to(facing, (n, 3))])
+        coords |= {f"normal_{a}": (dim, facing[:, i]) for i, a in enumerate("xyz")}
+    names = [f"{name}{i}" for i in range(n)] if isinstance(name, str) else [str(s) for s in name]
+    if len(names) != n:
+        raise DimensionError(_shape_problem("name", (len(names),), f"{n} names"))
+    coords["name"] = (dim, np.array(names))
+    return check_probe(
+        assemble(
+            {},
+            None,
+            coords,
+            quantify=False,
+            function="probe",
+            parameters={"n": n},
+            stage="probe",
+            origin="probe",
+        )
+    )
+
+
+def _positive(value: Any, name: str) -> float:
+    length = scalar(value, "um", name)
+    if not (np.isfinite(length) and length > 0):
+        raise ArgumentError(
+            Problem(name, f"{length:g} um", "a positive length", f'{name}="50 um"', ArgumentError)
+        )
+    return length
+
+
+def _lengths(value: Any, n: int) -> np.ndarray:
+    """Return n lengths in um from one or from n."""
+    if isinstance(value, str) or np.ndim(magnitude(value)) == 0:
+        return np.full(n, _positive(value, "radius"))
+    unit = text_of(value.units) if is_quantity(value) else "um"
+    values = convert(np.asarray(magnitude(value), float), unit, "um")
+    if values.shape != (n,):
+        raise DimensionError(_shape_problem("radius", values.shape, f"one, or ({n},)"))
+    return np.array([_positive(v, "radius") for v in values])
+
+
+def _count(n: int, name: str) -> None:
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ArgumentError(
+            Problem(
+                name, repr(n), "a whole number of contacts, at least 1", f"{name}=16", ArgumentError
+            )
+        )
+
+
+def _pair(value: Any, name: str) -> tuple[Any, Any]:
+    """Return two values, for rows and for columns, from two or from one."""
+    if name == "spacing" and (isinstance(value, str) or np.ndim(magnitude(value)) == 0):
+        return value, value
+    try:
+        first, second = value
+    except (TypeError, ValueError) as error:
+        wanted, remedy = "one for rows and one for columns", f"{name}=(4, 2)"
+        raise ArgumentError(Problem(name, repr(value), wanted, remedy, ArgumentError)) from error
+    return first, second
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    """Return a copy of numbers as float64."""
+    try:
+        return np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        wanted, remedy = "numbers, three for each place", f"{name}=np.array([[x, y, z], ...])"
+        raise ArgumentError(Problem(name, repr(values), wanted, remedy, ArgumentError)) from error
+
+
+def _vector(value: Any, name: str) -> np.ndarray:
+    v = _numbers(value, name)
+    if v.shape != (3,) or not np.isfinite(v).all():
+        raise ArgumentError(
+            Problem(name, repr(value), "three finite numbers", f"{name}=(0, 0, 0)", ArgumentError)
+        )
+    return v
+
+
+def _direction(vector: Any, name: str) -> np.ndarray:
+    v = _vector(vector, name)
+    length = np.linalg.norm(v)
+    if length == 0:
+        raise ArgumentError(
+            Problem(
+                name, repr(vector), "a direction, not all 0", f"{name}=(0, 0, 1)", ArgumentError
+            )
+        )
+    return v / length
+
+
+def _shape_problem(where: str, shape: tuple[int, ...], wanted: str) -> Problem:
+    return Problem(
+        where=where,
+        found=f"shape {shape}",
+        wanted=wanted,
+        remedy="np.array([[x, y, z], ...]), one row for each contact",
+        error=DimensionError,
+    )
+
+
+def _choice(where: str, found: object, known: Sequence[str]) -> Problem:
+    return Problem(
+        where, repr(found), f"one of {list(known)}", f"{where}={known[0]!r}", ArgumentError
+    )

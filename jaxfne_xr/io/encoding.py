@@ -1,0 +1,284 @@
+"""What a Dataset looks like in a netCDF file, and the way back.
+
+What netCDF cannot hold (quantities, bool and nested attributes, exact types) is kept in one JSON attribute beside the
+readable form, ``attrs["jaxfne_xr_file"]``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import is_dask, is_traced
+from jaxfne_xr.core.errors import FileError, Problem, SchemaError
+from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
+
+RECORD = "jaxfne_xr_file"
+RECORD_VERSION = 1
+
+#: Attributes kept in the record alone. The first would rescale, mask, recode or vanish on reading, by the conventions
+#: of netCDF; the others are the library's own.
+RESERVED = frozenset(
+    (
+        "scale_factor",
+        "add_offset",
+        "_FillValue",
+        "missing_value",
+        "coordinates",
+        "dtype",
+        "grid_mapping",
+    )
+    + ("_Unsigned", "_Encoding", RECORD)
+    + ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
+    + ("_NCProperties", "_nc3_strict", "_SuperblockVersion", "_IsNetcdf4")
+)
+
+#: What netCDF takes as the name of a variable, a dimension or an attribute.
+NAME = re.compile(r"[A-Za-z0-9_\x80-\U0010ffff][^\x00-\x1f\x7f/]*(?<! )")
+
+
+def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
+    """Return the record of what netCDF could not hold; empty where a plain to_netcdf wrote our data."""
+    text = raw.attrs.get(RECORD)
+    if text is None and provenance.KEY not in raw.attrs:
+        raise SchemaError(
+            Problem(
+                where="file",
+                found=f"{path.name!r}, a netCDF file without the record of this package",
+                wanted="a file written by to_netcdf",
+                remedy="open(path, plain=True) for the Dataset as it is; then .jfne.to_signals() as with any",
+                error=SchemaError,
+            )
+        )
+    try:
+        record = json.loads(text) if text is not None else {"version": 0}
+        version = int(record["version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SchemaError(
+            Problem(
+                where=f'attrs["{RECORD}"]',
+                found=f"text that is not a file record ({type(error).__name__}: {error})",
+                wanted="the JSON that to_netcdf writes",
+                remedy="copy the file again from where it was made, or open(path, plain=True)",
+                error=SchemaError,
+            )
+        ) from error
+    if version > RECORD_VERSION:
+        raise SchemaError(
+            Problem(
+                where="file",
+                found=f"version {version} of the file record",
+                wanted=f"at most {RECORD_VERSION}, which this version of the package reads",
+                remedy="pip install --upgrade jaxfne-xr, or open(path, plain=True)",
+                error=SchemaError,
+            )
+        )
+    return record
+
+
+def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
+    """Return a Dataset that netCDF can hold with the record that restores it, and what cannot be stored."""
+    problems: list[Problem] = []
+    record: dict[str, Any] = {"version": RECORD_VERSION, "attrs": {}}
+    pint_indexes = {
+        str(name): str(index.units[name])
+        for name, index in ds.xindexes.items()
+        if type(index).__name__ == "PintIndex"
+    }
+    for name, index in ds.xindexes.items():
+        if type(index).__name__ == "PandasMultiIndex":
+            problems.append(_unstorable(str(name), "a MultiIndex", f'ds.reset_index("{name}")'))
+    quantified = {str(n): units_of(v) for n, v in ds.variables.items() if is_quantity(v._data)}
+    if pint_indexes:
+        ds = ds.pint.dequantify()
+    variables = {}
+    for name, variable in ds.variables.items():
+        data = magnitude(variable.data)
+        if is_traced(data):
+            problems.append(
+                _unstorable(f'ds["{name}"]', "data that JAX traces", "save outside jit")
+            )
+            continue
+        if not is_dask(data) and not hasattr(data, "__array_function__"):
+            data = np.asarray(data)  # JAX
+        problems += _variable_problems(name, data)
+        attrs = dict(variable.attrs)
+        if str(name) in quantified:
+            attrs["units"] = quantified[str(name)]
+        attrs, kept, more = _attrs(attrs, str(name))
+        if kept:
+            record["attrs"][str(name)] = kept
+        problems += more
+        variables[name] = xr.Variable(variable.dims, data, attrs)
+    own = {
+        key: value for key, value in ds.attrs.items() if key != RECORD
+    }  # of a file opened plainly
+    attrs, kept, more = _attrs(own, "")
+    if kept:
+        record["attrs"][""] = kept
+    problems += more
+    problems += [
+        _unstorable(
+            repr(name), "a name that netCDF does not take", f'ds.rename({{{name!r}: "a_name"}})'
+        )
+        for name in {**ds.variables, **ds.sizes}
+        if not isinstance(name, str) or not NAME.fullmatch(name)
+    ]
+    if problems:
+        return ds, problems
+    record |= {
+        "quantified": list(quantified),
+        "pint_indexes": pint_indexes,
+        "dtypes": {
+            str(n): str(v.dtype) for n, v in variables.items() if not _is_native_type(v.dtype)
+        },
+        "numbers": [str(n) for n, v in variables.items() if v.dtype.kind in "biuf"],
+        "timedeltas": [str(n) for n, v in variables.items() if v.dtype.kind == "m"],
+    }
+    attrs[RECORD] = json.dumps(record, sort_keys=True)
+    coords = {name: variables.pop(name) for name in ds.coords}
+    indexes = xr.Coordinates({n: c for n, c in coords.items() if n in ds.dims})
+    return xr.Dataset(variables, {**coords, **indexes}, attrs), []
+
+
+def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -> xr.Dataset:
+    """Return a Dataset as it was before `to_plain`, from what stands in the file, not decoded.
+
+    ``lazy`` leaves units in attrs: xarray computes no Dataset in which some dask arrays are quantities and others
+    are not.
+    """
+    numbers, timedeltas = record.get("numbers", ()), record.get("timedeltas", ())
+    ds = xr.decode_cf(
+        raw,
+        decode_times={str(n): n not in numbers for n in raw.variables},
+        decode_timedelta={str(n): n in timedeltas for n in raw.variables},
+    ).drop_encoding()
+    changed = {}
+    pint_indexes = {n: u for n, u in record.get("pint_indexes", {}).items() if n in ds.coords}
+    for name, variable in ds.variables.items():
+        dtype = record.get("dtypes", {}).get(name, variable.dtype)
+        data = variable.data if variable.dtype == dtype else variable.data.astype(dtype)
+        attrs = _restored_attrs(variable.attrs, record, str(name))
+        quantified = name in record.get("quantified", ()) and name not in pint_indexes and not lazy
+        if quantified and "units" in attrs:  # the unit in the file: it may have been edited since
+            data = quantity(data, attrs.pop("units"))
+        changed[name] = type(variable)(variable.dims, data, attrs)
+    coords = {name: changed.pop(name) for name in ds.coords}
+    attrs = _restored_attrs(ds.attrs, record, "")
+    attrs.pop(RECORD, None)
+    restored = xr.Dataset(changed, coords, attrs)
+    for name, unit in pint_indexes.items():
+        import pint_xarray  # noqa: F401  (registers .pint)
+
+        restored = restored.assign_coords(restored[[name]].pint.quantify({name: unit}).coords)
+    return restored
+
+
+def _attrs(
+    attrs: Mapping[Any, Any], owner: str
+) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
+    """Return attrs in a form that netCDF holds, those that the record must restore, and what cannot be kept."""
+    native: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for key, value in attrs.items():
+        where = f'ds["{owner}"].attrs[{key!r}]' if owner else f"ds.attrs[{key!r}]"
+        if not isinstance(key, str) or not NAME.fullmatch(key):
+            problems.append(
+                _unstorable(where, f"the name {key!r}", "a name of letters, digits and _")
+            )
+        elif _is_plain(value) and key not in RESERVED:
+            native[key] = value
+        elif (form := _form(value)) is not None:
+            kept[key] = form
+            if key not in RESERVED:
+                native[key] = _readable(form)
+        else:
+            found = f"{value!r} ({type(value).__name__})"
+            problems.append(
+                _unstorable(where, found, "a string, numbers, or lists and dicts of them")
+            )
+    return native, kept, problems
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether netCDF gives a value back as it is: text, a NumPy number, or 1-D numbers that are not just one."""
+    if isinstance(value, str):
+        return "\0" not in value
+    if not isinstance(value, (np.generic, np.ndarray)) or value.dtype.kind not in "fiu":
+        return False
+    is_scalar_or_list = isinstance(value, np.generic) or (value.ndim == 1 and value.size > 1)
+    return is_scalar_or_list and value.dtype.itemsize <= 8 and value.dtype != np.float16
+
+
+def _form(value: Any) -> list[Any] | None:
+    """Return the name of a value's type and its JSON form, from which `_value` makes it again, or None."""
+    if isinstance(value, (np.generic, np.ndarray)) and value.dtype.kind in "biufU":
+        return [f"numpy:{value.dtype}", value.tolist()] if value.dtype.itemsize <= 8 else None
+    plain = list(value) if isinstance(value, tuple) else value
+    return [type(value).__name__, plain] if _is_json(plain) else None
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_json(v) for k, v in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _value(form: list[Any]) -> Any:
+    """Return an attribute from the name of its type and its JSON form."""
+    kind, value = form
+    if kind.startswith("numpy:"):
+        return np.array(value, kind.removeprefix("numpy:"))[()]
+    return tuple(value) if kind == "tuple" else value
+
+
+def _readable(form: list[Any]) -> Any:
+    """Return what stands in the file, for others to read, for an attribute that is kept in the record."""
+    value = form[1]
+    if isinstance(value, bool):
+        return np.int8(value)
+    is_number = isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) < 2**63)
+    return value if is_number else json.dumps(value, sort_keys=True)
+
+
+def _restored_attrs(
+    attrs: Mapping[str, Any], record: Mapping[str, Any], owner: str
+) -> dict[str, Any]:
+    """Return attrs in their own types; one that was edited in the file stays as it was edited."""
+    kept = record.get("attrs", {}).get(owner, {})
+    unedited = {
+        key: _value(form)
+        for key, form in kept.items()
+        if key in RESERVED or (key in attrs and np.array_equal(attrs[key], _readable(form)))
+    }
+    return {**attrs, **unedited}
+
+
+def _is_native_type(dtype: np.dtype) -> bool:
+    """Whether netCDF gives values of this type back in it."""
+    return dtype.kind in "biufUS" and dtype.isnative
+
+
+def _variable_problems(name: Hashable, data: Any) -> list[Problem]:
+    where = f'ds["{name}"]'
+    dtype = data.dtype
+    if dtype.kind == "O" and not is_dask(data) and all(isinstance(x, str) for x in data.ravel()):
+        return []
+    if dtype.kind not in "fiubUSmM" or (dtype.kind == "f" and dtype.itemsize not in (4, 8)):
+        remedy = f'ds["{name}"].astype("float32"), or .astype(str)'
+        return [_unstorable(where, f"values of type {dtype}", remedy)]
+    return []
+
+
+def _unstorable(where: str, found: str, remedy: str) -> Problem:
+    return Problem(where, found, "something that netCDF can hold", remedy, FileError)

@@ -1,0 +1,546 @@
+"""A field computed while Jaxley runs: what an electrode sees at every step, and no voltage kept.
+
+Jaxley's own functions step the module; the differences of voltage along its axial conductances become potentials a
+block of steps at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import is_traced
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+from jaxfne_xr.core.progress import working
+from jaxfne_xr.core.results import finish, owned_data, with_unit
+from jaxfne_xr.core.schema import UNITS
+from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
+from jaxfne_xr.core.units import scalar
+from jaxfne_xr.fields.conductors import LineSource
+from jaxfne_xr.fields.dipoles import dipole_moment
+from jaxfne_xr.fields.membrane_currents import LARGEST
+from jaxfne_xr.fields.potentials import FAR, Model, labelled_lfp, matrix_of, nearest
+from jaxfne_xr.geometry.cable import Cable, along_edges
+from jaxfne_xr.geometry.positions import positions_along, positions_of, prefixed
+from jaxfne_xr.kernels import loop
+from jaxfne_xr.signals.traces import quantify as with_quantities
+
+from .jaxley import ROW, from_jaxley, known_unit, require_module, sites_of
+from .jaxley_cable import axial_conductances
+
+#: What can be read in the loop.
+READOUTS = ("lfp", "dipole_moment", "recordings")
+#: Jaxley's name of each solver, and how a current belongs to its step: see `transmembrane_currents`.
+SOLVERS = {"bwd_euler": "backward_euler", "crank_nicolson": "crank_nicolson"}
+#: Steps in one block, about: its voltages stay in cache, and one product serves them all.
+BLOCK = 64
+#: Trainable parameters that change axial conductances.
+SHAPE = {"radius", "length", "axial_resistivity"}
+
+
+def integrate_field(
+    module: Any,
+    probe: xr.Dataset | None = None,
+    *,
+    delta_t: Any,
+    t_max: Any = None,
+    model: Model | None = None,
+    params: Sequence[Mapping[str, Any]] | None = None,
+    stimuli: tuple[Any, Any, Any] | None = None,
+    readouts: str | Sequence[str] = ("lfp",),
+    checkpoint: int | Sequence[int] | None = None,
+    solver: str = "bwd_euler",
+    quantify: bool | None = None,
+) -> xr.Dataset:
+    r"""Simulate a Jaxley module and return the field at a probe; voltages are read at each step and never kept.
+
+    .. math:: \phi_c[k] = \sum_e g_e (L_{ca} - L_{cb}) (V_b[k] - V_a[k])
+
+    Parameters
+    ----------
+    module : jaxley.Compartment, Branch, Cell or Network
+        With its stimuli and clamps. It is not changed, and nothing of it has to be recorded.
+    probe : xr.Dataset, optional
+        Contacts, um: `linear_probe`, `grid_probe`, `probe_at`, `from_probeinterface`. Needed for ``"lfp"``. Positions
+        may be JAX arrays, traced or not.
+    delta_t : float, str or pint.Quantity
+        Time step, ms (or ``"25 us"``).
+    t_max : float, str or pint.Quantity, optional
+        Duration, ms: as many steps as ``jx.integrate(t_max=...)`` takes. By default that of the stimuli.
+    model : PointSource, LineSource, RootAsPoint, Slab or callable, optional
+        ``LineSource()`` by default; see `lead_field`. Its parameters may be JAX arrays.
+    params : list of dict, optional
+        What ``module.get_parameters()`` returned after ``module.make_trainable(...)``.
+    stimuli : tuple, optional
+        What ``module.data_stimulate(current)`` returned: stimuli that change from call to call.
+    readouts : sequence of {"lfp", "dipole_moment", "recordings"}
+        What to read: the potential; the dipole moment of each cell; the rows of ``module.recordings``.
+    checkpoint : int or sequence of int, optional
+        For the reverse pass of a gradient: how many steps to run between two states that are kept, or as a sequence
+        how many parts each level is divided into, the last being steps. Must divide the steps. With ``n`` steps,
+        ``sqrt(n)`` keeps about ``2 sqrt(n)`` states instead of ``n``, for one more forward pass.
+    solver : {"bwd_euler", "crank_nicolson"}
+        Jaxley's. For the second, the current of a step belongs to the mean of the voltages at its two ends.
+    quantify : bool, optional
+        As for `from_jaxley`: pint quantities by default, unless JAX traces the result.
+
+    Returns
+    -------
+    xr.Dataset
+        As ``lfp(from_jaxley(module, jx.integrate(module, ...), delta_t=...), probe, model)`` of all voltages returns,
+        to rounding: ``lfp`` (time, contact), uV, the initial state first, with the coordinates of the contacts. And,
+        where asked for, ``dipole_moment`` (time, xyz, unit), nA*um, about each cell's middle, and what `from_jaxley`
+        makes of the recordings. With several readouts the coordinates of contacts are ``contact_x``, ..., of dipoles
+        ``unit_x``, .... The stimulus is not included, as there.
+
+    Raises
+    ------
+    ArgumentError, DimensionError, UnitError, VariableError
+        If it is not a module of Jaxley; if a readout or a solver is not known, or lacks the probe; if the checkpoint
+        does not divide the steps; if all contacts are over 10 mm from every site, whose places are not traced. When
+        called, or traced.
+    MissingDependencyError
+        If Jaxley is not installed, or older than 0.14.
+
+    Warns
+    -----
+    UserWarning
+        If contacts are inside of a site, and if the simulation is in float32: the largest error that its rounding can
+        cause.
+
+    Notes
+    -----
+    Memory grows with contacts times time. Differentiable in `params` (conductances, radii, ...), in the stimuli, in
+    the positions of the contacts and in the parameters of the model. Trainable radii, lengths and resistivities change
+    the currents; places and the diameters that bound the distance to a contact are those of ``module.nodes``. As with
+    ``jx.integrate``, wrap in `jax.jit` what is called more than once.
+
+    Examples
+    --------
+    >>> import jax, jaxley as jx, jaxfne_xr as jfx
+    >>> from jaxley.channels import HH
+    >>> cell = jx.Cell(jx.Branch(ncomp=2), parents=[-1, 0])
+    >>> cell.insert(HH())
+    >>> with jax.enable_x64(True):
+    ...     made = integrate_field(cell, jfx.linear_probe(3, origin=(50, 0, 0)), delta_t=0.025, t_max=1.0)
+    >>> made.lfp.dims, made.lfp.shape, str(made.lfp.pint.units)
+    (('time', 'contact'), (41, 3), 'microvolt')
+    """
+    require_module(module)
+    asked = [readouts] if isinstance(readouts, str) else list(dict.fromkeys(readouts))
+    model = LineSource() if model is None else model
+    problems = _request_problems(module, asked, probe, solver)
+    problems += _call_problems(module, params, stimuli)
+    raise_problems(problems)
+    dt_ms = check_dt(scalar(delta_t, "ms", "delta_t"), "delta_t")
+    externals, where, steps = _externals(module, stimuli, t_max, dt_ms)
+    lengths = _lengths(steps, checkpoint)
+
+    trained = {str(key) for entry in params or () for key in entry}
+    state, step, all_params = _stepping(module, params, dt_ms, solver, where)
+    sites = sites_of(
+        module,
+        time_from_dt(dt_ms, steps + 1),
+        parameters={
+            "dt_ms": dt_ms,
+            "precision": str(state["v"].dtype),
+            "solver": solver,
+            "scheme": SOLVERS[solver],
+            "stimulus": "not included",
+            "source": "transmembrane_current",
+            "trained": sorted(trained),
+        },
+    )
+    start, stop, conductance = axial_conductances(module, all_params if trained & SHAPE else None)
+    joined = Cable.between(ROW, start, stop, conductance)
+
+    weights, inside = {}, None
+    if "lfp" in asked and probe is not None:
+        _require_near(sites, probe, model)
+        matrix, inside = matrix_of(sites, probe, model)
+        weights["lfp"] = along_edges(matrix, joined)
+        _warn_of_rounding(weights["lfp"], state["v"].dtype)
+    if "dipole_moment" in asked:
+        weights["dipole_moment"] = along_edges(positions_of(sites, ROW, "xyz").T, joined)
+
+    read = partial(_read, unit=np.asarray(sites["edge_unit"]), n=int(sites["unit"].max()) + 1)
+    take = _taking(module, joined, "recordings" in asked)
+    with working("integrate_field"):
+        made = _run(
+            step,
+            take,
+            read,
+            state,
+            all_params,
+            externals,
+            weights,
+            lengths,
+            steps,
+            checkpoint is not None,
+        )
+        if not any(map(is_traced, made.values())):
+            jax.block_until_ready(made)
+    if solver == "crank_nicolson":
+        made |= {name: _between(made[name]) for name in weights}
+    if quantify is None:
+        quantify = not any(map(is_traced, made.values()))
+    if quantify:
+        made = {name: owned_data(value, True) for name, value in made.items()}
+        sites = with_quantities(sites)
+
+    results = []
+    for name in asked:
+        if name == "lfp":
+            results.append(_labelled_lfp(sites, made[name], probe, model, inside))
+        elif name == "dipole_moment":
+            results.append(_labelled_dipoles(sites, made[name]))
+        else:
+            rows = from_jaxley(module, made[name].T, delta_t=dt_ms, quantify=quantify)
+            if trained & SHAPE and "conductance" in rows:
+                rows = _conducting(rows, conductance, sites, quantify)
+            results.append(rows)
+    return results[0] if len(results) == 1 else _side_by_side(results)
+
+
+# -------------------------------------------------------------------------------------------- what was asked for
+
+
+def _request_problems(
+    module: Any, asked: Sequence[str], probe: xr.Dataset | None, solver: str
+) -> list[Problem]:
+    unknown = [name for name in asked if name not in READOUTS] if asked else [()]
+    problems = [_unknown("readouts", name, READOUTS, 'readouts=("lfp",)') for name in unknown]
+    if solver not in SOLVERS:
+        problems.append(_unknown("solver", solver, tuple(SOLVERS), 'solver="bwd_euler"'))
+    if "lfp" in asked and probe is None:
+        problems.append(
+            Problem(
+                where="probe",
+                found="no probe",
+                wanted="contacts, for the readout 'lfp'",
+                remedy="integrate_field(module, jfx.linear_probe(16, ...), ...)",
+                error=ArgumentError,
+            )
+        )
+    if "recordings" in asked and module.recordings.empty:
+        problems.append(
+            Problem(
+                where="module.recordings",
+                found="no recordings",
+                wanted="at least one, for the readout 'recordings'",
+                remedy="module.record() first",
+                error=ArgumentError,
+            )
+        )
+    if known_unit(module, "v") is None:
+        problems.append(
+            Problem(
+                where="module",
+                found="a voltage that is a rate, without a unit",
+                wanted="a membrane voltage in mV: a rate drives no current",
+                remedy="insert channels of a spiking or graded neuron, such as jaxley.channels.HH",
+                error=ArgumentError,
+            )
+        )
+    return problems
+
+
+def _call_problems(module: Any, params: Any, stimuli: Any) -> list[Problem]:
+    """Return what is wrong with what Jaxley is handed in this call; it would pass over it, or stumble."""
+    problems = []
+    if params is not None:
+        wanted = [sorted(entry) for entry in module.trainable_params]
+        is_list = isinstance(params, (list, tuple)) and all(isinstance(p, Mapping) for p in params)
+        found = [sorted(entry) for entry in params] if is_list else type(params).__name__
+        if found != wanted:
+            problems.append(
+                Problem(
+                    where="params",
+                    found=f"{found}",
+                    wanted=f"a list of dicts of what was made trainable, in order: {wanted}",
+                    remedy='module.make_trainable("HH_gNa"), then params=module.get_parameters()',
+                    error=ArgumentError,
+                )
+            )
+    parts = stimuli if isinstance(stimuli, tuple) and len(stimuli) == 3 else (None, ())
+    if stimuli is not None and not all(isinstance(part, list) for part in parts[1:]):
+        problems.append(
+            Problem(
+                where="stimuli",
+                found=f"a {type(stimuli).__name__}",
+                wanted="what module.data_stimulate(current) returned",
+                remedy="stimuli = cell.branch(0).comp(0).data_stimulate(current)",
+                error=ArgumentError,
+            )
+        )
+    return problems
+
+
+def _unknown(where: str, found: object, known: Sequence[str], remedy: str) -> Problem:
+    return Problem(where, repr(found), f"some of {list(known)}", remedy, ArgumentError)
+
+
+def _require_near(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> None:
+    """Raise if the whole probe is nowhere near: a simulation is too long to find out afterwards."""
+    near = nearest(sites, positions_along(probe, "contact", "xyz"), model)
+    if near is not None and near[0].min() > FAR:
+        raise DimensionError(
+            Problem(
+                where="probe",
+                found=f"contacts that are {near[0].min() / 1000:.3g} mm or more from the nearest compartment",
+                wanted="a probe within 10 mm of the module, both in um and about the same origin",
+                remedy='jfx.probe_at(positions, units="mm") if they are in mm; module.move_to(x, y, z)',
+                error=DimensionError,
+            )
+        )
+
+
+def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Return the lengths of the levels of the loop; without checkpoints, of blocks that hold all steps and few more."""
+    if checkpoint is None:
+        blocks = math.ceil(steps / BLOCK)
+        return blocks, math.ceil(steps / blocks)
+    given = tuple(checkpoint) if isinstance(checkpoint, (list, tuple)) else (checkpoint,)
+    counts = (int, np.integer)
+    if given and all(isinstance(n, counts) and n is not True and n > 0 for n in given):
+        levels = [int(n) for n in given]
+        if len(levels) == 1 and steps % levels[0] == 0:
+            return steps // levels[0], levels[0]
+        if math.prod(levels) == steps:
+            return tuple(levels)
+    root = math.isqrt(steps)
+    divisor = min((n for n in range(1, steps + 1) if steps % n == 0), key=lambda n: abs(n - root))
+    raise ArgumentError(
+        Problem(
+            where="checkpoint",
+            found=f"{checkpoint!r} for {steps} steps",
+            wanted="a number of steps that divides them, or numbers whose product they are",
+            remedy=f"checkpoint={divisor}"
+            + ("" if divisor > 1 else "; a t_max of other length, since the number is prime"),
+            error=ArgumentError,
+        )
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the simulation
+
+
+def _externals(
+    module: Any, stimuli: Any, t_max: Any, dt_ms: float
+) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """Return stimuli and clamps (step, row), the rows they act on, and the number of steps, as Jaxley has it."""
+    from jaxley.integrate import add_stimuli
+
+    externals, where = add_stimuli(module.externals.copy(), module.external_inds.copy(), stimuli)
+    externals = {key: jnp.asarray(value).T for key, value in externals.items()}
+    if t_max is None:
+        if not externals:
+            raise ArgumentError(
+                Problem(
+                    where="t_max",
+                    found="neither a duration nor a stimulus",
+                    wanted="one of them",
+                    remedy="t_max=100.0",
+                    error=ArgumentError,
+                )
+            )
+        return externals, where, len(next(iter(externals.values())))
+    duration = scalar(t_max, "ms", "t_max")
+    if not 0 < duration < math.inf:
+        raise ArgumentError(
+            Problem(
+                "t_max", f"{duration:g} ms", "a positive duration", "t_max=100.0", ArgumentError
+            )
+        )
+    steps = int(duration // dt_ms + 1)
+    for key, rows in externals.items():
+        lacking = steps - len(rows)
+        if lacking > 0 and key != "i":
+            raise DimensionError(
+                Problem(
+                    where=f"clamp of {key}",
+                    found=f"{len(rows)} samples",
+                    wanted=f"{steps}, one for each step",
+                    remedy="clamp for as long as t_max, or a shorter t_max",
+                    error=DimensionError,
+                )
+            )
+        externals[key] = jnp.pad(rows, ((0, max(lacking, 0)), (0, 0)))[:steps]
+    return externals, where, steps
+
+
+def _stepping(
+    module: Any, params: Any, dt_ms: float, solver: str, where: dict[str, Any]
+) -> tuple[dict[str, Any], Callable[..., Any], dict[str, Any]]:
+    """Return the first state, a function (state, all_params, externals) -> state, and all parameters."""
+    from jaxley.integrate import build_init_and_step_fn
+
+    module.to_jax()
+    device = "gpu" if module._solver_device in ("gpu", "tpu") else "cpu"
+    initial, advance = build_init_and_step_fn(module, f"jaxley.dhs.{device}", solver)
+    state, all_params = initial(list(params or ()), delta_t=dt_ms)
+
+    def step(state: Any, all_params: Any, externals: Any) -> Any:
+        return advance(state, all_params, externals, where, dt_ms)
+
+    return state, step, all_params
+
+
+def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Any], dict[str, Any]]:
+    """Return a function that takes from a state what is read of it: differences along edges, and recorded rows."""
+    label = module.nodes.index.to_numpy()
+    start, stop = (label[end] for end in joined.ends.arrays)
+    rows: dict[str, np.ndarray] = {}
+    order: Any = slice(None)
+    if recorded:
+        rows = {
+            str(n): part.to_numpy() for n, part in module.recordings.groupby("state")["rec_index"]
+        }
+        order = np.argsort(np.argsort(module.recordings["state"].to_numpy(), kind="stable"))
+
+    def take(state: Any) -> dict[str, Any]:
+        v = state["v"]
+        taken = {"differences": v[stop] - v[start]}
+        if recorded:
+            taken["recordings"] = jnp.concatenate([state[n][i] for n, i in rows.items()])[order]
+        return taken
+
+    return take
+
+
+def _read(samples: Any, weights: Any, *, unit: np.ndarray, n: int) -> dict[str, Any]:
+    """Return what is read of a block of samples: potentials (step, contact), moments (step, xyz, unit), rows."""
+    d = samples["differences"]
+    made = {key: samples[key] for key in samples if key == "recordings"}
+    if "lfp" in weights:
+        made["lfp"] = jnp.matmul(d, weights["lfp"].T, precision=jax.lax.Precision.HIGHEST)
+    if "dipole_moment" in weights:
+        parts = d[:, None] * weights["dipole_moment"]
+        moments = jax.ops.segment_sum(jnp.moveaxis(parts, -1, 0), unit, n)
+        made["dipole_moment"] = jnp.moveaxis(moments, 0, -1)
+    return made
+
+
+def _run(
+    step: Callable[..., Any],
+    take: Callable[..., Any],
+    read: Callable[..., Any],
+    state: Any,
+    all_params: Any,
+    externals: dict[str, Any],
+    weights: Any,
+    lengths: tuple[int, ...],
+    steps: int,
+    checkpoint: bool,
+) -> dict[str, Any]:
+    """Return what is read of the first state and of every step."""
+    extra = math.prod(lengths) - steps  # simulated and thrown away; a clamp goes on as it ended
+
+    @jax.jit
+    def run(state: Any, all_params: Any, externals: Any, weights: Any) -> dict[str, Any]:
+        weights = jax.tree.map(lambda w: jnp.asarray(w, state["v"].dtype), weights)
+
+        def advance(state: Any, now: Any) -> tuple[Any, Any]:
+            state = step(state, all_params, now)
+            return state, take(state)
+
+        inputs = {
+            key: jnp.pad(rows, ((0, extra), (0, 0)), mode="edge") for key, rows in externals.items()
+        }
+        first = read(jax.tree.map(lambda x: x[None], take(state)), weights)
+        made = loop.read_in_blocks(
+            advance, partial(read, weights=weights), state, inputs, lengths, checkpoint=checkpoint
+        )
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b[:steps]]), first, made)
+
+    return run(state, all_params, externals, weights)
+
+
+def _between(values: Any) -> Any:
+    """Return the means of neighbours in time, after the first value."""
+    return jnp.concatenate([values[:1], (values[:-1] + values[1:]) / 2])
+
+
+def _warn_of_rounding(weights: Any, dtype: Any) -> None:
+    """Say what rounding the voltages can do to the potential, where the simulation is in float32."""
+    if np.dtype(dtype).itemsize >= 8 or is_traced(weights):
+        return
+    bound = float(np.abs(np.asarray(weights, float)).sum(axis=1).max(initial=0))
+    bound *= float(np.spacing(np.float32(LARGEST)))
+    warn(
+        f"the simulation is in {dtype}: the rounding of its voltages can change a potential by up to {bound:.1e} uV. "
+        'Simulate in float64 where that is too much: jax.config.update("jax_enable_x64", True).'
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- labels
+
+
+def _labelled_lfp(
+    sites: xr.Dataset, potential: Any, probe: Any, model: Model, inside: int | None
+) -> xr.Dataset:
+    """Return potentials (time, contact) with the labels that `lfp` gives."""
+    parameters = {
+        "of": "voltage",
+        "source": "transmembrane_current",
+        "by": None,
+        "contacts_inside": inside,
+    }
+    variable = xr.Variable((TIME, "contact"), potential)
+    return labelled_lfp(sites, variable, probe, model, parameters)
+
+
+def _labelled_dipoles(sites: xr.Dataset, moments: Any) -> xr.Dataset:
+    """Return moments (time, xyz, unit) with the labels that `dipole_moment` gives."""
+    still = np.zeros((1, sites.sizes[ROW]))
+    one = sites.isel({TIME: [0]}).assign(i_membrane=((TIME, ROW), still, {"units": "nA"}))
+    like = dipole_moment(one)
+    return finish(
+        sites,
+        "dipole_moment",
+        xr.Variable(like["dipole_moment"].dims, moments),
+        UNITS["dipole_moment"],
+        {
+            "by": "unit",
+            "origin": like["dipole_moment"].attrs["origin"],
+            "groups": like.sizes["unit"],
+        },
+        coords={name: c.variable for name, c in like.coords.items() if name != TIME},
+        stage="source",
+        attrs={"origin": like["dipole_moment"].attrs["origin"]},
+    )
+
+
+def _conducting(
+    rows: xr.Dataset, conductance: Any, sites: xr.Dataset, quantify: bool
+) -> xr.Dataset:
+    """Return recordings with the axial conductances (edge) that they were simulated with, not those of the module."""
+    known = np.isin(np.asarray(sites["edge_unit"]), np.asarray(rows["edge_unit"]))
+    variable = rows.variables["conductance"]
+    attrs = {name: value for name, value in variable.attrs.items() if name != "units"}
+    bare = xr.Variable(variable.dims, conductance[known])
+    return rows.assign(conductance=with_unit(bare, "uS", quantify=quantify, attrs=attrs))
+
+
+def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Return several results in one Dataset; where two have a coordinate of one name, its dim goes before it."""
+    variables: dict[Any, xr.Variable] = {}
+    coords: dict[Any, xr.Variable] = {}
+    dims = {dim for result in results for dim in result.dims}
+    for result in results:
+        variables |= {name: v.variable for name, v in result.data_vars.items()}
+        for name, c in result.coords.items():
+            own = prefixed(name, c.dims)
+            taken = own in coords and coords[own].dims != c.dims
+            if taken or (own in dims and c.dims != (own,)):
+                own = f"{c.dims[0]}_{name}"
+            coords[own] = c.variable
+    return provenance.gathered(xr.Dataset(variables, coords), results, stage="readout")

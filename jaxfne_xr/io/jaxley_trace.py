@@ -1,0 +1,185 @@
+"""Jaxley-style voltage arrays to Signals in one call, with no Jaxley installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.time_axis import check_dt
+from jaxfne_xr.core.units import factor, scalar
+from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV, to_signals
+from jaxfne_xr.signals.traces import LAYOUTS, traces
+
+
+@dataclass(frozen=True)
+class JaxleyTraceSpec:
+    """How a bare voltage array is to be read.
+
+    Scope is not among the fields: it follows from what the data is, and cannot be declared.
+
+    Parameters
+    ----------
+    trace_name : str
+        What the trace is called in the provenance.
+    backend : str
+        The simulator that made it.
+    layout : {"time_by_unit", "unit_by_time", "recording_by_time"}
+        The order of its axes.
+    dt_ms : float, str or pint.Quantity
+        Sampling interval, ms.
+    spike_threshold : float, str, pint.Quantity or None
+        mV; None: no spikes.
+    spike_rule : {"crossing", "level"}
+        See `to_signals`.
+    units : str
+        Unit of the array.
+    metadata : mapping
+        Anything JSON-safe that should travel in the provenance.
+
+    Raises
+    ------
+    ArgumentError, TimeAxisError, UnitError
+        All problems at once.
+
+    Examples
+    --------
+    >>> JaxleyTraceSpec(dt_ms=0.1).layout
+    'time_by_unit'
+    """
+
+    trace_name: str = "jaxley_trace"
+    backend: str = "jaxley"
+    layout: str = "time_by_unit"
+    dt_ms: Any = 0.025
+    spike_threshold: Any = 0.0
+    spike_rule: str = "crossing"
+    units: str = "mV"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.layout not in LAYOUTS:
+            problems.append(
+                Problem(
+                    where="layout",
+                    found=repr(self.layout),
+                    wanted=f"one of {list(LAYOUTS)}",
+                    remedy='layout="time_by_unit"',
+                    error=ArgumentError,
+                )
+            )
+        if self.spike_rule not in SPIKE_RULES:
+            problems.append(
+                Problem(
+                    where="spike_rule",
+                    found=repr(self.spike_rule),
+                    wanted=f"one of {list(SPIKE_RULES)}",
+                    remedy='spike_rule="crossing"',
+                    error=ArgumentError,
+                )
+            )
+        try:
+            factor(self.units, "mV")
+        except UnitError as error:
+            problems += error.problems
+        try:
+            json.dumps(dict(self.metadata), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            problems.append(
+                Problem(
+                    where="metadata",
+                    found=f"values that JSON cannot hold ({error})",
+                    wanted="strings, finite numbers, bools, None, lists and dicts of them",
+                    remedy='metadata={"seed": 1, "note": str(value)}',
+                    error=ArgumentError,
+                )
+            )
+        try:
+            check_dt(scalar(self.dt_ms, "ms", "dt_ms"))
+        except JfneError as error:
+            problems += error.problems
+        try:
+            if self.spike_threshold is not None:
+                threshold_mV(self.spike_threshold)
+        except JfneError as error:
+            problems += error.problems
+        raise_problems(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as plain, JSON-safe values; dt in ms, the threshold in mV."""
+        threshold = self.spike_threshold
+        return {
+            **asdict(self),
+            "dt_ms": scalar(self.dt_ms, "ms", "dt_ms"),
+            "spike_threshold": None if threshold is None else threshold_mV(threshold),
+            "metadata": dict(self.metadata),
+        }
+
+
+def jaxley_trace_to_signals(
+    trace: Any,
+    *,
+    spec: JaxleyTraceSpec | None = None,
+    dt_ms: Any = None,
+    layout: str | None = None,
+    source: Any = None,
+    quantify: bool | None = None,
+) -> xr.Dataset:
+    """Return Signals from a bare voltage array, as Jaxley or another simulator returns it.
+
+    Parameters
+    ----------
+    trace : array (two axes, as `layout` names them)
+        Membrane voltage, in the spec's unit; NumPy, JAX or dask.
+    spec : JaxleyTraceSpec, optional
+        How to read it; by default time by unit, 0.025 ms, threshold 0 mV.
+    dt_ms : float, str or pint.Quantity, optional
+        Sampling interval, ms; goes before the spec's.
+    layout : str, optional
+        Goes before the spec's.
+    source : array (dims of the trace), optional
+        The current that acts as the source, nA. Without one, the voltage stands for it as a proxy.
+    quantify : bool, optional
+        As for `traces`: False keeps a JAX array one.
+
+    Returns
+    -------
+    xr.Dataset
+        As from `to_signals`. Dims stay in the order of the array.
+
+    Raises
+    ------
+    JfneError
+        As `traces` and `to_signals` do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> spec = JaxleyTraceSpec(dt_ms=0.1)
+    >>> signals = jaxley_trace_to_signals(np.full((1000, 16), -65.0), spec=spec)
+    >>> signals.V_m.shape, signals.attrs["model_status"]
+    ((1000, 16), 'computational_scaffold')
+    """
+    spec = spec or JaxleyTraceSpec()
+    ds = traces(
+        trace,
+        layout=layout or spec.layout,
+        dt_ms=spec.dt_ms if dt_ms is None else dt_ms,
+        units=spec.units,
+        quantify=quantify,
+    )
+    about = {
+        key: value
+        for key, value in spec.to_dict().items()
+        if key in ("trace_name", "backend", "metadata")
+    }
+    ds = provenance.extend(ds, "jaxley_trace_to_signals", about, origin=spec.backend)
+    return to_signals(
+        ds, spike_threshold=spec.spike_threshold, spike_rule=spec.spike_rule, source=source
+    )

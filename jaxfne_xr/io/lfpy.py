@@ -1,0 +1,192 @@
+"""LFPy: the segments, axial conductances, voltages and currents of a cell, as NEURON has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.time_axis import TIME, even_times
+from jaxfne_xr.geometry.morphology import ROW, joined, segments
+
+#: What `from_lfpy` reads of a cell.
+_NEEDED = ("allseclist", "totnsegs", "x", "y", "z", "d", "area", "somaidx")
+
+
+def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
+    """Label what LFPy simulated: which segment each row is, when, and how the segments are joined.
+
+    Parameters
+    ----------
+    cell : LFPy.Cell, or a sequence of them
+        While its NEURON sections exist. After ``cell.simulate(rec_vmem=True)`` with its voltages, after
+        ``rec_imem=True`` with its transmembrane currents; before, a morphology. Several cells are one ``unit`` each.
+    quantify : bool
+        Whether units go on as pint quantities, or in ``attrs["units"]``.
+
+    Returns
+    -------
+    xr.Dataset
+        ``v`` (mV) and ``i_membrane`` (nA, with what electrodes inject) on ``recording`` and ``time``, as far as they
+        were recorded; ``conductance`` (uS) on ``edge``; on ``recording`` ``unit``, ``branch`` (the section),
+        ``compartment`` (the segment in it), ``section`` (its name), ``compartment_id``, positions and ``diameter``
+        (um), ``membrane_area`` (um^2), ``soma``.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no such cell, its sections are gone, or several cells were not simulated together.
+    TimeAxisError
+        If the samples are not evenly spaced, as with ``variable_dt=True``.
+
+    Notes
+    -----
+    The conductances are NEURON's own (``segment.ri()``), points without membrane eliminated. With them
+    `transmembrane_currents` gives LFPy's ``imem`` to rounding, but for what electrodes inject, which is not part of it.
+
+    Examples
+    --------
+    >>> import LFPy  # doctest: +SKIP
+    >>> cell = LFPy.Cell(morphology="cell.swc")  # doctest: +SKIP
+    >>> cell.simulate(rec_vmem=True)  # doctest: +SKIP
+    >>> from_lfpy(cell).jfne.transmembrane_currents()  # doctest: +SKIP
+    """
+    cells = list(cell) if isinstance(cell, Sequence) else [cell]
+    for one in cells:
+        missing = [name for name in _NEEDED if getattr(one, name, None) is None]
+        if missing or not list(one.allseclist):
+            raise _refuse(
+                f"a {type(one).__name__} without {missing or 'sections'}",
+                "an LFPy.Cell, with its sections",
+            )
+    if not cells:
+        raise _refuse("no cells", "one at least")
+
+    labels, links, offset = [], [], 0
+    for unit, one in enumerate(cells):
+        labels.append(_labels(one, unit, offset))
+        links.append(_links(one, offset))
+        offset += one.totnsegs
+    merged = {name: np.concatenate([x[name] for x in labels]) for name in labels[0]}
+    a, b, g = (np.concatenate(part) for part in zip(*links, strict=True))
+    points = np.where(b < 0, offset - 1 - b, b)  # points of all cells were numbered -1, -2, ...
+    recorded, time = _recorded(cells)
+    ends = [
+        np.concatenate([np.stack([c.x[:, k], c.y[:, k], c.z[:, k]], axis=1) for c in cells])
+        for k in (0, 1)
+    ]
+    ds = segments(
+        ends[0].astype(float),
+        ends[1].astype(float),
+        np.concatenate([np.asarray(c.d, float) for c in cells]),
+        joined(a, points, g, offset),
+        merged,
+        function="from_lfpy",
+        parameters={
+            "n": offset,
+            "geometry": "traced",
+            **({"source": "transmembrane_current"} if "i_membrane" in recorded else {}),
+        },
+        quantify=quantify,
+        variables=recorded,
+        time=time,
+        origin="lfpy",
+    )
+    if "i_membrane" in ds:
+        ds["i_membrane"].attrs |= {"stimulus": "included", "sign_convention": "outward positive"}
+    return ds
+
+
+def _labels(cell: Any, unit: int, offset: int) -> dict[str, np.ndarray]:
+    sections = list(cell.allseclist)
+    counts = [sec.nseg for sec in sections]
+    n = sum(counts)
+    soma = np.zeros(n, bool)
+    soma[np.asarray(cell.somaidx, int)] = True
+    return {
+        "unit": np.full(n, unit),
+        "branch": np.repeat(np.arange(len(sections)), counts),
+        "compartment": np.concatenate([np.arange(k) for k in counts]),
+        "section": np.repeat([sec.name() for sec in sections], counts),
+        "compartment_id": offset + np.arange(n),
+        "membrane_area": np.asarray(cell.area, float),
+        "soma": soma,
+    }
+
+
+def _links(cell: Any, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what NEURON joins to what, and the conductance, uS: points without membrane have negative numbers."""
+    sections = list(cell.allseclist)
+    first = dict(
+        zip(sections, np.cumsum([0, *(sec.nseg for sec in sections)]).tolist(), strict=False)
+    )
+    number = {sec: k for k, sec in enumerate(sections)}
+
+    def end(
+        sec: Any,
+    ) -> int:  # the point at x = 1 of a section; that at x = 0 of a root is one before it
+        return -2 * (offset + number[sec]) - 2
+
+    def attached(sec: Any) -> int:
+        at = sec.parentseg()
+        if at is None:
+            return end(sec) + 1
+        if at.x == 1:
+            return end(at.sec)
+        if at.x == 0:
+            return attached(at.sec)
+        return offset + first[at.sec] + min(int(at.x * at.sec.nseg), at.sec.nseg - 1)
+
+    a, b, g = [], [], []
+    for sec in sections:
+        if sec.orientation() != 0:
+            raise _refuse(
+                f"section {sec.name()}, attached by its end", "sections attached by their start"
+            )
+        nodes = [
+            attached(sec),
+            *range(offset + first[sec], offset + first[sec] + sec.nseg),
+            end(sec),
+        ]
+        resistance = [*(seg.ri() for seg in sec), sec(1).ri()]
+        a += nodes[1:-1] + [nodes[-2]]
+        b += nodes[:-2] + [nodes[-1]]
+        g += [1 / r for r in resistance]
+    # a segment first, a point second
+    pairs = np.array([a, b])
+    return pairs.max(axis=0), pairs.min(axis=0), np.array(g)
+
+
+def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]], np.ndarray | None]:
+    """Return the voltages and currents that all cells have, and their times, ms."""
+    found: dict[str, tuple[xr.Variable, str]] = {}
+    for name, attribute, unit in (("v", "vmem", "mV"), ("i_membrane", "imem", "nA")):
+        given = [getattr(c, attribute, None) for c in cells]
+        rows = [np.asarray(x) for x in given if x is not None and np.ndim(x) == 2]
+        if not rows:
+            continue
+        if len(rows) != len(cells) or len({x.shape[1] for x in rows}) != 1:
+            raise _refuse(
+                f"{attribute} of {len(rows)} of {len(cells)} cells, or of other lengths",
+                "one run of all",
+            )
+        found[name] = xr.Variable((ROW, TIME), np.concatenate(rows)), unit
+    if not found:
+        return {}, None
+    times = xr.Variable((TIME,), np.asarray(cells[0].tvec, float), {"units": "ms"})
+    return found, even_times(times, None)[0].copy()
+
+
+def _refuse(found: str, wanted: str) -> ArgumentError:
+    return ArgumentError(
+        Problem(
+            "cell",
+            found,
+            wanted,
+            "from_lfpy(cell), or jfx.morphology(...) for plain arrays",
+            ArgumentError,
+        )
+    )

@@ -1,0 +1,71 @@
+"""Probes of probeinterface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.units import convert
+from jaxfne_xr.geometry.probes import probe_at
+
+
+def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
+    """Return the contacts of a `probeinterface` probe.
+
+    Parameters
+    ----------
+    probe : probeinterface.Probe
+        In two dimensions, its x is taken for ours and its y for depth (z), as its pictures show it.
+    name : str
+        Used where the probe's contacts have no names of their own.
+
+    Returns
+    -------
+    xr.Dataset
+        With ``radius`` (for a square or rectangle, that of the disc of equal area), and ``shank`` where there are
+        several.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not such a probe.
+
+    Examples
+    --------
+    >>> import probeinterface  # doctest: +SKIP
+    >>> from_probeinterface(probeinterface.generate_tetrode())  # doctest: +SKIP
+    """
+    if not hasattr(probe, "contact_positions") or not hasattr(probe, "si_units"):
+        raise ArgumentError(
+            Problem(
+                where="probe",
+                found=f"a {type(probe).__name__}",
+                wanted="a probeinterface.Probe",
+                remedy="take one out of a ProbeGroup: group.probes[0]",
+                error=ArgumentError,
+            )
+        )
+    positions = np.asarray(probe.contact_positions, float)
+    if positions.shape[1] == 2:
+        positions = np.stack([positions[:, 0], np.zeros(len(positions)), positions[:, 1]], axis=1)
+    sides = [
+        _area(shape, p)
+        for shape, p in zip(probe.contact_shapes, probe.contact_shape_params, strict=True)
+    ]
+    radius = convert(np.sqrt(np.array(sides) / np.pi), probe.si_units, "um")
+    ids = probe.contact_ids
+    names = name if ids is None or not any(map(str, ids)) else [str(i) for i in ids]
+    made = probe_at(positions, units=probe.si_units, radius=radius, name=names)
+    if probe.shank_ids is not None and any(map(str, probe.shank_ids)):
+        made = made.assign_coords(shank=("contact", np.array([str(s) for s in probe.shank_ids])))
+    return made
+
+
+def _area(shape: str, parameters: Mapping[str, float]) -> float:
+    if shape == "circle":
+        return np.pi * parameters["radius"] ** 2
+    return parameters["width"] * parameters.get("height", parameters["width"])

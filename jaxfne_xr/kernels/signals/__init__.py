@@ -1,0 +1,1 @@
+"""Kernels of spikes, surrogate derivatives and synaptic currents."""

@@ -1,0 +1,141 @@
+"""Times and numbers of spikes that change smoothly with the voltage, for losses."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from jaxfne_xr.kernels.analysis.summary import as_float
+
+from . import spikes
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, Num
+
+
+def crossing_times(
+    v: Num[Array, "*before time *after"],
+    threshold: float,
+    start: float,
+    dt: float,
+    fill: float,
+    *,
+    axis: int,
+    n: int,
+) -> Float[Array, "*before spike *after"]:
+    """Return when the first few upward crossings of a threshold happen, between the samples.
+
+    Parameters
+    ----------
+    v : array (any dims, time along `axis`)
+        Membrane voltage, mV.
+    threshold : float
+        Threshold, mV.
+    start, dt : float
+        Time of the first sample and sampling interval, ms.
+    fill : float
+        What stands where there are fewer than `n`, ms.
+    axis : int
+        The time axis; spikes take its place.
+    n : int
+        How many crossings to return, 1 or more.
+
+    Returns
+    -------
+    array (dims of v, n for time)
+        ``t* = t[k-1] + dt (threshold - v[k-1]) / (v[k] - v[k-1])`` for the crossings ``v[k-1] < threshold <= v[k]`` in
+        order, ms, in the precision of `v`; then `fill`.
+
+    Notes
+    -----
+    Where the straight line between the samples crosses the threshold, so that its derivative is that of the implicit
+    function: ``dt* = -dv(t*) / (dv/dt)``, with dv(t*) the line between the changes of the two samples. It is finite,
+    and large where the voltage grazes the threshold. `fill` has none.
+
+    Examples
+    --------
+    >>> v = jnp.array([-10.0, 10.0, 20.0, -30.0, 10.0])
+    >>> print(crossing_times(v, 0.0, 0.0, 0.1, jnp.nan, axis=0, n=3))
+    [0.05  0.375   nan]
+    """
+    v = jnp.moveaxis(as_float(v), axis, -1)
+    crossed = spikes.crossing(v, threshold, axis=v.ndim - 1)
+    last = v.shape[-1] - 1
+    first = partial(jnp.nonzero, size=n, fill_value=last)
+    k = jnp.vectorize(lambda row: first(row)[0], signature="(t)->(n)")(crossed)
+    found = k < last  # k counts the sample before the crossing: the last of all is before none
+    before, after = (jnp.take_along_axis(v, jnp.minimum(i, last), axis=-1) for i in (k, k + 1))
+    rise = jnp.where(found, after - before, 1)
+    share = (jnp.asarray(threshold, v.dtype) - before) / rise
+    times = jnp.asarray(start, v.dtype) + jnp.asarray(dt, v.dtype) * (k.astype(v.dtype) + share)
+    return jnp.moveaxis(jnp.where(found, times, jnp.asarray(fill, v.dtype)), -1, axis)
+
+
+def crossing_count(
+    v: Num[Array, "*before time *after"], threshold: float, *, axis: int
+) -> Int[Array, "*rest"]:
+    """Return the number of upward crossings of a threshold.
+
+    Parameters
+    ----------
+    v : array (any dims, time along `axis`)
+        Membrane voltage, mV.
+    threshold : float
+        Threshold, mV.
+    axis : int
+        The time axis, which is removed.
+
+    Returns
+    -------
+    array of int (the other dims)
+        How many.
+
+    Examples
+    --------
+    >>> print(crossing_count(jnp.array([-10.0, 10.0, 20.0, -30.0, 10.0]), 0.0, axis=0))
+    2
+    """
+    v = as_float(v)
+    return spikes.crossing(v, threshold, axis=axis % v.ndim).sum(axis)
+
+
+def expected_crossings(
+    v: Num[Array, "*before time *after"], threshold: float, slope: float, *, axis: int
+) -> Float[Array, "*rest"]:
+    """Return the number of upward crossings to expect where the threshold is noisy.
+
+    Parameters
+    ----------
+    v : array (any dims, time along `axis`)
+        Membrane voltage, mV.
+    threshold : float
+        Median of the threshold, mV.
+    slope : float
+        Its density there, 1/mV.
+    axis : int
+        The time axis, which is removed.
+
+    Returns
+    -------
+    array (the other dims)
+        ``sum_k max(0, F(v[k]) - F(v[k-1]))`` with the logistic ``F(v) = 1 / (1 + exp(-4 slope (v - threshold)))``.
+
+    Notes
+    -----
+    The chance that the threshold lies between two samples is F of the one minus F of the other. In the sum a rise
+    counts F at its top minus F at its foot, whatever the sampling interval; a sum of ``F(v[k]) (1 - F(v[k-1]))`` would
+    grow without bound as that shrinks. As `slope` grows, it tends to the number of crossings, if no peak or trough
+    lies at the threshold itself. Continuous in the voltage, with a kink where a peak passes from sample to sample.
+
+    Examples
+    --------
+    >>> v = jnp.array([-65.0, 40.0, -65.0, -2.0, -65.0])
+    >>> [round(float(expected_crossings(v, 0.0, slope, axis=0)), 3) for slope in (0.05, 0.5, 5.0)]
+    [1.401, 1.018, 1.0]
+    """
+    v = as_float(v)
+    above = jax.nn.sigmoid(4 * slope * (v - jnp.asarray(threshold, v.dtype)))
+    return jax.nn.relu(jnp.diff(above, axis=axis)).sum(axis)

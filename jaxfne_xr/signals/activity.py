@@ -1,0 +1,108 @@
+"""Readouts of Signals alone: series as they are, and one number for all sites and a time window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+
+from jaxfne_xr.core.arrays import precision_of
+from jaxfne_xr.core.dispatch import mean_over
+from jaxfne_xr.core.inputs import V_m_of, as_dataset, source_of, spikes_of, times_of
+from jaxfne_xr.core.means import _reduced, _window, mean_of
+from jaxfne_xr.core.registry import readout
+from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.time_axis import sampling, windowed
+from jaxfne_xr.core.units import magnitude
+
+from .sources import source
+
+
+@readout(units="mV", formula="V_m")
+def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """Return the membrane voltage ``vm``, mV, on the dims of ``V_m``; values are shared."""
+    signals = as_dataset(signals, "signals")
+    v = V_m_of(signals)
+    return finish(signals, "vm", xr.Variable(v.dims, magnitude(v.data)), "mV")
+
+
+@readout(units="bool", formula="spikes")
+def spk(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """Return the spikes ``spk``, bool or, with a surrogate, float, on the dims of ``spikes``; values are shared."""
+    signals = as_dataset(signals, "signals")
+    return finish(signals, "spk", spikes_of(signals), None)
+
+
+readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a proxy for it")(
+    source
+)
+
+
+@readout(units="Hz", formula="spikes / (sites * duration)")
+def spike_rate_hz(
+    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
+    """Return the mean firing rate over all sites and the time window, Hz.
+
+    Parameters
+    ----------
+    signals : xr.Dataset or xr.DataArray
+        With ``spikes``.
+    window : pair of float, str or pint.Quantity, optional
+        Start and stop, ms; all of the data by default.
+
+    Returns
+    -------
+    xr.Dataset
+        ``spike_rate_hz``: the mean of ``spikes`` over time and sites, divided by the sampling interval.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)
+    >>> signals = jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals()
+    >>> round(spike_rate_hz(signals, window=("0 ms", "50 ms")).spike_rate_hz.data.m.item(), 9)
+    100.0
+    """
+    signals = as_dataset(signals, "signals")
+    chosen, (_, dt_ms) = windowed(signals, window), times_of(signals)
+    spikes = spikes_of(chosen)
+    mean = mean_over(spikes, _reduced(spikes))
+    rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
+    return finish(signals, "spike_rate_hz", rate, "Hz", _window(chosen, dt_ms))
+
+
+@readout(units="1", formula="sum of spikes over time and sites")
+def spike_count(
+    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
+    """Return the number of spikes of all sites in the time window; see `spike_rate_hz`."""
+    signals = as_dataset(signals, "signals")
+    chosen = windowed(signals, window)
+    spikes = spikes_of(chosen)
+    dims = _reduced(spikes)
+    data = magnitude(spikes.data)
+    with precision_of(data):
+        data = data.sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
+    count = xr.Variable(tuple(d for d in spikes.dims if d not in dims), data)
+    return finish(signals, "spike_count", count, "1", _window(chosen, sampling(signals, None)[1]))
+
+
+@readout(units="mV", formula="mean of V_m over time and sites")
+def mean_V_m(
+    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
+    """Return the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
+    signals = as_dataset(signals, "signals")
+    made = signals.assign(V_m=V_m_of(signals))
+    return mean_of("mean_V_m", made, "V_m", "value", window)
+
+
+@readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
+def source_abs_mean(
+    source: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+) -> xr.Dataset:
+    """Return the mean size of the source over time and sites, nA, or 1 where it is a proxy; see `spike_rate_hz`."""
+    source = as_dataset(source, "source")
+    name, variable = source_of(source)
+    return mean_of("source_abs_mean", source.assign({name: variable}), name, "abs", window)

@@ -1,0 +1,134 @@
+"""Sources: the current that stands behind the field, or the voltage that stands in for it as a proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import is_jax
+from jaxfne_xr.core.dispatch import whole
+from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.inputs import as_dataset, source_of, spikes_of, times_of
+from jaxfne_xr.core.results import finish, is_quantified, with_unit
+from jaxfne_xr.core.schema import LONG_NAMES
+from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.units import positive, scalar
+from jaxfne_xr.kernels.signals import synapses as kernels
+
+#: The kernels through which spikes become a current.
+SYNAPSES = ("exponential", "alpha")
+
+
+def source(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """Return the source of Signals: the current where there is one, else the voltage as a proxy for it.
+
+    Parameters
+    ----------
+    signals : xr.Dataset or xr.DataArray
+        From `to_signals`.
+
+    Returns
+    -------
+    xr.Dataset
+        ``source`` (nA), or ``source_proxy``: the numbers of ``V_m`` in mV, without a unit, since they are no
+        current. Values are shared, and scope is kept.
+
+    Raises
+    ------
+    VariableError
+        If there is neither a source nor a voltage.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> signals = jfx.traces(np.full((2, 5), -65.0), dims=("unit", "time"), dt_ms=0.1).jfne.to_signals()
+    >>> source(signals).source_proxy.long_name
+    'source (voltage proxy)'
+    """
+    signals = as_dataset(signals, "signals")
+    name, variable = source_of(signals)
+    # it carries its unit already, and its values are shared
+    return finish(
+        signals, name, variable, None, attrs=variable.attrs, function="source", stage="source"
+    )
+
+
+def synaptic_source(
+    signals: xr.Dataset | xr.DataArray,
+    *,
+    kernel: str = "exponential",
+    tau: Any = 5.0,
+    weight: Any = 1.0,
+) -> xr.Dataset:
+    """Give Signals a source current: their spikes through a synaptic kernel.
+
+    Parameters
+    ----------
+    signals : xr.Dataset or xr.DataArray
+        With ``spikes`` on ``time`` and any other dims.
+    kernel : {"exponential", "alpha"}
+        ``k(s) = exp(-s / tau)``, or ``k(s) = (s / tau) exp(1 - s / tau)``: the current that one spike sets off, 1 at
+        its peak.
+    tau : float, str, pint.Quantity or JAX scalar
+        Time constant, ms.
+    weight : float, str, pint.Quantity or JAX scalar
+        Peak of the current of one spike, nA, outward positive: an excitatory synapse, a sink, has a negative one.
+
+    Returns
+    -------
+    xr.Dataset
+        `signals` with ``source(t) = weight sum_k spikes(t_k) k(t - t_k)``, nA, exact at any sampling interval.
+
+    Raises
+    ------
+    ArgumentError, UnitError
+        If the kernel is not known, or tau is not a positive time.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.array([-65.0, 20.0, -65.0, -65.0])
+    >>> signals = jfx.traces(v, ["time"], dt_ms=1.0).jfne.to_signals()
+    >>> synaptic_source(signals, tau="2 ms").source.data.magnitude.round(3).tolist()
+    [0.0, 1.0, 0.607, 0.368]
+    """
+    signals = as_dataset(signals, "signals")
+    if kernel not in SYNAPSES:
+        raise ArgumentError(
+            Problem(
+                where="kernel",
+                found=repr(kernel),
+                wanted=f"one of {list(SYNAPSES)}",
+                remedy='kernel="exponential"',
+                error=ArgumentError,
+            )
+        )
+    tau_ms = positive(tau, "ms", "tau")
+    weight_nA = weight if is_jax(weight) else scalar(weight, "nA", "weight")
+    spikes = spikes_of(signals)
+    _, dt_ms = times_of(signals)
+    current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
+    made = with_unit(
+        current,
+        "nA",
+        quantify=is_quantified(signals, current.data),
+        attrs={"long_name": LONG_NAMES["source"]},
+    )
+    return provenance.extend(
+        signals.assign(source=made),
+        "synaptic_source",
+        {
+            "kernel": kernel,
+            "tau_ms": provenance.recorded(tau_ms),
+            "weight_nA": provenance.recorded(weight_nA),
+            "source": "current",
+        },
+        stage="signals",
+    )
+
+
+def _current(spikes: Any, dt: Any, tau: Any, weight: Any, *, axis: int, kernel: str) -> Any:
+    """Return the current alone; what is left over at the end is for those who process time in blocks."""
+    return kernels.synaptic_current(spikes, dt, tau, weight, axis=axis, kernel=kernel)[0]

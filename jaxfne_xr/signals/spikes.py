@@ -1,0 +1,381 @@
+"""Signals: voltages become `V_m` and spikes, with the scope that their making supports."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
+from jaxfne_xr.core.dispatch import along, checked
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    JfneError,
+    Problem,
+    VariableError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import (
+    as_dataset,
+    converted,
+    find_voltage,
+    kind_problems,
+    misaligned,
+    require_time,
+    spikes_of,
+    times_of,
+    unit_problem,
+)
+from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
+from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
+from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
+from jaxfne_xr.core.units import is_quantity, magnitude, positive, scalar, text_of, units_of
+from jaxfne_xr.kernels.signals import spikes as kernels
+from jaxfne_xr.kernels.signals import surrogate as surrogates
+
+#: Every spike rule: its kernel, and how many earlier samples it looks at.
+SPIKE_RULES = {"crossing": (kernels.crossing, 1), "level": (kernels.level, 0)}
+#: The same with a gradient, by the name of the surrogate as well. Made once: a new `partial` is a new kernel to JAX.
+SURROGATE_RULES = {
+    (rule, name): partial(getattr(surrogates, rule), surrogate=name)
+    for rule in SPIKE_RULES
+    for name in surrogates.SURROGATES
+}
+#: Derivative of a spike at the threshold where none is given, 1/mV: one over 20 mV, about the way from rest to the
+#: threshold of a neuron, which is the unit of voltage in the papers on surrogates, with a slope of 1.
+SLOPE = 0.05
+
+
+def to_signals(
+    ds: xr.Dataset | xr.DataArray,
+    dt_ms: Any = None,
+    spike_threshold: Any = 0.0,
+    spike_rule: str = "crossing",
+    voltage: Hashable | None = None,
+    source: Any = None,
+    *,
+    surrogate: str | None = None,
+    slope: Any = None,
+) -> xr.Dataset:
+    """Return the membrane voltage, its spikes, and what they may be taken to mean.
+
+    Parameters
+    ----------
+    ds : xr.Dataset or xr.DataArray
+        With a voltage on ``time`` and any other dims, in any order; NumPy-, JAX- or dask-backed; its unit in
+        ``attrs["units"]`` or as a pint quantity. Made by `traces`, by `from_jaxley`, or by hand.
+    dt_ms : float, str or pint.Quantity, optional
+        Sampling interval, ms, where `ds` has no ``time`` coordinate. Where it has one, the two must agree.
+    spike_threshold : float, str, pint.Quantity or None
+        mV, rounded to the precision of the data. None: no spikes.
+    spike_rule : {"crossing", "level"}
+        ``"crossing"``: a sample at or above the threshold after one below it, so that each spike counts once.
+        ``"level"``: every sample at or above the threshold.
+    voltage : str, optional
+        Name of the voltage. By default the variable ``v`` or ``V_m``, else the only one in a unit of voltage.
+    source : str, array (dims of the voltage), xr.DataArray or pint.Quantity, optional
+        The current that acts as the source, nA: a variable's name, or data that fit the voltage. A bare array is
+        read in nA, and copied; what comes labelled is shared. By default the variable ``source``, where there is one.
+    surrogate : {"fast_sigmoid", "arctan", "triangle"}, optional
+        Makes the same spikes of 0.0 and 1.0, with a derivative in the voltage that is not theirs: s(V - threshold) for
+        the level; for a crossing that of the later minus that of the earlier sample, where the voltage rises. With
+        x in mV from the threshold, s is ``slope / (1 + 2 slope |x|)^2`` (Zenke and Ganguli 2018),
+        ``slope / (1 + (pi slope x)^2)`` (Fang et al. 2021), or ``slope max(0, 1 - slope |x|)`` (Esser et al. 2016,
+        Bellec et al. 2018).
+    slope : float, str or pint.Quantity, optional
+        The derivative at the threshold, 1/mV; its area is 1, so that one over it is a width. By default 0.05/mV. For
+        the triangle, which is 0 beyond ``1 / slope``, one over the distance from rest to the threshold.
+
+    Returns
+    -------
+    xr.Dataset
+        ``V_m`` (mV; the values are shared with `ds`, as xarray does, unless they had to be converted), ``spikes``
+        (bool, or float with a surrogate), and ``source`` (nA) if one was given; every coordinate of the voltage,
+        ``time`` in ms; axial conductances, if there are; the scope and the provenance in attrs.
+
+    Raises
+    ------
+    VariableError, UnitError, DimensionError, TimeAxisError, DataError, ArgumentError
+        With what to type. Nothing is made in part.
+    NonFiniteError
+        NaN or Inf in the voltage: how many, and where the first is. On dask when computed; under a JAX trace unchecked.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.array([[-65.0, -65.0, 20.0, 30.0, -70.0]])
+    >>> signals = to_signals(jfx.traces(v, dims=("unit", "time"), dt_ms=0.1))
+    >>> signals.spikes.values.tolist()
+    [[False, False, True, False, False]]
+    >>> signals.attrs["source_calibration_status"]
+    'uncalibrated_voltage_proxy'
+
+    With a gradient, for a voltage in JAX:
+
+    >>> import jax
+    >>> def count(v):
+    ...     ds = jfx.traces(v, dims=["time"], dt_ms=0.1, quantify=False)
+    ...     return ds.jfne.to_signals(surrogate="arctan", slope="0.1 / mV").spikes.data.sum()
+    >>> print(count(v[0]), jax.grad(count)(jax.numpy.array(v[0])).round(5))
+    1.0 [ 0.      -0.00024  0.       0.00111  0.     ]
+    """
+    ds = as_dataset(ds, "ds")
+    name = find_voltage(ds, voltage)
+    require_time(ds, name)
+    if source is None and "source" in ds.data_vars:
+        source = "source"
+    original = ds.variables[name]
+    problems = kind_problems(original, str(name))
+    if spike_rule not in SPIKE_RULES:
+        problems.append(
+            Problem(
+                where="spike_rule",
+                found=repr(spike_rule),
+                wanted=f"one of {list(SPIKE_RULES)}",
+                remedy='spike_rule="crossing"',
+                error=ArgumentError,
+            )
+        )
+    problems += _surrogate_problems(surrogate, slope, spike_threshold)
+    threshold = time = steepness = None
+    try:
+        if surrogate is not None:
+            steepness = positive(SLOPE if slope is None else slope, "1/mV", "slope")
+    except JfneError as error:
+        problems += error.problems
+    try:
+        threshold = None if spike_threshold is None else threshold_mV(spike_threshold)
+    except JfneError as error:
+        problems += error.problems
+    try:
+        step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
+        time, step = sampling(ds, step)
+    except JfneError as error:
+        problems += error.problems
+    raise_problems(problems)
+
+    v = converted(original, "mV", LONG_NAMES["V_m"])
+    variables = {"V_m": v}
+    if threshold is None:
+        variables["V_m"] = checked(v, str(name))
+    else:
+        if is_dask(magnitude(v.data)):
+            variables["V_m"] = v = checked(v, str(name))
+        kernel, look_back = SPIKE_RULES[spike_rule]
+        how: dict[str, Any] = {"look_back": look_back, "fill": False, "dtype": np.bool_}
+        numbers: list[Any] = [threshold]
+        if surrogate is not None:
+            kernel = SURROGATE_RULES[spike_rule, surrogate]
+            how |= {"fill": 0.0, "dtype": surrogates.spike_dtype(magnitude(v.data).dtype)}
+            numbers.append(steepness)
+        spikes = along(kernel, v, TIME, *numbers, finite=str(name), **how)
+        spikes.attrs = {"long_name": LONG_NAMES["spikes"]}
+        variables["spikes"] = spikes
+    if source is not None:
+        variables["source"] = _source(ds, source, v)
+
+    declared = {"surrogate": surrogate, "slope_per_mV": provenance.recorded(steepness)}
+    structure = {n: x for n, x in ds.variables.items() if x.dims == STRUCTURE and n in ds.data_vars}
+    coords = coords_along(ds, (*v.dims, *STRUCTURE), time)
+    return provenance.extend(
+        xr.Dataset(variables | structure, coords, ds.attrs),
+        "to_signals",
+        {
+            "dt_ms": step,
+            "precision": str(v.dtype),
+            "spike_rule": spike_rule,
+            "spike_threshold_mV": threshold,
+            "source": "voltage" if source is None else "current",
+            **({} if surrogate is None else declared),
+        },
+        stage="signals",
+    )
+
+
+def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """Return every spike as one row of a list, ordered in time.
+
+    Parameters
+    ----------
+    signals : xr.Dataset or xr.DataArray
+        From `to_signals`: ``spikes`` on ``time`` and any other dims.
+
+    Returns
+    -------
+    xr.Dataset
+        One dim ``spike`` with the coordinates ``time`` (ms), every other dim of ``spikes`` (the label of its
+        coordinate, or the index where there is none), and every other coordinate of them. Scope and provenance are
+        kept.
+
+    Raises
+    ------
+    VariableError
+        If there are no ``spikes``.
+    DataError
+        If JAX traces them: how many there are is not known then.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.array([[-65.0, 20.0, -70.0, -70.0], [-65.0, -65.0, -65.0, 20.0]])
+    >>> times = spike_times(jfx.traces(v, dims=("unit", "time"), dt_ms=0.5).jfne.to_signals())
+    >>> times.time.values.tolist(), times.unit.values.tolist()
+    ([0.5, 1.5], [0, 1])
+    """
+    signals = as_dataset(signals, "signals")
+    spikes = spikes_of(signals)
+    if is_traced(spikes._data):
+        raise DataError(
+            Problem(
+                where="spikes",
+                found="data that JAX traces",
+                wanted="concrete spikes: the number of rows depends on the values",
+                remedy="call spike_times outside jit and grad; inside, use firing_rate or soft_spike_times",
+                error=DataError,
+            )
+        )
+    time_first = spikes.transpose(TIME, ...)
+    where = np.nonzero(np.asarray(time_first.data))
+    rows = {
+        dim: xr.Variable("spike", index) for dim, index in zip(time_first.dims, where, strict=True)
+    }
+    labels = {dim: index for dim, index in rows.items() if dim not in signals.coords}
+    for name, coord in signals.coords.items():
+        if set(coord.dims) <= set(rows):
+            values = np.asarray(magnitude(coord.variable.data))
+            labels[name] = xr.Variable(coord.dims, values)[{d: rows[d] for d in coord.dims}]
+            unit = units_of(coord)
+            labels[name].attrs = {**coord.attrs, **({} if unit is None else {"units": unit})}
+    return finish_several(signals, "spike_times", {}, coords=labels, stage="spike_times")
+
+
+def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """Return the mean firing rate of every site over the whole of the signals.
+
+    Parameters
+    ----------
+    signals : xr.Dataset or xr.DataArray
+        From `to_signals`: ``spikes`` on ``time`` and any other dims. For a window, select it first:
+        ``signals.sel(time=slice(100, 600))``.
+
+    Returns
+    -------
+    xr.Dataset
+        ``firing_rate`` (Hz) on every dim but ``time``: the number of spikes divided by ``n * dt``, where each of the
+        n samples stands for one interval dt. JAX-backed spikes give a JAX array; spikes with a surrogate give their
+        gradient on.
+
+    Raises
+    ------
+    VariableError
+        If there are no ``spikes``.
+    TimeAxisError
+        If there is no way to tell the interval: a single sample.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.where(np.arange(1000) % 100 == 50, 20.0, -65.0)
+    >>> rate = firing_rate(jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals())
+    >>> round(float(rate.firing_rate.data.magnitude), 9)
+    100.0
+    """
+    signals = as_dataset(signals, "signals")
+    spikes = spikes_of(signals)
+    time, dt_ms = times_of(signals)
+    data = magnitude(spikes.data)
+    with precision_of(data):
+        rate = data.sum(axis=spikes.get_axis_num(TIME)) / (len(time) * dt_ms * 1e-3)
+    dims = tuple(d for d in spikes.dims if d != TIME)
+    return finish(
+        signals,
+        "firing_rate",
+        xr.Variable(dims, rate),
+        "Hz",
+        {"start_ms": float(time[0]), "duration_ms": len(time) * dt_ms},
+        stage="firing_rate",
+    )
+
+
+def threshold_mV(value: Any) -> float:
+    """Return the spike threshold in mV."""
+    threshold = scalar(value, "mV", "spike_threshold")
+    if not np.isfinite(threshold):
+        raise ArgumentError(
+            Problem(
+                where="spike_threshold",
+                found=str(threshold),
+                wanted="a finite voltage, or None for no spikes",
+                remedy='spike_threshold=0.0, or spike_threshold="-20 mV"',
+                error=ArgumentError,
+            )
+        )
+    return threshold
+
+
+def _surrogate_problems(surrogate: Any, slope: Any, spike_threshold: Any) -> list[Problem]:
+    """Return what is wrong with a surrogate as such, or with where it stands."""
+    known = list(surrogates.SURROGATES)
+    said = []
+    if surrogate is not None and surrogate not in known:
+        said.append(("surrogate", repr(surrogate), f"one of {known}", f'surrogate="{known[0]}"'))
+    if surrogate is None and slope is not None:
+        wanted = "the surrogate whose slope it is"
+        said.append(("slope", f"{slope!r} and no surrogate", wanted, f'surrogate="{known[0]}"'))
+    if surrogate is not None and spike_threshold is None:
+        found, wanted = "None and a surrogate", "a threshold: without one there are no spikes"
+        said.append(
+            ("spike_threshold", found, wanted, "spike_threshold=0.0, or leave out surrogate")
+        )
+    return [Problem(*parts, ArgumentError) for parts in said]
+
+
+def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
+    """Return the source current in nA on the dims of the voltage `v`."""
+    if isinstance(source, str):
+        if source not in ds.data_vars:
+            raise VariableError(
+                Problem(
+                    where="source",
+                    found=f"{source!r}, which is not among the variables {list(map(str, ds.data_vars))}",
+                    wanted="the name of a current, or the current itself",
+                    remedy='ds.jfne.to_signals(source="i")',
+                    error=VariableError,
+                )
+            )
+        variable = ds.variables[source]
+    elif isinstance(source, (xr.DataArray, xr.Variable)):
+        variable = source.variable if isinstance(source, xr.DataArray) else source
+        if isinstance(source, xr.DataArray):
+            raise_problems(misaligned(ds, source, "source"))
+    else:
+        data: Any = source if hasattr(source, "shape") else np.asarray(source)
+        if np.shape(data) != v.shape:
+            raise DimensionError(_misfit(f"an array of shape {np.shape(data)}", v))
+        unit = text_of(data.units) if is_quantity(data) else "nA"
+        data = magnitude(data)
+        data = np.array(data) if isinstance(data, np.ndarray) else data
+        quantified = is_quantified(v, data if is_traced(data) else None)
+        variable = with_unit(xr.Variable(v.dims, data), unit, quantify=quantified)
+    if dict(variable.sizes) != dict(v.sizes):
+        raise DimensionError(_misfit(f"{dict(variable.sizes)}", v))
+    problems = kind_problems(magnitude(variable.data), "source")
+    problems += unit_problem(variable, "source", "nA")
+    raise_problems(problems)
+    return checked(converted(variable, "nA", LONG_NAMES["source"]), "source")
+
+
+def _misfit(found: str, v: xr.Variable) -> Problem:
+    return Problem(
+        where="source",
+        found=found,
+        wanted=f"one value for every value of the voltage, {dict(v.sizes)}",
+        remedy="select or broadcast the current first; a DataArray is matched by the names of its dims",
+        error=DimensionError,
+    )

@@ -1,0 +1,389 @@
+"""Traces: bare arrays become labelled Datasets with a time axis and units."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
+from jaxfne_xr.core.dispatch import checked
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    JfneError,
+    Problem,
+    UnitError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
+from jaxfne_xr.core.results import assemble, owned_data, with_unit
+from jaxfne_xr.core.time_axis import TIME, check_dt, even_times, time_from_dt, time_problem
+from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
+
+#: Shorthands for `dims`; Jaxley's own recordings are ``"recording_by_time"``.
+LAYOUTS = {
+    "time_by_unit": ("time", "unit"),
+    "unit_by_time": ("unit", "time"),
+    "recording_by_time": ("recording", "time"),
+}
+
+
+#: A Dataset or a DataArray, whichever was given.
+Data = TypeVar("Data", xr.Dataset, xr.DataArray)
+
+
+def traces(
+    data: Any,
+    dims: Sequence[str] | None = None,
+    *,
+    layout: str | None = None,
+    dt_ms: Any = None,
+    time: Any = None,
+    units: str = "mV",
+    name: str = "v",
+    coords: Mapping[str, Any] | None = None,
+    quantify: bool | None = None,
+) -> xr.Dataset:
+    """Label a bare array of traces: name its axes, give it a time axis and a unit.
+
+    Parameters
+    ----------
+    data : array (dims)
+        NumPy, JAX or dask array, or a pint quantity of NumPy or dask; real and finite, in `units`. NumPy data is
+        copied, so that changing it later changes nothing here.
+    dims : sequence of str, optional
+        The name of every axis, in order: ``time``, and usually ``unit`` (a neuron) or ``recording`` (a recorded row).
+        Other names (``trial``, ``feature``) are broadcast over.
+    layout : {"time_by_unit", "unit_by_time", "recording_by_time"}, optional
+        A shorthand for `dims`. One of the two is needed.
+    dt_ms : float, str or pint.Quantity, optional
+        Sampling interval, ms (or ``"25 us"``); the first sample is at 0.
+    time : array (time), optional
+        Sample times, ms, rising evenly; in place of `dt_ms`, or in agreement with it. A unit on it is honoured.
+    units : str
+        Unit of `data`. Voltages are converted to mV; anything else is kept as it is.
+    name : str
+        Name of the variable.
+    coords : mapping, optional
+        More coordinates, as `xarray.Dataset` takes them, but for ``time``; copied. Bare positions (``x``, ``y``,
+        ``z``) are read in um.
+    quantify : bool, optional
+        Whether the result carries its unit as a pint quantity (True) or in ``attrs["units"]`` (False). By default it
+        does, unless JAX traces it or it is dask: xarray computes no Dataset that holds dask both bare and in
+        quantities. pint holds no JAX array, so a quantified JAX array becomes NumPy.
+
+    Returns
+    -------
+    xr.Dataset
+        The variable `name` on `dims`, ``time`` in float64 ms, ``unit`` numbered from 0 unless `coords` names it, and
+        the provenance.
+
+    Raises
+    ------
+    DimensionError, UnitError, TimeAxisError, DataError, NonFiniteError, ArgumentError
+        All problems at once. Values are not checked under a JAX trace; in dask, when computed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ds = traces(np.full((3, 100), -65.0), dims=("unit", "time"), dt_ms=0.1)
+    >>> ds.sizes["unit"], float(ds.time[-1]), str(ds.v.pint.units)
+    (3, 9.9, 'millivolt')
+    """
+    dims = _named_axes(dims, layout)
+    data, units = _bare(data, units)
+    problems = _axis_problems(np.ndim(data), dims) + kind_problems(data, name)
+    step = axis = None
+    if name in {*dims, *(coords or {})}:
+        problems.append(
+            Problem(
+                where="name",
+                found=f"{name!r}, which is a dim or a coordinate too",
+                wanted="a name of its own for the variable",
+                remedy='name="v"',
+                error=ArgumentError,
+            )
+        )
+    if TIME in (coords or {}):
+        problems += time_problem(
+            "times among the coords", "them on their own", "traces(..., time=times)"
+        ).problems
+    try:
+        step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
+    except JfneError as error:
+        problems += error.problems
+    try:
+        unit = kept_unit(name, units)
+    except UnitError as error:
+        problems += error.problems
+    if not problems:
+        try:
+            axis = _time_coordinate(time, step, data.shape[dims.index(TIME)])
+        except JfneError as error:
+            problems += error.problems
+    raise_problems(problems)
+
+    if quantify is None:
+        quantify = not is_traced(data) and not is_dask(data)
+    variable = checked(xr.Variable(dims, owned_data(data, quantify)), name)
+    variable.data = convert(variable.data, units, unit)
+    labels: dict[Hashable, Any] = {}
+    if "unit" in dims:
+        labels["unit"] = np.arange(data.shape[dims.index("unit")])
+    labels.update(copy.deepcopy(dict(coords or {})))
+    return assemble(
+        {name: (variable, unit)},
+        axis,
+        labels,
+        quantify=quantify,
+        function="traces",
+        parameters={
+            "name": name,
+            "units": units,
+            "dims": list(dims),
+            "dt_ms": float(axis[1] - axis[0]) if axis is not None and len(axis) > 1 else step,
+            "precision": str(data.dtype),
+        },
+        stage="traces",
+        origin="array",
+    )
+
+
+def quantify(ds: Data) -> Data:
+    """Return a Dataset whose variables carry their units as pint quantities instead of in ``attrs["units"]``.
+
+    Parameters
+    ----------
+    ds : xr.Dataset or xr.DataArray
+        NumPy- or dask-backed; JAX arrays become NumPy, which pint holds. Coordinates stay plain.
+
+    Returns
+    -------
+    xr.Dataset or xr.DataArray
+        As it was given, with the same values; variables without a unit are left alone.
+
+    Raises
+    ------
+    UnitError
+        If a unit cannot be read.
+    DataError
+        If JAX traces the data: pint would lose the trace.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain = traces(np.zeros(3), ["time"], dt_ms=0.1, quantify=False)
+    >>> quantify(plain).v.pint.units
+    <Unit('millivolt')>
+    """
+    if isinstance(ds, xr.DataArray):
+        return _of_array(quantify, ds)
+    ds = as_dataset(ds, "ds")
+    changed = {}
+    for name, variable in ds.data_vars.items():
+        unit = units_of(variable)
+        if unit is None or is_quantity(variable.variable._data):
+            continue
+        rest = {key: value for key, value in variable.attrs.items() if key != "units"}
+        changed[name] = with_unit(variable.variable, unit, quantify=True, attrs=rest)
+    return ds.assign(changed)
+
+
+def to_jax(ds: Data) -> Data:
+    """Return a Dataset whose numeric variables are JAX arrays with their units in ``attrs["units"]``.
+
+    Parameters
+    ----------
+    ds : xr.Dataset or xr.DataArray
+        NumPy-backed, quantified or not. Coordinates stay NumPy.
+
+    Returns
+    -------
+    xr.Dataset or xr.DataArray
+        As it was given, with the same values in the same precision.
+
+    Raises
+    ------
+    DataError
+        If a variable is dask (compute it first), or has 64 bits while JAX keeps 32: nothing is cast down unasked.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ds = traces(np.zeros(3, np.float32), ["time"], dt_ms=0.1)
+    >>> to_jax(ds).v.attrs["units"]
+    'mV'
+    """
+    if isinstance(ds, xr.DataArray):
+        return _of_array(to_jax, ds)
+    ds = as_dataset(ds, "ds")
+    changed, problems = {}, []
+    for name, variable in ds.data_vars.items():
+        data = magnitude(variable.variable.data)
+        if is_jax(data) or np.dtype(data.dtype).kind not in "fiub":
+            continue
+        problem = _jax_problem(str(name), data)
+        if problem:
+            problems.append(problem)
+            continue
+        unit = units_of(variable)
+        attrs = {**variable.attrs, **({} if unit is None else {"units": unit})}
+        changed[name] = xr.Variable(variable.dims, jnp.array(data), attrs)
+    raise_problems(problems)
+    return ds.assign(changed)
+
+
+def _of_array(function: Callable[[xr.Dataset], xr.Dataset], array: xr.DataArray) -> xr.DataArray:
+    """Return a DataArray whose data and attrs are what a function of Datasets makes of them."""
+    if isinstance(array.variable, xr.IndexVariable):  # coordinates stay as they are
+        return array
+    name = "array" if array.name in (None, *array.dims) else array.name
+    made = function(xr.Dataset({name: array.variable})).variables[name]
+    changed = array.copy(deep=False, data=made.data)
+    changed.attrs = made.attrs
+    return changed
+
+
+def _jax_problem(name: str, data: Any) -> Problem | None:
+    if is_dask(data):
+        return Problem(
+            where=name,
+            found="a dask array, not computed",
+            wanted="values in memory",
+            remedy="ds.compute().jfne.to_jax()",
+            error=DataError,
+        )
+    if data.dtype.itemsize == 8 and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        return Problem(
+            where=name,
+            found=f"{data.dtype}, which JAX would cast to 32 bits",
+            wanted="64 bits enabled in JAX, or 32-bit data",
+            remedy=f'jax.config.update("jax_enable_x64", True), or ds["{name}"].astype("float32")',
+            error=DataError,
+        )
+    return None
+
+
+def _named_axes(dims: Sequence[str] | None, layout: str | None) -> tuple[str, ...]:
+    """Return the dims that `dims` or `layout` name."""
+    if (dims is None) == (layout is None):
+        raise DimensionError(
+            Problem(
+                where="dims",
+                found="both dims and layout" if dims is not None else "neither dims nor layout",
+                wanted="one of the two: an axis is never guessed",
+                remedy='dims=("time", "unit"), or layout="time_by_unit"',
+                error=DimensionError,
+            )
+        )
+    if layout is not None:
+        if layout not in LAYOUTS:
+            raise ArgumentError(
+                Problem(
+                    where="layout",
+                    found=repr(layout),
+                    wanted=f"one of {list(LAYOUTS)}",
+                    remedy='layout="time_by_unit", or name any axes with dims=(...)',
+                    error=ArgumentError,
+                )
+            )
+        return LAYOUTS[layout]
+    if isinstance(dims, str):
+        return (dims,)
+    if not isinstance(dims, (list, tuple)) or not all(isinstance(d, str) for d in dims):
+        raise DimensionError(
+            Problem(
+                where="dims",
+                found=repr(dims),
+                wanted="a list or tuple of names, in the order of the axes",
+                remedy='dims=("time", "unit")',
+                error=DimensionError,
+            )
+        )
+    return tuple(dims)
+
+
+def _axis_problems(ndim: int, dims: tuple[str, ...]) -> list[Problem]:
+    """Return what is wrong with the names of the axes."""
+    found = []
+    if TIME not in dims:
+        found.append((f"{dims}", 'an axis named "time"'))
+    twice = sorted({d for d in dims if dims.count(d) > 1})
+    if twice:
+        found.append((f"{', '.join(map(repr, twice))} given twice in {dims}", "each name once"))
+    if len(dims) != ndim:
+        found.append((f"{len(dims)} names {dims} for {ndim} axes", "one name for each axis"))
+    return [
+        Problem(
+            where="dims",
+            found=what,
+            wanted=wanted,
+            remedy='name every axis in order, as in dims=("trial", "time", "unit")',
+            error=DimensionError,
+        )
+        for what, wanted in found
+    ]
+
+
+def _bare(data: Any, units: str) -> tuple[Any, str]:
+    """Return the bare array and its unit."""
+    if isinstance(data, (xr.Dataset, xr.DataArray, xr.Variable)):
+        raise DataError(
+            Problem(
+                where="data",
+                found=f"an xarray {type(data).__name__}, which is labelled already",
+                wanted="a bare array",
+                remedy='da.to_dataset(name="v").jfne.to_signals(), or traces(da.data, da.dims, ...)',
+                error=DataError,
+            )
+        )
+    if is_quantity(data):
+        data, units = data.magnitude, text_of(data.units)
+    if isinstance(data, np.ma.MaskedArray):
+        raise DataError(
+            Problem(
+                where="data",
+                found="a masked array, whose mask would be lost",
+                wanted="a plain array",
+                remedy="data.filled(value)",
+                error=DataError,
+            )
+        )
+    return (data if is_jax(data) or is_dask(data) else np.asarray(data)), units
+
+
+def _time_coordinate(time: Any, dt_ms: float | None, length: int) -> np.ndarray:
+    """Return sample times in ms."""
+    if length == 0:
+        raise time_problem(
+            "no samples", "at least one sample", "check the array that was handed in"
+        )
+    if time is None:
+        if dt_ms is None:
+            raise time_problem(
+                "neither dt_ms nor time", "one of the two", 'dt_ms=0.025, or dt_ms="25 us"'
+            )
+        return time_from_dt(dt_ms, length)
+    if isinstance(time, xr.DataArray):
+        variable = time.variable
+    elif isinstance(time, xr.Variable):
+        variable = time
+    elif is_quantity(time):
+        variable = xr.Variable((TIME,), time)
+    else:
+        times = time if is_jax(time) else np.asarray(time)
+        variable = xr.Variable((TIME,), times, {"units": "ms"})
+    if variable.shape != (length,):
+        raise time_problem(
+            f"times of shape {variable.shape}",
+            f"one for each of the {length} samples",
+            "time=dt * np.arange(n)",
+        )
+    return even_times(variable, dt_ms)[0].copy()  # the user's own array may change later

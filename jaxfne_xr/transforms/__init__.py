@@ -1,0 +1,1 @@
+"""JAX's transformations by the names of dims, and Datasets as pytrees."""

@@ -1,0 +1,429 @@
+"""JAX's transformations by the names of dims: `jit`, `vmap`, `scan`, `grad` of functions of labelled data.
+
+Each takes and returns functions of Datasets, DataArrays and plain arrays, in any nesting of dicts, lists and tuples.
+They work without `jaxfne_xr.enable_pytrees` and beside a library that registered xarray's types, and they compose with
+one another and with JAX's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import wraps
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.arrays import CHECKS
+from jaxfne_xr.core.errors import ArgumentError, DataError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.units import product
+
+from .dims import from_zero, put_back, require_same_carry, with_dim, without
+from .pytrees import Entry, Packed, is_packed, pack, unpack
+
+
+def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `fn` compiled, once for all windows of one length.
+
+    `jax.jit` of a function of Datasets compiles anew for every other time coordinate. Here times count from the start
+    of the data inside of `fn`, so that those of one window equal those of the next, and are put back on what comes out.
+
+    Parameters
+    ----------
+    fn : callable
+        Of Datasets, DataArrays, arrays and numbers. Anything else is bound first: ``functools.partial(fn, "hann")``.
+
+    Returns
+    -------
+    callable
+        The same function. Its ``time`` coordinates start at 0 ms inside; where those of several arguments start at
+        different times, that is an error. Only coordinates are put back: what `fn` selects by time, and times that it
+        returns as values (`soft_spike_times`), count from the start of the data.
+
+    Raises
+    ------
+    TimeAxisError
+        When called with data whose times start apart.
+    UnitError, DataError
+        When called with quantified, dask or text data.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxfne_xr as jfx
+    >>> ds = jfx.traces(jnp.arange(100.0), ["time"], dt_ms=0.1, quantify=False)
+    >>> power = jit(lambda ds: ds.assign(v=ds.v**2))
+    >>> power(ds.isel(time=slice(50, 60))).time.values[:2].tolist()
+    [5.0, 5.1]
+    """
+
+    @jax.jit
+    def run(arguments: Any) -> Any:
+        args, kwargs = unpack(arguments)
+        return pack(fn(*args, **kwargs))
+
+    @wraps(fn)
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        arguments, times = from_zero(pack((args, kwargs)))
+        made = run(arguments)
+        return unpack(made if times is None else put_back(made, times))
+
+    return compiled
+
+
+def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that also says which of its values were not as they must be.
+
+    Values cannot be looked at while JAX traces. Here the checks of values go along with the numbers, by
+    `jax.experimental.checkify`, and tell afterwards. They cost a pass over the data.
+
+    Parameters
+    ----------
+    fn : callable
+        Of Datasets, DataArrays and arrays; jitted, differentiated or mapped as you like.
+
+    Returns
+    -------
+    callable
+        Returns ``(error, result)``. ``error.throw()`` raises `jax.experimental.checkify.JaxRuntimeError` that names the
+        variable; ``error.get()`` is the text, or None.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, jaxfne_xr as jfx
+    >>> def power(v):
+    ...     return (jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals().V_m.data ** 2).mean()
+    >>> error, slope = jfx.checkify(jax.jit(jax.grad(power)))(jnp.array([1.0, jnp.nan]))
+    >>> print(error.get().split(" (")[0])
+    v: wanted finite values only
+    """
+    from jax.experimental import checkify as jax_checkify
+
+    def run(arguments: Any) -> Any:
+        args, kwargs = unpack(arguments)
+        with CHECKS(True):
+            return pack(fn(*args, **kwargs))
+
+    @wraps(fn)
+    def looked_at(*args: Any, **kwargs: Any) -> Any:
+        error, made = jax_checkify.checkify(run)(pack((args, kwargs)))
+        return error, unpack(made)
+
+    return looked_at
+
+
+def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
+    """Return a function that does `fn` for every entry of a dim at once.
+
+    Parameters
+    ----------
+    fn : callable
+        Of Datasets and DataArrays without `dim`, and of anything else.
+    dim : str
+        The dim to go over. Arguments that do not have it, plain arrays among them, are handed in whole every time.
+
+    Returns
+    -------
+    callable
+        Takes arguments with `dim`, and returns what `fn` does with `dim` in front and its coordinates back in place.
+        Inside of `fn`, the index of `dim` and labels along it are gone; numbers along it are scalars.
+
+    Raises
+    ------
+    DimensionError
+        When called: if no argument has `dim`, only some variables of a Dataset have it, or its length or labels differ.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxfne_xr as jfx
+    >>> ds = jfx.traces(jnp.ones((4, 3, 10)), ("trial", "unit", "time"), dt_ms=0.1, quantify=False)
+    >>> mean = vmap(lambda ds: ds.v.mean("unit"), dim="trial")
+    >>> mean(ds).sizes["trial"], mean(ds).dims
+    (4, ('trial', 'time'))
+    """
+
+    @wraps(fn)
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        (inner, axes), labels = without(pack((args, kwargs)), dim, "vmap")
+
+        def run(arguments: Any) -> Any:
+            args, kwargs = unpack(arguments)
+            return pack(fn(*args, **kwargs))
+
+        flat, tree = jax.tree.flatten(inner)
+        over = jax.vmap(lambda *leaves: run(jax.tree.unflatten(tree, leaves)), in_axes=axes)
+        return unpack(with_dim(over(*flat), dim, labels))
+
+    return mapped
+
+
+def scan(
+    fn: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    dim: Hashable = "time",
+    *,
+    reverse: bool = False,
+    unroll: int = 1,
+) -> tuple[Any, Any]:
+    """Carry something along a dim: `jax.lax.scan` by name.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(carry, x)`` -> ``(carry, y)``; `x` is one entry of `xs` along `dim`.
+    init : Dataset, DataArray, array, or a tree of them
+        The first carry. What `fn` returns must have the same dims, attrs, units and labels.
+    xs : Dataset, DataArray, or a tree of them
+        All of it with `dim`.
+    dim : str
+        The dim to go along.
+    reverse : bool
+        From the end to the start.
+    unroll : int
+        Steps in one turn of the compiled loop.
+
+    Returns
+    -------
+    carry, ys
+        The last carry, and every `y`, with `dim` in front and its coordinates in place.
+
+    Raises
+    ------
+    DimensionError
+        If `xs` or a part of it does not have `dim`.
+    DataError
+        If the carry changes: xarray's arithmetic drops or keeps attrs in its own way, so give them again in `fn`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxfne_xr as jfx
+    >>> ds = jfx.traces(jnp.arange(4.0), ["time"], dt_ms=0.1, quantify=False)
+    >>> last, total = scan(lambda c, x: (c + x.v.data,) * 2, jnp.array(0.0), ds)
+    >>> float(last), total.tolist()
+    (6.0, [0.0, 1.0, 3.0, 6.0])
+    """
+    (inner, axes), labels = without(pack(xs), dim, "scan")
+    flat, tree = jax.tree.flatten(inner)
+    bare = [i for i, axis in enumerate(axes) if axis is None]
+    if bare:
+        raise DimensionError(
+            Problem(
+                "xs",
+                f"{len(bare)} array{'s' * (len(bare) > 1)} without the dim {dim!r}",
+                f"all of it with {dim!r}",
+                f'xr.DataArray(x, dims=("{dim}", ...)); what does not change goes into fn by closure',
+                DimensionError,
+            )
+        )
+    flat = [jnp.moveaxis(x, axis, 0) for x, axis in zip(flat, axes, strict=True)]
+    first = pack(init)
+
+    def step(carry: Any, leaves: Any) -> Any:
+        made = fn(unpack(carry), unpack(jax.tree.unflatten(tree, leaves)))
+        if not (isinstance(made, tuple) and len(made) == 2):
+            raise ArgumentError(
+                Problem(
+                    "fn",
+                    f"a {type(made).__name__} that it returned",
+                    "the pair (carry, y)",
+                    "return carry, None",
+                    ArgumentError,
+                )
+            )
+        after, y = map(pack, made)
+        require_same_carry(carry, after)
+        return after, y
+
+    last, ys = jax.lax.scan(step, first, flat, reverse=reverse, unroll=unroll)
+    return unpack(last), unpack(with_dim(ys, dim, labels))
+
+
+def grad(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Return the gradient of a loss: see `value_and_grad`, which also returns the loss.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxfne_xr as jfx
+    >>> ds = jfx.traces(jnp.arange(3.0), ["time"], dt_ms=0.1, quantify=False)
+    >>> slope = grad(lambda ds: (ds.v.data**2).sum())(ds)
+    >>> slope.v.values.tolist(), slope.v.attrs["units"]
+    ([0.0, 2.0, 4.0], '1/mV')
+    """
+    both = value_and_grad(fn, argnums, has_aux=has_aux)
+
+    @wraps(fn)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        value, slope = both(*args, **kwargs)
+        return (slope, value[1]) if has_aux else slope
+
+    return gradient
+
+
+def value_and_grad(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Return a function that gives a loss and its gradient, labelled and in the loss's unit per unit of the argument.
+
+    Parameters
+    ----------
+    fn : callable
+        Returns one number: a 0-d array, a 0-d DataArray, or a Dataset of one 0-d variable. Its unit is in
+        ``attrs["units"]``; a bare number is dimensionless. xarray keeps ``units`` through arithmetic: after squaring,
+        say what it is, as in the example.
+    argnums : int or sequence of int
+        Which arguments to differentiate with respect to: Datasets, DataArrays, arrays, or trees of them.
+    has_aux : bool
+        Whether `fn` returns ``(loss, more)``.
+
+    Returns
+    -------
+    callable
+        Returns ``(loss, gradient)``, or ``((loss, more), gradient)``. The gradient has the form of the argument: a
+        Dataset for a Dataset, whose variables are those that are floats, and those of its coordinates that are JAX
+        arrays of floats (positions, say), now variables too. Their ``units`` are those of the loss per unit:
+        ``"1/mV"``, ``"uV^2/um"``. All other attrs are left off: a gradient is not what it is a gradient of.
+
+    Raises
+    ------
+    DimensionError
+        When called: if the loss is not one number.
+    DataError
+        When called: if an argument has nothing to differentiate, or quantified (UnitError), dask or text data.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxfne_xr as jfx
+    >>> ds = jfx.traces(jnp.arange(3.0), ["time"], dt_ms=0.1, quantify=False)
+    >>> loss, slope = value_and_grad(lambda ds: (ds.v**2).mean().assign_attrs(units="mV^2"))(ds)
+    >>> loss.attrs["units"], slope.v.attrs["units"]
+    ('mV^2', 'mV')
+    """
+    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    @wraps(fn)
+    def both(*args: Any, **kwargs: Any) -> Any:
+        packed = [pack(args[i]) for i in chosen]
+        leaves, tree = jax.tree.flatten(packed)
+        live = [i for i, leaf in enumerate(leaves) if _is_float(leaf)]
+        raise_problems(_lifeless(packed, chosen))
+        units = []
+
+        def of(moving: list[Any]) -> Any:
+            now = list(leaves)
+            for i, leaf in zip(live, moving, strict=True):
+                now[i] = leaf
+            given = list(args)
+            for i, argument in zip(chosen, unpack(jax.tree.unflatten(tree, now)), strict=True):
+                given[i] = argument
+            made = fn(*given, **kwargs)
+            loss, more = made if has_aux else (made, None)
+            number, unit = _one_number(loss)
+            units.append(unit)
+            return number, pack((loss, more))
+
+        (_, boxed), slopes = jax.value_and_grad(of, has_aux=True)([leaves[i] for i in live])
+        loss, more = unpack(boxed)
+        every: list[Any] = [None] * len(leaves)
+        for i, slope in zip(live, slopes, strict=True):
+            every[i] = slope
+        gradients = unpack(
+            [
+                jax.tree.map(lambda x: _slope(x, units[-1]), part, is_leaf=is_packed)
+                for part in jax.tree.unflatten(tree, every)
+            ]
+        )
+        value = (loss, more) if has_aux else loss
+        return value, gradients[0] if isinstance(argnums, int) else tuple(gradients)
+
+    return both
+
+
+# ----------------------------------------------------------------------------------------------- gradients
+
+
+def _is_float(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating))
+
+
+def _lifeless(packed: Sequence[Any], chosen: Sequence[int]) -> list[Problem]:
+    return [
+        Problem(
+            where=f"argument {i}",
+            found=f"nothing to differentiate with respect to: {_described(part)}",
+            wanted="a variable or an array of floats",
+            remedy="ds.astype(float), or another argnums; NumPy coordinates are labels: "
+            'probe.assign_coords(x=("contact", jnp.asarray(probe.x.data)))',
+            error=DataError,
+        )
+        for i, part in zip(chosen, packed, strict=True)
+        if not any(map(_is_float, jax.tree.leaves(part)))
+    ]
+
+
+def _described(part: Any) -> str:
+    nodes = jax.tree.leaves(part, is_leaf=is_packed)
+    said = [
+        ", ".join(
+            f"{e.name or n.static.name or 'data'} ({getattr(x, 'dtype', type(x).__name__)})"
+            for e, x in zip(n.static.leaves, n.leaves, strict=True)
+        )
+        if is_packed(n)
+        else str(getattr(n, "dtype", type(n).__name__))
+        for n in nodes
+    ]
+    return "; ".join(filter(None, said)) or "no variables"
+
+
+def _one_number(loss: Any) -> tuple[Any, str]:
+    """Return a loss as a 0-d array, and its unit."""
+    if isinstance(loss, xr.Dataset):
+        if len(loss.data_vars) != 1:
+            raise DimensionError(
+                Problem(
+                    "loss", f"a Dataset of {list(map(str, loss.data_vars))}", "one number",
+                    'return ds["loss"]', DimensionError,
+                )
+            )  # fmt: skip
+        loss = next(iter(loss.data_vars.values()))
+    unit = "1"
+    dims = ""
+    if isinstance(loss, (xr.DataArray, xr.Variable)):
+        unit = str(loss.attrs.get("units", "1"))
+        dims = f" on {loss.dims}"
+        loss = loss.data
+    if np.shape(loss):
+        raise DimensionError(
+            Problem(
+                "loss", f"{np.size(loss)} numbers{dims or f' of shape {np.shape(loss)}'}", "one number",
+                "loss.mean(), or loss.sum()", DimensionError,
+            )
+        )  # fmt: skip
+    return loss, unit
+
+
+def _slope(node: Any, loss_unit: str) -> Any:
+    """Return the box of a gradient: floats alone, as variables, each with the unit of loss per unit."""
+    if not is_packed(node):
+        return node
+    static = node.static
+    pairs = [
+        (_of_slope(e, loss_unit), x)
+        for e, x in zip(static.leaves, node.leaves, strict=True)
+        if x is not None and (static.kind is xr.Dataset or not e.is_coord)
+    ]
+    made = static.replace(
+        leaves=[e for e, _ in pairs],
+        coords=() if static.kind is xr.Variable else static.coords.values(),
+        attrs={},
+    )
+    return Packed([x for _, x in pairs], made)
+
+
+def _of_slope(entry: Entry, loss_unit: str) -> Entry:
+    unit = entry.attrs.get("units")
+    per = loss_unit if unit is None else product(loss_unit, f"1/({unit})")
+    return entry._replace(attrs={"units": per}, is_coord=False)

@@ -1,0 +1,1 @@
+"""A run described once: configuration, model, readouts, bundles, and replaying them."""

@@ -1,0 +1,517 @@
+"""The configuration of a workflow: what drives it, where its field lies, and what reads it.
+
+A configuration is a value: each call returns a new one, it shows as the pipeline it is, and it goes to JSON and
+back unchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.cards import Badge, Card, Code
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    JfneError,
+    Problem,
+    SchemaError,
+    raise_problems,
+)
+from jaxfne_xr.core.registry import readouts
+from jaxfne_xr.core.units import scalar
+from jaxfne_xr.fields.proxies import DOMAINS
+from jaxfne_xr.geometry.positions import positions_along
+from jaxfne_xr.signals.sources import SYNAPSES
+from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV
+
+from .options import Frozen, from_json, own, rows, to_json
+
+#: Version of the form that `Configuration.to_dict` writes, and what that has.
+SCHEMA_VERSION = 1
+FORM = ("schema", "stages")
+#: What may drive a model.
+MODES = ("external_voltage", "external_current", "external_spikes")
+#: What is suggested for a stage that is missing.
+EXAMPLES = {
+    "network": 'network(groups={"E": 80, "I": 20})',
+    "emitter": 'emitter(mode="external_voltage")',
+    "field": 'field(domain="point")',
+    "probe": 'probe(name="pipette", modes=["lfp_proxy", "spike_rate_hz"])',
+}
+#: The stages, in the order in which data walks through them, all of which are needed: under which argument each takes
+#: back what it stored.
+STAGES: dict[str, dict[str, str]] = {
+    "network": {"n": "n", "labels": "groups"},
+    "emitter": {
+        "family": "family",
+        "mode": "mode",
+        "spike_threshold_mV": "spike_threshold",
+        "spike_rule": "spike_rule",
+        "kernel": "kernel",
+        "tau_ms": "tau",
+        "weight_nA": "weight",
+    },
+    "field": {"domain": "domain", "sigma_um": "sigma"},
+    "probe": {
+        name: name
+        for name in ("name", "contacts", "sensors", "modes", "eeg_lead_field", "meg_lead_field")
+    },
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A pipeline being described; made by `configuration`, completed by its methods, run by `construct`.
+
+    Attributes
+    ----------
+    stages : mapping
+        Each stage that was set, with its options in plain units. It cannot be changed: call a method for a new one.
+
+    Examples
+    --------
+    >>> cfg = configuration().network(n=1).emitter(mode="external_voltage").field(domain="point")
+    >>> cfg.probe(name="soma")
+    network(n=1) -> emitter(family='custom', mode='external_voltage') -> field(domain='point') -> probe(name='soma')
+    >>> print(cfg)
+    Configuration [needs probe]
+      network  n=1
+      emitter  family='custom', mode='external_voltage'
+      field    domain='point'
+      next     cfg = cfg.probe(name="pipette", modes=["lfp_proxy", "spike_rate_hz"])
+    """
+
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the stages."""
+        object.__setattr__(self, "stages", Frozen(self.stages))
+
+    def network(self, *, n: int | None = None, groups: Any = None, **unknown: Any) -> Configuration:
+        """Say how many sites there are, and in which groups.
+
+        Parameters
+        ----------
+        n : int, optional
+            Number of sites; the data must have as many.
+        groups : mapping, optional
+            Label of each group: how many sites it has, one group after the other (``{"E": 80, "I": 20}``), or their
+            indices (``{"E": [0, 2], "I": [1, 3]}``). Becomes the coordinate ``population``. Every site needs one.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        ArgumentError, DimensionError
+            If neither is given, a site has no group or two, or the numbers disagree.
+        """
+        problems = _unknown("network", unknown, ("n", "groups"))
+        if n is None and groups is None:
+            problems.append(
+                _problem("network", "neither n nor groups", "one of the two", "network(n=1)")
+            )
+        if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1):
+            problems.append(_problem("n", repr(n), "a number of sites, at least 1", "network(n=1)"))
+        raise_problems(problems)
+        labels = None if groups is None else _labels(groups, n)
+        return self._with("network", n=len(labels) if labels else int(n or 0), labels=labels)
+
+    def emitter(
+        self,
+        *,
+        family: str = "custom",
+        mode: str = "external_voltage",
+        spike_threshold: Any = 0.0,
+        spike_rule: str = "crossing",
+        kernel: str = "exponential",
+        tau: Any = 5.0,
+        weight: Any = 1.0,
+        **unknown: Any,
+    ) -> Configuration:
+        """Say what drives the model.
+
+        Parameters
+        ----------
+        family : {"custom"}
+            Activity that comes from elsewhere.
+        mode : {"external_voltage", "external_current", "external_spikes"}
+            What `Model.simulate_external` is given: voltages (mV), currents (nA), or spikes, which go through a
+            synaptic kernel.
+        spike_threshold, spike_rule
+            For voltages, as in `to_signals`.
+        kernel, tau, weight
+            For spikes, as in `synaptic_source`.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        ArgumentError, UnitError
+            If a name is not known or a value is of the wrong kind: lists what is known. If the mode does not use it.
+        """
+        known = ("family", "mode", "spike_threshold", "spike_rule", "kernel", "tau", "weight")
+        problems = _unknown("emitter", unknown, known)
+        problems += _choices(("family", family, ("custom",)), ("mode", mode, MODES))
+        problems += _choices(("spike_rule", spike_rule, SPIKE_RULES), ("kernel", kernel, SYNAPSES))
+        for_voltages = {
+            "spike_threshold": _other(spike_threshold, 0.0),
+            "spike_rule": _other(spike_rule, "crossing"),
+        }
+        for_spikes = {
+            "kernel": _other(kernel, "exponential"),
+            "tau": _other(tau, 5.0),
+            "weight": _other(weight, 1.0),
+        }
+        unused = {
+            "external_voltage": for_spikes,
+            "external_current": for_voltages | for_spikes,
+            "external_spikes": for_voltages,
+        }
+        problems += [
+            _problem(
+                key,
+                f"a value, in mode {mode!r}",
+                "none, since that mode does not use it",
+                "leave it out",
+            )
+            for key, given in (unused.get(mode, {}) if isinstance(mode, str) else {}).items()
+            if given
+        ]
+        raise_problems(problems)
+        options: dict[str, Any] = {"family": family, "mode": mode}
+        if mode == "external_voltage":
+            threshold = None if spike_threshold is None else threshold_mV(spike_threshold)
+            options |= {"spike_threshold_mV": threshold, "spike_rule": spike_rule}
+        if mode == "external_spikes":
+            tau_ms = scalar(tau, "ms", "tau")
+            if not 0 < tau_ms < float("inf"):
+                raise_problems([_problem("tau", f"{tau_ms:g} ms", "a positive time", 'tau="5 ms"')])
+            weight_nA = scalar(weight, "nA", "weight")
+            if not np.isfinite(weight_nA):
+                found = f"{weight_nA:g} nA"
+                raise_problems([_problem("weight", found, "a finite current", 'weight="1 nA"')])
+            options |= {"kernel": kernel, "tau_ms": tau_ms, "weight_nA": weight_nA}
+        return self._with("emitter", **options)
+
+    def field(self, *, domain: str = "point", sigma: Any = None, **unknown: Any) -> Configuration:
+        """Say where the field lies.
+
+        Parameters
+        ----------
+        domain : {"point", "laminar", "volume"}
+            Whether distance counts not at all, in depth (z) only, or in three dimensions.
+        sigma : float, str or pint.Quantity, optional
+            Width of the kernel, um (or ``"0.12 mm"``); needed for all but a point, which has none.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        ArgumentError, UnitError
+            If the domain is not known, or sigma is missing or not a positive length.
+        """
+        problems = _unknown("field", unknown, ("domain", "sigma"))
+        problems += _choices(("domain", domain, DOMAINS))
+        raise_problems(problems)
+        if domain == "point" and sigma is None:
+            return self._with("field", domain=domain)
+        width = float("nan") if sigma is None else scalar(sigma, "um", "sigma")
+        if not 0 < width < float("inf"):
+            found = "none" if sigma is None else f"{width:g} um"
+            raise_problems([_problem("sigma", found, "a positive length", "sigma=120.0")])
+        if domain == "point":
+            wanted = "none for a point, which has no extent"
+            raise_problems([_problem("sigma", f"{width:g} um", wanted, 'domain="laminar"')])
+        return self._with("field", domain=domain, sigma_um=width)
+
+    def probe(
+        self,
+        *,
+        name: str = "probe",
+        contacts: xr.Dataset | None = None,
+        sensors: xr.Dataset | None = None,
+        modes: Sequence[str] = (),
+        eeg_lead_field: Any = None,
+        meg_lead_field: Any = None,
+        **unknown: Any,
+    ) -> Configuration:
+        """Say what reads the model.
+
+        Parameters
+        ----------
+        name : str
+            Of the probe.
+        contacts, sensors : xr.Dataset, optional
+            From `linear_probe`, `grid_probe` or `probe_at`: along ``contact``, and along ``channel`` for EEG and MEG.
+            Of contacts, depth (z) alone will do in the domain ``"laminar"``. Lengths are kept in um.
+        modes : sequence of str
+            The readouts that `Model.compute_readout` computes if it is not told which.
+        eeg_lead_field, meg_lead_field : array (channel, site), optional
+            See `eeg_proxy`.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        ArgumentError, DimensionError, UnitError
+            If a readout is not known, or contacts have no positions.
+        """
+        known = ("name", "contacts", "sensors", "modes", "eeg_lead_field", "meg_lead_field")
+        problems = _unknown("probe", unknown, known)
+        if not isinstance(name, str):
+            problems.append(_problem("name", repr(name), "a text", 'name="shank"'))
+        if not isinstance(modes, (str, list, tuple)):
+            found, wanted = repr(modes), f"some of {list(readouts())}"
+            problems.append(_problem("modes", found, wanted, 'modes=["lfp_proxy"]'))
+            modes = ()
+        modes = (modes,) if isinstance(modes, str) else tuple(modes)
+        problems += _choices(*(("modes", mode, tuple(readouts())) for mode in modes))
+        raise_problems(problems)
+        for places, dim, axes in ((contacts, "contact", "z"), (sensors, "channel", "xyz")):
+            if places is not None:
+                positions_along(places, dim, axes)
+        options: dict[str, Any] = {
+            "name": name,
+            "contacts": own(contacts),
+            "sensors": own(sensors),
+            "modes": list(modes),
+            "eeg_lead_field": rows(eeg_lead_field, "eeg_lead_field"),
+            "meg_lead_field": rows(meg_lead_field, "meg_lead_field"),
+        }
+        return self._with("probe", **options)
+
+    def missing(self) -> list[str]:
+        """Return the stages that are not set yet."""
+        return [stage for stage in STAGES if stage not in self.stages]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON-safe values; `from_dict` takes them back without a loss."""
+        plain = {
+            stage: {key: to_json(value) for key, value in options.items()}
+            for stage, options in self.stages.items()
+        }
+        return {"schema": SCHEMA_VERSION, "stages": plain}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
+        """Return the configuration that `to_dict` wrote, every value of it checked as when it was first given.
+
+        Raises
+        ------
+        SchemaError
+            If it is of a newer schema, or no configuration at all.
+        JfneError
+            If a stage, an option or a value is not known: all of them, and what is known.
+        """
+        version = values.get("schema") if isinstance(values, Mapping) else None
+        known = isinstance(version, int) and not isinstance(version, bool) and version >= 1
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        if newer or not known or not isinstance(values.get("stages"), Mapping):
+            raise SchemaError(
+                Problem(
+                    where="configuration",
+                    found=f"schema version {version}" if newer else f"{str(values)[:60]!r}",
+                    wanted=f"the output of to_dict, at most of version {SCHEMA_VERSION}",
+                    remedy="pip install --upgrade jaxfne-xr" if newer else "cfg.to_dict()",
+                    error=SchemaError,
+                )
+            )
+        problems = _unknown(
+            "configuration", {k: v for k, v in values.items() if k not in FORM}, FORM
+        )
+        made = cls()
+        for stage, options in values["stages"].items():
+            if stage not in STAGES:
+                problems += _unknown("stages", {stage: options}, list(STAGES))
+            elif not isinstance(options, Mapping):
+                found, wanted = repr(options), f"a mapping of {list(STAGES[stage])}"
+                problems.append(_problem(stage, found, wanted, "cfg.to_dict()"))
+            else:
+                try:
+                    made = made._stored(stage, options)
+                except JfneError as error:
+                    named = (replace(p, where=f"{stage}: {p.where}") for p in error.problems)
+                    problems += named
+        raise_problems(problems)
+        return made
+
+    def _stored(self, stage: str, options: Mapping[str, Any]) -> Configuration:
+        """Return a configuration with a stage as `to_dict` wrote it."""
+        arguments = STAGES[stage]
+        other = {key: value for key, value in options.items() if key not in arguments}
+        raise_problems(_unknown(stage, other, list(arguments)))
+        given = {arguments[key]: from_json(key, value) for key, value in options.items()}
+        made = getattr(self, stage)(**given)
+        kept = made.stages[stage]
+        unused = {key: options[key] for key in options if key not in kept}
+        raise_problems(_unknown(stage, unused, list(kept)))
+        return made
+
+    def to_json(self) -> str:
+        """Return the configuration as one line of JSON, the same for equal configurations."""
+        return json.dumps(self.to_dict(), sort_keys=True, allow_nan=False)
+
+    def hash(self) -> str:
+        """Return 16 hexadecimal digits that are the same for equal configurations, on any machine."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Configuration):
+            return NotImplemented
+        return self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __repr__(self) -> str:
+        return (
+            " -> ".join(f"{stage}({options})" for stage, options in self.rows())
+            or "configuration()"
+        )
+
+    def __str__(self) -> str:
+        return str(self.card())
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what is printed, and what a notebook shows."""
+        missing = self.missing()
+        badge = (
+            Badge(f"needs {', '.join(missing)}", "caution")
+            if missing
+            else Badge("complete", "good")
+        )
+        step = f"cfg = cfg.{EXAMPLES[missing[0]]}" if missing else "model = jfx.construct(cfg)"
+        return Card("Configuration", (*self.rows(), ("next", Code((step,)))), badge)
+
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """Return each stage that is set, with those of its options that are not as usual."""
+        return tuple(
+            (stage, ", ".join(_shown(k, v) for k, v in self.stages[stage].items() if _worth(k, v)))
+            for stage in STAGES
+            if stage in self.stages
+        )
+
+    def _with(self, stage: str, **options: Any) -> Configuration:
+        return replace(self, stages={**self.stages, stage: options})
+
+
+def configuration() -> Configuration:
+    """Return an empty configuration, to be completed by its methods.
+
+    Examples
+    --------
+    >>> configuration().network(n=2).missing()
+    ['emitter', 'field', 'probe']
+    """
+    return Configuration()
+
+
+def _labels(groups: Any, n: int | None) -> list[str]:
+    """Return the label of each site."""
+    if not isinstance(groups, Mapping) or not groups:
+        raise DimensionError(_groups_problem(repr(groups), n))
+    kinds = {np.asarray(v).dtype.kind for v in groups.values()}
+    if not kinds <= set("iu"):
+        raise DimensionError(_groups_problem(f"{groups!r}, not whole numbers", n))
+    dims = {np.ndim(v) for v in groups.values()}
+    if dims not in ({0}, {1}):
+        raise DimensionError(_groups_problem(f"{groups!r}, numbers of sites and indices mixed", n))
+    if dims == {0}:
+        if min(groups.values()) < 1:
+            raise DimensionError(_groups_problem(f"a group of {min(groups.values())} sites", n))
+        labels = [str(label) for label, count in groups.items() for _ in range(int(count))]
+        if n is not None and len(labels) != n:
+            raise DimensionError(_groups_problem(f"groups of {len(labels)} sites in all", n))
+        return labels
+    members = {str(label): [int(i) for i in v] for label, v in groups.items()}
+    sites = [i for indices in members.values() for i in indices]
+    count = n if n is not None else max(sites, default=-1) + 1
+    twice = sorted(i for i, times in Counter(sites).items() if times > 1)
+    without = sorted(set(range(count)) - set(sites))
+    beyond = sorted(i for i in set(sites) if not 0 <= i < count)
+    for what, which in (("in two groups", twice), ("in no group", without), ("not there", beyond)):
+        if which:
+            found = f"{len(which)} site(s) {what}, the first of them {which[0]}"
+            raise DimensionError(_groups_problem(found, n))
+    site_of = {i: label for label, indices in members.items() for i in indices}
+    return [site_of[i] for i in range(count)]
+
+
+def _groups_problem(found: str, n: int | None) -> Problem:
+    wanted = "a group for every site" + ("" if n is None else f" of the {n}")
+    return Problem("groups", found, wanted, 'groups={"E": 80, "I": 20}', DimensionError)
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, xr.Dataset):
+        return f"{key}={next(iter(value.sizes.values()))}"
+    if key == "labels":
+        return f"groups={ {label: value.count(label) for label in dict.fromkeys(value)} }"
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+        return f"{key}=({len(value)}, {len(value[0])})"
+    return f"{key}={list(value) if isinstance(value, tuple) else value!r}"
+
+
+#: Options that are not shown while they are what they usually are.
+_USUAL = {"spike_threshold_mV": 0.0, "spike_rule": "crossing", "modes": ()}
+
+
+def _worth(key: str, value: Any) -> bool:
+    return value is not None and not (key in _USUAL and value == _USUAL[key])
+
+
+def _choices(*given: tuple[str, Any, Any]) -> list[Problem]:
+    return [
+        _problem(name, repr(value), f"one of {list(known)}", f"{name}={next(iter(known))!r}")
+        for name, value, known in given
+        if not isinstance(value, str) or value not in known
+    ]
+
+
+def _other(value: Any, usual: Any) -> bool:
+    """Whether a value differs from the usual one, whatever it is: a text or a quantity was given on purpose."""
+    return not isinstance(value, (int, float, str)) or value != usual
+
+
+def _unknown(stage: str, unknown: Mapping[str, Any], known: Sequence[str]) -> list[Problem]:
+    return [
+        _problem(
+            stage,
+            f"{key}={value!r}, which it does not take",
+            f"some of {list(known)}",
+            "leave it out",
+        )
+        for key, value in unknown.items()
+    ]
+
+
+def _problem(where: str, found: str, wanted: str, remedy: str) -> Problem:
+    return Problem(where, found, wanted, remedy, ArgumentError)
+
+
+def stored_rows(attrs: Mapping[Any, Any]) -> list[tuple[str, str]]:
+    """Return what the configuration in the attrs of a bundle says, and its hash; nothing where none can be read."""
+    try:
+        stages = Configuration.from_dict(json.loads(attrs["configuration"])).rows()
+    except (JfneError, KeyError, TypeError, ValueError):
+        return []
+    return [*stages, ("hash", str(attrs.get("configuration_hash", "")))]

@@ -1,0 +1,371 @@
+"""The workflow: a configuration is constructed into a model, which takes activity from elsewhere and reads it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.cards import Card, Code
+from jaxfne_xr.core.dispatch import checked
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    Problem,
+    SchemaError,
+    raise_problems,
+)
+from jaxfne_xr.core.inputs import kind_problems, require_time, site_dim, unit_problem
+from jaxfne_xr.core.registry import chain, readouts
+from jaxfne_xr.core.results import assemble, is_quantified, with_unit
+from jaxfne_xr.core.schema import LONG_NAMES, SITES
+from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
+from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, units_of
+from jaxfne_xr.fields.proxies import DOMAINS
+from jaxfne_xr.geometry.positions import axes_along
+from jaxfne_xr.geometry.probes import probe_at
+from jaxfne_xr.signals.sources import synaptic_source
+from jaxfne_xr.signals.spikes import to_signals
+from jaxfne_xr.signals.traces import traces
+
+from .configuration import EXAMPLES, Configuration
+from .manifest import manifest
+from .readouts import asked_for, compute_readout
+
+#: The name that bare data gets in each mode, and the unit it is read in.
+BARE = {
+    "external_voltage": ("v", "mV"),
+    "external_current": ("source", "nA"),
+    "external_spikes": ("spikes", "1"),
+}
+
+
+def construct(configuration: Configuration) -> Model:
+    """Return the model that a complete configuration describes.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        With all of its stages.
+
+    Raises
+    ------
+    SchemaError
+        If a stage is missing, or the probe lacks contacts or positions that the field's domain needs: which.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> cfg = (jfx.configuration().network(n=1).emitter(family="custom", mode="external_voltage")
+    ...        .field(domain="point").probe(name="jaxley_soma"))
+    >>> model = construct(cfg)
+    >>> v = np.where(np.arange(4000) % 1000 == 500, 20.0, -65.0)[:, None]
+    >>> signals = model.simulate_external(v, dt_ms=0.025)
+    >>> readouts = model.compute_readout(signals, ["vm", "spike_rate_hz", "lfp_proxy"])
+    >>> round(float(readouts.spike_rate_hz.data.magnitude), 9)
+    40.0
+    """
+    if not isinstance(configuration, Configuration):
+        raise ArgumentError(
+            Problem(
+                where="configuration",
+                found=f"a {type(configuration).__name__}",
+                wanted="a Configuration",
+                remedy="jfx.configuration().network(n=1)..., or jfx.Configuration.from_dict(values)",
+                error=ArgumentError,
+            )
+        )
+    missing = configuration.missing()
+    if missing:
+        raise SchemaError(
+            Problem(
+                where="configuration",
+                found=f"no {', no '.join(missing)} in {configuration!r}",
+                wanted="network, emitter, field and probe",
+                remedy="".join(f".{EXAMPLES[stage]}" for stage in missing),
+                error=SchemaError,
+            )
+        )
+    raise_problems(_contact_problems(configuration))
+    return Model(configuration)
+
+
+def _contact_problems(configuration: Configuration) -> list[Problem]:
+    """Return the problem of a field that has an extent, and a probe that is nowhere in it."""
+    contacts = configuration.stages["probe"]["contacts"]
+    domain = configuration.stages["field"]["domain"]
+    if not DOMAINS[domain]:
+        return []
+    missing = "no contacts"
+    if contacts is not None:
+        known = axes_along(contacts, "contact")
+        missing = ", ".join(f"contacts without {a}" for a in DOMAINS[domain] if a not in known)
+    if not missing:
+        return []
+    return [
+        Problem(
+            where="probe",
+            found=f"{missing}, in a field of the domain {domain!r}",
+            wanted=f"contacts with {' and '.join(DOMAINS[domain])}, um",
+            remedy=".probe(contacts=jfx.linear_probe(n=16)), "
+            'or .field(domain="point"), where distance does not count',
+            error=SchemaError,
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A constructed configuration: ``simulate_external``, then ``compute_readout``.
+
+    Attributes
+    ----------
+    configuration : Configuration
+        What it was made from.
+    """
+
+    configuration: Configuration
+
+    def __repr__(self) -> str:
+        return f"Model {self.configuration.hash()}: {self.configuration!r}"
+
+    def __str__(self) -> str:
+        return str(self.card())
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
+
+    def card(self) -> Card:
+        """Return what is printed, and what a notebook shows."""
+        steps = (
+            "signals = model.simulate_external(data, dt_ms=0.1)",
+            "readouts = model.compute_readout(signals)",
+            "tree = jfx.bundle(model, signals, readouts)",
+        )
+        rows = (("hash", self.configuration.hash()), *self.configuration.rows())
+        return Card("Model", (*rows, ("next", Code(steps))))
+
+    def simulate_external(self, source: Any, dt_ms: Any = None) -> xr.Dataset:
+        """Return Signals from activity that was simulated elsewhere.
+
+        Parameters
+        ----------
+        source : xr.Dataset, xr.DataArray or array (time, neuron) or (time, neuron, feature)
+            What the emitter's mode says: voltages (mV), currents (nA) or spikes. In a Dataset, the variable named
+            ``v`` or ``V_m``,
+            ``source``, or ``spikes``; or the only one.
+        dt_ms : float, str or pint.Quantity, optional
+            Sampling interval, ms; needed where `source` has no ``time`` coordinate.
+
+        Returns
+        -------
+        xr.Dataset
+            ``V_m`` and ``spikes``; or ``source``; or ``spikes`` and ``source``. ``population`` labels the sites if
+            groups were set.
+
+        Raises
+        ------
+        DimensionError
+            If the number of sites is not the network's.
+        JfneError
+            As `traces`, `to_signals` and `synaptic_source` do.
+        """
+        emitter = self.configuration.stages["emitter"]
+        mode = emitter["mode"]
+        ds = _labelled(source, mode, dt_ms)
+        if mode == "external_voltage":
+            signals = to_signals(ds, dt_ms, emitter["spike_threshold_mV"], emitter["spike_rule"])
+        else:
+            signals = _driven(ds, mode, dt_ms)
+            if mode == "external_spikes":
+                names = {"kernel": "kernel", "tau": "tau_ms", "weight": "weight_nA"}
+                signals = synaptic_source(signals, **{k: emitter[v] for k, v in names.items()})
+        return provenance.extend(
+            self._grouped(signals),
+            "simulate_external",
+            {"configuration": self.configuration.hash(), "mode": mode},
+            stage="signals",
+        )
+
+    def compute_readout(
+        self, signals: xr.Dataset, names: str | Sequence[str] | None = None, **settings: Any
+    ) -> xr.Dataset:
+        """Return readouts of Signals, with the configuration's probe and field.
+
+        Parameters
+        ----------
+        signals : xr.Dataset
+            From `simulate_external`.
+        names : str or sequence of str, optional
+            Some of `readouts`; by default the probe's modes.
+        **settings
+            Of the readouts; they go before the configuration's.
+
+        Returns
+        -------
+        xr.Dataset
+            As from `jaxfne_xr.compute_readout`.
+        """
+        probe = self.configuration.stages["probe"]
+        names = asked_for(probe["modes"] if names is None else names)
+        if not names:
+            raise ArgumentError(
+                Problem(
+                    where="names",
+                    found="none, and a probe without modes",
+                    wanted=f"some of {list(readouts())}",
+                    remedy='model.compute_readout(signals, ["vm"]), or .probe(modes=["vm"])',
+                    error=ArgumentError,
+                )
+            )
+        options = {**self._settings(), **settings}
+        taken = {key for name in chain(names) for key in readouts()[name].settings}
+        options = {key: v for key, v in options.items() if key in taken or key in settings}
+        return compute_readout(
+            signals, names, probe=self.contacts(), sensors=probe["sensors"], **options
+        )
+
+    def manifest(self, signals: xr.Dataset, readouts: xr.Dataset) -> dict[str, Any]:
+        """Return what a run was and what came out, as strict JSON values.
+
+        Parameters
+        ----------
+        signals, readouts : xr.Dataset
+            From `simulate_external` and `compute_readout`.
+
+        Returns
+        -------
+        dict
+            Configuration and hash, scope, provenance, versions, validation report; a scalar readout has its
+            ``value``, a series its dims, shape, dtype, and its least, mean and largest value.
+
+        Raises
+        ------
+        NonFiniteError
+            If a readout is not finite: which.
+        """
+        return manifest(self.configuration, signals, readouts)
+
+    def contacts(self) -> xr.Dataset | None:
+        """Return the probe's contacts; for a point, which needs no place, one that bears the probe's name."""
+        probe = self.configuration.stages["probe"]
+        if probe["contacts"] is None and self.configuration.stages["field"]["domain"] == "point":
+            return probe_at([[0.0, 0.0, 0.0]], name=[probe["name"]]).drop_vars(("x", "y", "z"))
+        return probe["contacts"]
+
+    def _settings(self) -> dict[str, Any]:
+        field, probe = self.configuration.stages["field"], self.configuration.stages["probe"]
+        settings = {"domain": field["domain"]}
+        if "sigma_um" in field:
+            settings["sigma"] = field["sigma_um"]
+        for key in ("eeg_lead_field", "meg_lead_field"):
+            if probe[key] is not None:
+                settings[key] = np.asarray(probe[key])
+        return settings
+
+    def _grouped(self, signals: xr.Dataset) -> xr.Dataset:
+        """Return Signals with as many sites as the network has, labelled by group."""
+        network = self.configuration.stages["network"]
+        dim = site_dim(signals.dims)
+        count = 1 if dim is None else signals.sizes[dim]
+        if count != network["n"]:
+            raise DimensionError(
+                Problem(
+                    where="network",
+                    found=f"{count} sites along {dim!r}"
+                    if dim
+                    else f"no dim of sites, {' or '.join(SITES)}, among {tuple(signals.dims)}",
+                    wanted=f"the {network['n']} of network(n={network['n']})",
+                    remedy=f"network(n={count}), or select one site for each neuron first"
+                    if dim
+                    else 'source.rename(your_dim="unit")',
+                    error=DimensionError,
+                )
+            )
+        if network["labels"] is None:
+            return signals
+        if dim is None:
+            return signals.assign_coords(population=network["labels"][0])
+        return signals.assign_coords(population=(dim, np.array(network["labels"])))
+
+
+def _labelled(source: Any, mode: str, dt_ms: Any) -> xr.Dataset:
+    """Return what drives the model as a Dataset."""
+    name, units = BARE[mode]
+    if isinstance(source, xr.Dataset):
+        return source
+    if isinstance(source, xr.DataArray):
+        return source.to_dataset(name=name)
+    data = magnitude(source) if is_quantity(source) else source
+    if np.ndim(data) not in (2, 3):
+        raise DimensionError(
+            Problem(
+                where="source",
+                found=f"an array of {np.ndim(data)} axes",
+                wanted="(time, neuron) or (time, neuron, feature)",
+                remedy="v[:, None] for a single neuron; or name the axes: jfx.traces(v, dims=...)",
+                error=DimensionError,
+            )
+        )
+    dims = (TIME, "unit", "feature")[: np.ndim(data)]
+    if mode == "external_spikes":
+        step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
+        spikes = xr.Variable(dims, np.array(data) if isinstance(data, np.ndarray) else data)
+        time, _ = sampling(xr.Dataset({name: spikes}), step)
+        return assemble(
+            {name: (spikes, None)},
+            time,
+            None,
+            quantify=False,
+            function="spikes",
+            parameters={"dims": list(dims)},
+            stage="traces",
+            origin="array",
+        )
+    return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
+
+
+def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
+    """Return Signals without a voltage: a current, or spikes."""
+    name, units = BARE[mode]
+    variables = list(ds.data_vars)
+    chosen = name if name in variables else variables[0] if len(variables) == 1 else None
+    if chosen is None:
+        raise DataError(
+            Problem(
+                where=name,
+                found=f"the variables {list(map(str, variables))}",
+                wanted=f"one named {name!r}, or only one",
+                remedy=f'ds.rename(your_name="{name}")',
+                error=DataError,
+            )
+        )
+    require_time(ds, chosen)
+    variable = ds.variables[chosen]
+    step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
+    time, _ = sampling(ds, step)
+    attrs = {"long_name": LONG_NAMES[name]}
+    data = magnitude(variable.data)
+    if mode == "external_spikes":
+        problems = []
+        if data.dtype.kind != "b":  # of truth values, xarray keeps the unit of what was compared
+            problems += kind_problems(data, str(chosen))
+            if units_of(variable) is not None:
+                problems += unit_problem(variable, str(chosen), units)
+        raise_problems(problems)
+        made = checked(xr.Variable(variable.dims, data, attrs), str(chosen), counts=True)
+    else:
+        raise_problems(
+            kind_problems(data, str(chosen)) + unit_problem(variable, str(chosen), units)
+        )
+        data = convert(data, str(units_of(variable)), units)
+        bare = checked(xr.Variable(variable.dims, data), str(chosen))
+        made = with_unit(bare, units, quantify=is_quantified(variable, data), attrs=attrs)
+    kind = "current" if mode == "external_current" else "spikes"
+    driven = xr.Dataset({name: made}, coords_along(ds, variable.dims, time), ds.attrs)
+    return provenance.extend(driven, mode, {"source": kind}, stage="signals")

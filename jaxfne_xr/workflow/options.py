@@ -1,0 +1,130 @@
+"""The options of a configuration's stages: values that nobody changes, and the JSON that they go to and come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core.errors import DimensionError, Problem, SchemaError
+from jaxfne_xr.core.units import convert, is_quantity, magnitude, units_of
+
+#: What is a length, of a probe's coordinates.
+LENGTHS = ("x", "y", "z", "radius")
+
+
+class Frozen(Mapping[str, Any]):
+    """A mapping that nobody can change: nor what is in it."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = {str(key): _frozen(value) for key, value in values.items()}
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        # a Dataset can be assigned to: everyone gets one of their own, of the same read-only arrays
+        return value.copy(deep=False) if isinstance(value, xr.Dataset) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frozen, (self._values,)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping) and not isinstance(value, (xr.Dataset, Frozen)):
+        return Frozen(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(v) for v in value)
+    if isinstance(value, xr.Dataset):
+        value = value.copy(deep=True)
+        for variable in value.variables.values():
+            if isinstance(variable._data, np.ndarray):
+                variable._data.flags.writeable = False
+    return value
+
+
+def own(places: xr.Dataset | None) -> xr.Dataset | None:
+    """Return places with lengths in um, units in attrs, and without the record of which versions made them."""
+    if places is None:
+        return None
+    changed = {}
+    for name, variable in places.variables.items():
+        units = units_of(variable)
+        length = name in LENGTHS and units is not None
+        if not length and not is_quantity(variable._data):
+            continue
+        target = "um" if length else str(units)
+        data = convert(magnitude(variable.data), str(units), target)
+        changed[name] = xr.Variable(variable.dims, data, {**variable.attrs, "units": target})
+    return places.drop_attrs(deep=False).assign(changed)
+
+
+def rows(matrix: Any, name: str) -> Any:
+    """Return a lead field as nested lists, which JSON holds."""
+    if matrix is None:
+        return None
+    if isinstance(matrix, xr.DataArray):
+        channels_first = [d for d in matrix.dims if d == "channel"] + [
+            d for d in matrix.dims if d != "channel"
+        ]
+        matrix = matrix.transpose(*channels_first).variable.data
+    try:
+        rows = np.asarray(magnitude(matrix), float)
+    except (TypeError, ValueError):
+        rows = np.empty(0)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise DimensionError(
+            Problem(
+                where=name,
+                found=f"shape {rows.shape}" if rows.ndim != 2 else "values that are not finite",
+                wanted="finite numbers, a row for each channel and a column for each site",
+                remedy=f"{name}=np.array([[...], ...])",
+                error=DimensionError,
+            )
+        )
+    return rows.tolist()
+
+
+def to_json(value: Any) -> Any:
+    """Return an option as JSON-safe values."""
+    if isinstance(value, xr.Dataset):
+        kept = value.as_numpy().to_dict(data="list")
+        kinds = {str(name): str(v.dtype) for name, v in value.variables.items()}
+        return {"dataset": json.loads(json.dumps(kept)), "dtypes": kinds}
+    return [to_json(v) for v in value] if isinstance(value, tuple) else value
+
+
+def from_json(key: str, value: Any) -> Any:
+    """Return an option as the stage takes it."""
+    if key == "labels" and isinstance(value, (list, tuple)):
+        if all(isinstance(label, str) for label in value):
+            return {
+                label: [i for i, other in enumerate(value) if other == label] for label in value
+            }
+        raise SchemaError(
+            Problem(key, repr(value), "a text for each site", "cfg.to_dict()", SchemaError)
+        )
+    if not isinstance(value, Mapping) or "dataset" not in value:
+        return value
+    try:
+        ds = xr.Dataset.from_dict(value["dataset"])
+        return ds.assign_coords(
+            {name: ds[name].astype(dtype) for name, dtype in value["dtypes"].items()}
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        found = f"values that are no Dataset ({type(error).__name__}: {error})"
+        raise SchemaError(
+            Problem(key, found, "what to_dict wrote", "cfg.to_dict()", SchemaError)
+        ) from error
