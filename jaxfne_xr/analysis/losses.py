@@ -208,8 +208,8 @@ def spectrum_loss(
     ds, x, y = _matched(simulated, reference, name, time=True)
     problems = []
     if not 0 < floor < np.inf:
-        wanted = "a positive share of the reference's power"
-        problems.append(Problem("floor", f"{floor!r}", wanted, "floor=1e-6", ArgumentError))
+        expected = "a positive share of the reference's power"
+        problems.append(Problem("floor", f"{floor!r}", expected, "floor=1e-6", ArgumentError))
     if bands is not None and frequencies is not None:
         found, remedy = (
             "bands and frequencies",
@@ -304,7 +304,7 @@ def rate_loss(
 
 
 def _has_spikes(data: Any, variable: str) -> bool:
-    """Whether there are Signals or spikes where rates are wanted."""
+    """Whether there are Signals or spikes where rates are compared."""
     if isinstance(data, xr.DataArray):
         return data.name == "spikes" or data.dtype.kind == "b"
     return isinstance(data, xr.Dataset) and variable not in data.data_vars
@@ -393,16 +393,13 @@ def _common(
         choice = variable if variable in common else None
     if choice is None:
         asked = f", and variable={variable!r}" if variable is not None else ""
-        raise VariableError(
-            Problem(
-                where="variable",
-                found=f"the variables {' and '.join(map(str, names))}{asked}",
-                wanted="one variable in common, or the name of one of several",
-                remedy=f'variable="{common[0]}"'
-                if common
-                else f'reference.rename(your_name="{names[0][0] if names[0] else "lfp"}")',
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "variable",
+            found=f"the variables {' and '.join(map(str, names))}{asked}",
+            expected="one variable in common, or the name of one of several",
+            remedy=f'variable="{common[0]}"'
+            if common
+            else f'reference.rename(your_name="{names[0][0] if names[0] else "lfp"}")',
         )
     return choice
 
@@ -411,20 +408,20 @@ def _unit_problems(unit: str | None, other: str | None) -> list[Problem]:
     if unit == other or (unit and other and same_dimension(other, unit)):
         return []
     found = f"{other or 'no unit'}, and a simulation in {unit or 'no unit'}"
-    wanted = "two units that convert to each other, or none in either"
+    expected = "two units that convert to each other, or none in either"
     remedy = f'reference.attrs["units"] = "{unit}", if that is what it is in'
     if unit is None:
         remedy = f'simulated.attrs["units"] = "{other}", if that is what it is in'
-    return [Problem("reference", found, wanted, remedy, UnitError)]
+    return [Problem("reference", found, expected, remedy, UnitError)]
 
 
 def _dim_problems(simulated: xr.Dataset, reference: xr.DataArray) -> list[Problem]:
     """Return what keeps a reference from being laid over the simulated, dim by dim."""
     wrong = {str(d): n for d, n in reference.sizes.items() if n != simulated.sizes.get(d)}
     if wrong:
-        wanted = f"no other sizes than those of the simulated, {dict(simulated.sizes)}"
+        expected = f"no other sizes than those of the simulated, {dict(simulated.sizes)}"
         remedy = "the same samples, contacts or sites of both: reference.sel(time=simulated.time)"
-        return [Problem("reference", f"the sizes {wrong}", wanted, remedy, DimensionError)]
+        return [Problem("reference", f"the sizes {wrong}", expected, remedy, DimensionError)]
     if TIME in reference.dims and all(TIME in d.coords for d in (simulated, reference)):
         try:
             t, dt = sampling(simulated, None)
@@ -449,7 +446,7 @@ def _over(over: str | Sequence[str] | None, dims: tuple[Hashable, ...]) -> list[
     unknown = [d for d in asked if d not in known]
     if unknown:
         found, remedy = f"{unknown}", f"over={known}, or leave it out"
-        raise DimensionError(Problem("over", found, f"some of {known}", remedy, DimensionError))
+        raise DimensionError.of("over", found=found, expected=f"some of {known}", remedy=remedy)
     return [d for d in known if d in asked]
 
 
@@ -462,15 +459,12 @@ def _refuse_silent(y: xr.Variable) -> None:
     if silent.any():
         rest = [str(d) for d in y.dims if d != TIME]
         first = ", ".join(f"{d}={i}" for d, i in zip(rest, np.argwhere(silent)[0], strict=True))
-        raise DataError(
-            Problem(
-                where="reference",
-                found=f"{silent.sum()} of {silent.size} signals constant in time"
-                + (f", the first at index {first}" if rest else ""),
-                wanted="signals that vary: others correlate with nothing and have no spectrum",
-                remedy="leave them out of both with .isel, or use mean_square_loss",
-                error=DataError,
-            )
+        raise DataError.of(
+            "reference",
+            found=f"{silent.sum()} of {silent.size} signals constant in time"
+            + (f", the first at index {first}" if rest else ""),
+            expected="signals that vary: others correlate with nothing and have no spectrum",
+            remedy="leave them out of both with .isel, or use mean_square_loss",
         )
 
 
@@ -483,13 +477,13 @@ def _between(f: np.ndarray, limits: tuple[Any, Any] | None) -> np.ndarray:
     except (TypeError, ValueError) as error:
         if isinstance(error, JfneError):
             raise
-        wanted, remedy = "the lowest and the highest, Hz", "frequencies=(1, 100)"
-        problem = Problem("frequencies", repr(limits), wanted, remedy, ArgumentError)
+        expected, remedy = "the lowest and the highest, Hz", "frequencies=(1, 100)"
+        problem = Problem("frequencies", repr(limits), expected, remedy, ArgumentError)
         raise ArgumentError(problem) from error
     chosen = np.flatnonzero((f >= low * (1 - 1e-9)) & (f <= high * (1 + 1e-9)))
     if not chosen.size:
         found = f"{low:g} to {high:g} Hz, with none of the {len(f)} frequencies"
-        wanted = f"some from {f[0]:g} to {f[-1]:g} Hz, {f[1]:g} Hz apart"
+        expected = f"some from {f[0]:g} to {f[-1]:g} Hz, {f[1]:g} Hz apart"
         remedy = "a wider range, or a longer segment"
-        raise ArgumentError(Problem("frequencies", found, wanted, remedy, ArgumentError))
+        raise ArgumentError.of("frequencies", found=found, expected=expected, remedy=remedy)
     return chosen

@@ -126,14 +126,11 @@ def coherence(
     name_a, name_b = only_variable(first, None), only_variable(second, None)
     t, u = (sampling(ds, None)[0] for ds in (first, second))
     if t.shape != u.shape or not np.allclose(t, u, rtol=1e-9, atol=1e-9):
-        raise DimensionError(
-            Problem(
-                where=TIME,
-                found=f"{len(t)} samples from {t[0]:g} ms and {len(u)} from {u[0]:g} ms",
-                wanted="the same times in both",
-                remedy="data.sel(time=slice(t0, t1)), and other likewise",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            TIME,
+            found=f"{len(t)} samples from {t[0]:g} ms and {len(u)} from {u[0]:g} ms",
+            expected="the same times in both",
+            remedy="data.sel(time=slice(t0, t1)), and other likewise",
         )
     dt_ms, options = segments(first, segment, overlap, window, detrend, several=True)
     x, y = _broadcast(first.variables[name_a], second.variables[name_b])
@@ -223,7 +220,7 @@ def segments(
             Problem(
                 where="segment",
                 found=f"{nperseg} samples, of {n} in all",
-                wanted="two samples at least, and no more than there are",
+                expected="two samples at least, and no more than there are",
                 remedy=f"segment={n * dt_ms / 4.5:g} (ms)",
                 error=ArgumentError,
             )
@@ -243,12 +240,12 @@ def segments(
     raise_problems(problems)
     noverlap = int(nperseg * overlap)
     if several and 2 * nperseg - noverlap > n:
-        found, wanted = (
+        found, expected = (
             f"one segment of {nperseg} samples, of {n} in all",
             "two at least: of one, coherence is 1",
         )
         remedy = f"segment={n * dt_ms / 4.5:g} (ms)"
-        raise ArgumentError(Problem("segment", found, wanted, remedy, ArgumentError))
+        raise ArgumentError.of("segment", found=found, expected=expected, remedy=remedy)
     return dt_ms, {"nperseg": nperseg, "noverlap": noverlap, "window": window, "detrend": detrend}
 
 
@@ -287,8 +284,8 @@ def _edges(
     if bands is None:
         bands = resolved_bands(f)
     if not isinstance(bands, Mapping):
-        wanted, remedy = "a mapping of names to edges", 'bands={"gamma": (30, 80)}'
-        raise ArgumentError(Problem("bands", repr(bands), wanted, remedy, ArgumentError))
+        expected, remedy = "a mapping of names to edges", 'bands={"gamma": (30, 80)}'
+        raise ArgumentError.of("bands", found=repr(bands), expected=expected, remedy=remedy)
     problems, names, low, high = [], [], [], []
     for name, pair in bands.items():
         start, stop = _pair(pair, f"bands[{name!r}]")
@@ -297,7 +294,7 @@ def _edges(
                 Problem(
                     where=f"bands[{name!r}]",
                     found=f"{start:g} to {stop:g} Hz",
-                    wanted=f"a lower edge, and a higher one up to {nyquist:g} Hz, the spectrum's last (Nyquist)",
+                    expected=f"a lower edge, and a higher one up to {nyquist:g} Hz, the spectrum's last (Nyquist)",
                     remedy="a lower band, or a shorter sampling interval",
                     error=ArgumentError,
                 )
@@ -308,7 +305,7 @@ def _edges(
                 Problem(
                     where=f"bands[{name!r}]",
                     found=f"{start:g} to {stop:g} Hz, narrower than the frequency spacing of {spacing:g} Hz",
-                    wanted=f"a band of {spacing:g} Hz at least, or segments of {needed:g} ms at least",
+                    expected=f"a band of {spacing:g} Hz at least, or segments of {needed:g} ms at least",
                     remedy=f"segment={needed:g} (ms), of data as long or longer; or a wider band",
                     error=ArgumentError,
                 )
@@ -322,7 +319,7 @@ def _edges(
             Problem(
                 where="bands",
                 found=f"none, in a spectrum up to {nyquist:g} Hz in steps of {spacing:g} Hz",
-                wanted=f"one band at least; of {list(BANDS)}, the widest takes segments of {needed:g} ms, "
+                expected=f"one band at least; of {list(BANDS)}, the widest takes segments of {needed:g} ms, "
                 "and the lowest a Nyquist frequency of 4 Hz",
                 remedy=f'segment={needed:g} (ms), or bands={{"all": (0, {nyquist:g})}}',
                 error=ArgumentError,
@@ -336,6 +333,6 @@ def _pair(pair: Any, name: str) -> tuple[float, float]:
     try:
         low, high = pair
     except (TypeError, ValueError) as error:
-        wanted, remedy = "a lower and an upper edge, Hz", 'bands={"gamma": (30, 80)}'
-        raise ArgumentError(Problem(name, repr(pair), wanted, remedy, ArgumentError)) from error
+        expected, remedy = "a lower and an upper edge, Hz", 'bands={"gamma": (30, 80)}'
+        raise ArgumentError.of(name, found=repr(pair), expected=expected, remedy=remedy) from error
     return scalar(low, "Hz", name), scalar(high, "Hz", name)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.dispatch import contract, jointly, mean_over, whole
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, TimeAxisError
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, TimeAxisError
 from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.time_axis import TIME, sampling, windowed
@@ -233,14 +233,11 @@ def _samples(bin: Any, dt_ms: float | None, n: int) -> int:
     if not 1 <= samples <= n // 2:
         step = dt_ms or 0.0
         fits = f"bin={max(step, min(5.0, n // 2 * step)):.9g} (ms), or any from {step:g} to {n // 2 * step:g} ms"
-        raise TimeAxisError(
-            Problem(
-                where="bin",
-                found=f"{duration:g} ms, {samples} samples of {n}",
-                wanted="one sample at least, and two bins at least",
-                remedy=fits if n > 1 else "more samples, or a longer window",
-                error=TimeAxisError,
-            )
+        raise TimeAxisError.of(
+            "bin",
+            found=f"{duration:g} ms, {samples} samples of {n}",
+            expected="one sample at least, and two bins at least",
+            remedy=fits if n > 1 else "more samples, or a longer window",
         )
     return samples
 
@@ -248,43 +245,34 @@ def _samples(bin: Any, dt_ms: float | None, n: int) -> int:
 def _groups(ds: xr.Dataset, dim: str, by: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the number of each site's group, and the labels of groups in the order in which they first come."""
     if ds.sizes[dim] == 0:
-        wanted, remedy = f"one {dim} at least", "check the selection that led here"
-        raise DimensionError(Problem(dim, "no sites", wanted, remedy, DimensionError))
+        expected, remedy = f"one {dim} at least", "check the selection that led here"
+        raise DimensionError.of(dim, found="no sites", expected=expected, remedy=remedy)
     if by is None:
         return np.zeros(ds.sizes[dim], int), np.array(["all"])
     along = [str(c) for c, x in ds.coords.items() if x.dims == (dim,)]
     taken = [*NAMES, *(str(d) for d in ds.dims if d != dim)]
     if by in taken or f"{by}_other" in taken:
-        raise ArgumentError(
-            Problem(
-                where="by",
-                found=f"{by!r}, a name that the summary itself uses",
-                wanted=f"another than {taken}",
-                remedy=f'signals.rename({by}="group"), and by="group"',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "by",
+            found=f"{by!r}, a name that the summary itself uses",
+            expected=f"another than {taken}",
+            remedy=f'signals.rename({by}="group"), and by="group"',
         )
     if by not in along:
-        raise DimensionError(
-            Problem(
-                where=by,
-                found=f"no such coordinate along {dim!r} among {along}",
-                wanted=f"the group of every {dim}",
-                remedy=f'signals.assign_coords({by}=("{dim}", labels)), or by=None for all as one',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            by,
+            found=f"no such coordinate along {dim!r} among {along}",
+            expected=f"the group of every {dim}",
+            remedy=f'signals.assign_coords({by}=("{dim}", labels)), or by=None for all as one',
         )
     values = np.asarray(ds[by].values)
     without = [i for i, x in enumerate(values.tolist()) if x is None or x == "" or x != x]
     if without:
-        raise DimensionError(
-            Problem(
-                where=by,
-                found=f"{len(without)} of {len(values)} sites without a group, the first at {without[0]}",
-                wanted="a group for every site",
-                remedy=f'label them, or leave them out: signals.isel({dim}=signals["{by}"].values != "")',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            by,
+            found=f"{len(without)} of {len(values)} sites without a group, the first at {without[0]}",
+            expected="a group for every site",
+            remedy=f'label them, or leave them out: signals.isel({dim}=signals["{by}"].values != "")',
         )
     labels, first, group = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)

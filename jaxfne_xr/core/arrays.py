@@ -35,8 +35,8 @@ def is_staged() -> bool:
     return is_traced(jax.lax.iota("int32", 1))
 
 
-def check_traced(where: str, ok: Callable[[], Any], wanted: str) -> None:
-    """Let `jaxfne_xr.checkify` say that traced values are not as `wanted`; without it, `ok` is not even called.
+def check_traced(where: str, ok: Callable[[], Any], expected: str) -> None:
+    """Let `jaxfne_xr.checkify` say that traced values are not as `expected`; without it, `ok` is not even called.
 
     They are not always there for JAX to throw away: a function with a check in it, used or not, is called ten times
     slower (80 us instead of 8 for a small one).
@@ -44,7 +44,7 @@ def check_traced(where: str, ok: Callable[[], Any], wanted: str) -> None:
     if CHECKS.value:
         from jax.experimental import checkify
 
-        text = f"{where}: wanted {wanted}".replace("{", "{{").replace("}", "}}")
+        text = f"{where}: expected {expected}".replace("{", "{{").replace("}", "}}")
         checkify.debug_check(ok(), text)
 
 
@@ -120,15 +120,12 @@ def require_counts(
         return
     count, first = _bad(array, lambda block: block < 0)
     if first is not None:
-        raise DataError(
-            Problem(
-                where=name,
-                found=f"{count} of {array.size} values negative; "
-                f"the first is {array[first]:g} at index {_place(dims, first, offset)}",
-                wanted="numbers of spikes, 0 or more",
-                remedy=f'ds["{name}"] > 0 if only the positive ones are spikes; weight=-1.0 in the emitter for a sink',
-                error=DataError,
-            )
+        raise DataError.of(
+            name,
+            found=f"{count} of {array.size} values negative; "
+            f"the first is {array[first]:g} at index {_place(dims, first, offset)}",
+            expected="numbers of spikes, 0 or more",
+            remedy=f'ds["{name}"] > 0 if only the positive ones are spikes; weight=-1.0 in the emitter for a sink',
         )
 
 
@@ -171,7 +168,7 @@ def nonfinite_problem(
     return Problem(
         where=name,
         found=f"{count} of {array.size} values not finite; the first is {kind} at index {place}",
-        wanted="finite values only",
+        expected="finite values only",
         remedy="mend the simulation (a smaller time step?), or fill or drop them: "
         f'ds["{name}"].fillna(...), or select what is finite',
         error=NonFiniteError,

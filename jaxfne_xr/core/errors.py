@@ -1,4 +1,4 @@
-"""Typed errors. Each lists every problem it found: what was found, what was wanted, what to type."""
+"""Typed errors. Each lists every problem it found: what was found, what was expected, what to type."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Problem:
     ----------
     where : str
         The variable, dimension, coordinate or argument concerned.
-    found, wanted, remedy : str
+    found, expected, remedy : str
         What is there, what should be, and what to type.
     error : type of JfneError
         The error to raise when this is the first problem.
@@ -25,12 +26,12 @@ class Problem:
 
     where: str
     found: str
-    wanted: str
+    expected: str
     remedy: str
     error: type[JfneError]
 
     def __str__(self) -> str:
-        return f"{self.where}: found {self.found}; wanted {self.wanted}.\n    Remedy: {self.remedy}"
+        return f"{self.where}: found {self.found}; expected {self.expected}.\n    Remedy: {self.remedy}"
 
 
 class JfneError(ValueError):
@@ -39,6 +40,11 @@ class JfneError(ValueError):
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
         super().__init__(problems)
+
+    @classmethod
+    def of(cls, where: str, *, found: str, expected: str, remedy: str) -> Self:
+        """Return the error of one problem."""
+        return cls(Problem(where, found, expected, remedy, cls))
 
     def __str__(self) -> str:
         return listing(self.problems)
@@ -120,12 +126,9 @@ def warn(text: str) -> None:
 
 def missing_dependency(package: str, extra: str, purpose: str) -> MissingDependencyError:
     """Return the error for an optional package that is not installed."""
-    return MissingDependencyError(
-        Problem(
-            where=package,
-            found="that it is not installed",
-            wanted=f"it, {purpose}",
-            remedy=f'pip install "jaxfne-xr[{extra}]"',
-            error=MissingDependencyError,
-        )
+    return MissingDependencyError.of(
+        package,
+        found="that it is not installed",
+        expected=f"it, {purpose}",
+        remedy=f'pip install "jaxfne-xr[{extra}]"',
     )

@@ -71,20 +71,17 @@ def as_dataset(data: Any, where: str, *, name: Hashable | None = None) -> xr.Dat
     if name is None:
         name = data.name if data.name is not None else _name_by_kind(data, where)
     if name in {*data.coords, *data.dims}:
-        raise ArgumentError(
-            Problem(
-                where=where,
-                found=f"a DataArray with the name of its coordinate {name!r}",
-                wanted="a variable, under a name of its own",
-                remedy='ds["v"], or array.rename("v")',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            where,
+            found=f"a DataArray with the name of its coordinate {name!r}",
+            expected="a variable, under a name of its own",
+            remedy='ds["v"], or array.rename("v")',
         )
     return data.to_dataset(name=name)
 
 
-def no_dataset(data: Any, where: str, wanted: str) -> ArgumentError:
-    """Return the error of an argument that is not what was `wanted`, with how to make a Dataset of it."""
+def no_dataset(data: Any, where: str, expected: str) -> ArgumentError:
+    """Return the error of an argument that is not what was `expected`, with how to make a Dataset of it."""
     found, ndim = f"a {type(data).__name__}", getattr(data, "ndim", 2)
     dims = {1: '["time"]', 3: '("trial", "unit", "time")'}.get(ndim, '("unit", "time")')
     remedy = f"jfx.traces(values, dims={dims}, dt_ms=0.1)"
@@ -101,7 +98,7 @@ def no_dataset(data: Any, where: str, wanted: str) -> ArgumentError:
     elif isinstance(data, (str, os.PathLike)):
         path = Path(data)
         found, remedy = f"the name {path.name!r}", f'jfx.open("{path.as_posix()}")'
-    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+    return ArgumentError.of(where, found=found, expected=expected, remedy=remedy)
 
 
 def _name_by_kind(array: xr.DataArray, where: str) -> str:
@@ -118,13 +115,13 @@ def _name_by_kind(array: xr.DataArray, where: str) -> str:
 # ------------------------------------------------------------------------------------------------ any variable
 
 
-def variable_of(ds: xr.Dataset, name: str, wanted: str, remedy: str) -> xr.Variable:
+def variable_of(ds: xr.Dataset, name: str, expected: str, remedy: str) -> xr.Variable:
     """Return the variable `name` of a Dataset.
 
     Raises
     ------
     VariableError
-        If there is none: what was `wanted`, and the `remedy`; or how to rename the only variable, if it is of the kind.
+        If there is none: what was `expected`, and the `remedy`; or how to rename the only variable of its kind.
     """
     if name in ds.data_vars:
         return ds.variables[name]
@@ -132,7 +129,7 @@ def variable_of(ds: xr.Dataset, name: str, wanted: str, remedy: str) -> xr.Varia
     if len(names) == 1 and names[0] not in LONG_NAMES and _could_be(ds.variables[names[0]], name):
         remedy = f'ds.rename({{{names[0]!r}: "{name}"}}), if that is what it is; of a DataArray, array.rename("{name}")'
     found = f"no such variable among {list(map(str, names))}"
-    raise VariableError(Problem(name, found, wanted, remedy, VariableError))
+    raise VariableError.of(name, found=found, expected=expected, remedy=remedy)
 
 
 def _could_be(variable: xr.Variable, name: str) -> bool:
@@ -147,30 +144,27 @@ def only_variable(ds: xr.Dataset, variable: str | None) -> str:
     names = [str(n) for n in ds.data_vars]
     chosen = variable if variable is not None else names[0] if len(names) == 1 else None
     if chosen not in names:
-        raise VariableError(
-            Problem(
-                where="variable",
-                found="none named" if chosen is None else repr(chosen),
-                wanted=f"one of {names}",
-                remedy=f"ds[[{names[0] if names else 'V_m'!r}]]",
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "variable",
+            found="none named" if chosen is None else repr(chosen),
+            expected=f"one of {names}",
+            remedy=f"ds[[{names[0] if names else 'V_m'!r}]]",
         )
     require_time(ds, chosen)
     return chosen
 
 
-def unit_problem(variable: xr.Variable, name: str, wanted: str) -> list[Problem]:
-    """Return the problem of a variable whose unit is missing or does not convert to `wanted`."""
+def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Problem]:
+    """Return the problem of a variable whose unit is missing or does not convert to `expected`."""
     unit = units_of(variable)
     if unit is None:
-        found, remedy = "no unit", f'{name}.attrs["units"] = "{wanted}", if that is what it is in'
+        found, remedy = "no unit", f'{name}.attrs["units"] = "{expected}", if that is what it is in'
         if is_dask(variable._data) and is_quantity(getattr(variable._data, "_meta", None)):
             found = "a dask array of quantities, as .chunk() makes it of quantified data"
             remedy = 'quantified.pint.dequantify(format="~P").chunk(...): units to attrs first'
     else:
         try:
-            factor(unit, wanted)
+            factor(unit, expected)
             return []
         except UnitError as error:
             found, remedy = error.problems[0].found, error.problems[0].remedy
@@ -178,7 +172,7 @@ def unit_problem(variable: xr.Variable, name: str, wanted: str) -> list[Problem]
         Problem(
             where=name,
             found=found,
-            wanted=f"{wanted}, or a unit that converts to it",
+            expected=f"{expected}, or a unit that converts to it",
             remedy=remedy,
             error=UnitError,
         )
@@ -201,7 +195,7 @@ def kind_problems(data: Any, name: str) -> list[Problem]:
         Problem(
             where=name,
             found=f"values of type {data.dtype}",
-            wanted="real numbers (float or integer)",
+            expected="real numbers (float or integer)",
             remedy="take the real part, or convert with .astype(float) where that is right",
             error=DataError,
         )
@@ -246,14 +240,11 @@ def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
     if name is None:
         name = next((known for known in VOLTAGES if known in names), None)
     elif name not in names:
-        raise VariableError(
-            Problem(
-                where="voltage",
-                found=f"{name!r}, which is not among the variables {[str(n) for n in names]}",
-                wanted="the name of a variable",
-                remedy="ds.jfne.to_signals(voltage=...) with one of them",
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "voltage",
+            found=f"{name!r}, which is not among the variables {[str(n) for n in names]}",
+            expected="the name of a variable",
+            remedy="ds.jfne.to_signals(voltage=...) with one of them",
         )
     if name is None:
         candidates = [n for n in names if same_dimension(units_of(ds[n]) or "1", "mV")]
@@ -261,19 +252,16 @@ def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
             return candidates[0]
         have = {str(n): units_of(ds[n]) for n in names}
         bare = [str(n) for n, unit in have.items() if unit is None]
-        raise VariableError(
-            Problem(
-                where="voltage",
-                found=f"the candidates {[str(c) for c in candidates]}"
-                if candidates
-                else f"no variable in a unit of voltage among {have}",
-                wanted='one voltage: a variable named "v" or "V_m", or the only one in a unit of voltage',
-                remedy=f'ds.jfne.to_signals(voltage="{candidates[0]}")'
-                if candidates
-                else f'ds["{bare[0] if bare else "your_name"}"].attrs["units"] = "mV", if that is what it is in; '
-                'of a DataArray, array.attrs["units"] = "mV"',
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "voltage",
+            found=f"the candidates {[str(c) for c in candidates]}"
+            if candidates
+            else f"no variable in a unit of voltage among {have}",
+            expected='one voltage: a variable named "v" or "V_m", or the only one in a unit of voltage',
+            remedy=f'ds.jfne.to_signals(voltage="{candidates[0]}")'
+            if candidates
+            else f'ds["{bare[0] if bare else "your_name"}"].attrs["units"] = "mV", if that is what it is in; '
+            'of a DataArray, array.attrs["units"] = "mV"',
         )
     raise_problems(unit_problem(ds[name].variable, str(name), "mV"))
     return name
@@ -324,14 +312,11 @@ def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
     if "source_proxy" in signals.data_vars:
         return "source_proxy", signals.variables["source_proxy"]
     if "V_m" not in signals.data_vars:
-        raise VariableError(
-            Problem(
-                where="source",
-                found=f"neither a source nor a voltage among {list(map(str, signals.data_vars))}",
-                wanted="Signals",
-                remedy="ds.jfne.to_signals() first, with source=... where there is a current",
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "source",
+            found=f"neither a source nor a voltage among {list(map(str, signals.data_vars))}",
+            expected="Signals",
+            remedy="ds.jfne.to_signals() first, with source=... where there is a current",
         )
     v = in_unit(signals.variables["V_m"], "V_m", "mV")
     return "source_proxy", _like(v, magnitude(v.data), "1", LONG_NAMES["source_proxy"])
@@ -350,15 +335,12 @@ def current_name(ds: xr.Dataset) -> str | None:
     have = [f"{n} ({units_of(x) or 'no unit'})" for n, x in ds.data_vars.items()]
     unnamed = [n for n, x in ds.data_vars.items() if _could_be(x.variable, "source")]
     rename = f'ds.rename({{{unnamed[0]!r}: "source"}}), if that is the current; ' if unnamed else ""
-    raise VariableError(
-        Problem(
-            where="source",
-            found=f"no current among {have}",
-            wanted="transmembrane currents in nA; a voltage is no source of a physical field",
-            remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
-            "for a proxy, ds.jfne.lfp_proxy(...)",
-            error=VariableError,
-        )
+    raise VariableError.of(
+        "source",
+        found=f"no current among {have}",
+        expected="transmembrane currents in nA; a voltage is no source of a physical field",
+        remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
+        "for a proxy, ds.jfne.lfp_proxy(...)",
     )
 
 
@@ -412,7 +394,7 @@ def require_site_dim(
         Problem(
             where=name,
             found=f"the dims {variable.dims}",
-            wanted=f"sites along one of {list(SITES)}",
+            expected=f"sites along one of {list(SITES)}",
             remedy=f'ds.rename({{{others[0]!r}: "{site}"}}), if that is what it is'
             if others
             else f'ds.expand_dims("{site}") for a single trace',
@@ -432,14 +414,11 @@ def groups_of(ds: xr.Dataset, dim: str, by: str) -> tuple[list[Any], np.ndarray]
         return list(range(ds.sizes[dim])), np.arange(ds.sizes[dim])
     if by not in ds.coords or ds.variables[by].dims != (dim,):
         known = [str(n) for n, c in ds.coords.items() if c.dims == (dim,)]
-        raise VariableError(
-            Problem(
-                where="by",
-                found=f"{by!r}, which is no coordinate along {dim!r}",
-                wanted=f"one of {known}",
-                remedy=f'ds.assign_coords({by}=("{dim}", labels))',
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "by",
+            found=f"{by!r}, which is no coordinate along {dim!r}",
+            expected=f"one of {known}",
+            remedy=f'ds.assign_coords({by}=("{dim}", labels))',
         )
     labels, group = np.unique(np.asarray(ds.variables[by].data), return_inverse=True)
     return labels.tolist(), group.ravel()
@@ -453,7 +432,7 @@ def misaligned(
         Problem(
             where=name,
             found=f'labels along "{dim}" that differ from those of {of}',
-            wanted="the same labels in the same order",
+            expected="the same labels in the same order",
             remedy=f'{name}.reindex_like(ds), or {name}.drop_vars("{dim}") to match by position',
             error=DimensionError,
         )
@@ -482,19 +461,19 @@ def _same_labels(labels: xr.Variable, others: xr.Variable) -> bool:
 def time_problems(name: str, dims: tuple[Hashable, ...]) -> list[Problem]:
     """Return what is wrong with the dims of a variable that lies along time."""
     if TIME not in dims:
-        wanted = 'a dimension named "time"'
+        expected = 'a dimension named "time"'
         other = [d for d in dims if d not in SITES]
         remedy = (
             f'ds.rename({other[0]}="time")' if other else "keep time, or save it with plain xarray"
         )
     elif len({*dims}) < len(dims):
-        wanted, remedy = (
+        expected, remedy = (
             "each dimension once",
             "name the axes anew: jfx.traces(array, dims=(...), ...)",
         )
     else:
         return []
-    return [Problem(name, f"dimensions {list(map(str, dims))}", wanted, remedy, DimensionError)]
+    return [Problem(name, f"dimensions {list(map(str, dims))}", expected, remedy, DimensionError)]
 
 
 def require_time(ds: xr.Dataset, name: Hashable) -> None:

@@ -52,24 +52,18 @@ def read(attrs: Mapping[Any, Any]) -> dict[str, Any] | None:
         if version <= SCHEMA_VERSION:
             derive(provenance)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise SchemaError(
-            Problem(
-                where=f'attrs["{KEY}"]',
-                found=f"text that is not a provenance record ({type(error).__name__}: {error})",
-                wanted='the JSON that this package writes, with its "schema" version',
-                remedy=f'del ds.attrs["{KEY}"] to go on without it, as data made by hand',
-                error=SchemaError,
-            )
+        raise SchemaError.of(
+            f'attrs["{KEY}"]',
+            found=f"text that is not a provenance record ({type(error).__name__}: {error})",
+            expected='the JSON that this package writes, with its "schema" version',
+            remedy=f'del ds.attrs["{KEY}"] to go on without it, as data made by hand',
         ) from error
     if version > SCHEMA_VERSION:
-        raise SchemaError(
-            Problem(
-                where=f'attrs["{KEY}"]',
-                found=f"schema version {version}",
-                wanted=f"at most {SCHEMA_VERSION}, which this version of the package reads",
-                remedy="pip install --upgrade jaxfne-xr",
-                error=SchemaError,
-            )
+        raise SchemaError.of(
+            f'attrs["{KEY}"]',
+            found=f"schema version {version}",
+            expected=f"at most {SCHEMA_VERSION}, which this version of the package reads",
+            remedy="pip install --upgrade jaxfne-xr",
         )
     return provenance
 
@@ -101,7 +95,7 @@ def problems(attrs: Mapping[Any, Any]) -> list[Problem]:
                 Problem(
                     where=f'attrs["{name}"]',
                     found=repr(claim.item() if isinstance(claim, np.generic) else claim),
-                    wanted=f"{supported.attrs()[name]!r}, which is all that its provenance supports",
+                    expected=f"{supported.attrs()[name]!r}, which is all that its provenance supports",
                     remedy=f'ds.attrs["{name}"] = {supported.attrs()[name]!r}; '
                     "scope follows from how the data was made and cannot be raised by hand",
                     error=ScopeError,

@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from .cards import Card, Code, Content, Table
-from .errors import ArgumentError, Problem
+from .errors import ArgumentError
 
 #: What a readout may need that is no readout: handed to `compute_readout`, or set in a configuration.
 GIVEN = {
@@ -107,7 +107,8 @@ class Readouts(Mapping[str, Readout]):
         return Card("Readouts", (("readouts", table), ("next", Code(lines))))
 
 
-_KNOWN: dict[str, Readout] = {}
+#: Every readout by name, in the order in which they were registered.
+KNOWN: dict[str, Readout] = {}
 
 
 def readout(
@@ -153,18 +154,18 @@ def readout(
         needs = tuple(p.name for p in inputs if p.default is p.empty)
         takes = tuple(p.name for p in inputs if p.default is not p.empty)
         defaults = {p.name: p.default for p in parameters if p.name in named}
-        unknown = [need for need in needs if need not in GIVEN and need not in _KNOWN]
+        unknown = [need for need in needs if need not in GIVEN and need not in KNOWN]
         unknown += [take for take in takes if take not in GIVEN]
-        if name in _KNOWN and _KNOWN[name].function.__module__ != function.__module__:
+        if name in KNOWN and KNOWN[name].function.__module__ != function.__module__:
             raise _refuse("readout", repr(name), "a name that is not taken", "another name")
         if unknown:
             raise _refuse(
                 name,
                 f"the inputs {unknown}",
-                f"some of {[*GIVEN, *_KNOWN]}; with a default, of {[*GIVEN]}",
+                f"some of {[*GIVEN, *KNOWN]}; with a default, of {[*GIVEN]}",
                 "name its parameters so, and settings after a *",
             )
-        _KNOWN[name] = Readout(name, function, needs, takes, defaults, units, formula)
+        KNOWN[name] = Readout(name, function, needs, takes, defaults, units, formula)
         return function
 
     return register
@@ -179,23 +180,23 @@ def readouts() -> Readouts:
     >>> jfx.readouts()["spike_rate_hz"].units
     'Hz'
     """
-    return Readouts(_KNOWN)
+    return Readouts(KNOWN)
 
 
 def chain(names: Iterable[str]) -> set[str]:
     """Return the readouts named and all that they need."""
     found: set[str] = set()
     for name in names:
-        if name in _KNOWN and name not in found:
-            found |= {name} | chain(_KNOWN[name].needs)
+        if name in KNOWN and name not in found:
+            found |= {name} | chain(KNOWN[name].needs)
     return found
 
 
 def given_for(name: str) -> list[str]:
     """Return what may be given for a readout: what it, and those that it needs, are made of."""
-    wanted = {n for each in chain([name]) for n in (*_KNOWN[each].needs, *_KNOWN[each].takes)}
-    return [given for given in GIVEN if given in wanted]
+    expected = {n for each in chain([name]) for n in (*KNOWN[each].needs, *KNOWN[each].takes)}
+    return [given for given in GIVEN if given in expected]
 
 
-def _refuse(where: str, found: str, wanted: str, remedy: str) -> ArgumentError:
-    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+def _refuse(where: str, found: str, expected: str, remedy: str) -> ArgumentError:
+    return ArgumentError.of(where, found=found, expected=expected, remedy=remedy)

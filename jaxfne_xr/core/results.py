@@ -16,7 +16,7 @@ import xarray as xr
 from . import provenance
 from .arrays import is_dask, is_jax, is_traced
 from .blocks import owned
-from .errors import DataError, Problem
+from .errors import DataError
 from .schema import GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
 from .units import convert, is_quantity, magnitude, quantity, units_of
@@ -180,14 +180,11 @@ def owned_data(data: Any, quantify: bool) -> Any:
     if is_dask(data) or (is_jax(data) and not quantify):
         return data
     if is_traced(data):
-        raise DataError(
-            Problem(
-                where="quantify",
-                found="True for data that JAX traces",
-                wanted="units in attrs, since pint would lose the trace",
-                remedy="quantify=False, or leave it out",
-                error=DataError,
-            )
+        raise DataError.of(
+            "quantify",
+            found="True for data that JAX traces",
+            expected="units in attrs, since pint would lose the trace",
+            remedy="quantify=False, or leave it out",
         )
     return owned(data) if isinstance(data, np.ndarray) else np.array(data, order="K")
 

@@ -10,7 +10,7 @@ import xarray as xr
 from xarray.indexes import PandasIndex
 
 from .arrays import is_traced
-from .errors import DimensionError, Problem, TimeAxisError, UnitError
+from .errors import DimensionError, TimeAxisError, UnitError
 from .units import convert, magnitude, scalar, units_of
 
 TIME = "time"
@@ -21,24 +21,19 @@ _BLOCK = 1 << 15
 DT_TOLERANCE = 1e-6
 
 
-def time_problem(found: str, wanted: str, remedy: str) -> TimeAxisError:
+def time_problem(found: str, expected: str, remedy: str) -> TimeAxisError:
     """Return the error of a time axis that cannot be used."""
-    return TimeAxisError(
-        Problem(where=TIME, found=found, wanted=wanted, remedy=remedy, error=TimeAxisError)
-    )
+    return TimeAxisError.of(TIME, found=found, expected=expected, remedy=remedy)
 
 
 def check_dt(dt_ms: float, name: str = "dt_ms") -> float:
     """Return `dt_ms`, handed in as `name`, if it is a usable sampling interval in ms: positive and finite."""
     if not (np.isfinite(dt_ms) and dt_ms > 0):
-        raise TimeAxisError(
-            Problem(
-                where=name,
-                found=f"{dt_ms}",
-                wanted="a positive, finite sampling interval in ms",
-                remedy=f'{name}=0.025, or {name}="25 us"',
-                error=TimeAxisError,
-            )
+        raise TimeAxisError.of(
+            name,
+            found=f"{dt_ms}",
+            expected="a positive, finite sampling interval in ms",
+            remedy=f'{name}=0.025, or {name}="25 us"',
         )
     return dt_ms
 
@@ -101,14 +96,11 @@ def windowed(ds: xr.Dataset, window: tuple[Any, Any] | None) -> xr.Dataset:
     try:
         first, last = window
     except (TypeError, ValueError) as error:
-        raise TimeAxisError(
-            Problem(
-                where="window",
-                found=repr(window),
-                wanted="a start and a stop, ms",
-                remedy='window=(0, 100), or window=("0 s", "0.1 s"), or None for all of the data',
-                error=TimeAxisError,
-            )
+        raise TimeAxisError.of(
+            "window",
+            found=repr(window),
+            expected="a start and a stop, ms",
+            remedy='window=(0, 100), or window=("0 s", "0.1 s"), or None for all of the data',
         ) from error
     time, dt_ms = sampling(ds, None)
     begin, end = time[0], time[-1] + (dt_ms or 0.0)
@@ -120,16 +112,13 @@ def windowed(ds: xr.Dataset, window: tuple[Any, Any] | None) -> xr.Dataset:
     chosen = np.flatnonzero((time >= start - slack) & (time < stop - slack))
     outside = not (begin - slack <= start and stop <= end + slack)
     if outside or not chosen.size:
-        raise TimeAxisError(
-            Problem(
-                where="window",
-                found=f"{start:g} to {stop:g} ms, "
-                + ("outside" if outside else "without a sample of")
-                + f" data from {begin:g} to {end:g} ms",
-                wanted="a window inside the data, with one sample at least",
-                remedy=f"window=({begin:g}, {end:g}), or None for all of it",
-                error=TimeAxisError,
-            )
+        raise TimeAxisError.of(
+            "window",
+            found=f"{start:g} to {stop:g} ms, "
+            + ("outside" if outside else "without a sample of")
+            + f" data from {begin:g} to {end:g} ms",
+            expected="a window inside the data, with one sample at least",
+            remedy=f"window=({begin:g}, {end:g}), or None for all of it",
         )
     return ds.isel({TIME: slice(int(chosen[0]), int(chosen[-1]) + 1)})
 
@@ -157,14 +146,11 @@ def sampling(ds: xr.Dataset, dt_ms: float | None) -> tuple[np.ndarray, float | N
         If there are no samples, no way to tell the interval, or a coordinate that is not even.
     """
     if TIME not in ds.sizes:
-        raise DimensionError(
-            Problem(
-                where=TIME,
-                found=f"the dims {list(map(str, ds.sizes))}",
-                wanted='a dimension named "time"',
-                remedy='ds.rename({"your_dim": "time"})',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            TIME,
+            found=f"the dims {list(map(str, ds.sizes))}",
+            expected='a dimension named "time"',
+            remedy='ds.rename({"your_dim": "time"})',
         )
     length = ds.sizes[TIME]
     if length == 0:
@@ -256,22 +242,20 @@ def _in_ms(values: np.ndarray, unit: str | None, *, given: float | None) -> np.n
         )
     if unit is None:
         if given is None:
-            raise UnitError(
-                Problem(
-                    where=TIME,
-                    found="no unit",
-                    wanted="ms, or a unit that converts to it",
-                    remedy='ds.time.attrs["units"] = "ms", or pass dt_ms to confirm that it is in ms',
-                    error=UnitError,
-                )
+            raise UnitError.of(
+                TIME,
+                found="no unit",
+                expected="ms, or a unit that converts to it",
+                remedy='ds.time.attrs["units"] = "ms", or pass dt_ms to confirm that it is in ms',
             )
         unit = "ms"
     try:
         return convert(values.astype(np.float64, copy=False), unit, "ms")
     except UnitError as error:
         problem = error.problems[0]
-        raise UnitError(
-            Problem(
-                TIME, problem.found, "ms, or a unit that converts to it", problem.remedy, UnitError
-            )
+        raise UnitError.of(
+            TIME,
+            found=problem.found,
+            expected="ms, or a unit that converts to it",
+            remedy=problem.remedy,
         ) from error

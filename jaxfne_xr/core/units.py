@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from .arrays import check_traced, is_jax, is_traced, precision_of
-from .errors import ArgumentError, Problem, UnitError
+from .errors import ArgumentError, UnitError
 
 
 def is_quantity(data: object) -> bool:
@@ -43,14 +43,11 @@ def _parse(unit: str) -> Any:
     try:
         return registry().Unit("" if unit == "1" else unit)
     except Exception as error:  # pint raises many types here, ValueError and TokenError among them
-        raise UnitError(
-            Problem(
-                where="units",
-                found=f"{unit!r}, which pint cannot read ({type(error).__name__}: {error})",
-                wanted='a unit such as "mV", "nA", "mA/cm^2", "um" or "1"',
-                remedy='write powers with ^ and products with *: "mA/cm^2", "nA*um"',
-                error=UnitError,
-            )
+        raise UnitError.of(
+            "units",
+            found=f"{unit!r}, which pint cannot read ({type(error).__name__}: {error})",
+            expected='a unit such as "mV", "nA", "mA/cm^2", "um" or "1"',
+            remedy='write powers with ^ and products with *: "mA/cm^2", "nA*um"',
         ) from error
 
 
@@ -80,25 +77,19 @@ def factor(source: str, target: str) -> float:
     if src == dst:
         return 1.0
     if not src.is_compatible_with(dst):
-        raise UnitError(
-            Problem(
-                where="units",
-                found=f"{source!r} ({src.dimensionality})",
-                wanted=f"a unit that converts to {target!r} ({dst.dimensionality})",
-                remedy=f"give the values in {target} or a multiple of it, and correct the unit",
-                error=UnitError,
-            )
+        raise UnitError.of(
+            "units",
+            found=f"{source!r} ({src.dimensionality})",
+            expected=f"a unit that converts to {target!r} ({dst.dimensionality})",
+            remedy=f"give the values in {target} or a multiple of it, and correct the unit",
         )
     zero, one = (float(ureg.Quantity(x, src).to(dst).magnitude) for x in (0.0, 1.0))
     if zero != 0.0:
-        raise UnitError(
-            Problem(
-                where="units",
-                found=f"{source!r}, whose zero is not the zero of {target!r}",
-                wanted="a unit that is a plain multiple",
-                remedy="convert the values before handing them in",
-                error=UnitError,
-            )
+        raise UnitError.of(
+            "units",
+            found=f"{source!r}, whose zero is not the zero of {target!r}",
+            expected="a unit that is a plain multiple",
+            remedy="convert the values before handing them in",
         )
     return float(f"{one:.15g}")  # pint's uA to nA is 999.9999999999999
 
@@ -213,14 +204,11 @@ def scalar(value: Any, unit: str, name: str) -> float:
     """
 
     def refuse(found: str) -> UnitError:
-        return UnitError(
-            Problem(
-                where=name,
-                found=found,
-                wanted=f"one number in {unit}, or a string or pint quantity that converts to it",
-                remedy=f'{name}={example(unit).split()[0]} (read as {unit}) or {name}="{example(unit)}"',
-                error=UnitError,
-            )
+        return UnitError.of(
+            name,
+            found=found,
+            expected=f"one number in {unit}, or a string or pint quantity that converts to it",
+            remedy=f'{name}={example(unit).split()[0]} (read as {unit}) or {name}="{example(unit)}"',
         )
 
     given = value
@@ -255,14 +243,11 @@ def positive(value: Any, unit: str, name: str) -> Any:
     if is_traced(number):
         check_traced(name, lambda: (number > 0) * (number < np.inf), "a positive, finite number")
     if not is_traced(number) and not 0 < float(number) < float("inf"):
-        raise ArgumentError(
-            Problem(
-                where=name,
-                found=f"{float(number):g} {unit}",
-                wanted="a positive, finite number",
-                remedy=f'{name}={example(unit).split()[0]} (read as {unit}) or {name}="{example(unit)}"',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            name,
+            found=f"{float(number):g} {unit}",
+            expected="a positive, finite number",
+            remedy=f'{name}={example(unit).split()[0]} (read as {unit}) or {name}="{example(unit)}"',
         )
     return number
 

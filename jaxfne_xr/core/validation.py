@@ -65,8 +65,8 @@ class Report:
         n = len(self.problems)
         verdict = "valid" if self else "1 problem" if n == 1 else f"{n} problems"
         table = Table(
-            ("where", "found", "wanted", "remedy"),
-            tuple((p.where, p.found, p.wanted, p.remedy) for p in self.problems),
+            ("where", "found", "expected", "remedy"),
+            tuple((p.where, p.found, p.expected, p.remedy) for p in self.problems),
         )
         rows: list[tuple[str, Content]] = [] if self else [("problems", table)]
         if self.unchecked:
@@ -177,7 +177,7 @@ def _spike_problems(ds: xr.Dataset) -> list[Problem]:
             Problem(
                 where="spikes",
                 found=f"values of type {spikes.dtype}",
-                wanted="bool, or numbers of spikes",
+                expected="bool, or numbers of spikes",
                 remedy="ds.jfne.to_signals() makes them",
                 error=DataError,
             )
@@ -187,7 +187,7 @@ def _spike_problems(ds: xr.Dataset) -> list[Problem]:
             Problem(
                 where="spikes",
                 found=f"dimensions {spikes.dims}",
-                wanted=f"those of V_m, {ds['V_m'].dims}",
+                expected=f"those of V_m, {ds['V_m'].dims}",
                 remedy="ds.jfne.to_signals() makes them",
                 error=DimensionError,
             )

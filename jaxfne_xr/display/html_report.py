@@ -127,8 +127,8 @@ def _need_matplotlib() -> None:
 
 def _traced(parts: Mapping[str, xr.Dataset]) -> list[Problem]:
     names = [str(n) for ds in parts.values() for n, v in ds.variables.items() if is_traced(v._data)]
-    wanted, remedy = "concrete numbers", "write the report outside of jit and grad"
-    return [Problem(n, "values that JAX traces", wanted, remedy, ArgumentError) for n in names]
+    expected, remedy = "concrete numbers", "write the report outside of jit and grad"
+    return [Problem(n, "values that JAX traces", expected, remedy, ArgumentError) for n in names]
 
 
 # ----------------------------------------------------------------------------------------------------- the page

@@ -182,7 +182,7 @@ def outcome(report: validation.Report) -> dict[str, Any]:
     return {
         "valid": bool(report),
         "problems": [
-            {"where": p.where, "found": p.found, "wanted": p.wanted, "remedy": p.remedy}
+            {"where": p.where, "found": p.found, "expected": p.expected, "remedy": p.remedy}
             for p in report.problems
         ],
         "not_checked": list(report.unchecked),
@@ -282,7 +282,8 @@ def _variables_table(variables: dict[str, Any]) -> Table:
 def checks_lines(validation: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the outcome of checks as lines."""
     problems = [
-        f"{p['where']}: found {p['found']}; wanted {p['wanted']}" for p in validation["problems"]
+        f"{p['where']}: found {p['found']}; expected {p['expected']}"
+        for p in validation["problems"]
     ]
     return (
         *(problems or ["valid"]),

@@ -14,7 +14,6 @@ from jaxfne_xr.core.errors import (
     ArgumentError,
     DataError,
     DimensionError,
-    Problem,
     UnitError,
     raise_problems,
 )
@@ -73,14 +72,11 @@ def calibrate(
     else:
         numbers = {"gain": float(gain.data), "residual": float(residual.data)}
         if not np.isfinite(numbers["gain"]):
-            raise DataError(
-                Problem(
-                    name,
-                    "a readout that is 0 throughout",
-                    "one that varies",
-                    "check the readout",
-                    DataError,
-                )
+            raise DataError.of(
+                name,
+                found="a readout that is 0 throughout",
+                expected="one that varies",
+                remedy="check the readout",
             )
     with precision_of(x):
         scaled = xr.Variable(x.dims, x.data * gain.data.astype(x.dtype))
@@ -103,14 +99,14 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
     if len(ds.data_vars) != 1:
         found = f"the variables {list(ds)}"
         remedy = f'calibrate(lfp_proxy, reference=lfp), or {where}[["lfp"]] for one of several'
-        raise ArgumentError(Problem(where, found, "one variable", remedy, ArgumentError))
+        raise ArgumentError.of(where, found=found, expected="one variable", remedy=remedy)
     ((key, array),) = ds.data_vars.items()
     name = str(key)
     unit = units_of(array)
     if unit is None:
         remedy = f'{where}.attrs["units"] = "uV"'
-        raise UnitError(
-            Problem(name, "no unit", "a unit: a gain is from one to the other", remedy, UnitError)
+        raise UnitError.of(
+            name, found="no unit", expected="a unit: a gain is from one to the other", remedy=remedy
         )
     return name, xr.Variable(array.dims, magnitude(array.variable.data)), unit
 
@@ -120,14 +116,11 @@ def _aligned(
 ) -> xr.Variable:
     """Return the reference on the dims of the readout, in its precision; raise where labels differ."""
     if dict(x.sizes) != dict(y.sizes):
-        raise DimensionError(
-            Problem(
-                where="reference",
-                found=f"{dict(y.sizes)}",
-                wanted=f"the dims and labels of the readout, {dict(x.sizes)}",
-                remedy="xr.align(readout, reference), or select the same samples of both",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "reference",
+            found=f"{dict(y.sizes)}",
+            expected=f"the dims and labels of the readout, {dict(x.sizes)}",
+            remedy="xr.align(readout, reference), or select the same samples of both",
         )
     raise_problems(misaligned(readout, reference, "reference", "the readout"))
     return y.transpose(*x.dims)

@@ -122,14 +122,11 @@ class Conductor:
         names = ("normal_x", "normal_y", "normal_z", "radius")
         missing = [name for name in names if name not in contacts.coords]
         if missing:
-            raise VariableError(
-                Problem(
-                    where="shape",
-                    found=f"{self.shape!r}, and contacts without {missing}",
-                    wanted="the size of each contact and the way it faces",
-                    remedy='jfx.linear_probe(16, radius="7.5 um", normal=(0, 1, 0)), or shape="point"',
-                    error=VariableError,
-                )
+            raise VariableError.of(
+                "shape",
+                found=f"{self.shape!r}, and contacts without {missing}",
+                expected="the size of each contact and the way it faces",
+                remedy='jfx.linear_probe(16, radius="7.5 um", normal=(0, 1, 0)), or shape="point"',
             )
         columns = [magnitude(contacts.variables[name].data) for name in names]
         stack = jnp.stack if any(map(is_jax, columns)) else np.stack
@@ -396,7 +393,7 @@ class Slab(Conductor):
                         where=name,
                         found=f"{np.count_nonzero(bad)} of {bad.size} outside the slab, the first "
                         f"{name} {first} at z = {z[:, first].min():g} to {z[:, first].max():g} um",
-                        wanted=f"all of it from z = {low:g} to {high:g} um",
+                        expected=f"all of it from z = {low:g} to {high:g} um",
                         remedy=f'Slab("{max(high, up) - min(low, down):g} um", bottom={min(low, down):g}), or move it: '
                         "ds.assign_coords(z=ds.z + 100), and z_start and z_end of sites",
                         error=ArgumentError,
@@ -405,8 +402,8 @@ class Slab(Conductor):
         return problems
 
 
-def _refusal(where: str, found: str, wanted: str, remedy: str) -> ArgumentError:
-    return ArgumentError(Problem(where, found, wanted, remedy, ArgumentError))
+def _refusal(where: str, found: str, expected: str, remedy: str) -> ArgumentError:
+    return ArgumentError.of(where, found=found, expected=expected, remedy=remedy)
 
 
 def _is_count(n: Any) -> bool:

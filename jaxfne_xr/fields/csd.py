@@ -251,14 +251,11 @@ def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
         )
         return name, variable
     have = {str(n): (x.dims, units_of(x)) for n, x in lfp.data_vars.items()}
-    raise VariableError(
-        Problem(
-            where="lfp",
-            found=f"{voltages or 'no potential'} among {have}",
-            wanted=f"one potential, in a unit of voltage, along {CONTACT!r}",
-            remedy='ds.rename(your_name="lfp"), with ds["lfp"].attrs["units"] = "uV"; for an lfp_proxy, csd_proxy',
-            error=VariableError,
-        )
+    raise VariableError.of(
+        "lfp",
+        found=f"{voltages or 'no potential'} among {have}",
+        expected=f"one potential, in a unit of voltage, along {CONTACT!r}",
+        remedy='ds.rename(your_name="lfp"), with ds["lfp"].attrs["units"] = "uV"; for an lfp_proxy, csd_proxy',
     )
 
 
@@ -278,18 +275,13 @@ def _points(contacts: Contacts, at: Any) -> tuple[Any, dict[Any, xr.Variable] | 
     if n == 1 and where.ndim == 1:
         return where[:, None], {"depth": xr.Variable("depth", where, {"units": "um"})}
     if where.ndim != 2 or where.shape[1] != n:
-        raise DimensionError(
-            Problem(
-                where="at",
-                found=f"the shape {where.shape}",
-                wanted="depths (point,)"
-                if n == 1
-                else f"points (point, {n}) in {''.join(contacts.axes)}, or a probe",
-                remedy="at=np.arange(0.0, 1000.0, 10.0)"
-                if n == 1
-                else "at=jfx.grid_probe((20, 4))",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "at",
+            found=f"the shape {where.shape}",
+            expected="depths (point,)"
+            if n == 1
+            else f"points (point, {n}) in {''.join(contacts.axes)}, or a probe",
+            remedy="at=np.arange(0.0, 1000.0, 10.0)" if n == 1 else "at=jfx.grid_probe((20, 4))",
         )
     axes = contacts.axes if contacts.line is None else ("depth",)
     return where, {
@@ -340,14 +332,11 @@ def _standard(
         check_traced("spacing", lambda: deviation <= kernels.EVEN_SPACING, "evenly spaced contacts")
     elif deviation > kernels.EVEN_SPACING:
         steps = np.abs(np.diff(np.asarray(depth)[order]))
-        raise ArgumentError(
-            Problem(
-                where="spacing",
-                found=f"uneven spacing, from {steps.min():g} to {steps.max():g} um",
-                wanted='evenly spaced contacts for "standard"',
-                remedy='method="delta", "step", "spline" or "kernel", which take any spacing',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "spacing",
+            found=f"uneven spacing, from {steps.min():g} to {steps.max():g} um",
+            expected='evenly spaced contacts for "standard"',
+            remedy='method="delta", "step", "spline" or "kernel", which take any spacing',
         )
     variable = xr.Variable(variable.dims, magnitude(variable.data))
     moved = bool((order != np.arange(n)).any())
@@ -411,14 +400,11 @@ def _inverse_matrix(
         record |= {"conductivity_top_S_per_m": top[0], "surface_um": level}
         if not is_traced(depth) and (above := np.asarray(depth) < 0).any():
             k = int(np.argmin(np.asarray(depth)))
-            raise ArgumentError(
-                Problem(
-                    where="surface",
-                    found=f"{above.sum()} of {len(above)} contacts beyond it, number {k} by {-float(depth[k]):g} um",
-                    wanted="all contacts in the tissue",
-                    remedy="surface=..., where it is along the depth, in um",
-                    error=ArgumentError,
-                )
+            raise ArgumentError.of(
+                "surface",
+                found=f"{above.sum()} of {len(above)} contacts beyond it, number {k} by {-float(depth[k]):g} um",
+                expected="all contacts in the tissue",
+                remedy="surface=..., where it is along the depth, in um",
             )
     made = on_arrays(kernels.icsd_matrix, depth, 2 * radius, _array(sigma), *top, method=method)
     matrix, record["condition"] = made.matrix, made.condition
@@ -440,21 +426,18 @@ def _radii(radius: Any, n: int) -> Any:
     """Return one radius, or one for each contact, um."""
     values = values_in(radius, "um", "radius")
     if values.shape not in {(), (n,)}:
-        raise DimensionError(
-            Problem(
-                "radius",
-                f"the shape {values.shape}",
-                f"one, or one for each of {n} contacts",
-                'radius="250 um"',
-                DimensionError,
-            )
+        raise DimensionError.of(
+            "radius",
+            found=f"the shape {values.shape}",
+            expected=f"one, or one for each of {n} contacts",
+            remedy='radius="250 um"',
         )
     if (
         not is_traced(values)
         and not ((np.asarray(values) > 0) & np.isfinite(np.asarray(values))).all()
     ):
-        raise ArgumentError(
-            Problem("radius", f"{values} um", "positive lengths", 'radius="250 um"', ArgumentError)
+        raise ArgumentError.of(
+            "radius", found=f"{values} um", expected="positive lengths", remedy='radius="250 um"'
         )
     return values
 
@@ -464,14 +447,11 @@ def _not_negative(conductivity: Any) -> Any:
         return conductivity
     number = scalar(conductivity, "S/m", "conductivity_top")
     if not 0 <= number < float("inf"):
-        raise ArgumentError(
-            Problem(
-                "conductivity_top",
-                f"{number:g} S/m",
-                "0 or more",
-                "conductivity_top=0",
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            "conductivity_top",
+            found=f"{number:g} S/m",
+            expected="0 or more",
+            remedy="conductivity_top=0",
         )
     return number
 

@@ -17,7 +17,7 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
 from jaxfne_xr.core.inputs import (
     as_dataset,
     groups_of,
@@ -216,14 +216,11 @@ def _origin(
         if not missing:
             return _means(place, group, n, chosen.values), f"mean position of {origin}"
         found = f"{origin!r}, which is true for no site of {len(missing)} of {n} groups"
-    raise ArgumentError(
-        Problem(
-            where="origin",
-            found=found,
-            wanted="a coordinate that is true for some sites of each group, or a point",
-            remedy='origin=(0, 0, 0), or ds.assign_coords(soma=("recording", is_soma))',
-            error=ArgumentError,
-        )
+    raise ArgumentError.of(
+        "origin",
+        found=found,
+        expected="a coordinate that is true for some sites of each group, or a point",
+        remedy='origin=(0, 0, 0), or ds.assign_coords(soma=("recording", is_soma))',
     )
 
 
@@ -314,11 +311,11 @@ def dipole_dim(dipoles: xr.Dataset) -> Hashable | None:
     own = {d for place in along for d in place}
     if len(own) > 1 or own - set(dims) or own & {TIME, XYZ}:
         found = f"places along {sorted(map(str, own))}, of moments along {dims}"
-        wanted = "one place for each dipole, along the dim of dipoles, or one for all"
+        expected = "one place for each dipole, along the dim of dipoles, or one for all"
         raise _misfit(
             "x, y, z",
             found,
-            wanted,
+            expected,
             'ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z)), in um',
         )
     return next(iter(own), next((d for d in DIPOLES if d in dims), None))
@@ -333,8 +330,8 @@ def places_of(dipoles: xr.Dataset) -> Any:
     if missing:
         asked = ", ".join(f'{axis}="0 mm"' for axis in missing)
         found = f"no {missing}, on a Dataset with the coordinates {list(map(str, dipoles.coords))}"
-        wanted = "where each dipole is" + ("" if dim is None else f", along {dim!r}")
-        raise _misfit("x, y, z", found, wanted, f"jfx.move_to(dipoles, {asked})")
+        expected = "where each dipole is" + ("" if dim is None else f", along {dim!r}")
+        raise _misfit("x, y, z", found, expected, f"jfx.move_to(dipoles, {asked})")
     coords = {}
     for axis in XYZ:
         place = dipoles.variables[axis]
@@ -391,10 +388,10 @@ def move_to(
         if dim is not None and values.ndim == 0:
             values = jnp.full(n, values) if is_jax(values) else np.full(n, values)
         if values.shape != (() if dim is None else (n,)):
-            wanted = (
+            expected = (
                 "one number" if dim is None else f"one number, or one for each of {n} along {dim!r}"
             )
-            raise _misfit(axis, f"the shape {values.shape}", wanted, f'{axis}="10 mm"')
+            raise _misfit(axis, f"the shape {values.shape}", expected, f'{axis}="10 mm"')
         coords[axis] = xr.Variable(() if dim is None else dim, values, {"units": "um"})
     return provenance.extend(
         dipoles.assign_coords(coords),
@@ -444,14 +441,11 @@ def rotate(
     n = 1 if dim is None else dipoles.sizes[dim]
     if (angle is None) == (to is None):
         found = "neither angle nor to" if to is None else "both angle and to"
-        raise ArgumentError(
-            Problem(
-                "angle",
-                found,
-                "one of the two",
-                'rotate(dipoles, "30 deg", "y"), or to=(0, 1, 0)',
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            "angle",
+            found=found,
+            expected="one of the two",
+            remedy='rotate(dipoles, "30 deg", "y"), or to=(0, 1, 0)',
         )
     if to is None:
         turn = values_in(angle, "deg", "angle")
@@ -480,8 +474,8 @@ def rotate(
     return provenance.extend(turned, "rotate", how, stage="source")
 
 
-def _misfit(where: str, found: str, wanted: str, remedy: str) -> DimensionError:
-    return DimensionError(Problem(where, found, wanted, remedy, DimensionError))
+def _misfit(where: str, found: str, expected: str, remedy: str) -> DimensionError:
+    return DimensionError.of(where, found=found, expected=expected, remedy=remedy)
 
 
 def _unit_vectors(given: Any, name: str, n: int) -> Any:
@@ -502,8 +496,8 @@ def _unit_vectors(given: Any, name: str, n: int) -> Any:
         return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not (np.isfinite(length) & (length > 0)).all():
-        raise ArgumentError(
-            Problem(name, repr(given), "a direction, not all 0", f"{name}=(0, 0, 1)", ArgumentError)
+        raise ArgumentError.of(
+            name, found=repr(given), expected="a direction, not all 0", remedy=f"{name}=(0, 0, 1)"
         )
     return vectors / length
 

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.dispatch import contract
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem
+from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
@@ -120,14 +120,11 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
     model = getattr(head, f"{name}_lead_field", None)
     if model is None or isinstance(head, type):
         known = sorted({kind.__name__ for kind, field in SOLVERS if field == name})
-        raise ArgumentError(
-            Problem(
-                where="head",
-                found=f"{head!r}, which has no {name}_lead_field",
-                wanted=f"one of {known}, or a class of your own",
-                remedy=f"{name}(dipoles, sensors, head=jfx.{'FourSphere' if name == 'eeg' else 'Spherical'}())",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "head",
+            found=f"{head!r}, which has no {name}_lead_field",
+            expected=f"one of {known}, or a class of your own",
+            remedy=f"{name}(dipoles, sensors, head=jfx.{'FourSphere' if name == 'eeg' else 'Spherical'}())",
         )
     n = 1 if dim is None else dipoles.sizes[dim]
     if isinstance(head, LeadField):
@@ -137,25 +134,22 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
         matrix = matrix if order is None else matrix[..., order]
     else:
         if sensors is None:
-            raise ArgumentError(
-                Problem(
-                    where="sensors",
-                    found="none",
-                    wanted="where each channel is, with any head but LeadField",
-                    remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, normal=..., dim="channel")',
-                    error=ArgumentError,
-                )
+            raise ArgumentError.of(
+                "sensors",
+                found="none",
+                expected="where each channel is, with any head but LeadField",
+                remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, normal=..., dim="channel")',
             )
         sensor = positions_along(sensors, CHANNEL, XYZ)
         coords = dict(sensors.coords)
         given = (sensor,) if name == "eeg" else (sensor, _normals(sensors))
         matrix = model(places_of(dipoles), *given)
-        wanted = (len(sensor), 3, n)
-        if np.shape(matrix) != wanted:
+        expected = (len(sensor), 3, n)
+        if np.shape(matrix) != expected:
             raise misfit(
                 "head",
                 f"a lead field of shape {np.shape(matrix)}",
-                f"(channel, xyz, dipole), {wanted}",
+                f"(channel, xyz, dipole), {expected}",
             )
     if dim is not None:
         moment = moment.stack(component=(XYZ, dim))
@@ -209,14 +203,11 @@ def _normals(sensors: xr.Dataset) -> Any:
     """Return the unit vector (channel, xyz) along which each sensor measures."""
     names = [f"normal_{a}" for a in XYZ]
     if not all(name in sensors.coords and sensors[name].dims == (CHANNEL,) for name in names):
-        raise DimensionError(
-            Problem(
-                where="sensors",
-                found="no normals: a magnetometer measures along one direction",
-                wanted=f"the coordinates {names} along {CHANNEL!r}",
-                remedy='jfx.probe_at(positions, normal=positions, dim="channel"), for radial ones',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "sensors",
+            found="no normals: a magnetometer measures along one direction",
+            expected=f"the coordinates {names} along {CHANNEL!r}",
+            remedy='jfx.probe_at(positions, normal=positions, dim="channel"), for radial ones',
         )
     columns = [magnitude(sensors.variables[name].data) for name in names]
     if any(map(is_jax, columns)):
@@ -225,13 +216,10 @@ def _normals(sensors: xr.Dataset) -> Any:
     normal = np.stack([np.asarray(c, float) for c in columns], axis=-1)
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     if not (np.isfinite(length) & (length > 0)).all():
-        raise ArgumentError(
-            Problem(
-                "normal",
-                f"{normal[np.argmin(length)]}",
-                "a direction, not all 0",
-                "normal=(0, 0, 1)",
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            "normal",
+            found=f"{normal[np.argmin(length)]}",
+            expected="a direction, not all 0",
+            remedy="normal=(0, 0, 1)",
         )
     return normal / length

@@ -121,8 +121,8 @@ class InfiniteHomogeneous(_Head):
         if not 0 <= self.min_distance < np.inf:
             found = f"{self.min_distance:g} um"
             remedy = 'min_distance="10 um"'
-            raise ArgumentError(
-                Problem("min_distance", found, "0 um or more", remedy, ArgumentError)
+            raise ArgumentError.of(
+                "min_distance", found=found, expected="0 um or more", remedy=remedy
             )
 
     def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
@@ -313,14 +313,11 @@ class LeadField:
             remedy = "leave out the channels or dipoles that have none"
             raise_problems([replace(problem, remedy=remedy)])
         if self.given_units is None:
-            raise UnitError(
-                Problem(
-                    where="lead_field",
-                    found="no unit",
-                    wanted="that of a signal over that of a moment",
-                    remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
-                    error=UnitError,
-                )
+            raise UnitError.of(
+                "lead_field",
+                found="no unit",
+                expected="that of a signal over that of a moment",
+                remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
             )
 
     def _of_labelled(self, given: xr.DataArray) -> Any:
@@ -383,7 +380,7 @@ def _sarvas(dipole: Any, sensor: Any, normal: Any, centre: Any, brain: Any, radi
                     where="sensors",
                     found=f"{(height <= float(radius)).sum()} of {len(height)} inside the head, number {k} at "
                     f"{height[k]:.6g} um from its centre",
-                    wanted=f"outside the radius of {float(radius):.6g} um",
+                    expected=f"outside the radius of {float(radius):.6g} um",
                     remedy='jfx.probe_at(positions, units="mm"), if they are in mm; or head=jfx.Spherical("80 mm")',
                     error=ArgumentError,
                 )
@@ -428,7 +425,7 @@ def _inside_problems(depth: np.ndarray | None, radius: float, what: str) -> list
         Problem(
             where="dipoles",
             found=f"{outside.sum()} of {len(depth)} outside {what}, number {k} at {depth[k]:.6g} um from its centre",
-            wanted=f"inside the radius of {radius:.6g} um",
+            expected=f"inside the radius of {radius:.6g} um",
             remedy='jfx.move_to(dipoles, x=0, y=0, z="75 mm")',
             error=ArgumentError,
         )
@@ -441,7 +438,7 @@ def _off_scalp(height: np.ndarray, off: np.ndarray, scalp: float) -> Problem:
         where="sensors",
         found=f"{off.sum()} of {len(height)} {'inside the head' if height[k] < scalp else 'outside the head'}, "
         f"number {k} at {height[k]:.6g} um from its centre",
-        wanted=f"on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
+        expected=f"on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
         remedy='jfx.probe_at(positions, units="mm", dim="channel"), if they are in mm; '
         'jfx.montage("easycap-M1", head); or head=jfx.FourSphere(radii=...) of the right size',
         error=ArgumentError,
@@ -458,7 +455,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
             Problem(
                 where="conductivities",
                 found=f"{np.size(radii)} radii and {np.size(sigma)} conductivities",
-                wanted="one radius and one conductivity for each shell",
+                expected="one radius and one conductivity for each shell",
                 remedy='FourSphere(radii=("79 mm", "80 mm", "85 mm", "90 mm"), conductivities=(0.3, 1.5, 0.015, 0.3))',
                 error=DimensionError,
             )
@@ -494,13 +491,13 @@ def _shape_problem(name: str, value: Any, shape: tuple[int, ...]) -> list[Proble
     return list(misfit(name, f"the shape {value.shape}", f"{shape}").problems)
 
 
-def misfit(where: str, found: str, wanted: str) -> DimensionError:
+def misfit(where: str, found: str, expected: str) -> DimensionError:
     """Return the error of something that does not have the right shape."""
     remedy = {
         "lead_field": 'xr.DataArray(array, dims=("channel", "xyz", "dipole"), attrs={"units": "V/(A*m)"})'
     }
-    return DimensionError(
-        Problem(where, found, wanted, remedy.get(where, "give one of this shape"), DimensionError)
+    return DimensionError.of(
+        where, found=found, expected=expected, remedy=remedy.get(where, "give one of this shape")
     )
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, precision_of
 from jaxfne_xr.core.dispatch import jointly, on_arrays
-from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.units import magnitude, positive, values_in
 from jaxfne_xr.kernels.fields import kernel_csd as kcsd
@@ -44,14 +44,11 @@ def kernel_matrix(
     """Return the matrix (point, contact) of the kernel method, and what it was made with."""
     dims = place.shape[1]
     if dims == 2 and basis == "step":
-        raise ArgumentError(
-            Problem(
-                "basis",
-                "'step' in 2-D",
-                "'gauss', whose potential is known",
-                'basis="gauss"',
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            "basis",
+            found="'step' in 2-D",
+            expected="'gauss', whose potential is known",
+            remedy='basis="gauss"',
         )
     extent = (
         [] if dims == 3 else [_array(positive(radius, "um", "radius")) * (2 if dims == 2 else 1)]
@@ -162,14 +159,11 @@ _AT_ONCE = 8192
 def _neighbour_distance(place: Any) -> float:
     """Return the median distance of contacts to their nearest neighbour, um."""
     if is_traced(place):
-        raise ArgumentError(
-            Problem(
-                "width",
-                "positions that JAX traces",
-                "the width of basis sources",
-                'width="100 um"',
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            "width",
+            found="positions that JAX traces",
+            expected="the width of basis sources",
+            remedy='width="100 um"',
         )
     values = np.asarray(place)
     squared = ((values[:, None] - values) ** 2).sum(axis=-1)
@@ -184,14 +178,11 @@ def _basis_sources(place: Any, widths: np.ndarray, near: float) -> np.ndarray:
     lower, upper = values.min(axis=0) - margin, values.max(axis=0) + margin
     shape = tuple(int(c) + 1 for c in np.ceil((upper - lower) / step - ROUNDING))
     if np.prod(shape, dtype=float) > MOST_SOURCES:
-        raise ArgumentError(
-            Problem(
-                where="width",
-                found=f"{' x '.join(map(str, shape))} basis sources, {step:g} um apart",
-                wanted=f"at most {MOST_SOURCES}",
-                remedy=f'width="{2 * step:g} um", or dims= for fewer of them',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "width",
+            found=f"{' x '.join(map(str, shape))} basis sources, {step:g} um apart",
+            expected=f"at most {MOST_SOURCES}",
+            remedy=f'width="{2 * step:g} um", or dims= for fewer of them',
         )
     return on_arrays(kcsd.source_grid, lower, upper, shape=shape)
 
@@ -202,14 +193,11 @@ def _several(given: Any, default: Any, unit: str, name: str) -> np.ndarray:
         np.asarray(values_in(default if given is None else given, unit, name), float)
     )
     if values.ndim != 1 or not values.size or not ((values > 0) & np.isfinite(values)).all():
-        raise ArgumentError(
-            Problem(
-                name,
-                f"{values.tolist()} {unit}",
-                "one or several positive numbers",
-                f"{name}=[...]",
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            name,
+            found=f"{values.tolist()} {unit}",
+            expected="one or several positive numbers",
+            remedy=f"{name}=[...]",
         )
     return values
 

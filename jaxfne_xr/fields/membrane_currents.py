@@ -19,7 +19,6 @@ from jaxfne_xr.core.errors import (
     ArgumentError,
     DataError,
     DimensionError,
-    Problem,
     raise_problems,
     warn,
 )
@@ -107,14 +106,11 @@ def transmembrane_currents(
     """
     ds = as_dataset(ds, "ds")
     if scheme not in SCHEMES:
-        raise ArgumentError(
-            Problem(
-                "scheme",
-                repr(scheme),
-                f"one of {list(SCHEMES)}",
-                'scheme="backward_euler"',
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            "scheme",
+            found=repr(scheme),
+            expected=f"one of {list(SCHEMES)}",
+            remedy='scheme="backward_euler"',
         )
     cable = cable_of(ds)
     v = voltage_of(ds)
@@ -242,14 +238,11 @@ def check_currents(
     variable = ds.variables[name]
     dim = require_site_dim(variable, name)
     if is_traced(variable._data):
-        raise DataError(
-            Problem(
-                name,
-                "data that JAX traces",
-                "concrete currents",
-                "check_currents outside jit and grad",
-                DataError,
-            )
+        raise DataError.of(
+            name,
+            found="data that JAX traces",
+            expected="concrete currents",
+            remedy="check_currents outside jit and grad",
         )
     current = xr.Variable(variable.dims, magnitude(variable.data))
     included = str(
@@ -343,15 +336,12 @@ def _plus(current: xr.Variable, more: xr.Variable) -> xr.Variable:
 
 
 def _misfit(found: str, v: xr.Variable, dim: str) -> DimensionError:
-    return DimensionError(
-        Problem(
-            where="stimulus",
-            found=found,
-            wanted=f"a DataArray (nA) on dims of the voltage, {dict(v.sizes)}, or for one compartment",
-            remedy=f'xr.DataArray(i, dims="time", coords={{"compartment_id": ds.compartment_id[0].item()}}), '
-            f"one sample for each of the voltage; along {dim!r} too where there are several",
-            error=DimensionError,
-        )
+    return DimensionError.of(
+        "stimulus",
+        found=found,
+        expected=f"a DataArray (nA) on dims of the voltage, {dict(v.sizes)}, or for one compartment",
+        remedy=f'xr.DataArray(i, dims="time", coords={{"compartment_id": ds.compartment_id[0].item()}}), '
+        f"one sample for each of the voltage; along {dim!r} too where there are several",
     )
 
 

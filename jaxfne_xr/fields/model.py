@@ -63,9 +63,9 @@ def read(model: Any, *, positive: tuple[str, ...], vectors: tuple[str, ...] = ()
         for number in np.ravel(np.asarray(value)) if is_known(value) else ():
             bad = number <= 0 if name in positive else number < 0 and name != "bottom"
             if bad or not math.isfinite(number):
-                found, wanted = f"{number:g} {unit}", f"{least}, in {unit}"
+                found, expected = f"{number:g} {unit}", f"{least}, in {unit}"
                 remedy = f'{name}="{example(unit)}"'
-                problems.append(Problem(name, found, wanted, remedy, ArgumentError))
+                problems.append(Problem(name, found, expected, remedy, ArgumentError))
     raise_problems(problems)
 
 
@@ -88,14 +88,11 @@ def in_unit(value: Any, unit: str, name: str) -> Any:
     if len(value) != 3 or is_jax(value):
         found = f"the shape {value.shape}" if is_jax(value) else f"{len(value)} numbers"
         typical = example(unit)
-        raise DimensionError(
-            Problem(
-                name,
-                found,
-                "one, or three for x, y and z",
-                f'{name}="{typical}", or {name}=("{typical}", "{typical}", "{typical}")',
-                DimensionError,
-            )
+        raise DimensionError.of(
+            name,
+            found=found,
+            expected="one, or three for x, y and z",
+            remedy=f'{name}="{typical}", or {name}=("{typical}", "{typical}", "{typical}")',
         )
     return tuple(in_unit(v, unit, name) for v in value)
 
@@ -123,7 +120,7 @@ def array(value: Any, name: str) -> Any:
     """Return a parameter as an array: NumPy, or JAX where a part of it is."""
     parts = value if isinstance(value, tuple) else (value,)
     if not all(isinstance(p, (int, float, np.ndarray, np.generic)) or is_jax(p) for p in parts):
-        raise ArgumentError(Problem(name, repr(value), "a number", f"{name}=0.3", ArgumentError))
+        raise ArgumentError.of(name, found=repr(value), expected="a number", remedy=f"{name}=0.3")
     if isinstance(value, tuple):
         return jnp.stack(value) if any(map(is_jax, parts)) else np.asarray(value)
     return value if is_jax(value) else np.asarray(value)

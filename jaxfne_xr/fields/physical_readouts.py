@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from jaxfne_xr.core.errors import Problem, VariableError
+from jaxfne_xr.core.errors import VariableError
 from jaxfne_xr.core.registry import readout
 
 from . import dipoles, eeg_meg, potentials
@@ -69,12 +69,9 @@ def meg(
 
 def _require_sensors(name: str, sensors: xr.Dataset | None, head: Any) -> None:
     if sensors is None and not isinstance(head, LeadField):
-        raise VariableError(
-            Problem(
-                where=name,
-                found="neither sensors nor a lead field of your own",
-                wanted="one of the two",
-                remedy='sensors=jfx.probe_at(positions, dim="channel"), or head=jfx.LeadField(array, units)',
-                error=VariableError,
-            )
+        raise VariableError.of(
+            name,
+            found="neither sensors nor a lead field of your own",
+            expected="one of the two",
+            remedy='sensors=jfx.probe_at(positions, dim="channel"), or head=jfx.LeadField(array, units)',
         )

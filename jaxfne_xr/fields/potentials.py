@@ -13,7 +13,6 @@ from jaxfne_xr.core.dispatch import checked, contract, on_arrays
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
-    Problem,
     UnitError,
     raise_problems,
     warn,
@@ -237,9 +236,9 @@ def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, 
             if isinstance(model, type)
             else f"a {type(model).__name__}"
         )
-        wanted = "a model, or a function of sites and contacts that returns a matrix"
-        raise ArgumentError(
-            Problem("model", found, wanted, "model=jfx.LineSource(0.3)", ArgumentError)
+        expected = "a model, or a function of sites and contacts that returns a matrix"
+        raise ArgumentError.of(
+            "model", found=found, expected=expected, remedy="model=jfx.LineSource(0.3)"
         )
     with working("lead field"):
         matrix = model(sites, probe)
@@ -261,26 +260,20 @@ def _checked(matrix: Any, sites: xr.Dataset, probe: xr.Dataset, model: Model) ->
     if not isinstance(matrix, np.ndarray) and not is_jax(matrix):
         matrix = np.asarray(matrix)
     if matrix.shape != shape:
-        raise DimensionError(
-            Problem(
-                where="model",
-                found=f"a matrix of shape {matrix.shape}",
-                wanted=f"(contact, site), {shape}",
-                remedy="return one row for each contact and one column for each site",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "model",
+            found=f"a matrix of shape {matrix.shape}",
+            expected=f"(contact, site), {shape}",
+            remedy="return one row for each contact and one column for each site",
         )
     raise_problems(kind_problems(matrix, "model"))
     if unit is not None:
         if not same_dimension(unit, LEAD_FIELD):
-            raise UnitError(
-                Problem(
-                    where="model",
-                    found=f"a matrix in {unit!r}",
-                    wanted=f"{LEAD_FIELD}, or a unit that converts to it",
-                    remedy="matrix.drop_attrs(), where xarray has only kept the unit of what it was made of",
-                    error=UnitError,
-                )
+            raise UnitError.of(
+                "model",
+                found=f"a matrix in {unit!r}",
+                expected=f"{LEAD_FIELD}, or a unit that converts to it",
+                remedy="matrix.drop_attrs(), where xarray has only kept the unit of what it was made of",
             )
         matrix = convert(matrix, unit, LEAD_FIELD)
     if not isinstance(model, Conductor) and not is_traced(matrix):
@@ -358,12 +351,9 @@ def _part(
 
 
 def _elsewhere(of: str, dim: str, where: str) -> DimensionError:
-    return DimensionError(
-        Problem(
-            where=of,
-            found=f"currents along {dim!r}, and positions along {where!r}",
-            wanted="both along the same dim",
-            remedy=f'ds.assign_coords(x=("{dim}", x), y=("{dim}", y), z=("{dim}", z))',
-            error=DimensionError,
-        )
+    return DimensionError.of(
+        of,
+        found=f"currents along {dim!r}, and positions along {where!r}",
+        expected="both along the same dim",
+        remedy=f'ds.assign_coords(x=("{dim}", x), y=("{dim}", y), z=("{dim}", z))',
     )

@@ -19,7 +19,6 @@ from jaxfne_xr.core.dispatch import contract, jointly, mean_over, on_arrays
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
-    Problem,
     VariableError,
     raise_problems,
 )
@@ -95,10 +94,11 @@ def lfp_proxy(
     name, variable = source_of(source)
     dim = source_dim(variable)
     if domain not in DOMAINS:
-        raise ArgumentError(
-            Problem(
-                "domain", repr(domain), f"one of {list(DOMAINS)}", 'domain="laminar"', ArgumentError
-            )
+        raise ArgumentError.of(
+            "domain",
+            found=repr(domain),
+            expected=f"one of {list(DOMAINS)}",
+            remedy='domain="laminar"',
         )
     width = positive(sigma, "um", "sigma")
     weights, coords = _weights(source, dim, probe, DOMAINS[domain], width)
@@ -127,10 +127,11 @@ def _weights(
         count, n = 1 if probe is None else probe.sizes["contact"], source.sizes[dim]
         return np.full((count, n), 1 / n), {} if probe is None else dict(probe.coords)
     if probe is None:
-        raise VariableError(
-            Problem(
-                "lfp_proxy", "no probe", "contacts", "probe=jfx.linear_probe(n=16)", VariableError
-            )
+        raise VariableError.of(
+            "lfp_proxy",
+            found="no probe",
+            expected="contacts",
+            remedy="probe=jfx.linear_probe(n=16)",
         )
     contacts = positions_along(probe, "contact", axes)
     width = sigma if is_jax(sigma) else np.asarray(sigma)
@@ -245,15 +246,12 @@ def _remote(
         if isinstance(lead_field, xr.DataArray) and "channel" in lead_field.coords:
             coords = {"channel": lead_field["channel"].variable, **coords}
     elif sensors is None:
-        raise VariableError(
-            Problem(
-                where=name,
-                found="neither sensors nor a lead field",
-                wanted="one of the two",
-                remedy='sensors=jfx.probe_at(positions, dim="channel"), or '
-                f"{name[:3]}_lead_field=an array of (channel, {dim})",
-                error=VariableError,
-            )
+        raise VariableError.of(
+            name,
+            found="neither sensors nor a lead field",
+            expected="one of the two",
+            remedy='sensors=jfx.probe_at(positions, dim="channel"), or '
+            f"{name[:3]}_lead_field=an array of (channel, {dim})",
         )
     else:
         places = positions(source, dim, "xyz")
@@ -283,26 +281,20 @@ def _given(lead_field: Any, dim: str, source: xr.Dataset, sensors: xr.Dataset | 
 
 
 def _misplaced(name: str, dim: str) -> DimensionError:
-    return DimensionError(
-        Problem(
-            where=name,
-            found=f"no dim {dim!r}",
-            wanted=f"positions along {dim!r}",
-            remedy=f'{name}=jfx.probe_at(positions, dim="{dim}")',
-            error=DimensionError,
-        )
+    return DimensionError.of(
+        name,
+        found=f"no dim {dim!r}",
+        expected=f"positions along {dim!r}",
+        remedy=f'{name}=jfx.probe_at(positions, dim="{dim}")',
     )
 
 
 def _misfit(found: str, dim: str, n: int) -> DimensionError:
-    return DimensionError(
-        Problem(
-            where="lead_field",
-            found=found,
-            wanted=f"(channel, {dim}), with {n} columns, and a row for each of the sensors",
-            remedy=f'xr.DataArray(matrix, dims=("channel", "{dim}")), whichever way round it is',
-            error=DimensionError,
-        )
+    return DimensionError.of(
+        "lead_field",
+        found=found,
+        expected=f"(channel, {dim}), with {n} columns, and a row for each of the sensors",
+        remedy=f'xr.DataArray(matrix, dims=("channel", "{dim}")), whichever way round it is',
     )
 
 
@@ -353,16 +345,13 @@ def emm_proxy(
         scales is not None
         and (scales.shape != (3,) or not ((scales > 0) & (scales < np.inf)).all())
     ):
-        raise ArgumentError(
-            Problem(
-                where="emm_weights" if bad else "emm_scales",
-                found=repr(emm_weights if bad else emm_scales),
-                wanted="three numbers, not negative and not all 0"
-                if bad
-                else "three positive numbers",
-                remedy="emm_weights=(1, 1, 1)" if bad else "emm_scales=(10.0, 0.1, 1.0), or None",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "emm_weights" if bad else "emm_scales",
+            found=repr(emm_weights if bad else emm_scales),
+            expected="three numbers, not negative and not all 0"
+            if bad
+            else "three positive numbers",
+            remedy="emm_weights=(1, 1, 1)" if bad else "emm_scales=(10.0, 0.1, 1.0), or None",
         )
     _, dt_ms = times_of(signals)
     spikes, (_, current) = spikes_of(signals), source_of(source)
@@ -432,13 +421,10 @@ def _position_on_line(ds: xr.Dataset) -> Any:
     """Return how far along their line contacts lie, um."""
     n = ds.sizes.get("contact", 0)
     if n < 3:
-        raise DimensionError(
-            Problem(
-                where="contact",
-                found=f"{n} contacts",
-                wanted="three or more contacts on one line",
-                remedy="probe=jfx.linear_probe(n=16)",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "contact",
+            found=f"{n} contacts",
+            expected="three or more contacts on one line",
+            remedy="probe=jfx.linear_probe(n=16)",
         )
     return contacts_of(ds).place[:, 0]

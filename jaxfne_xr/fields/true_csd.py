@@ -15,7 +15,7 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem
+from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset, in_nA, require_site_dim
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.schema import UNITS
@@ -87,8 +87,8 @@ def ground_truth_csd(
     ds = as_dataset(ds, "ds")
     if (bins is None) == (grid is None):
         found = "neither bins nor grid" if bins is None else "both bins and grid"
-        raise ArgumentError(
-            Problem("bins", found, "one of the two", "bins=np.arange(0, 1001, 100)", ArgumentError)
+        raise ArgumentError.of(
+            "bins", found=found, expected="one of the two", remedy="bins=np.arange(0, 1001, 100)"
         )
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)
@@ -96,22 +96,19 @@ def ground_truth_csd(
     start, end = extent(ds, dim)
     if grid is None:
         if along not in tuple("xyz"):
-            raise ArgumentError(
-                Problem("along", repr(along), "x, y or z", 'along="z"', ArgumentError)
+            raise ArgumentError.of(
+                "along", found=repr(along), expected="x, y or z", remedy='along="z"'
             )
         edges = _edges(bins, "bins")
         size = positive(radius, "um", "radius")
         size = size if is_jax(size) else np.asarray(size)
         middle = values_in(centre, "um", "centre")
         if middle.shape != (2,):
-            raise DimensionError(
-                Problem(
-                    "centre",
-                    f"the shape {middle.shape}",
-                    "two numbers",
-                    "centre=(0, 0)",
-                    DimensionError,
-                )
+            raise DimensionError.of(
+                "centre",
+                found=f"the shape {middle.shape}",
+                expected="two numbers",
+                remedy="centre=(0, 0)",
             )
         matrix, outside, volume = on_arrays(
             _cylinders, start, end, edges, size, middle, depth_axis="xyz".index(along)
@@ -128,14 +125,11 @@ def ground_truth_csd(
         dims: tuple[str, ...] = ("depth",)
     else:
         if set(grid) != set("xyz"):
-            raise ArgumentError(
-                Problem(
-                    "grid",
-                    f"borders along {list(grid)}",
-                    "along x, y and z",
-                    'grid={"x": ..., "y": ..., "z": ...}',
-                    ArgumentError,
-                )
+            raise ArgumentError.of(
+                "grid",
+                found=f"borders along {list(grid)}",
+                expected="along x, y and z",
+                remedy='grid={"x": ..., "y": ..., "z": ...}',
             )
         dims = tuple("xyz")
         borders = [_edges(grid[a], a) for a in dims]
@@ -170,14 +164,11 @@ def _edges(given: Any, name: str) -> np.ndarray:
         or len(edges) < 2
         or not (np.isfinite(edges).all() and (np.diff(edges) > 0).all())
     ):
-        raise ArgumentError(
-            Problem(
-                name,
-                f"{edges.ravel()[:6].tolist()} um",
-                "two or more borders that rise",
-                f"{name}=np.arange(0, 1001, 100)",
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            name,
+            found=f"{edges.ravel()[:6].tolist()} um",
+            expected="two or more borders that rise",
+            remedy=f"{name}=np.arange(0, 1001, 100)",
         )
     return edges
 

@@ -17,7 +17,6 @@ from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
-    Problem,
     VariableError,
     raise_problems,
 )
@@ -77,14 +76,11 @@ def cable_of(ds: xr.Dataset) -> Cable:
             if len(ds.data_vars) == 1
             else ""
         )
-        raise VariableError(
-            Problem(
-                where="conductance",
-                found=f"a voltage without {missing}",
-                wanted="the axial conductances of the cell: a voltage alone says nothing about currents",
-                remedy=one + GET_CABLE,
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "conductance",
+            found=f"a voltage without {missing}",
+            expected="the axial conductances of the cell: a voltage alone says nothing about currents",
+            remedy=one + GET_CABLE,
         )
     g = ds.variables["conductance"]
     raise_problems(unit_problem(g, "conductance", "uS"))
@@ -99,14 +95,11 @@ def cable_of(ds: xr.Dataset) -> Cable:
     order = np.argsort(ids, kind="stable")
     twice = ids[order][1:][np.diff(ids[order]) == 0]
     if twice.size:
-        raise DimensionError(
-            Problem(
-                where="compartment_id",
-                found=f"{_counted(twice.size, 'compartment')} recorded twice, the first {twice[0]}",
-                wanted="one row for each compartment",
-                remedy=f'ds.drop_duplicates("{dim}") after ds.set_index({dim}="compartment_id")',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "compartment_id",
+            found=f"{_counted(twice.size, 'compartment')} recorded twice, the first {twice[0]}",
+            expected="one row for each compartment",
+            remedy=f'ds.drop_duplicates("{dim}") after ds.set_index({dim}="compartment_id")',
         )
     _require_all(ds, kept, ids)
     start, stop = (order[np.searchsorted(ids, end[kept], sorter=order)] for end in (start, stop))
@@ -131,14 +124,11 @@ def _require_conductances(g: np.ndarray) -> None:
     bad = ~((g >= 0) & (g < np.inf))
     if bad.any():
         k = int(np.argmax(bad))
-        raise ArgumentError(
-            Problem(
-                where="conductance",
-                found=f"{np.count_nonzero(bad)} of {len(g)} that cannot be, edge {k} first: {g[k]:g} uS",
-                wanted="0 uS or more, and finite",
-                remedy="correct the resistivity, the diameter or the length that it was made of",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "conductance",
+            found=f"{np.count_nonzero(bad)} of {len(g)} that cannot be, edge {k} first: {g[k]:g} uS",
+            expected="0 uS or more, and finite",
+            remedy="correct the resistivity, the diameter or the length that it was made of",
         )
 
 
@@ -159,28 +149,22 @@ def _require_all(ds: xr.Dataset, kept: np.ndarray, ids: np.ndarray) -> None:
     total = len(set(np.concatenate([end[kept] for end in ends.values()]).tolist()))
     first = [places[key] for key in sorted(places)[:5]]
     more = ", ..." if len(places) > len(first) else ""
-    raise DimensionError(
-        Problem(
-            where="recording",
-            found=f"no voltage of {len(places)} of {total} compartments: {', '.join(first)}{more}",
-            wanted="the voltage of every compartment of the cell: a current is the difference to all neighbours",
-            remedy=_GET_VOLTAGES,
-            error=DimensionError,
-        )
+    raise DimensionError.of(
+        "recording",
+        found=f"no voltage of {len(places)} of {total} compartments: {', '.join(first)}{more}",
+        expected="the voltage of every compartment of the cell: a current is the difference to all neighbours",
+        remedy=_GET_VOLTAGES,
     )
 
 
 def _label(ds: xr.Dataset, name: str, dim: str) -> xr.Variable:
     if name in ds.variables and ds.variables[name].dims == (dim,):
         return ds.variables[name]
-    raise DimensionError(
-        Problem(
-            where=name,
-            found=f"no such coordinate along {dim!r}",
-            wanted="the number by which edge_from and edge_to know each row",
-            remedy=GET_CABLE,
-            error=DimensionError,
-        )
+    raise DimensionError.of(
+        name,
+        found=f"no such coordinate along {dim!r}",
+        expected="the number by which edge_from and edge_to know each row",
+        remedy=GET_CABLE,
     )
 
 

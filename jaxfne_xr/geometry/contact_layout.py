@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
 
 from .positions import axes_along, place_problems, positions_of
 
@@ -60,8 +60,8 @@ def contacts_of(ds: xr.Dataset, dims: str | None = None, *, line: bool = True) -
     axes = tuple(axes_along(ds, CONTACT)) or (("depth",) if "depth" in ds.coords else ("z",))
     if dims is not None:
         if not dims or set(dims) - set("xyz") or len(set(dims)) < len(dims):
-            raise ArgumentError(
-                Problem("dims", repr(dims), "some of x, y and z", 'dims="xz"', ArgumentError)
+            raise ArgumentError.of(
+                "dims", found=repr(dims), expected="some of x, y and z", remedy='dims="xz"'
             )
         found = Contacts(positions_of(ds, CONTACT, dims), tuple(dims), None)
     else:
@@ -89,14 +89,11 @@ def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> Contacts:
         return Contacts(place, axes, None)
     if is_traced(place):
         if not line:
-            raise ArgumentError(
-                Problem(
-                    "dims",
-                    "positions that JAX traces",
-                    "the axes to resolve",
-                    'dims="z"',
-                    ArgumentError,
-                )
+            raise ArgumentError.of(
+                "dims",
+                found="positions that JAX traces",
+                expected="the axes to resolve",
+                remedy='dims="z"',
             )
         return _on_line(place, place[-1] - place[0], axes)
     values = np.asarray(place)
@@ -110,14 +107,11 @@ def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> Contacts:
     if off <= ALIGNED * length:
         return _on_line(place, along, axes)
     if line:
-        raise DimensionError(
-            Problem(
-                where=CONTACT,
-                found=f"contacts up to {off:g} um off the line through the outermost",
-                wanted="contacts on one line",
-                remedy='one column: lfp.isel(contact=lfp.column == 0); or method="kernel", in 2-D and 3-D',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            CONTACT,
+            found=f"contacts up to {off:g} um off the line through the outermost",
+            expected="contacts on one line",
+            remedy='one column: lfp.isel(contact=lfp.column == 0); or method="kernel", in 2-D and 3-D',
         )
     wide = np.flatnonzero(np.ptp(values, axis=0) > ALIGNED * length)
     return Contacts(place[:, wide], tuple(axes[i] for i in wide), None)

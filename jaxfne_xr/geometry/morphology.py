@@ -153,27 +153,21 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr
     """
     ds = as_dataset(ds, "ds")
     if not isinstance(morphology, xr.Dataset) or "conductance" not in morphology:
-        raise VariableError(
-            Problem(
-                where="morphology",
-                found="no axial conductances"
-                if isinstance(morphology, xr.Dataset)
-                else f"a {type(morphology).__name__}",
-                wanted="a morphology",
-                remedy="jfx.morphology(start, end, diameter, parent)",
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "morphology",
+            found="no axial conductances"
+            if isinstance(morphology, xr.Dataset)
+            else f"a {type(morphology).__name__}",
+            expected="a morphology",
+            remedy="jfx.morphology(start, end, diameter, parent)",
         )
     n = morphology.sizes[ROW]
     if ds.sizes.get(ROW) != n:
-        raise DimensionError(
-            Problem(
-                where=ROW,
-                found=f"the sizes {dict(ds.sizes)}",
-                wanted=f"{ROW}: {n}, a row for each segment in the order of the morphology",
-                remedy=f'ds.rename(your_dim="{ROW}"), ds.isel({ROW}=[...])',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            ROW,
+            found=f"the sizes {dict(ds.sizes)}",
+            expected=f"{ROW}: {n}, a row for each segment in the order of the morphology",
+            remedy=f'ds.rename(your_dim="{ROW}"), ds.isel({ROW}=[...])',
         )
     old = [name for name, x in ds.variables.items() if x.dims == STRUCTURE]
     g = morphology.variables["conductance"]
@@ -311,14 +305,11 @@ def _ends(start: Any, end: Any, units: str) -> tuple[tuple[np.ndarray, np.ndarra
         name for x, name in zip(points, ("start", "end"), strict=True) if not np.isfinite(x).all()
     ]
     if bad:
-        raise ArgumentError(
-            Problem(
-                bad[0],
-                "values not finite",
-                "finite positions, um",
-                "correct the positions",
-                ArgumentError,
-            )
+        raise ArgumentError.of(
+            bad[0],
+            found="values not finite",
+            expected="finite positions, um",
+            remedy="correct the positions",
         )
     return (points[0], points[1]), len(points[0])
 
@@ -329,22 +320,19 @@ def _numbers(values: Any, units: str, target: str, name: str) -> np.ndarray:
     if is_quantity(values):
         values, units = values.magnitude, text_of(values.units)
     if is_traced(values) or is_dask(values):
-        raise DataError(
-            Problem(
-                where=name,
-                found="an array that JAX traces" if is_traced(values) else "a dask array",
-                wanted="concrete numbers: which segments meet is found from them",
-                remedy="make the morphology outside, and differentiate in its coordinates: "
-                'cell.assign_coords(x=("recording", x))',
-                error=DataError,
-            )
+        raise DataError.of(
+            name,
+            found="an array that JAX traces" if is_traced(values) else "a dask array",
+            expected="concrete numbers: which segments meet is found from them",
+            remedy="make the morphology outside, and differentiate in its coordinates: "
+            'cell.assign_coords(x=("recording", x))',
         )
     try:
         numbers = np.array(values, dtype=float)
     except (TypeError, ValueError) as error:
         remedy = "np.array([...]), with one row or number for each segment"
-        raise ArgumentError(
-            Problem(name, repr(values), f"numbers, in {target}", remedy, ArgumentError)
+        raise ArgumentError.of(
+            name, found=repr(values), expected=f"numbers, in {target}", remedy=remedy
         ) from error
     return convert(numbers, units, target)
 
@@ -356,14 +344,11 @@ def _per_segment(
     if numbers.shape not in ((), (n,)):
         raise DimensionError(_shape(name, numbers.shape, f"one, or ({n},)"))
     if positive and not (np.isfinite(numbers) & (numbers > 0)).all():
-        raise ArgumentError(
-            Problem(
-                where=name,
-                found=f"{float(numbers.min()):g} {target}, or not finite",
-                wanted="positive numbers",
-                remedy="correct them, or leave out segments that have none",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            name,
+            found=f"{float(numbers.min()):g} {target}, or not finite",
+            expected="positive numbers",
+            remedy="correct them, or leave out segments that have none",
         )
     return np.array(np.broadcast_to(numbers, (n,)))
 
@@ -386,7 +371,7 @@ def _parent_problems(parent: np.ndarray, n: int) -> list[Problem]:
         Problem(
             where="parent",
             found=found,
-            wanted=f"for each of the {n} segments another's number, or -1 for the root of a cell",
+            expected=f"for each of the {n} segments another's number, or -1 for the root of a cell",
             remedy="parent=[-1, 0, 1, ...]",
             error=ArgumentError,
         )
@@ -401,7 +386,7 @@ def _at_problems(at: np.ndarray) -> list[Problem]:
     ]
 
 
-def _shape(where: str, shape: tuple[int, ...], wanted: str) -> Problem:
+def _shape(where: str, shape: tuple[int, ...], expected: str) -> Problem:
     return Problem(
-        where, f"shape {shape}", wanted, "one row, or number, for each segment", DimensionError
+        where, f"shape {shape}", expected, "one row, or number, for each segment", DimensionError
     )

@@ -35,14 +35,11 @@ def check_probe(probe: xr.Dataset, axes: str = "xyz") -> xr.Dataset:
         All problems at once.
     """
     if not isinstance(probe, xr.Dataset):
-        raise ArgumentError(
-            Problem(
-                where="probe",
-                found=f"a {type(probe).__name__}",
-                wanted="a Dataset with contacts",
-                remedy='jfx.linear_probe(n=16, spacing="50 um"), or jfx.probe_at(positions)',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "probe",
+            found=f"a {type(probe).__name__}",
+            expected="a Dataset with contacts",
+            remedy='jfx.linear_probe(n=16, spacing="50 um"), or jfx.probe_at(positions)',
         )
     dim = sensor_dim(probe)
     known = axes_along(probe, dim)
@@ -58,14 +55,11 @@ def sensor_dim(ds: xr.Dataset) -> str:
     """Return the dim of a probe's contacts or sensors."""
     found = [dim for dim in SENSORS if dim in ds.dims]
     if len(found) != 1:
-        raise DimensionError(
-            Problem(
-                where="probe",
-                found=f"the dims {tuple(ds.dims)}",
-                wanted="one of them named contact or channel",
-                remedy='jfx.probe_at(positions), or probe.rename(your_dim="contact")',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "probe",
+            found=f"the dims {tuple(ds.dims)}",
+            expected="one of them named contact or channel",
+            remedy='jfx.probe_at(positions), or probe.rename(your_dim="contact")',
         )
     return found[0]
 
@@ -106,7 +100,7 @@ def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Any:
                 Problem(
                     where=axis,
                     found=f"{where}, on a Dataset with the coordinates {list(map(str, ds.coords))}",
-                    wanted=f"the position of every {dim}, um, as the coordinate {axis!r} along {dim!r}",
+                    expected=f"the position of every {dim}, um, as the coordinate {axis!r} along {dim!r}",
                     remedy=f'ds.assign_coords({axis}=("{dim}", values, {{"units": "um"}}))',
                     error=DimensionError,
                 )
@@ -141,14 +135,11 @@ def position_name(ds: xr.Dataset, axis: str, dim: Hashable) -> str:
 def positions_along(probe: xr.Dataset, dim: str, axes: str) -> Any:
     """Return the positions of a probe, checked to lie along `dim`."""
     if sensor_dim(check_probe(probe, axes)) != dim:
-        raise DimensionError(
-            Problem(
-                where="probe",
-                found=f"positions along {sensor_dim(probe)!r}",
-                wanted=f"along {dim!r}",
-                remedy=f'jfx.probe_at(positions, dim="{dim}")',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "probe",
+            found=f"positions along {sensor_dim(probe)!r}",
+            expected=f"along {dim!r}",
+            remedy=f'jfx.probe_at(positions, dim="{dim}")',
         )
     return positions_of(probe, dim, axes)
 
@@ -162,7 +153,7 @@ def place_problems(xyz: np.ndarray, dim: str) -> list[Problem]:
     order = np.lexsort(np.round(xyz / SAME_PLACE).T)
     close = np.linalg.norm(np.diff(xyz[order], axis=0), axis=1) < SAME_PLACE
     if bad.size:
-        found, wanted = (
+        found, expected = (
             f"{bad.size} not finite, the first at {dim} {bad[0]}",
             "finite positions, um",
         )
@@ -170,12 +161,12 @@ def place_problems(xyz: np.ndarray, dim: str) -> list[Problem]:
         i = int(np.argmax(close))
         pair = sorted((int(order[i]), int(order[i + 1])))
         place = ", ".join(f"{x:g}" for x in xyz[pair[0]])
-        found, wanted = (
+        found, expected = (
             f"{dim}s {pair[0]} and {pair[1]} both at ({place}) um",
             "each at its own place",
         )
     else:
         return []
     return [
-        Problem("positions", found, wanted, "correct the positions, or drop one", ArgumentError)
+        Problem("positions", found, expected, "correct the positions, or drop one", ArgumentError)
     ]

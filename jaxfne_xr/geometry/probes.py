@@ -218,8 +218,8 @@ def probe_at(
 def _positive(value: Any, name: str) -> float:
     length = scalar(value, "um", name)
     if not (np.isfinite(length) and length > 0):
-        raise ArgumentError(
-            Problem(name, f"{length:g} um", "a positive length", f'{name}="50 um"', ArgumentError)
+        raise ArgumentError.of(
+            name, found=f"{length:g} um", expected="a positive length", remedy=f'{name}="50 um"'
         )
     return length
 
@@ -237,10 +237,11 @@ def _lengths(value: Any, n: int) -> np.ndarray:
 
 def _count(n: int, name: str) -> None:
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ArgumentError(
-            Problem(
-                name, repr(n), "a whole number of contacts, at least 1", f"{name}=16", ArgumentError
-            )
+        raise ArgumentError.of(
+            name,
+            found=repr(n),
+            expected="a whole number of contacts, at least 1",
+            remedy=f"{name}=16",
         )
 
 
@@ -251,8 +252,8 @@ def _pair(value: Any, name: str) -> tuple[Any, Any]:
     try:
         first, second = value
     except (TypeError, ValueError) as error:
-        wanted, remedy = "one for rows and one for columns", f"{name}=(4, 2)"
-        raise ArgumentError(Problem(name, repr(value), wanted, remedy, ArgumentError)) from error
+        expected, remedy = "one for rows and one for columns", f"{name}=(4, 2)"
+        raise ArgumentError.of(name, found=repr(value), expected=expected, remedy=remedy) from error
     return first, second
 
 
@@ -261,15 +262,17 @@ def _numbers(values: Any, name: str) -> np.ndarray:
     try:
         return np.array(values, dtype=float)
     except (TypeError, ValueError) as error:
-        wanted, remedy = "numbers, three for each place", f"{name}=np.array([[x, y, z], ...])"
-        raise ArgumentError(Problem(name, repr(values), wanted, remedy, ArgumentError)) from error
+        expected, remedy = "numbers, three for each place", f"{name}=np.array([[x, y, z], ...])"
+        raise ArgumentError.of(
+            name, found=repr(values), expected=expected, remedy=remedy
+        ) from error
 
 
 def _vector(value: Any, name: str) -> np.ndarray:
     v = _numbers(value, name)
     if v.shape != (3,) or not np.isfinite(v).all():
-        raise ArgumentError(
-            Problem(name, repr(value), "three finite numbers", f"{name}=(0, 0, 0)", ArgumentError)
+        raise ArgumentError.of(
+            name, found=repr(value), expected="three finite numbers", remedy=f"{name}=(0, 0, 0)"
         )
     return v
 
@@ -278,19 +281,17 @@ def _direction(vector: Any, name: str) -> np.ndarray:
     v = _vector(vector, name)
     length = np.linalg.norm(v)
     if length == 0:
-        raise ArgumentError(
-            Problem(
-                name, repr(vector), "a direction, not all 0", f"{name}=(0, 0, 1)", ArgumentError
-            )
+        raise ArgumentError.of(
+            name, found=repr(vector), expected="a direction, not all 0", remedy=f"{name}=(0, 0, 1)"
         )
     return v / length
 
 
-def _shape_problem(where: str, shape: tuple[int, ...], wanted: str) -> Problem:
+def _shape_problem(where: str, shape: tuple[int, ...], expected: str) -> Problem:
     return Problem(
         where=where,
         found=f"shape {shape}",
-        wanted=wanted,
+        expected=expected,
         remedy="np.array([[x, y, z], ...]), one row for each contact",
         error=DimensionError,
     )

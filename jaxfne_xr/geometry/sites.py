@@ -12,7 +12,6 @@ from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
-    Problem,
     VariableError,
     raise_problems,
 )
@@ -29,14 +28,11 @@ def sites_dim(sites: xr.Dataset) -> str:
         for dim in SITES:
             if name in sites.coords and sites.variables[name].dims == (dim,):
                 return dim
-    raise DimensionError(
-        Problem(
-            where="sites",
-            found=f"no positions along {list(SITES)}, on a Dataset with the coordinates {list(map(str, sites.coords))}",
-            wanted="where each site is: x, y, z, or x_start ... z_end, um",
-            remedy='from_jaxley(...) has them; ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z))',
-            error=DimensionError,
-        )
+    raise DimensionError.of(
+        "sites",
+        found=f"no positions along {list(SITES)}, on a Dataset with the coordinates {list(map(str, sites.coords))}",
+        expected="where each site is: x, y, z, or x_start ... z_end, um",
+        remedy='from_jaxley(...) has them; ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z))',
     )
 
 
@@ -51,18 +47,15 @@ def positions(sites: xr.Dataset, dim: str, axes: Iterable[str]) -> Any:
     return places
 
 
-def _raise_bad(bad: np.ndarray, values: np.ndarray, name: str, dim: str, wanted: str) -> None:
+def _raise_bad(bad: np.ndarray, values: np.ndarray, name: str, dim: str, expected: str) -> None:
     if bad.any():
         first = int(np.argmax(bad))
-        raise ArgumentError(
-            Problem(
-                where=name,
-                found=f"{np.count_nonzero(bad)} of {len(bad)} sites that cannot be, "
-                f"{dim} {first} first: {values[first]}",
-                wanted=wanted,
-                remedy=f"correct it, or leave the site out: ds.drop_isel({dim}=[{first}])",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            name,
+            found=f"{np.count_nonzero(bad)} of {len(bad)} sites that cannot be, "
+            f"{dim} {first} first: {values[first]}",
+            expected=expected,
+            remedy=f"correct it, or leave the site out: ds.drop_isel({dim}=[{first}])",
         )
 
 
@@ -83,14 +76,11 @@ def has_ends(sites: xr.Dataset, dim: str) -> bool:
 def ends(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
     """Return where segments start and end, each (site, xyz), um."""
     if "x_start" not in sites.coords:
-        raise DimensionError(
-            Problem(
-                where="x_start",
-                found="positions without the ends of segments",
-                wanted="x_start, y_start, z_start and x_end, y_end, z_end, um",
-                remedy="PointSource(...), for sites that are points",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "x_start",
+            found="positions without the ends of segments",
+            expected="x_start, y_start, z_start and x_end, y_end, z_end, um",
+            remedy="PointSource(...), for sites that are points",
         )
     start, end = (
         positions(sites, dim, [axis + suffix for axis in "xyz"]) for suffix in ("_start", "_end")
@@ -110,14 +100,11 @@ def roots(sites: xr.Dataset, dim: str, root: str) -> np.ndarray:
     """Return which sites the coordinate `root` says are the root of their cell."""
     flags = [str(n) for n, c in sites.coords.items() if c.dims == (dim,) and c.dtype == bool]
     if root not in flags:
-        raise VariableError(
-            Problem(
-                where="root",
-                found=f"{root!r}, which is no coordinate of truth values along {dim!r}",
-                wanted=f"which segments are the root; there are {flags or 'none such'}",
-                remedy=f'ds.assign_coords({root}=("{dim}", ds.compartment_id == 0))',
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "root",
+            found=f"{root!r}, which is no coordinate of truth values along {dim!r}",
+            expected=f"which segments are the root; there are {flags or 'none such'}",
+            remedy=f'ds.assign_coords({root}=("{dim}", ds.compartment_id == 0))',
         )
     return np.asarray(sites.variables[root].data)
 
@@ -125,14 +112,11 @@ def roots(sites: xr.Dataset, dim: str, root: str) -> np.ndarray:
 def radii(sites: xr.Dataset, dim: str, model: str) -> Any:
     """Return half the diameter of sites (site,), um, for the default `min_distance` of a model."""
     if "diameter" not in sites.coords or sites.variables["diameter"].dims != (dim,):
-        raise VariableError(
-            Problem(
-                where="min_distance",
-                found=f"none, and no diameter along {dim!r} to take it from",
-                wanted="how near to a source a contact may read, um: else the potential has no bound",
-                remedy=f'{model}(min_distance="5 um")',
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "min_distance",
+            found=f"none, and no diameter along {dim!r} to take it from",
+            expected="how near to a source a contact may read, um: else the potential has no bound",
+            remedy=f'{model}(min_distance="5 um")',
         )
     variable = sites.variables["diameter"]
     raise_problems(unit_problem(variable, "diameter", "um"))

@@ -48,37 +48,28 @@ def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
     """Return the record of what netCDF could not hold; empty where a plain to_netcdf wrote our data."""
     text = raw.attrs.get(RECORD)
     if text is None and provenance.KEY not in raw.attrs:
-        raise SchemaError(
-            Problem(
-                where="file",
-                found=f"{path.name!r}, a netCDF file without the record of this package",
-                wanted="a file written by to_netcdf",
-                remedy="open(path, plain=True) for the Dataset as it is; then .jfne.to_signals() as with any",
-                error=SchemaError,
-            )
+        raise SchemaError.of(
+            "file",
+            found=f"{path.name!r}, a netCDF file without the record of this package",
+            expected="a file written by to_netcdf",
+            remedy="open(path, plain=True) for the Dataset as it is; then .jfne.to_signals() as with any",
         )
     try:
         record = json.loads(text) if text is not None else {"version": 0}
         version = int(record["version"])
     except (KeyError, TypeError, ValueError) as error:
-        raise SchemaError(
-            Problem(
-                where=f'attrs["{RECORD}"]',
-                found=f"text that is not a file record ({type(error).__name__}: {error})",
-                wanted="the JSON that to_netcdf writes",
-                remedy="copy the file again from where it was made, or open(path, plain=True)",
-                error=SchemaError,
-            )
+        raise SchemaError.of(
+            f'attrs["{RECORD}"]',
+            found=f"text that is not a file record ({type(error).__name__}: {error})",
+            expected="the JSON that to_netcdf writes",
+            remedy="copy the file again from where it was made, or open(path, plain=True)",
         ) from error
     if version > RECORD_VERSION:
-        raise SchemaError(
-            Problem(
-                where="file",
-                found=f"version {version} of the file record",
-                wanted=f"at most {RECORD_VERSION}, which this version of the package reads",
-                remedy="pip install --upgrade jaxfne-xr, or open(path, plain=True)",
-                error=SchemaError,
-            )
+        raise SchemaError.of(
+            "file",
+            found=f"version {version} of the file record",
+            expected=f"at most {RECORD_VERSION}, which this version of the package reads",
+            remedy="pip install --upgrade jaxfne-xr, or open(path, plain=True)",
         )
     return record
 

@@ -256,27 +256,21 @@ def require_module(module: Any) -> str:
         raise missing_dependency("jaxley", "jaxley", "to read a module of it") from error
     version = importlib.metadata.version("jaxley")
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
-        raise MissingDependencyError(
-            Problem(
-                where="jaxley",
-                found=f"version {version}",
-                wanted="0.14 or newer",
-                remedy='pip install --upgrade "jaxfne-xr[jaxley]"',
-                error=MissingDependencyError,
-            )
+        raise MissingDependencyError.of(
+            "jaxley",
+            found=f"version {version}",
+            expected="0.14 or newer",
+            remedy='pip install --upgrade "jaxfne-xr[jaxley]"',
         )
     if not isinstance(module, Module) or isinstance(module, View):
         part = isinstance(module, View)
-        raise ArgumentError(
-            Problem(
-                where="module",
-                found="a part of a module (a View)" if part else type(module).__name__,
-                wanted="the Compartment, Branch, Cell or Network that jx.integrate ran",
-                remedy="from_jaxley(net, ...) and then ds.query(recording='unit == 0')"
-                if part
-                else "for a bare array, jfx.traces(array, layout='recording_by_time', dt_ms=...)",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "module",
+            found="a part of a module (a View)" if part else type(module).__name__,
+            expected="the Compartment, Branch, Cell or Network that jx.integrate ran",
+            remedy="from_jaxley(net, ...) and then ds.query(recording='unit == 0')"
+            if part
+            else "for a bare array, jfx.traces(array, layout='recording_by_time', dt_ms=...)",
         )
     return version
 
@@ -291,14 +285,11 @@ def _bare(recordings: Any) -> Any:
     else:
         is_array = is_jax(recordings) or is_dask(recordings)
         return recordings if is_array else np.asarray(recordings)
-    raise DataError(
-        Problem(
-            where="recordings",
-            found=found,
-            wanted="the bare array that jx.integrate returns",
-            remedy=remedy,
-            error=DataError,
-        )
+    raise DataError.of(
+        "recordings",
+        found=found,
+        expected="the bare array that jx.integrate returns",
+        remedy=remedy,
     )
 
 
@@ -306,14 +297,11 @@ def _recorded(module: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the state and the index of each recorded row."""
     table = module.recordings
     if table.empty:
-        raise ArgumentError(
-            Problem(
-                where="module.recordings",
-                found="no recordings",
-                wanted="at least one",
-                remedy="module.record() before jx.integrate(module)",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "module.recordings",
+            found="no recordings",
+            expected="at least one",
+            remedy="module.record() before jx.integrate(module)",
         )
     return table["state"].to_numpy(), table["rec_index"].to_numpy(dtype=np.int64)
 
@@ -326,7 +314,7 @@ def _axis_problems(
             Problem(
                 where="dims",
                 found=f"{dims} for an array of shape {tuple(shape)}",
-                wanted='one name for each axis, "recording" and "time" among them',
+                expected='one name for each axis, "recording" and "time" among them',
                 remedy='dims=("trial", "recording", "time") for what jax.vmap returned',
                 error=DimensionError,
             )
@@ -338,7 +326,7 @@ def _axis_problems(
             Problem(
                 where="recordings",
                 found=f"{shape[dims.index(ROW)]} rows on axis {dims.index(ROW)}",
-                wanted=f"{len(states)}, one for each row of module.recordings ({counts})",
+                expected=f"{len(states)}, one for each row of module.recordings ({counts})",
                 remedy="hand in the module as it was when jx.integrate ran; "
                 "module.delete_recordings() before recording anew",
                 error=DimensionError,
@@ -378,11 +366,11 @@ def _units(
     return units, problems
 
 
-def _unit_problem(state: str, found: str, wanted: str) -> Problem:
+def _unit_problem(state: str, found: str, expected: str) -> Problem:
     return Problem(
         where=state,
         found=found,
-        wanted=wanted,
+        expected=expected,
         remedy=f'from_jaxley(..., units={{"{state}": "1"}}), if it is a gate',
         error=UnitError,
     )

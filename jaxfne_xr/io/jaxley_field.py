@@ -225,7 +225,7 @@ def _request_problems(
             Problem(
                 where="probe",
                 found="no probe",
-                wanted="contacts, for the readout 'lfp'",
+                expected="contacts, for the readout 'lfp'",
                 remedy="integrate_field(module, jfx.linear_probe(16, ...), ...)",
                 error=ArgumentError,
             )
@@ -235,7 +235,7 @@ def _request_problems(
             Problem(
                 where="module.recordings",
                 found="no recordings",
-                wanted="at least one, for the readout 'recordings'",
+                expected="at least one, for the readout 'recordings'",
                 remedy="module.record() first",
                 error=ArgumentError,
             )
@@ -245,7 +245,7 @@ def _request_problems(
             Problem(
                 where="module",
                 found="a voltage that is a rate, without a unit",
-                wanted="a membrane voltage in mV: a rate drives no current",
+                expected="a membrane voltage in mV: a rate drives no current",
                 remedy="insert channels of a spiking or graded neuron, such as jaxley.channels.HH",
                 error=ArgumentError,
             )
@@ -257,15 +257,15 @@ def _call_problems(module: Any, params: Any, stimuli: Any) -> list[Problem]:
     """Return what is wrong with what Jaxley is handed in this call; it would pass over it, or stumble."""
     problems = []
     if params is not None:
-        wanted = [sorted(entry) for entry in module.trainable_params]
+        expected = [sorted(entry) for entry in module.trainable_params]
         is_list = isinstance(params, (list, tuple)) and all(isinstance(p, Mapping) for p in params)
         found = [sorted(entry) for entry in params] if is_list else type(params).__name__
-        if found != wanted:
+        if found != expected:
             problems.append(
                 Problem(
                     where="params",
                     found=f"{found}",
-                    wanted=f"a list of dicts of what was made trainable, in order: {wanted}",
+                    expected=f"a list of dicts of what was made trainable, in order: {expected}",
                     remedy='module.make_trainable("HH_gNa"), then params=module.get_parameters()',
                     error=ArgumentError,
                 )
@@ -276,7 +276,7 @@ def _call_problems(module: Any, params: Any, stimuli: Any) -> list[Problem]:
             Problem(
                 where="stimuli",
                 found=f"a {type(stimuli).__name__}",
-                wanted="what module.data_stimulate(current) returned",
+                expected="what module.data_stimulate(current) returned",
                 remedy="stimuli = cell.branch(0).comp(0).data_stimulate(current)",
                 error=ArgumentError,
             )
@@ -292,14 +292,11 @@ def _require_near(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> None:
     """Raise if the whole probe is nowhere near: a simulation is too long to find out afterwards."""
     near = nearest(sites, positions_along(probe, "contact", "xyz"), model)
     if near is not None and near[0].min() > FAR:
-        raise DimensionError(
-            Problem(
-                where="probe",
-                found=f"contacts that are {near[0].min() / 1000:.3g} mm or more from the nearest compartment",
-                wanted="a probe within 10 mm of the module, both in um and about the same origin",
-                remedy='jfx.probe_at(positions, units="mm") if they are in mm; module.move_to(x, y, z)',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "probe",
+            found=f"contacts that are {near[0].min() / 1000:.3g} mm or more from the nearest compartment",
+            expected="a probe within 10 mm of the module, both in um and about the same origin",
+            remedy='jfx.probe_at(positions, units="mm") if they are in mm; module.move_to(x, y, z)',
         )
 
 
@@ -318,15 +315,12 @@ def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, .
             return tuple(levels)
     root = math.isqrt(steps)
     divisor = min((n for n in range(1, steps + 1) if steps % n == 0), key=lambda n: abs(n - root))
-    raise ArgumentError(
-        Problem(
-            where="checkpoint",
-            found=f"{checkpoint!r} for {steps} steps",
-            wanted="a number of steps that divides them, or numbers whose product they are",
-            remedy=f"checkpoint={divisor}"
-            + ("" if divisor > 1 else "; a t_max of other length, since the number is prime"),
-            error=ArgumentError,
-        )
+    raise ArgumentError.of(
+        "checkpoint",
+        found=f"{checkpoint!r} for {steps} steps",
+        expected="a number of steps that divides them, or numbers whose product they are",
+        remedy=f"checkpoint={divisor}"
+        + ("" if divisor > 1 else "; a t_max of other length, since the number is prime"),
     )
 
 
@@ -343,35 +337,27 @@ def _externals(
     externals = {key: jnp.asarray(value).T for key, value in externals.items()}
     if t_max is None:
         if not externals:
-            raise ArgumentError(
-                Problem(
-                    where="t_max",
-                    found="neither a duration nor a stimulus",
-                    wanted="one of them",
-                    remedy="t_max=100.0",
-                    error=ArgumentError,
-                )
+            raise ArgumentError.of(
+                "t_max",
+                found="neither a duration nor a stimulus",
+                expected="one of them",
+                remedy="t_max=100.0",
             )
         return externals, where, len(next(iter(externals.values())))
     duration = scalar(t_max, "ms", "t_max")
     if not 0 < duration < math.inf:
-        raise ArgumentError(
-            Problem(
-                "t_max", f"{duration:g} ms", "a positive duration", "t_max=100.0", ArgumentError
-            )
+        raise ArgumentError.of(
+            "t_max", found=f"{duration:g} ms", expected="a positive duration", remedy="t_max=100.0"
         )
     steps = int(duration // dt_ms + 1)
     for key, rows in externals.items():
         lacking = steps - len(rows)
         if lacking > 0 and key != "i":
-            raise DimensionError(
-                Problem(
-                    where=f"clamp of {key}",
-                    found=f"{len(rows)} samples",
-                    wanted=f"{steps}, one for each step",
-                    remedy="clamp for as long as t_max, or a shorter t_max",
-                    error=DimensionError,
-                )
+            raise DimensionError.of(
+                f"clamp of {key}",
+                found=f"{len(rows)} samples",
+                expected=f"{steps}, one for each step",
+                remedy="clamp for as long as t_max, or a shorter t_max",
             )
         externals[key] = jnp.pad(rows, ((0, max(lacking, 0)), (0, 0)))[:steps]
     return externals, where, steps

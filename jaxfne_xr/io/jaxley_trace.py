@@ -69,7 +69,7 @@ class JaxleyTraceSpec:
                 Problem(
                     where="layout",
                     found=repr(self.layout),
-                    wanted=f"one of {list(LAYOUTS)}",
+                    expected=f"one of {list(LAYOUTS)}",
                     remedy='layout="time_by_unit"',
                     error=ArgumentError,
                 )
@@ -79,7 +79,7 @@ class JaxleyTraceSpec:
                 Problem(
                     where="spike_rule",
                     found=repr(self.spike_rule),
-                    wanted=f"one of {list(SPIKE_RULES)}",
+                    expected=f"one of {list(SPIKE_RULES)}",
                     remedy='spike_rule="crossing"',
                     error=ArgumentError,
                 )
@@ -95,7 +95,7 @@ class JaxleyTraceSpec:
                 Problem(
                     where="metadata",
                     found=f"values that JSON cannot hold ({error})",
-                    wanted="strings, finite numbers, bools, None, lists and dicts of them",
+                    expected="strings, finite numbers, bools, None, lists and dicts of them",
                     remedy='metadata={"seed": 1, "note": str(value)}',
                     error=ArgumentError,
                 )

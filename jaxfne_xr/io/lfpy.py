@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.time_axis import TIME, even_times
 from jaxfne_xr.geometry.morphology import ROW, joined, segments
 
@@ -180,13 +180,10 @@ def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]],
     return found, even_times(times, None)[0].copy()
 
 
-def _refuse(found: str, wanted: str) -> ArgumentError:
-    return ArgumentError(
-        Problem(
-            "cell",
-            found,
-            wanted,
-            "from_lfpy(cell), or jfx.morphology(...) for plain arrays",
-            ArgumentError,
-        )
+def _refuse(found: str, expected: str) -> ArgumentError:
+    return ArgumentError.of(
+        "cell",
+        found=found,
+        expected=expected,
+        remedy="from_lfpy(cell), or jfx.morphology(...) for plain arrays",
     )

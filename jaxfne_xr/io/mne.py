@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import ArgumentError, Problem, missing_dependency
+from jaxfne_xr.core.errors import ArgumentError, missing_dependency
 from jaxfne_xr.fields.heads import CHANNEL, FourSphere
 from jaxfne_xr.geometry.probes import probe_at
 
@@ -49,8 +49,8 @@ def montage(name: str, head: FourSphere | None = None) -> xr.Dataset:
         electrodes = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
     except ValueError as error:
         known = mne.channels.get_builtin_montages()
-        raise ArgumentError(
-            Problem("montage", repr(name), f"one of {known}", 'montage("biosemi64")', ArgumentError)
+        raise ArgumentError.of(
+            "montage", found=repr(name), expected=f"one of {known}", remedy='montage("biosemi64")'
         ) from error
     place = np.array(list(electrodes.values()), float)
     # |r|^2 = 2 c.r + (R^2 - |c|^2) is linear in the centre c of the sphere that fits best

@@ -89,14 +89,11 @@ def to_netcdf(
     if not isinstance(data, (xr.Dataset, xr.DataTree)):
         raise no_dataset(data, "data", "a Dataset, or a DataTree")
     if compression not in COMPRESSION:
-        raise ArgumentError(
-            Problem(
-                where="compression",
-                found=repr(compression),
-                wanted=f"one of {list(COMPRESSION)}",
-                remedy='compression="fast", or encoding={...} for anything else',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "compression",
+            found=repr(compression),
+            expected=f"one of {list(COMPRESSION)}",
+            remedy='compression="fast", or encoding={...} for anything else',
         )
     target = Path(os.path.realpath(Path(path).expanduser()))
     problems = target_problems(target)
@@ -110,13 +107,13 @@ def to_netcdf(
     plain: dict[str, xr.Dataset] = {}
     chosen: dict[str, dict[Hashable, Any]] = {}
     for group, ds in nodes.items():
-        wanted = encodings.get(group, {})
+        expected = encodings.get(group, {})
         plain[group], more = to_plain(_checked(ds))
-        more = [*validate(ds).problems, *_unknown_names("encoding", wanted, ds.variables), *more]
+        more = [*validate(ds).problems, *_unknown_names("encoding", expected, ds.variables), *more]
         problems += [replace(p, where=f"{group}: {p.where}") for p in more] if tree else more
         codec = COMPRESSION[compression]
         arrays = {n: v for n, v in plain[group].data_vars.items() if v.ndim}
-        chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(wanted)
+        chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(expected)
     raise_problems(problems)
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
     whole = xr.DataTree.from_dict(plain) if tree else plain["/"]
@@ -226,7 +223,7 @@ def _unknown_names(
         Problem(
             where=where,
             found=f"{name!r}, which is not among {names}",
-            wanted="the names of variables, or of groups in a tree",
+            expected="the names of variables, or of groups in a tree",
             remedy='encoding={"V_m": {"zlib": True}}',
             error=ArgumentError,
         )
@@ -236,12 +233,9 @@ def _unknown_names(
 
 
 def _unreadable(path: Path, found: str) -> FileError:
-    return FileError(
-        Problem(
-            where="path",
-            found=found,
-            wanted="a netCDF file written by to_netcdf",
-            remedy=f"check the name {path.name!r}, or copy the file again from where it was made",
-            error=FileError,
-        )
+    return FileError.of(
+        "path",
+        found=found,
+        expected="a netCDF file written by to_netcdf",
+        remedy=f"check the name {path.name!r}, or copy the file again from where it was made",
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.units import convert
 from jaxfne_xr.geometry.probes import probe_at
 
@@ -40,14 +40,11 @@ def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
     >>> from_probeinterface(probeinterface.generate_tetrode())  # doctest: +SKIP
     """
     if not hasattr(probe, "contact_positions") or not hasattr(probe, "si_units"):
-        raise ArgumentError(
-            Problem(
-                where="probe",
-                found=f"a {type(probe).__name__}",
-                wanted="a probeinterface.Probe",
-                remedy="take one out of a ProbeGroup: group.probes[0]",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "probe",
+            found=f"a {type(probe).__name__}",
+            expected="a probeinterface.Probe",
+            remedy="take one out of a ProbeGroup: group.probes[0]",
         )
     positions = np.asarray(probe.contact_positions, float)
     if positions.shape[1] == 2:

@@ -14,3 +14,8 @@ from .space import morphology as morphology
 from .space import probe as probe
 from .spectra import spectrum as spectrum
 from .spikes import raster as raster
+
+
+def __dir__() -> list[str]:
+    """List the public names alone, so that completion shows no modules."""
+    return sorted(name for name in [*vars(Plot), "Plot"] if not name.startswith("_"))

@@ -215,14 +215,11 @@ def panels(
     down, across = (_selections(ds, facet) for facet in (row, col))
     shape = len(down), len(across)
     if not 1 <= shape[0] * shape[1] <= MOST_PANELS:
-        raise ArgumentError(
-            Problem(
-                where=facets[0][0],
-                found=f"{shape[0]} x {shape[1]} panels",
-                wanted=f"up to {MOST_PANELS}",
-                remedy=f"select some first: ds.isel({facets[0][1]}=slice(0, 5))",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            facets[0][0],
+            found=f"{shape[0]} x {shape[1]} panels",
+            expected=f"up to {MOST_PANELS}",
+            remedy=f"select some first: ds.isel({facets[0][1]}=slice(0, 5))",
         )
     one = max(2.4, size[0] * 0.62), max(1.8, size[1] * 0.62)
     _, grid = plt.subplots(
@@ -258,8 +255,8 @@ def _ax_problems(ax: Any, faceted: bool) -> list[Problem]:
     if ax is None or (plain and not faceted):
         return []
     what = "ax beside row or col" if plain else f"a {type(ax).__name__}"
-    wanted = "one plain matplotlib Axes, or, for facets, none: they make a figure of their own"
-    return [Problem("ax", what, wanted, "fig, ax = plt.subplots()", ArgumentError)]
+    expected = "one plain matplotlib Axes, or, for facets, none: they make a figure of their own"
+    return [Problem("ax", what, expected, "fig, ax = plt.subplots()", ArgumentError)]
 
 
 def _facet_problems(
@@ -271,7 +268,7 @@ def _facet_problems(
         Problem(
             where=key,
             found=repr(facet),
-            wanted=f"a dim, or a coordinate along one: one of {list(dict.fromkeys(fit))}",
+            expected=f"a dim, or a coordinate along one: one of {list(dict.fromkeys(fit))}",
             remedy=f"{key}={fit[0]!r}" if fit else f"{key}=None",
             error=DimensionError,
         )

@@ -62,14 +62,11 @@ def chosen(ds: xr.Dataset, variable: str | None, preferred: Sequence[str], along
         found = here[0]
     if found not in here:
         what = "none named" if variable is None else repr(variable)
-        raise VariableError(
-            Problem(
-                where="variable",
-                found=f"{what}, and along {along!r} there are {here}",
-                wanted=f"a variable along {along!r}",
-                remedy=_naming(ds, here, along),
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "variable",
+            found=f"{what}, and along {along!r} there are {here}",
+            expected=f"a variable along {along!r}",
+            remedy=_naming(ds, here, along),
         )
     raise_problems(emptiness(ds, found))
     return found
@@ -92,7 +89,7 @@ def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
             Problem(
                 where=name,
                 found=f"an empty selection: {', '.join(f'{d}: 0' for d in empty)}",
-                wanted="something to draw",
+                expected="something to draw",
                 remedy="check the selection that led here",
                 error=DimensionError,
             )
@@ -102,7 +99,7 @@ def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
             Problem(
                 where=name,
                 found="data that JAX traces",
-                wanted="concrete values",
+                expected="concrete values",
                 remedy="draw outside jit and grad",
                 error=DataError,
             )
@@ -113,7 +110,7 @@ def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
             Problem(
                 where=name,
                 found=f"values of type {variable.dtype}",
-                wanted="real numbers",
+                expected="real numbers",
                 remedy="abs(ds), or ds.real" if kind == "c" else "another variable",
                 error=DataError,
             )
@@ -163,14 +160,14 @@ def coordinate(ds: xr.Dataset, dim: Hashable) -> xr.Variable:
     return xr.Variable((dim,), np.arange(ds.sizes[dim]), {"long_name": f"sample along {dim}"})
 
 
-def _gaps(dim: Hashable, name: Hashable, x: np.ndarray, wanted: str) -> list[Problem]:
+def _gaps(dim: Hashable, name: Hashable, x: np.ndarray, expected: str) -> list[Problem]:
     """Return the problem of a coordinate along a dim that is not everywhere finite."""
     n = int((~np.isfinite(x)).sum())
     if not n:
         return []
     found = f"{n} of {len(x)} not finite"
     remedy = f"ds.isel({dim}=np.isfinite(ds.{name}.values))"
-    return [Problem(str(name), found, wanted, remedy, NonFiniteError)]
+    return [Problem(str(name), found, expected, remedy, NonFiniteError)]
 
 
 def drawn(ds: xr.Dataset, name: str, along: Hashable, columns: int) -> tuple[Drawn, list[Hashable]]:

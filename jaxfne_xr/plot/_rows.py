@@ -147,7 +147,7 @@ def _coordinate_problems(
         Problem(
             where=argument,
             found=f"{name!r}, and along {tuple(map(str, dims))} there are {along}",
-            wanted="a coordinate along what is drawn",
+            expected="a coordinate along what is drawn",
             remedy=f"{argument}={along[0]!r}" if along else f"{argument}=None",
             error=DimensionError,
         )
@@ -160,8 +160,8 @@ def _ranks(along: np.ndarray, order: str) -> np.ndarray:
         return np.unique(along, return_inverse=True)[1].ravel()
     except TypeError as error:
         found = f"{order!r}, whose values do not compare"
-        raise DataError(
-            Problem("order", found, "numbers, or names throughout", "order=None", DataError)
+        raise DataError.of(
+            "order", found=found, expected="numbers, or names throughout", remedy="order=None"
         ) from error
 
 

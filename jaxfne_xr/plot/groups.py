@@ -94,14 +94,11 @@ def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax:
     else:
         axes = list(np.ravel(np.asarray(ax, object)))
         if len(axes) != len(chosen) or not all(hasattr(a, "add_artist") for a in axes):
-            raise ArgumentError(
-                Problem(
-                    where="ax",
-                    found=f"{len(axes)} of {type(axes[0]).__name__ if axes else 'none'}",
-                    wanted=f"an Axes for each of {chosen}",
-                    remedy=f"fig, ax = plt.subplots({len(chosen)}), or variables={chosen[0]!r}",
-                    error=ArgumentError,
-                )
+            raise ArgumentError.of(
+                "ax",
+                found=f"{len(axes)} of {type(axes[0]).__name__ if axes else 'none'}",
+                expected=f"an Axes for each of {chosen}",
+                remedy=f"fig, ax = plt.subplots({len(chosen)}), or variables={chosen[0]!r}",
             )
     for one, variable in zip(axes, chosen, strict=True):
         if f"{by}_other" in ds[variable].dims:
@@ -143,14 +140,11 @@ def _group_dim(ds: xr.Dataset) -> str:
     found = [str(d) for d in ds.dims if f"{d}_other" in ds.dims]
     if len(found) == 1:
         return found[0]
-    raise VariableError(
-        Problem(
-            where="summary",
-            found=f"the dims {list(map(str, ds.dims))}",
-            wanted="a summary, with a dim of groups and another for pairs of them",
-            remedy='signals.jfne.summary(by="population").jfne.plot.summary()',
-            error=VariableError,
-        )
+    raise VariableError.of(
+        "summary",
+        found=f"the dims {list(map(str, ds.dims))}",
+        expected="a summary, with a dim of groups and another for pairs of them",
+        remedy='signals.jfne.summary(by="population").jfne.plot.summary()',
     )
 
 
@@ -160,15 +154,15 @@ def _chosen(ds: xr.Dataset, variables: str | Sequence[str] | None, by: str) -> l
         return [v for v in (*LOCAL, *GLOBAL) if v in ds]
     if isinstance(variables, str) or not isinstance(variables, Iterable):
         variables = [variables]
-    wanted = list(variables)
+    expected = list(variables)
     known = [str(v) for v, x in ds.data_vars.items() if by in x.dims]
-    strange = [v for v in wanted if v not in known]
-    if strange or not wanted:
+    strange = [v for v in expected if v not in known]
+    if strange or not expected:
         found = ", ".join(map(repr, strange)) or "none"
-        raise VariableError(
-            Problem("variables", found, f"some of {known}", f"variables={known[:1]}", VariableError)
+        raise VariableError.of(
+            "variables", found=found, expected=f"some of {known}", remedy=f"variables={known[:1]}"
         )
-    return wanted
+    return expected
 
 
 def _problems(ds: xr.Dataset, variable: str, by: str) -> list[Problem]:

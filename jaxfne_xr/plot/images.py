@@ -89,8 +89,8 @@ def csd(
     ((-2.0, 2.0), 'depth (µm)')
     """
     if sink not in list(SINKS):
-        raise ArgumentError(
-            Problem("sink", repr(sink), f"one of {list(SINKS)}", 'sink="red"', ArgumentError)
+        raise ArgumentError.of(
+            "sink", found=repr(sink), expected=f"one of {list(SINKS)}", remedy='sink="red"'
         )
     found = chosen(ds, variable, DENSITIES, TIME)
     rest = [d for d in ds[found].dims if d not in {TIME, row, col}]
@@ -195,14 +195,11 @@ def spectrogram(
     found = chosen(ds, variable, (*POTENTIALS, *TRACES), TIME)
     rest = [d for d in ds[found].dims if d not in {TIME, row, col}]
     if rest:
-        raise DimensionError(
-            Problem(
-                where=found,
-                found=f"the dims {[str(d) for d in rest]} beside time",
-                wanted="one signal to a picture",
-                remedy=f'ds.isel({rest[0]}=0), or col="{rest[0]}"',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            found,
+            found=f"the dims {[str(d) for d in rest]} beside time",
+            expected="one signal to a picture",
+            remedy=f'ds.isel({rest[0]}=0), or col="{rest[0]}"',
         )
     n = ds.sizes[TIME]
     if segment is None:
@@ -274,14 +271,11 @@ def _depths(ds: xr.Dataset, dim: Hashable, depth: str | None) -> tuple[str, np.n
     else:
         where = places(ds, dim, [axis])[:, 0]
     if len(np.unique(where)) < len(where):
-        raise DimensionError(
-            Problem(
-                where=axis,
-                found="two at one depth",
-                wanted=f"each {dim} at its own depth",
-                remedy=f"one column: ds.isel({dim}=ds.column.values == 0)",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            axis,
+            found="two at one depth",
+            expected=f"each {dim} at its own depth",
+            remedy=f"one column: ds.isel({dim}=ds.column.values == 0)",
         )
     return axis, where
 
@@ -294,7 +288,7 @@ def _limit(limit: Any, unit: str | None, shown: list[np.ndarray]) -> float:
     largest = scalar(limit, unit or "1", "limit")
     if not 0 < largest < np.inf:
         found = f"{largest:g}"
-        raise ArgumentError(Problem("limit", found, "a positive number", "limit=1", ArgumentError))
+        raise ArgumentError.of("limit", found=found, expected="a positive number", remedy="limit=1")
     return largest
 
 

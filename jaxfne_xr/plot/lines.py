@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.units import magnitude, pretty, scalar, units_of
 from jaxfne_xr.geometry.positions import position_name
@@ -192,18 +192,15 @@ def lfp(
     return made.result
 
 
-def one_dim(variable: str, rest: list[str], wanted: str) -> ArgumentError:
+def one_dim(variable: str, rest: list[str], expected: str) -> ArgumentError:
     """Return the error of a variable with more dims, or less, than a picture shows."""
-    return ArgumentError(
-        Problem(
-            where=variable,
-            found=f"the dims {rest} beside time" if rest else "no dim beside time",
-            wanted=f"one, such as {wanted}",
-            remedy=f'col="{rest[0]}", or ds.isel({rest[0]}=0)'
-            if rest
-            else f'ds.jfne.plot.traces("{variable}")',
-            error=ArgumentError,
-        )
+    return ArgumentError.of(
+        variable,
+        found=f"the dims {rest} beside time" if rest else "no dim beside time",
+        expected=f"one, such as {expected}",
+        remedy=f'col="{rest[0]}", or ds.isel({rest[0]}=0)'
+        if rest
+        else f'ds.jfne.plot.traces("{variable}")',
     )
 
 
@@ -220,8 +217,8 @@ def _step(scale: Any, unit: str | None, lines: list[Drawn], rows_in_range: float
         step = scalar(scale, unit or "1", "scale")
         if not 0 < step < np.inf:
             found = f"{step:g} {pretty(unit or '1')}"
-            raise ArgumentError(
-                Problem("scale", found, "a positive number", "scale=None", ArgumentError)
+            raise ArgumentError.of(
+                "scale", found=found, expected="a positive number", remedy="scale=None"
             )
         return step
     ranges = [_range(points) for points in lines]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, missing_dependency
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, missing_dependency
 from jaxfne_xr.core.units import values_in
 
 from ._axes import panels, picture
@@ -76,33 +76,27 @@ def topomap(
     >>> ax = topomap(cap.assign(eeg=("channel", cap.y.values, {"units": "uV"})))  # doctest: +SKIP
     """
     if "channel" not in ds.dims:
-        raise DimensionError(
-            Problem(
-                where="channel",
-                found=f"the dims {list(map(str, ds.dims))}",
-                wanted="channel, with the places of electrodes or sensors",
-                remedy='jfx.eeg(dipoles, sensors), or ds.rename(your_dim="channel")',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "channel",
+            found=f"the dims {list(map(str, ds.dims))}",
+            expected="channel, with the places of electrodes or sensors",
+            remedy='jfx.eeg(dipoles, sensors), or ds.rename(your_dim="channel")',
         )
     found = coloured(ds, "channel", variable, {row, col}, needed=True)
     middle = values_in(centre, "um", "centre")
     if np.shape(middle) not in {(), (3,)}:
         found = f"the shape {np.shape(middle)}"
-        raise ArgumentError(
-            Problem("centre", found, "x, y and z, um", "centre=(0, 0, 0)", ArgumentError)
+        raise ArgumentError.of(
+            "centre", found=found, expected="x, y and z, um", remedy="centre=(0, 0, 0)"
         )
     place = places(ds, "channel", "xyz") - middle
     apart = len(np.unique(place, axis=0))
     if apart < LEAST_SENSORS:
-        raise ArgumentError(
-            Problem(
-                where="channel",
-                found=f"sensors at {apart} places",
-                wanted=f"{LEAST_SENSORS} at least, to interpolate between",
-                remedy="ds.jfne.plot.probe()",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "channel",
+            found=f"sensors at {apart} places",
+            expected=f"{LEAST_SENSORS} at least, to interpolate between",
+            remedy="ds.jfne.plot.probe()",
         )
     try:
         from mne.viz import plot_topomap

@@ -11,7 +11,6 @@ import xarray as xr
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
-    Problem,
     VariableError,
     raise_problems,
 )
@@ -175,14 +174,11 @@ def morphology(
     """
     dim = site_dim(ds.dims)
     if dim is None:
-        raise DimensionError(
-            Problem(
-                where="morphology",
-                found=f"the dims {list(map(str, ds.dims))}",
-                wanted="recording, for segments, or unit",
-                remedy='jfx.morphology(start, end, diameter, parent), or ds.rename(your_dim="recording")',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "morphology",
+            found=f"the dims {list(map(str, ds.dims))}",
+            expected="recording, for segments, or unit",
+            remedy='jfx.morphology(start, end, diameter, parent), or ds.rename(your_dim="recording")',
         )
     found = coloured(ds, dim, variable, {row, col})
     axes_of = _plane(plane)
@@ -209,8 +205,8 @@ def morphology(
 
 def _plane(plane: str) -> tuple[str, str]:
     if not isinstance(plane, str) or len(plane) != 2 or len({*plane} & {*"xyz"}) != 2:
-        wanted = "two of x, y and z: to the right, and upwards"
-        raise ArgumentError(Problem("plane", repr(plane), wanted, 'plane="xz"', ArgumentError))
+        expected = "two of x, y and z: to the right, and upwards"
+        raise ArgumentError.of("plane", found=repr(plane), expected=expected, remedy='plane="xz"')
     return plane[0], plane[1]
 
 
@@ -221,14 +217,11 @@ def _sensors(ds: xr.Dataset, variable: str | None) -> str:
     on = {str(n): next((d for d in SENSORS if d in x.dims), None) for n, x in ds.data_vars.items()}
     on = {n: d for n, d in on.items() if d is not None}
     if variable not in on:
-        raise VariableError(
-            Problem(
-                where="variable",
-                found="none named" if variable is None else repr(variable),
-                wanted=f"one of {list(on)}, to tell which of contacts and channels to draw",
-                remedy=f"variable={next(iter(on), 'lfp')!r}",
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "variable",
+            found="none named" if variable is None else repr(variable),
+            expected=f"one of {list(on)}, to tell which of contacts and channels to draw",
+            remedy=f"variable={next(iter(on), 'lfp')!r}",
         )
     return str(on[variable])
 
@@ -237,16 +230,11 @@ def _check_cell(cell: Any) -> None:
     if cell is None or (isinstance(cell, xr.Dataset) and not {*SITES}.isdisjoint(cell.dims)):
         return
     is_dataset = isinstance(cell, xr.Dataset)
-    raise ArgumentError(
-        Problem(
-            where="cell",
-            found=f"the dims {list(map(str, cell.dims))}"
-            if is_dataset
-            else f"a {type(cell).__name__}",
-            wanted="a Dataset with segments along recording, or unit",
-            remedy="cell=jfx.morphology(start, end, diameter, parent)",
-            error=ArgumentError,
-        )
+    raise ArgumentError.of(
+        "cell",
+        found=f"the dims {list(map(str, cell.dims))}" if is_dataset else f"a {type(cell).__name__}",
+        expected="a Dataset with segments along recording, or unit",
+        remedy="cell=jfx.morphology(start, end, diameter, parent)",
     )
 
 
@@ -260,8 +248,10 @@ def coloured(
 ) -> str | None:
     """Return the variable that is the colour, None where there is none; checked to lie on what is drawn alone."""
     if dim in facets:
-        wanted = f"another dim, or a coordinate along {dim}"
-        raise DimensionError(Problem("row or col", repr(dim), wanted, 'col="time"', DimensionError))
+        expected = f"another dim, or a coordinate along {dim}"
+        raise DimensionError.of(
+            "row or col", found=repr(dim), expected=expected, remedy='col="time"'
+        )
     allowed = {dim, *facets}
     for facet in facets:
         if facet in ds.coords:
@@ -277,19 +267,16 @@ def coloured(
         remedy = f"variable={fit[0]!r}" if fit else f'ds.assign(field=("{dim}", values))'
         if extra:
             remedy = f'ds.sel({extra[0]}=..., method="nearest"), or a mean or a minimum over it'
-        raise VariableError(
-            Problem(
-                where="variable",
-                found=f"{named!r} on {dims}" if dims else f"{named!r}, which is not there",
-                wanted=f"a variable on {dim!r} alone; there are {fit}",
-                remedy=remedy,
-                error=VariableError,
-            )
+        raise VariableError.of(
+            "variable",
+            found=f"{named!r} on {dims}" if dims else f"{named!r}, which is not there",
+            expected=f"a variable on {dim!r} alone; there are {fit}",
+            remedy=remedy,
         )
     if not ds.sizes[dim]:
         found = f"an empty selection: {dim}: 0"
         remedy = "check the selection that led here"
-        raise DimensionError(Problem(dim, found, "something to draw", remedy, DimensionError))
+        raise DimensionError.of(dim, found=found, expected="something to draw", remedy=remedy)
     if variable is not None:
         raise_problems(emptiness(ds, variable))
     return variable

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import ArgumentError, Problem, raise_problems
+from jaxfne_xr.core.errors import ArgumentError, raise_problems
 from jaxfne_xr.core.inputs import spikes_of
 from jaxfne_xr.core.time_axis import TIME, sampling
 from jaxfne_xr.core.units import magnitude, scalar
@@ -138,8 +138,8 @@ def _samples(bin: Any, dt: float, n: int) -> int:
     samples = round(duration / dt) if np.isfinite(duration) else 0
     if not 1 <= samples <= n:
         found = f"{duration:g} ms, {samples} samples of {n}"
-        wanted = "one sample at least, and no more than there are"
-        raise ArgumentError(Problem("bin", found, wanted, 'bin="5 ms"', ArgumentError))
+        expected = "one sample at least, and no more than there are"
+        raise ArgumentError.of("bin", found=found, expected=expected, remedy='bin="5 ms"')
     return samples
 
 

@@ -11,7 +11,6 @@ from jaxfne_xr.core import provenance
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
-    Problem,
     VariableError,
     raise_problems,
 )
@@ -61,15 +60,12 @@ def concat(
     parts = _alike(datasets)
     name = dim if isinstance(dim, str) else getattr(dim, "name", None)
     if name in SITES and any(STRUCTURE[0] in ds.dims for ds in parts):
-        raise DimensionError(
-            Problem(
-                where=str(name),
-                found="axial conductances, which join the compartments of each cell",
-                wanted="currents: a conductance has no place along the dim of another cell",
-                remedy="jfx.concat([ds.jfne.transmembrane_currents() for ds in cells], "
-                f'"{name}"), or ds.drop_dims("{STRUCTURE[0]}") of each',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            str(name),
+            found="axial conductances, which join the compartments of each cell",
+            expected="currents: a conductance has no place along the dim of another cell",
+            remedy="jfx.concat([ds.jfne.transmembrane_currents() for ds in cells], "
+            f'"{name}"), or ds.drop_dims("{STRUCTURE[0]}") of each',
         )
     _require_same_variables(parts)
     new = name not in parts[0].dims
@@ -130,14 +126,11 @@ def _alike(datasets: Iterable[xr.Dataset | xr.DataArray]) -> list[xr.Dataset]:
     one = not isinstance(datasets, Iterable) or isinstance(datasets, (str, bytes, *labelled))
     parts = [datasets] if one else list(datasets)
     if one or not parts or not all(isinstance(part, labelled) for part in parts):
-        raise ArgumentError(
-            Problem(
-                where="datasets",
-                found=f"{'' if one else 'a list of '}{[type(part).__name__ for part in parts]}",
-                wanted="a list of Datasets or DataArrays, one or more",
-                remedy='jfx.concat([ds, other], "trial")',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "datasets",
+            found=f"{'' if one else 'a list of '}{[type(part).__name__ for part in parts]}",
+            expected="a list of Datasets or DataArrays, one or more",
+            remedy='jfx.concat([ds, other], "trial")',
         )
     given = [as_dataset(part, "datasets") for part in parts]
     known: dict[Hashable, xr.Variable] = {}
@@ -170,14 +163,11 @@ def _require_same_variables(parts: list[xr.Dataset]) -> None:
     everywhere = set.intersection(*({*ds.data_vars} for ds in parts))
     for k, ds in enumerate(parts):
         if more := [str(n) for n in ds.data_vars if n not in everywhere]:
-            raise VariableError(
-                Problem(
-                    where="datasets",
-                    found=f"the variables {more} in number {k}, and not in all",
-                    wanted="the same variables in all",
-                    remedy=f"ds.drop_vars({more}), or ds[{[*map(str, everywhere)]}] of each",
-                    error=VariableError,
-                )
+            raise VariableError.of(
+                "datasets",
+                found=f"the variables {more} in number {k}, and not in all",
+                expected="the same variables in all",
+                remedy=f"ds.drop_vars({more}), or ds[{[*map(str, everywhere)]}] of each",
             )
 
 
@@ -189,14 +179,11 @@ def _refusing(combine: Any, *arguments: Any, **options: Any) -> xr.Dataset:
             return combine(*arguments, **same, **options)
     except (ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
-        raise DimensionError(
-            Problem(
-                where="datasets",
-                found=f"what xarray cannot combine: {first}",
-                wanted="the same variables, and the same labels along every dim that they share",
-                remedy='xr.align(*datasets, join="inner"), or ds.drop_vars(name) of what differs',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "datasets",
+            found=f"what xarray cannot combine: {first}",
+            expected="the same variables, and the same labels along every dim that they share",
+            remedy='xr.align(*datasets, join="inner"), or ds.drop_vars(name) of what differs',
         ) from error
 
 

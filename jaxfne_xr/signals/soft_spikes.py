@@ -81,7 +81,7 @@ def soft_spike_times(
             Problem(
                 where="n",
                 found=repr(n),
-                wanted="how many spikes to return, a whole number from 1",
+                expected="how many spikes to return, a whole number from 1",
                 remedy="n=10",
                 error=ArgumentError,
             )

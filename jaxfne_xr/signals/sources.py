@@ -9,7 +9,7 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.dispatch import whole
-from jaxfne_xr.core.errors import ArgumentError, Problem
+from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.inputs import as_dataset, source_of, spikes_of, times_of
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES
@@ -96,14 +96,11 @@ def synaptic_source(
     """
     signals = as_dataset(signals, "signals")
     if kernel not in SYNAPSES:
-        raise ArgumentError(
-            Problem(
-                where="kernel",
-                found=repr(kernel),
-                wanted=f"one of {list(SYNAPSES)}",
-                remedy='kernel="exponential"',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "kernel",
+            found=repr(kernel),
+            expected=f"one of {list(SYNAPSES)}",
+            remedy='kernel="exponential"',
         )
     tau_ms = positive(tau, "ms", "tau")
     weight_nA = weight if is_jax(weight) else scalar(weight, "nA", "weight")

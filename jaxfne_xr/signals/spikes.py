@@ -137,7 +137,7 @@ def to_signals(
             Problem(
                 where="spike_rule",
                 found=repr(spike_rule),
-                wanted=f"one of {list(SPIKE_RULES)}",
+                expected=f"one of {list(SPIKE_RULES)}",
                 remedy='spike_rule="crossing"',
                 error=ArgumentError,
             )
@@ -231,14 +231,11 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     signals = as_dataset(signals, "signals")
     spikes = spikes_of(signals)
     if is_traced(spikes._data):
-        raise DataError(
-            Problem(
-                where="spikes",
-                found="data that JAX traces",
-                wanted="concrete spikes: the number of rows depends on the values",
-                remedy="call spike_times outside jit and grad; inside, use firing_rate or soft_spike_times",
-                error=DataError,
-            )
+        raise DataError.of(
+            "spikes",
+            found="data that JAX traces",
+            expected="concrete spikes: the number of rows depends on the values",
+            remedy="call spike_times outside jit and grad; inside, use firing_rate or soft_spike_times",
         )
     time_first = spikes.transpose(TIME, ...)
     where = np.nonzero(np.asarray(time_first.data))
@@ -307,14 +304,11 @@ def threshold_mV(value: Any) -> float:
     """Return the spike threshold in mV."""
     threshold = scalar(value, "mV", "spike_threshold")
     if not np.isfinite(threshold):
-        raise ArgumentError(
-            Problem(
-                where="spike_threshold",
-                found=str(threshold),
-                wanted="a finite voltage, or None for no spikes",
-                remedy='spike_threshold=0.0, or spike_threshold="-20 mV"',
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "spike_threshold",
+            found=str(threshold),
+            expected="a finite voltage, or None for no spikes",
+            remedy='spike_threshold=0.0, or spike_threshold="-20 mV"',
         )
     return threshold
 
@@ -326,12 +320,12 @@ def _surrogate_problems(surrogate: Any, slope: Any, spike_threshold: Any) -> lis
     if surrogate is not None and surrogate not in known:
         said.append(("surrogate", repr(surrogate), f"one of {known}", f'surrogate="{known[0]}"'))
     if surrogate is None and slope is not None:
-        wanted = "the surrogate whose slope it is"
-        said.append(("slope", f"{slope!r} and no surrogate", wanted, f'surrogate="{known[0]}"'))
+        expected = "the surrogate whose slope it is"
+        said.append(("slope", f"{slope!r} and no surrogate", expected, f'surrogate="{known[0]}"'))
     if surrogate is not None and spike_threshold is None:
-        found, wanted = "None and a surrogate", "a threshold: without one there are no spikes"
+        found, expected = "None and a surrogate", "a threshold: without one there are no spikes"
         said.append(
-            ("spike_threshold", found, wanted, "spike_threshold=0.0, or leave out surrogate")
+            ("spike_threshold", found, expected, "spike_threshold=0.0, or leave out surrogate")
         )
     return [Problem(*parts, ArgumentError) for parts in said]
 
@@ -340,14 +334,11 @@ def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
     """Return the source current in nA on the dims of the voltage `v`."""
     if isinstance(source, str):
         if source not in ds.data_vars:
-            raise VariableError(
-                Problem(
-                    where="source",
-                    found=f"{source!r}, which is not among the variables {list(map(str, ds.data_vars))}",
-                    wanted="the name of a current, or the current itself",
-                    remedy='ds.jfne.to_signals(source="i")',
-                    error=VariableError,
-                )
+            raise VariableError.of(
+                "source",
+                found=f"{source!r}, which is not among the variables {list(map(str, ds.data_vars))}",
+                expected="the name of a current, or the current itself",
+                remedy='ds.jfne.to_signals(source="i")',
             )
         variable = ds.variables[source]
     elif isinstance(source, (xr.DataArray, xr.Variable)):
@@ -375,7 +366,7 @@ def _misfit(found: str, v: xr.Variable) -> Problem:
     return Problem(
         where="source",
         found=found,
-        wanted=f"one value for every value of the voltage, {dict(v.sizes)}",
+        expected=f"one value for every value of the voltage, {dict(v.sizes)}",
         remedy="select or broadcast the current first; a DataArray is matched by the names of its dims",
         error=DimensionError,
     )

@@ -106,7 +106,7 @@ def traces(
             Problem(
                 where="name",
                 found=f"{name!r}, which is a dim or a coordinate too",
-                wanted="a name of its own for the variable",
+                expected="a name of its own for the variable",
                 remedy='name="v"',
                 error=ArgumentError,
             )
@@ -256,7 +256,7 @@ def _jax_problem(name: str, data: Any) -> Problem | None:
         return Problem(
             where=name,
             found="a dask array, not computed",
-            wanted="values in memory",
+            expected="values in memory",
             remedy="ds.compute().jfne.to_jax()",
             error=DataError,
         )
@@ -264,7 +264,7 @@ def _jax_problem(name: str, data: Any) -> Problem | None:
         return Problem(
             where=name,
             found=f"{data.dtype}, which JAX would cast to 32 bits",
-            wanted="64 bits enabled in JAX, or 32-bit data",
+            expected="64 bits enabled in JAX, or 32-bit data",
             remedy=f'jax.config.update("jax_enable_x64", True), or ds["{name}"].astype("float32")',
             error=DataError,
         )
@@ -274,38 +274,29 @@ def _jax_problem(name: str, data: Any) -> Problem | None:
 def _named_axes(dims: Sequence[str] | None, layout: str | None) -> tuple[str, ...]:
     """Return the dims that `dims` or `layout` name."""
     if (dims is None) == (layout is None):
-        raise DimensionError(
-            Problem(
-                where="dims",
-                found="both dims and layout" if dims is not None else "neither dims nor layout",
-                wanted="one of the two: an axis is never guessed",
-                remedy='dims=("time", "unit"), or layout="time_by_unit"',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "dims",
+            found="both dims and layout" if dims is not None else "neither dims nor layout",
+            expected="one of the two: an axis is never guessed",
+            remedy='dims=("time", "unit"), or layout="time_by_unit"',
         )
     if layout is not None:
         if layout not in LAYOUTS:
-            raise ArgumentError(
-                Problem(
-                    where="layout",
-                    found=repr(layout),
-                    wanted=f"one of {list(LAYOUTS)}",
-                    remedy='layout="time_by_unit", or name any axes with dims=(...)',
-                    error=ArgumentError,
-                )
+            raise ArgumentError.of(
+                "layout",
+                found=repr(layout),
+                expected=f"one of {list(LAYOUTS)}",
+                remedy='layout="time_by_unit", or name any axes with dims=(...)',
             )
         return LAYOUTS[layout]
     if isinstance(dims, str):
         return (dims,)
     if not isinstance(dims, (list, tuple)) or not all(isinstance(d, str) for d in dims):
-        raise DimensionError(
-            Problem(
-                where="dims",
-                found=repr(dims),
-                wanted="a list or tuple of names, in the order of the axes",
-                remedy='dims=("time", "unit")',
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "dims",
+            found=repr(dims),
+            expected="a list or tuple of names, in the order of the axes",
+            remedy='dims=("time", "unit")',
         )
     return tuple(dims)
 
@@ -324,37 +315,31 @@ def _axis_problems(ndim: int, dims: tuple[str, ...]) -> list[Problem]:
         Problem(
             where="dims",
             found=what,
-            wanted=wanted,
+            expected=expected,
             remedy='name every axis in order, as in dims=("trial", "time", "unit")',
             error=DimensionError,
         )
-        for what, wanted in found
+        for what, expected in found
     ]
 
 
 def _bare(data: Any, units: str) -> tuple[Any, str]:
     """Return the bare array and its unit."""
     if isinstance(data, (xr.Dataset, xr.DataArray, xr.Variable)):
-        raise DataError(
-            Problem(
-                where="data",
-                found=f"an xarray {type(data).__name__}, which is labelled already",
-                wanted="a bare array",
-                remedy='da.to_dataset(name="v").jfne.to_signals(), or traces(da.data, da.dims, ...)',
-                error=DataError,
-            )
+        raise DataError.of(
+            "data",
+            found=f"an xarray {type(data).__name__}, which is labelled already",
+            expected="a bare array",
+            remedy='da.to_dataset(name="v").jfne.to_signals(), or traces(da.data, da.dims, ...)',
         )
     if is_quantity(data):
         data, units = data.magnitude, text_of(data.units)
     if isinstance(data, np.ma.MaskedArray):
-        raise DataError(
-            Problem(
-                where="data",
-                found="a masked array, whose mask would be lost",
-                wanted="a plain array",
-                remedy="data.filled(value)",
-                error=DataError,
-            )
+        raise DataError.of(
+            "data",
+            found="a masked array, whose mask would be lost",
+            expected="a plain array",
+            remedy="data.filled(value)",
         )
     return (data if is_jax(data) or is_dask(data) else np.asarray(data)), units
 

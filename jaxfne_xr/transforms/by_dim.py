@@ -96,7 +96,7 @@ def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
     ...     return (jfx.traces(v, ["time"], dt_ms=0.1).jfne.to_signals().V_m.data ** 2).mean()
     >>> error, slope = jfx.checkify(jax.jit(jax.grad(power)))(jnp.array([1.0, jnp.nan]))
     >>> print(error.get().split(" (")[0])
-    v: wanted finite values only
+    v: expected finite values only
     """
     from jax.experimental import checkify as jax_checkify
 
@@ -208,14 +208,11 @@ def scan(
     flat, tree = jax.tree.flatten(inner)
     bare = [i for i, axis in enumerate(axes) if axis is None]
     if bare:
-        raise DimensionError(
-            Problem(
-                "xs",
-                f"{len(bare)} array{'s' * (len(bare) > 1)} without the dim {dim!r}",
-                f"all of it with {dim!r}",
-                f'xr.DataArray(x, dims=("{dim}", ...)); what does not change goes into fn by closure',
-                DimensionError,
-            )
+        raise DimensionError.of(
+            "xs",
+            found=f"{len(bare)} array{'s' * (len(bare) > 1)} without the dim {dim!r}",
+            expected=f"all of it with {dim!r}",
+            remedy=f'xr.DataArray(x, dims=("{dim}", ...)); what does not change goes into fn by closure',
         )
     flat = [jnp.moveaxis(x, axis, 0) for x, axis in zip(flat, axes, strict=True)]
     first = pack(init)
@@ -223,14 +220,11 @@ def scan(
     def step(carry: Any, leaves: Any) -> Any:
         made = fn(unpack(carry), unpack(jax.tree.unflatten(tree, leaves)))
         if not (isinstance(made, tuple) and len(made) == 2):
-            raise ArgumentError(
-                Problem(
-                    "fn",
-                    f"a {type(made).__name__} that it returned",
-                    "the pair (carry, y)",
-                    "return carry, None",
-                    ArgumentError,
-                )
+            raise ArgumentError.of(
+                "fn",
+                found=f"a {type(made).__name__} that it returned",
+                expected="the pair (carry, y)",
+                remedy="return carry, None",
             )
         after, y = map(pack, made)
         require_same_carry(carry, after)
@@ -354,7 +348,7 @@ def _lifeless(packed: Sequence[Any], chosen: Sequence[int]) -> list[Problem]:
         Problem(
             where=f"argument {i}",
             found=f"nothing to differentiate with respect to: {_described(part)}",
-            wanted="a variable or an array of floats",
+            expected="a variable or an array of floats",
             remedy="ds.astype(float), or another argnums; NumPy coordinates are labels: "
             'probe.assign_coords(x=("contact", jnp.asarray(probe.x.data)))',
             error=DataError,
@@ -382,12 +376,12 @@ def _one_number(loss: Any) -> tuple[Any, str]:
     """Return a loss as a 0-d array, and its unit."""
     if isinstance(loss, xr.Dataset):
         if len(loss.data_vars) != 1:
-            raise DimensionError(
-                Problem(
-                    "loss", f"a Dataset of {list(map(str, loss.data_vars))}", "one number",
-                    'return ds["loss"]', DimensionError,
-                )
-            )  # fmt: skip
+            raise DimensionError.of(
+                "loss",
+                found=f"a Dataset of {list(map(str, loss.data_vars))}",
+                expected="one number",
+                remedy='return ds["loss"]',
+            )
         loss = next(iter(loss.data_vars.values()))
     unit = "1"
     dims = ""
@@ -396,12 +390,12 @@ def _one_number(loss: Any) -> tuple[Any, str]:
         dims = f" on {loss.dims}"
         loss = loss.data
     if np.shape(loss):
-        raise DimensionError(
-            Problem(
-                "loss", f"{np.size(loss)} numbers{dims or f' of shape {np.shape(loss)}'}", "one number",
-                "loss.mean(), or loss.sum()", DimensionError,
-            )
-        )  # fmt: skip
+        raise DimensionError.of(
+            "loss",
+            found=f"{np.size(loss)} numbers{dims or f' of shape {np.shape(loss)}'}",
+            expected="one number",
+            remedy="loss.mean(), or loss.sum()",
+        )
     return loss, unit
 
 

@@ -82,7 +82,7 @@ def _partial(static: Static, dim: Hashable, what: str) -> list[Problem]:
         Problem(
             where=str(dim),
             found=f"that only {', '.join(have)} {'has' if len(have) == 1 else 'have'} it, and {', '.join(lack)} not",
-            wanted="all variables of a Dataset with it, or none",
+            expected="all variables of a Dataset with it, or none",
             remedy=f'ds.drop_vars({lack}) and hand them in on their own, or ds["{lack[0]}"].expand_dims({dim}=n)'
             if what == "vmap"
             else f"ds.drop_vars({lack}), and use them in fn by closure",
@@ -130,7 +130,7 @@ def _other_labels(one: Static, two: Static, dim: Hashable, what: str) -> list[Pr
         Problem(
             where=str(name),
             found=f"labels along {dim!r} that differ between the arguments",
-            wanted="the same labels in the same order, with the same unit",
+            expected="the same labels in the same order, with the same unit",
             remedy=f'xr.align(a, b, join="inner"), or drop_vars("{name}") to match by position',
             error=DimensionError,
         )
@@ -149,14 +149,11 @@ def with_dim(tree: Any, dim: Hashable, labels: Static | None) -> Any:
             return node
         taken = [*(e for e in static.leaves), *static.coords.values()]
         if any(dim in e.dims for e in taken):
-            raise DimensionError(
-                Problem(
-                    str(dim),
-                    f"that what fn returns has a dim {dim!r} of its own: {static}",
-                    "another name",
-                    f"return ds.rename({dim}=...)",
-                    DimensionError,
-                )
+            raise DimensionError.of(
+                str(dim),
+                found=f"that what fn returns has a dim {dim!r} of its own: {static}",
+                expected="another name",
+                remedy=f"return ds.rename({dim}=...)",
             )
         dims = {dim, *(d for e in taken for d in e.dims)}
         present = {e.name for e in taken}
@@ -218,7 +215,7 @@ def _changed(where: str, old: str, new: str) -> Problem:
     return Problem(
         where=where,
         found=f"{old} before a step, and after it {new}",
-        wanted="a carry that a step leaves alike in dims, units, attrs and labels",
+        expected="a carry that a step leaves alike in dims, units, attrs and labels",
         remedy="at the end of fn: new = carry.copy(data=new.data), or new.assign_attrs(carry.attrs)",
         error=DataError,
     )

@@ -191,7 +191,7 @@ class Static:
                 Problem(
                     where=str(label),
                     found=f"{np.ndim(leaf)} axes for the dims {entry.dims}",
-                    wanted="one for each: a transformation added or took one, and cannot say which",
+                    expected="one for each: a transformation added or took one, and cannot say which",
                     remedy='name it: jfx.vmap(fn, dim="trial"), jfx.scan(fn, init, xs, dim="time"); for other '
                     "transformations, hand in and return arrays",
                     error=DimensionError,
@@ -291,19 +291,22 @@ def _leaf(variable: xr.Variable, name: str) -> tuple[Any, list[Problem]]:
         return data, []
     data = variable.data  # reads what was opened lazily
     if is_quantity(data):
-        found, wanted = "a pint quantity, which JAX cannot hold", "a bare array, its unit in attrs"
+        found, expected = (
+            "a pint quantity, which JAX cannot hold",
+            "a bare array, its unit in attrs",
+        )
         return None, [
             Problem(
                 name,
                 found,
-                wanted,
+                expected,
                 "ds.jfne.to_jax(), or quantify=False where it is made",
                 UnitError,
             )
         ]
     if is_dask(data):
-        found, wanted = "a dask array, which JAX cannot hold", "numbers in memory"
-        return None, [Problem(name, found, wanted, "ds.compute()", DataError)]
+        found, expected = "a dask array, which JAX cannot hold", "numbers in memory"
+        return None, [Problem(name, found, expected, "ds.compute()", DataError)]
     if np.dtype(data.dtype).kind in _FOREIGN_KINDS:
         return None, [
             Problem(
@@ -321,8 +324,8 @@ def _coordinate(name: Hashable, variable: xr.Variable, *, is_index: bool) -> Ent
     """Return a coordinate as nobody can change it."""
     values: Any = variable if is_index else variable.data
     if is_dask(values):
-        raise DataError(
-            Problem(str(name), "a dask coordinate", "labels in memory", "ds.compute()", DataError)
+        raise DataError.of(
+            str(name), found="a dask coordinate", expected="labels in memory", remedy="ds.compute()"
         )
     bare = magnitude(values)
     if not is_index and isinstance(bare, np.ndarray) and bare.flags.writeable:

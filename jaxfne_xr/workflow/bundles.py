@@ -69,7 +69,7 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     """
     if not isinstance(model, Model):
         found, remedy = f"a {type(model).__name__}", "jfx.construct(configuration)"
-        raise SchemaError(Problem("model", found, "the Model that ran", remedy, SchemaError))
+        raise SchemaError.of("model", found=found, expected="the Model that ran", remedy=remedy)
     raise_problems(mistaken(signals, readouts))
     raise_problems(_unknown_origin(readouts) + not_finite(readouts))
     places = {"probe": model.contacts(), "sensors": model.configuration.stages["probe"]["sensors"]}
@@ -107,7 +107,7 @@ def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
             Problem(
                 where=key,
                 found=f"a setting that no file holds: {value[UNRECORDED][:60]}",
-                wanted="numbers, texts, arrays of them, or a model of this package",
+                expected="numbers, texts, arrays of them, or a model of this package",
                 remedy="a readout of your own that makes it, or save the result beside the bundle",
                 error=SchemaError,
             )
@@ -118,7 +118,7 @@ def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
         Problem(
             where="readouts",
             found=f"{last!r} as the last step of their provenance",
-            wanted="what model.compute_readout returned, or some of its variables",
+            expected="what model.compute_readout returned, or some of its variables",
             remedy="model.compute_readout(signals, names); save other results beside the bundle",
             error=SchemaError,
         )
@@ -183,16 +183,13 @@ def replay(tree: xr.DataTree) -> Replay:
     attrs = tree.attrs if is_bundle else {}
     version = attrs.get("bundle_schema")
     if version is None or int(version) > SCHEMA_VERSION:
-        raise SchemaError(
-            Problem(
-                where="bundle",
-                found="no bundle" if version is None else f"schema version {version}",
-                wanted=f"a tree made by bundle, at most of version {SCHEMA_VERSION}",
-                remedy="jfx.bundle(model, signals, readouts)"
-                if version is None
-                else "pip install --upgrade jaxfne-xr",
-                error=SchemaError,
-            )
+        raise SchemaError.of(
+            "bundle",
+            found="no bundle" if version is None else f"schema version {version}",
+            expected=f"a tree made by bundle, at most of version {SCHEMA_VERSION}",
+            remedy="jfx.bundle(model, signals, readouts)"
+            if version is None
+            else "pip install --upgrade jaxfne-xr",
         )
     stored_signals, stored = tree["signals"].to_dataset(), tree["readouts"].to_dataset()
     model = construct(Configuration.from_dict(json.loads(attrs["configuration"])))

@@ -234,8 +234,8 @@ class Configuration:
             found = "none" if sigma is None else f"{width:g} um"
             raise_problems([_problem("sigma", found, "a positive length", "sigma=120.0")])
         if domain == "point":
-            wanted = "none for a point, which has no extent"
-            raise_problems([_problem("sigma", f"{width:g} um", wanted, 'domain="laminar"')])
+            expected = "none for a point, which has no extent"
+            raise_problems([_problem("sigma", f"{width:g} um", expected, 'domain="laminar"')])
         return self._with("field", domain=domain, sigma_um=width)
 
     def probe(
@@ -277,8 +277,8 @@ class Configuration:
         if not isinstance(name, str):
             problems.append(_problem("name", repr(name), "a text", 'name="shank"'))
         if not isinstance(modes, (str, list, tuple)):
-            found, wanted = repr(modes), f"some of {list(readouts())}"
-            problems.append(_problem("modes", found, wanted, 'modes=["lfp_proxy"]'))
+            found, expected = repr(modes), f"some of {list(readouts())}"
+            problems.append(_problem("modes", found, expected, 'modes=["lfp_proxy"]'))
             modes = ()
         modes = (modes,) if isinstance(modes, str) else tuple(modes)
         problems += _choices(*(("modes", mode, tuple(readouts())) for mode in modes))
@@ -323,14 +323,11 @@ class Configuration:
         known = isinstance(version, int) and not isinstance(version, bool) and version >= 1
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         if newer or not known or not isinstance(values.get("stages"), Mapping):
-            raise SchemaError(
-                Problem(
-                    where="configuration",
-                    found=f"schema version {version}" if newer else f"{str(values)[:60]!r}",
-                    wanted=f"the output of to_dict, at most of version {SCHEMA_VERSION}",
-                    remedy="pip install --upgrade jaxfne-xr" if newer else "cfg.to_dict()",
-                    error=SchemaError,
-                )
+            raise SchemaError.of(
+                "configuration",
+                found=f"schema version {version}" if newer else f"{str(values)[:60]!r}",
+                expected=f"the output of to_dict, at most of version {SCHEMA_VERSION}",
+                remedy="pip install --upgrade jaxfne-xr" if newer else "cfg.to_dict()",
             )
         problems = _unknown(
             "configuration", {k: v for k, v in values.items() if k not in FORM}, FORM
@@ -340,8 +337,8 @@ class Configuration:
             if stage not in STAGES:
                 problems += _unknown("stages", {stage: options}, list(STAGES))
             elif not isinstance(options, Mapping):
-                found, wanted = repr(options), f"a mapping of {list(STAGES[stage])}"
-                problems.append(_problem(stage, found, wanted, "cfg.to_dict()"))
+                found, expected = repr(options), f"a mapping of {list(STAGES[stage])}"
+                problems.append(_problem(stage, found, expected, "cfg.to_dict()"))
             else:
                 try:
                     made = made._stored(stage, options)
@@ -457,8 +454,8 @@ def _labels(groups: Any, n: int | None) -> list[str]:
 
 
 def _groups_problem(found: str, n: int | None) -> Problem:
-    wanted = "a group for every site" + ("" if n is None else f" of the {n}")
-    return Problem("groups", found, wanted, 'groups={"E": 80, "I": 20}', DimensionError)
+    expected = "a group for every site" + ("" if n is None else f" of the {n}")
+    return Problem("groups", found, expected, 'groups={"E": 80, "I": 20}', DimensionError)
 
 
 def _shown(key: str, value: Any) -> str:
@@ -504,8 +501,8 @@ def _unknown(stage: str, unknown: Mapping[str, Any], known: Sequence[str]) -> li
     ]
 
 
-def _problem(where: str, found: str, wanted: str, remedy: str) -> Problem:
-    return Problem(where, found, wanted, remedy, ArgumentError)
+def _problem(where: str, found: str, expected: str, remedy: str) -> Problem:
+    return Problem(where, found, expected, remedy, ArgumentError)
 
 
 def stored_rows(attrs: Mapping[Any, Any]) -> list[tuple[str, str]]:

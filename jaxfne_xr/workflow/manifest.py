@@ -68,12 +68,12 @@ def mistaken(signals: Any, readouts: Any) -> list[Problem]:
         ("readouts", readouts, "readouts", "model.compute_readout(signals)", "signals"),
     )
     problems = []
-    for name, ds, wanted, remedy, other in given:
+    for name, ds, expected, remedy, other in given:
         found = None if isinstance(ds, xr.Dataset) else f"a {type(ds).__name__}"
         if found is None and stage_of(ds) == other:
             found = f"a Dataset of the stage {other!r}"
         if found:
-            problems.append(Problem(name, found, wanted, f"{name}={remedy}", SchemaError))
+            problems.append(Problem(name, found, expected, f"{name}={remedy}", SchemaError))
     return problems
 
 
@@ -111,7 +111,7 @@ def not_finite(readouts: xr.Dataset) -> list[Problem]:
                 Problem(
                     where=str(name),
                     found=f"{bad} of {data.size} values not finite",
-                    wanted="finite readouts, which JSON can hold",
+                    expected="finite readouts, which JSON can hold",
                     remedy=f'readouts.drop_vars("{name}"), or look for where the source is not finite',
                     error=NonFiniteError,
                 )

@@ -71,25 +71,19 @@ def construct(configuration: Configuration) -> Model:
     40.0
     """
     if not isinstance(configuration, Configuration):
-        raise ArgumentError(
-            Problem(
-                where="configuration",
-                found=f"a {type(configuration).__name__}",
-                wanted="a Configuration",
-                remedy="jfx.configuration().network(n=1)..., or jfx.Configuration.from_dict(values)",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "configuration",
+            found=f"a {type(configuration).__name__}",
+            expected="a Configuration",
+            remedy="jfx.configuration().network(n=1)..., or jfx.Configuration.from_dict(values)",
         )
     missing = configuration.missing()
     if missing:
-        raise SchemaError(
-            Problem(
-                where="configuration",
-                found=f"no {', no '.join(missing)} in {configuration!r}",
-                wanted="network, emitter, field and probe",
-                remedy="".join(f".{EXAMPLES[stage]}" for stage in missing),
-                error=SchemaError,
-            )
+        raise SchemaError.of(
+            "configuration",
+            found=f"no {', no '.join(missing)} in {configuration!r}",
+            expected="network, emitter, field and probe",
+            remedy="".join(f".{EXAMPLES[stage]}" for stage in missing),
         )
     raise_problems(_contact_problems(configuration))
     return Model(configuration)
@@ -111,7 +105,7 @@ def _contact_problems(configuration: Configuration) -> list[Problem]:
         Problem(
             where="probe",
             found=f"{missing}, in a field of the domain {domain!r}",
-            wanted=f"contacts with {' and '.join(DOMAINS[domain])}, um",
+            expected=f"contacts with {' and '.join(DOMAINS[domain])}, um",
             remedy=".probe(contacts=jfx.linear_probe(n=16)), "
             'or .field(domain="point"), where distance does not count',
             error=SchemaError,
@@ -214,14 +208,11 @@ class Model:
         probe = self.configuration.stages["probe"]
         names = asked_for(probe["modes"] if names is None else names)
         if not names:
-            raise ArgumentError(
-                Problem(
-                    where="names",
-                    found="none, and a probe without modes",
-                    wanted=f"some of {list(readouts())}",
-                    remedy='model.compute_readout(signals, ["vm"]), or .probe(modes=["vm"])',
-                    error=ArgumentError,
-                )
+            raise ArgumentError.of(
+                "names",
+                found="none, and a probe without modes",
+                expected=f"some of {list(readouts())}",
+                remedy='model.compute_readout(signals, ["vm"]), or .probe(modes=["vm"])',
             )
         options = {**self._settings(), **settings}
         taken = {key for name in chain(names) for key in readouts()[name].settings}
@@ -274,18 +265,15 @@ class Model:
         dim = site_dim(signals.dims)
         count = 1 if dim is None else signals.sizes[dim]
         if count != network["n"]:
-            raise DimensionError(
-                Problem(
-                    where="network",
-                    found=f"{count} sites along {dim!r}"
-                    if dim
-                    else f"no dim of sites, {' or '.join(SITES)}, among {tuple(signals.dims)}",
-                    wanted=f"the {network['n']} of network(n={network['n']})",
-                    remedy=f"network(n={count}), or select one site for each neuron first"
-                    if dim
-                    else 'source.rename(your_dim="unit")',
-                    error=DimensionError,
-                )
+            raise DimensionError.of(
+                "network",
+                found=f"{count} sites along {dim!r}"
+                if dim
+                else f"no dim of sites, {' or '.join(SITES)}, among {tuple(signals.dims)}",
+                expected=f"the {network['n']} of network(n={network['n']})",
+                remedy=f"network(n={count}), or select one site for each neuron first"
+                if dim
+                else 'source.rename(your_dim="unit")',
             )
         if network["labels"] is None:
             return signals
@@ -303,14 +291,11 @@ def _labelled(source: Any, mode: str, dt_ms: Any) -> xr.Dataset:
         return source.to_dataset(name=name)
     data = magnitude(source) if is_quantity(source) else source
     if np.ndim(data) not in (2, 3):
-        raise DimensionError(
-            Problem(
-                where="source",
-                found=f"an array of {np.ndim(data)} axes",
-                wanted="(time, neuron) or (time, neuron, feature)",
-                remedy="v[:, None] for a single neuron; or name the axes: jfx.traces(v, dims=...)",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            "source",
+            found=f"an array of {np.ndim(data)} axes",
+            expected="(time, neuron) or (time, neuron, feature)",
+            remedy="v[:, None] for a single neuron; or name the axes: jfx.traces(v, dims=...)",
         )
     dims = (TIME, "unit", "feature")[: np.ndim(data)]
     if mode == "external_spikes":
@@ -336,14 +321,11 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
     variables = list(ds.data_vars)
     chosen = name if name in variables else variables[0] if len(variables) == 1 else None
     if chosen is None:
-        raise DataError(
-            Problem(
-                where=name,
-                found=f"the variables {list(map(str, variables))}",
-                wanted=f"one named {name!r}, or only one",
-                remedy=f'ds.rename(your_name="{name}")',
-                error=DataError,
-            )
+        raise DataError.of(
+            name,
+            found=f"the variables {list(map(str, variables))}",
+            expected=f"one named {name!r}, or only one",
+            remedy=f'ds.rename(your_name="{name}")',
         )
     require_time(ds, chosen)
     variable = ds.variables[chosen]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import DimensionError, Problem, SchemaError
+from jaxfne_xr.core.errors import DimensionError, SchemaError
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, units_of
 
 #: What is a length, of a probe's coordinates.
@@ -85,14 +85,11 @@ def rows(matrix: Any, name: str) -> Any:
     except (TypeError, ValueError):
         rows = np.empty(0)
     if rows.ndim != 2 or not np.isfinite(rows).all():
-        raise DimensionError(
-            Problem(
-                where=name,
-                found=f"shape {rows.shape}" if rows.ndim != 2 else "values that are not finite",
-                wanted="finite numbers, a row for each channel and a column for each site",
-                remedy=f"{name}=np.array([[...], ...])",
-                error=DimensionError,
-            )
+        raise DimensionError.of(
+            name,
+            found=f"shape {rows.shape}" if rows.ndim != 2 else "values that are not finite",
+            expected="finite numbers, a row for each channel and a column for each site",
+            remedy=f"{name}=np.array([[...], ...])",
         )
     return rows.tolist()
 
@@ -113,8 +110,8 @@ def from_json(key: str, value: Any) -> Any:
             return {
                 label: [i for i, other in enumerate(value) if other == label] for label in value
             }
-        raise SchemaError(
-            Problem(key, repr(value), "a text for each site", "cfg.to_dict()", SchemaError)
+        raise SchemaError.of(
+            key, found=repr(value), expected="a text for each site", remedy="cfg.to_dict()"
         )
     if not isinstance(value, Mapping) or "dataset" not in value:
         return value
@@ -125,6 +122,6 @@ def from_json(key: str, value: Any) -> Any:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         found = f"values that are no Dataset ({type(error).__name__}: {error})"
-        raise SchemaError(
-            Problem(key, found, "what to_dict wrote", "cfg.to_dict()", SchemaError)
+        raise SchemaError.of(
+            key, found=found, expected="what to_dict wrote", remedy="cfg.to_dict()"
         ) from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core import provenance
+from jaxfne_xr.core import provenance, registry
 from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -25,7 +25,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset
-from jaxfne_xr.core.registry import _KNOWN, GIVEN, _refuse, chain
+from jaxfne_xr.core.registry import GIVEN, _refuse, chain
 from jaxfne_xr.core.units import is_quantity, magnitude
 from jaxfne_xr.fields.conductors import LineSource, PointSource, RootAsPoint, Slab
 from jaxfne_xr.fields.heads import FourSphere, InfiniteHomogeneous, LeadField, Spherical
@@ -115,7 +115,9 @@ def asked_for(names: str | Sequence[str]) -> list[str]:
     if isinstance(names, str):
         return [names]
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise _refuse("names", repr(names), f"some of {list(_KNOWN)}", 'names=["vm", "lfp_proxy"]')
+        raise _refuse(
+            "names", repr(names), f"some of {list(registry.KNOWN)}", 'names=["vm", "lfp_proxy"]'
+        )
     return list(names)
 
 
@@ -178,20 +180,17 @@ def _json_safe(value: Any) -> Any:
 def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]) -> xr.Dataset:
     """Return a readout, computed with all that it needs unless it was made before."""
     if name not in made:
-        entry = _KNOWN[name]
+        entry = registry.KNOWN[name]
         for need in entry.needs:
             if need in GIVEN and need not in made:
-                raise VariableError(
-                    Problem(
-                        where=name,
-                        found=f"no {need}",
-                        wanted=GIVEN[need],
-                        remedy=f"compute_readout(..., {need}=...), or .probe(...) in the configuration",
-                        error=VariableError,
-                    )
+                raise VariableError.of(
+                    name,
+                    found=f"no {need}",
+                    expected=GIVEN[need],
+                    remedy=f"compute_readout(..., {need}=...), or .probe(...) in the configuration",
                 )
         inputs = {
-            need: _resolve(need, made, settings) if need in _KNOWN else made[need]
+            need: _resolve(need, made, settings) if need in registry.KNOWN else made[need]
             for need in entry.needs
         }
         inputs |= {key: made[key] for key in entry.takes if key in made}
@@ -213,8 +212,8 @@ def _output_problems(name: str, result: Any) -> list[Problem]:
         remedy = f"end the readout in: return made.rename(your_name={name!r}), or made[[{name!r}]]"
     else:
         found = "None" if result is None else f"a {type(result).__name__}"
-    wanted = f"a Dataset with the one variable {name!r}"
-    return [Problem(f"readout {name}", f"{found}, returned", wanted, remedy, VariableError)]
+    expected = f"a Dataset with the one variable {name!r}"
+    return [Problem(f"readout {name}", f"{found}, returned", expected, remedy, VariableError)]
 
 
 def _misfits(name: str, result: xr.Dataset, whose: str, other: xr.Dataset) -> list[Problem]:
@@ -234,7 +233,7 @@ def _misfits(name: str, result: xr.Dataset, whose: str, other: xr.Dataset) -> li
                 Problem(
                     where=f"readout {name}",
                     found=found,
-                    wanted=f"the same {dim}, or a dim of another name",
+                    expected=f"the same {dim}, or a dim of another name",
                     remedy=f'made.rename({dim}="{dim}_of_{name}") in the readout, '
                     "or a compute_readout of its own",
                     error=DimensionError,
@@ -248,17 +247,17 @@ def _unknown_names(asked: Sequence[str]) -> list[Problem]:
         Problem(
             name,
             "a readout that is not known",
-            f"some of {list(_KNOWN)}",
+            f"some of {list(registry.KNOWN)}",
             "jfx.readouts()",
             ArgumentError,
         )
         for name in asked
-        if name not in _KNOWN
+        if name not in registry.KNOWN
     ]
 
 
 def _unknown_settings(asked: Sequence[str], settings: Mapping[str, Any]) -> list[Problem]:
-    known = sorted({key for name in chain(asked) for key in _KNOWN[name].settings})
+    known = sorted({key for name in chain(asked) for key in registry.KNOWN[name].settings})
     return [
         Problem(
             key,
