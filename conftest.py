@@ -87,7 +87,7 @@ class Agreement:
     def __call__(self, what: str, against: str, made: Any, want: Any, tolerance: float) -> None:
         """Require that the largest difference over the largest value is within `tolerance`, and as the table says.
 
-        `what` and `against` name the row, as plain text: `tests/test_agreement.py` reads them.
+        `what` and `against` name the row, as plain text: `tests/whole/test_agreement.py` reads them.
         """
         made, want = np.asarray(made), np.asarray(want)
         assert made.shape == want.shape

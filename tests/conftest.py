@@ -175,7 +175,7 @@ def refused() -> Callable[..., Any]:
         assert type(caught.value) is error, caught.value
         text = str(caught.value)
         for problem in caught.value.problems:
-            for part in (problem.where, problem.found, problem.wanted, problem.remedy):
+            for part in (problem.where, problem.found, problem.expected, problem.remedy):
                 assert part
                 assert part in text
         for part in said:

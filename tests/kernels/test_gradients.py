@@ -59,37 +59,37 @@ TABLE = {
         1,
     ),
     "csd.spline_interpolation": (csd.spline_interpolation, [DEPTH, np.array([0.4, 2.6])], 1),
-    "current.axial_current": (
+    "membrane_currents.axial_current": (
         lambda v, g: current.axial_current(v, *EDGES, g, axis=0),
         [some(4, 5), G],
         2,
     ),
-    "current.transmembrane_current": (
+    "membrane_currents.transmembrane_current": (
         lambda v, g, s: current.transmembrane_current(
             v, *EDGES, g, axis=0, stimulus=s, method="crank_nicolson", time_axis=1
         ),
         [some(4, 5), G, some(4, 5)],
         2,
     ),
-    "current.fold": (lambda m, g: current.fold(m, *EDGES, g), [some(2, 4), G], 2),
-    "current.laplacian": (lambda g: current.laplacian(*EDGES, g, 4), [G], 2),
-    "current.current_sum": (
+    "membrane_currents.fold": (lambda m, g: current.fold(m, *EDGES, g), [some(2, 4), G], 2),
+    "membrane_currents.laplacian": (lambda g: current.laplacian(*EDGES, g, 4), [G], 2),
+    "membrane_currents.current_sum": (
         lambda i: current.current_sum(i, GROUP, n_groups=2, axis=0),
         [some(4, 5)],
         2,
     ),
-    "current.rounding_bound": (
+    "membrane_currents.rounding_bound": (
         lambda g: current.rounding_bound(np.ones(4), *EDGES, g) * 1e7,
         [G],
         1,
     ),
-    "dipole.dipole_moment": (
+    "dipoles.dipole_moment": (
         lambda i, p: dipole.dipole_moment(i, p, axis=0, group=GROUP, n_groups=2),
         [some(4, 5), some(4, 3)],
         2,
     ),
-    "dipole.potential_lead_field": (dipole.potential_lead_field, [START, CONTACT, 0.3], 2),
-    "dipole.magnetic_lead_field": (dipole.magnetic_lead_field, [START, CONTACT, some(2, 3)], 2),
+    "dipoles.potential_lead_field": (dipole.potential_lead_field, [START, CONTACT, 0.3], 2),
+    "dipoles.magnetic_lead_field": (dipole.magnetic_lead_field, [START, CONTACT, some(2, 3)], 2),
     "distance.nearest_segment": (
         lambda c, a, b: distance.nearest_segment(c, a, b, np.zeros(3))[0],
         [CONTACT, START, END],
@@ -107,46 +107,50 @@ TABLE = {
         list(electrode.electrode_nodes(CONTACT, some(2, 3), 0.5, shape="square")),
         2,
     ),
-    "field.point_source": (
+    "homogeneous.point_source": (
         lambda c, s, g: field.point_source(c, s, g, 0.1),
         [CONTACT, START, 0.3],
         2,
     ),
-    "field.line_source": (
+    "homogeneous.line_source": (
         lambda c, a, b, g: field.line_source(c, a, b, g, 0.1),
         [CONTACT, START, END, 0.3],
         2,
     ),
-    "field.root_as_point": (
+    "homogeneous.root_as_point": (
         lambda c, a, b, g: field.root_as_point(c, a, b, np.array([True, False, False]), g, 0.1),
         [CONTACT, START, END, np.array([0.3, 0.4, 0.2])],
         2,
     ),
-    "field.roots_collapsed": (
+    "homogeneous.roots_collapsed": (
         lambda a, b: field.roots_collapsed(a, b, np.array([True, False, False])),
         [START, END],
         2,
     ),
-    "field.atanh_series": (field.atanh_series, [np.array([2.0, 3.0]), np.array([0.1, 0.3])], 2),
-    "ground_truth.laminar_binning": (
+    "homogeneous.atanh_series": (
+        field.atanh_series,
+        [np.array([2.0, 3.0]), np.array([0.1, 0.3])],
+        2,
+    ),
+    "true_csd.laminar_binning": (
         lambda a, b, r: ground_truth.density_matrix(
             ground_truth.laminar_binning(a, b, np.array([-4.0, 0.1, 4.0]), r)
         ),
         [START, END, 6.0],
         1,
     ),
-    "ground_truth.voxel_binning": (
+    "true_csd.voxel_binning": (
         lambda a, b: ground_truth.density_matrix(ground_truth.voxel_binning(a, b, BOXES)),
         [START, END],
         1,
     ),
-    "ground_truth.binned_density": (
+    "true_csd.binned_density": (
         lambda i: ground_truth.binned_density(ground_truth.voxel_binning(START, END, BOXES), i),
         [some(3, 4)],
         2,
     ),
-    "head.eccentricity": (head.eccentricity, [0.3 * START, CONTACT, np.array([8.0, 9.0])], 1),
-    "head.sphere_lead_field": (
+    "heads.eccentricity": (head.eccentricity, [0.3 * START, CONTACT, np.array([8.0, 9.0])], 1),
+    "heads.sphere_lead_field": (
         lambda d, s, r, g: head.sphere_lead_field(d, s, r, g, n_terms=6),
         [
             0.1 * START,
@@ -156,29 +160,29 @@ TABLE = {
         ],
         1,
     ),
-    "head.sarvas_lead_field": (
+    "heads.sarvas_lead_field": (
         lambda d, s, n: head.sarvas_lead_field(d, s, n) * 1e-2,
         [0.3 * START, CONTACT, some(2, 3)],
         2,
     ),
-    "kcsd.source_grid": (
+    "kernel_csd.source_grid": (
         lambda a, b: kcsd.source_grid(a, b, shape=(2, 3)),
         [some(2), some(2, about=5)],
         2,
     ),
-    "kcsd.basis_density": (kcsd.basis_density, [CONTACT, START, 4.0], 2),
-    "kcsd.basis_potential": (kcsd.basis_potential, [CONTACT, START, 4.0, 0.3], 2),
-    "kcsd.kcsd_matrix": (
+    "kernel_csd.basis_density": (kcsd.basis_density, [CONTACT, START, 4.0], 2),
+    "kernel_csd.basis_potential": (kcsd.basis_potential, [CONTACT, START, 4.0, 0.3], 2),
+    "kernel_csd.kcsd_matrix": (
         lambda *a: kcsd.kcsd_matrix(*a).matrix,
         [CONTACT, START, END, 4.0, 0.1, 0.3],
         1,
     ),
-    "kcsd.kcsd_errors": (
+    "kernel_csd.kcsd_errors": (
         lambda c, p: kcsd.kcsd_errors(c, START, p, np.array([4.0]), np.array([0.1]), 0.3),
         [CONTACT, some(2, 5)],
         1,
     ),
-    "kcsd.leave_one_out": (
+    "kernel_csd.leave_one_out": (
         lambda k, p, r: kcsd.leave_one_out(k @ k.T + 3 * jnp.eye(4), p, r),
         [some(4, 4), some(4, 5), np.array([0.1, 1.0])],
         2,
@@ -189,11 +193,11 @@ TABLE = {
         [np.concatenate([CONTACT, 0.2 * CONTACT]), 0.5 * START, 6.0, 0.3, 0.1],
         1,
     ),
-    "proxy.gaussian_weights": (proxy.gaussian_weights, [CONTACT, START, 4.0], 2),
-    "proxy.second_derivative_matrix": (proxy.second_derivative_matrix, [DEPTH], 2),
-    "proxy.toy_eeg_lead_field": (proxy.toy_eeg_lead_field, [CONTACT, START], 2),
-    "proxy.toy_meg_lead_field": (proxy.toy_meg_lead_field, [CONTACT, START], 2),
-    "proxy.activity_cost": (
+    "proxies.gaussian_weights": (proxy.gaussian_weights, [CONTACT, START, 4.0], 2),
+    "proxies.second_derivative_matrix": (proxy.second_derivative_matrix, [DEPTH], 2),
+    "proxies.toy_eeg_lead_field": (proxy.toy_eeg_lead_field, [CONTACT, START], 2),
+    "proxies.toy_meg_lead_field": (proxy.toy_meg_lead_field, [CONTACT, START], 2),
+    "proxies.activity_cost": (
         lambda *a: proxy.activity_cost(*a, axis=0),
         [some(6, about=3, spread=0.3), some(6, about=3, spread=0.3), some(6, about=3, spread=0.3)],
         1,
@@ -208,7 +212,7 @@ TABLE = {
         [CONTACT, some(3, 3, about=3, spread=0.5), some(3, 3, about=4, spread=0.5), 10.0, 0.3],
         1,
     ),
-    "source.synaptic_current": (
+    "synapses.synaptic_current": (
         lambda s, tau, w: source.synaptic_current(s, 0.5, tau, w, axis=1),
         [X, 2.0, 1.5],
         2,
@@ -267,7 +271,7 @@ TABLE = {
 }
 
 TABLE |= {
-    "current.difference_weights": (
+    "membrane_currents.difference_weights": (
         lambda w, g: current.difference_weights(w, *EDGES, g),
         [some(2, 4), G],
         2,
@@ -292,7 +296,7 @@ TABLE |= {
 
 #: name -> why there is nothing to check
 EXEMPT = {
-    "current_numpy.transmembrane_current": "NumPy",
+    "membrane_currents_numpy.transmembrane_current": "NumPy",
     "loop.read_in_blocks": "takes functions: checked in test_loop",
     "soft_spikes.crossing_count": "whole numbers",
     "surrogate.arctan": "a derivative itself: checked in test_surrogate",
@@ -301,16 +305,16 @@ EXEMPT = {
     "surrogate.level": "its derivative is declared, not its own: checked in test_surrogate",
     "surrogate.crossing": "its derivative is declared, not its own: checked in test_surrogate",
     "surrogate.spike_dtype": "a type",
-    "current.neighbours": "whole numbers",
-    "field.mean_inverse_distance": "the inside of line_source",
-    "field.by_blocks": "the inside of point_source and line_source",
-    "field.squared_limit": "the inside of point_source and line_source",
-    "field.components": "takes an array apart",
-    "ground_truth.piece_count": "whole numbers",
-    "ground_truth.compact_binning": "picks pieces, of which density_matrix is made",
-    "ground_truth.density_matrix": "checked as what laminar_binning and voxel_binning are for",
-    "head.series_terms": "a whole number",
-    "kcsd.compress_samples": "used without a gradient: it chooses a width, which is a constant to autodiff",
+    "membrane_currents.neighbours": "whole numbers",
+    "homogeneous.mean_inverse_distance": "the inside of line_source",
+    "homogeneous.by_blocks": "the inside of point_source and line_source",
+    "homogeneous.squared_limit": "the inside of point_source and line_source",
+    "homogeneous.components": "takes an array apart",
+    "true_csd.piece_count": "whole numbers",
+    "true_csd.compact_binning": "picks pieces, of which density_matrix is made",
+    "true_csd.density_matrix": "checked as what laminar_binning and voxel_binning are for",
+    "heads.series_terms": "a whole number",
+    "kernel_csd.compress_samples": "used without a gradient: it chooses a width, which is a constant to autodiff",
     "slab.image_count": "a whole number",
     "spectrum.frequencies": "NumPy, of settings",
     "spikes.level": "steps",
@@ -320,8 +324,8 @@ EXEMPT = {
 
 
 def public_kernels():
-    for module in pkgutil.iter_modules(kernels.__path__):
-        inside = importlib.import_module(f"{kernels.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}."):
+        inside = importlib.import_module(module.name)
         for name, value in vars(inside).items():
             if (
                 callable(value)
@@ -329,7 +333,7 @@ def public_kernels():
                 and not name.startswith("_")
                 and getattr(value, "__module__", "") == inside.__name__
             ):
-                yield f"{module.name}.{name}"
+                yield f"{module.name.rpartition('.')[2]}.{name}"
 
 
 def test_every_kernel_is_here():

@@ -34,8 +34,8 @@ def test_the_envelope_is_that_of_a_plain_loop(axis, dtype, n):
     data = (10 * np.random.default_rng(0).normal(size=shape)).astype(dtype)
     low, high, middle, samples = envelope(data, axis, 90, np.arange(n, dtype=float))
     assert samples == 12
-    wanted = by_hand(data, axis, 12)
-    for got, want in zip((low, high, middle), wanted, strict=True):
+    expected = by_hand(data, axis, 12)
+    for got, want in zip((low, high, middle), expected, strict=True):
         np.testing.assert_array_equal(got, want)
 
 
@@ -70,8 +70,8 @@ def test_dask_goes_chunk_by_chunk_and_jax_as_numpy():
     low, high, middle, samples = envelope(lazy, 1, 100, np.arange(1000.0))
     assert samples == 10
     want = envelope(data, 1, 100, np.arange(1000.0))
-    for got, wanted in zip((low, high, middle), want[:3], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    for got, expected in zip((low, high, middle), want[:3], strict=True):
+        np.testing.assert_array_equal(got, expected)
     odd = dask.array.from_array(data, chunks=(5, 333))
     low, high, middle, _ = envelope(odd, 1, 100, np.arange(1000.0))
     assert len(middle) == 34 * 3 + 1

@@ -33,9 +33,11 @@ def lines_of(ax):
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_method_is_the_function_of_its_name(name, monkeypatch):
     function, method = getattr(plot, name), getattr(plot.Plot, name)
-    given, wanted = (list(inspect.signature(f).parameters.values())[1:] for f in (method, function))
+    given, expected = (
+        list(inspect.signature(f).parameters.values())[1:] for f in (method, function)
+    )
     assert [(p.name, p.kind, p.default) for p in given] == [
-        (p.name, p.kind, p.default) for p in wanted
+        (p.name, p.kind, p.default) for p in expected
     ]
     assert f"jaxfne_xr.plot.{name}" in method.__doc__
     ds = xr.Dataset()
@@ -82,12 +84,12 @@ def test_any_kind_of_array_in_any_order_makes_the_same_picture(backend, dims):
     ordered = xr.DataArray(values, dims=("time", "unit", "trial"))
     signals = backend.by_hand(ordered.transpose(*dims).values, dims).jfne.to_signals()
     by_numpy = xr.Dataset({"v": ordered.assign_attrs(units="mV")}).jfne.to_signals(dt_ms=0.1)
-    got, wanted = (
+    got, expected = (
         ds.transpose(..., "unit", "trial").jfne.plot.traces() for ds in (signals, by_numpy)
     )
     assert got.get_xlabel() == "time (ms)"
     assert got.get_ylabel() == "unit, trial"
-    for a, b in zip(lines_of(got), lines_of(wanted), strict=True):
+    for a, b in zip(lines_of(got), lines_of(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
     for ds in (signals, by_numpy):
         spikes = ds.transpose(..., "unit", "trial").jfne.plot.raster().lines[0]
@@ -106,8 +108,8 @@ def test_csd_lfp_and_probe_take_any_kind_of_array(backend, lfp):
         assert ax.get_ylabel() == "z (µm)"
         assert ax.texts[0].get_text().endswith("µV")
         image = jfx.csd(one, "step").jfne.plot.csd().collections[0].get_array()
-        wanted = jfx.csd(lfp, "step").csd.values.T
-        assert np.abs(image - wanted).max() <= 1e-4 * np.abs(wanted).max()
+        expected = jfx.csd(lfp, "step").csd.values.T
+        assert np.abs(image - expected).max() <= 1e-4 * np.abs(expected).max()
         colour = one.isel(time=30).jfne.plot.probe().collections[0].get_array()
         np.testing.assert_allclose(colour, lfp.lfp.values[30], rtol=1e-6)
         one.isel(contact=3, drop=True).jfne.plot.spectrogram()
@@ -148,8 +150,8 @@ def test_cells_of_the_csd_end_half_way_between_uneven_contacts(lfp):
     mesh = jfx.csd(some, "step").jfne.plot.csd().collections[0]
     borders = mesh.get_coordinates()[:, 0, 1]
     np.testing.assert_allclose(borders, [-25, 25, 125, 325, 575])
-    wanted = jfx.csd(some, "step").csd.transpose("contact", "time").values[[1, 2, 3, 0]]
-    np.testing.assert_allclose(mesh.get_array(), wanted)
+    expected = jfx.csd(some, "step").csd.transpose("contact", "time").values[[1, 2, 3, 0]]
+    np.testing.assert_allclose(mesh.get_array(), expected)
     times = mesh.get_coordinates()[0, :, 0]
     np.testing.assert_allclose(times[[0, 1, -1]], [-0.25, 0.25, 199.75])
 
@@ -177,11 +179,11 @@ def test_the_rate_is_that_of_the_mean_row(signals):
     assert above.get_ylabel() == "rate (Hz)"
     for patch, group in zip(above.patches, "EI", strict=True):
         spikes = signals.spikes[signals.population.values == group]
-        wanted = spikes.values.reshape(len(spikes), -1, 200).sum(axis=(0, 2)) / len(spikes) / 0.02
-        np.testing.assert_allclose(patch.get_data().values, wanted)
+        expected = spikes.values.reshape(len(spikes), -1, 200).sum(axis=(0, 2)) / len(spikes) / 0.02
+        np.testing.assert_allclose(patch.get_data().values, expected)
         twice = signals.assign(spikes=2 * signals.spikes.astype(int)).jfne.plot.raster(bin="20 ms")
         rate = twice.child_axes[0].patches["EI".index(group)].get_data().values
-        np.testing.assert_allclose(rate, 2 * wanted)
+        np.testing.assert_allclose(rate, 2 * expected)
     assert not signals.jfne.plot.raster(rate=False).child_axes
 
 
@@ -273,9 +275,9 @@ def test_contacts_and_segments_are_to_scale():
     np.testing.assert_allclose(corners.max(axis=0) - corners.min(axis=0), 14.0)
     np.testing.assert_allclose((corners.max(axis=0) + corners.min(axis=0)) / 2, [0, 100], atol=1e-9)
     cell = jfx.morphology([[0, 0, 0], [0, 0, 10]], [[0, 0, 10], [30, 0, 50]], [10.0, 2.0], [-1, 0])
-    for plane, wanted in (("xz", (10.0, 10.0)), ("xy", (10.0, 10.0))):
+    for plane, expected in (("xz", (10.0, 10.0)), ("xy", (10.0, 10.0))):
         soma = cell.jfne.plot.morphology(plane=plane).collections[0].get_paths()[0].vertices
-        np.testing.assert_allclose(np.ptp(soma, axis=0), wanted)
+        np.testing.assert_allclose(np.ptp(soma, axis=0), expected)
     dendrite = cell.jfne.plot.morphology().collections[0].get_paths()[1].vertices[:4]
     np.testing.assert_allclose(np.linalg.norm(dendrite[0] - dendrite[3]), 2.0)
     np.testing.assert_allclose(np.linalg.norm(dendrite[0] - dendrite[1]), 50.0)
@@ -542,9 +544,9 @@ def made():
 
 @pytest.mark.parametrize("name", MADE)
 def test_plain_xarray_labels_what_this_package_makes(name, made):
-    wanted, unit = MADE[name]
+    expected, unit = MADE[name]
     variable = made[name][name]
-    assert variable.attrs["long_name"] == wanted
+    assert variable.attrs["long_name"] == expected
     assert jfx.units.factor(jfx.units.units_of(variable), unit) == 1.0
     flat = variable.isel(dict.fromkeys(variable.dims[:0:-1], 0)) if variable.ndim > 1 else variable
     for one in (flat, flat.pint.dequantify(format="~P")):
@@ -554,7 +556,7 @@ def test_plain_xarray_labels_what_this_package_makes(name, made):
             one.plot(x=dim) if dim in flat.coords and flat[dim].dtype.kind == "f" else one.plot()
         )
         label = line.axes.get_ylabel()
-        assert label.startswith(wanted)
+        assert label.startswith(expected)
         assert unit == "1" or "[" in label
         if dim in ("time", "frequency"):
             assert (

@@ -223,11 +223,11 @@ def test_recordings_have_the_conductances_that_were_trained(net, probe, key, qua
     rows = online(net, readouts="recordings", params=params, quantify=quantify)
     before = online(net, readouts="recordings", quantify=quantify).conductance
     net.write_trainables(params)
-    wanted = online(net, readouts="recordings", quantify=quantify)
-    assert rows.conductance.attrs == wanted.conductance.attrs
-    assert_close(numbers(rows.conductance), numbers(wanted.conductance))
+    expected = online(net, readouts="recordings", quantify=quantify)
+    assert rows.conductance.attrs == expected.conductance.attrs
+    assert_close(numbers(rows.conductance), numbers(expected.conductance))
     assert np.abs(numbers(before) / numbers(rows.conductance) - 1).min() > 0.3
-    assert_close(numbers(jfx.lfp(rows, probe).lfp), numbers(jfx.lfp(wanted, probe).lfp))
+    assert_close(numbers(jfx.lfp(rows, probe).lfp), numbers(jfx.lfp(expected, probe).lfp))
 
 
 @pytest.mark.parametrize("key", ["HH_gNa", "radius", "length", "axial_resistivity", "capacitance"])

@@ -291,12 +291,12 @@ c = jfx.configuration
         (
             lambda: c().network(size=3),
             jfx.ArgumentError,
-            "size=3, which it does not take; wanted some of ['n', 'groups']",
+            "size=3, which it does not take; expected some of ['n', 'groups']",
         ),
         (
             lambda: c().network(n=4, groups={"E": 2, "I": 1}),
             jfx.DimensionError,
-            "groups of 3 sites in all; wanted a group for every site of the 4",
+            "groups of 3 sites in all; expected a group for every site of the 4",
         ),
         (
             lambda: c().network(n=4, groups={"E": [0, 1], "I": [3]}),
@@ -453,7 +453,7 @@ def test_what_is_wrong_is_said(refused, call, error, said):
     [
         (lambda d: d.update(extra=1), "['schema', 'stages']"),
         (lambda d: d["stages"].update(neurons={}), "['network', 'emitter', 'field', 'probe']"),
-        (lambda d: d["stages"].update(field=3), "field: found 3; wanted a mapping of"),
+        (lambda d: d["stages"].update(field=3), "field: found 3; expected a mapping of"),
         (lambda d: d["stages"]["field"].update(width=3), "['domain', 'sigma_um']"),
         (lambda d: d["stages"]["field"].update(sigma_um=-3), "field: sigma: found -3 um"),
         (lambda d: d["stages"]["field"].update(sigma_um="wide"), "field: sigma"),

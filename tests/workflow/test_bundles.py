@@ -373,7 +373,7 @@ def test_the_source_is_read_once(run, tmp_path):
 
 def test_a_configuration_is_no_model(refused):
     model, signals, readouts = a_run(names=["vm"])
-    with refused(jfx.SchemaError, "a Configuration; wanted the Model that ran"):
+    with refused(jfx.SchemaError, "a Configuration; expected the Model that ran"):
         jfx.bundle(model.configuration, signals, readouts)
 
 

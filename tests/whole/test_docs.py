@@ -1,5 +1,6 @@
 """What the documentation says in code: the README's quickstart, and lines of other packages beside ours."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 import jaxfne_xr as jfx
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAIR = re.compile(
     r":::\{container\} beside\n```python\n# (.+?)\n(.*?)```\n\n```python\n# (.+?)\n(.*?)```\n:::",
     re.DOTALL,
@@ -162,13 +163,17 @@ def test_their_lines_give_the_same(section):
 # ------------------------------------------------------------------------------------ the site as a whole
 
 
-def test_every_guide_and_every_room_has_its_place(monkeypatch, tmp_path):
+def test_every_public_name_and_every_guide_has_its_place(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "docs")
     import reference
 
     reference.write_reference(tmp_path / "generated" / "api.md")
-    rooms = re.findall(r"^## (\S+)$", (tmp_path / "generated" / "api.md").read_text(), re.MULTILINE)
-    assert {room.split(".")[0] for room in rooms} == set(reference.ROAD)
+    text = (tmp_path / "generated" / "api.md").read_text()
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == list(reference.SECTIONS)
+    listed = re.findall(r"^   (\w[\w.]*)$", text, re.MULTILINE)
+    assert sorted(listed) == sorted(reference.public_names())
+    for entry in sum(reference.SECTIONS.values(), ()):
+        importlib.import_module(f"jaxfne_xr.{entry}")
 
     pages = {path.stem: path.read_text() for path in (ROOT / "docs").glob("*.md")}
     listed = re.findall(r"^[\w-]+$", pages["index"], re.MULTILINE)

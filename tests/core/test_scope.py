@@ -118,7 +118,7 @@ def test_a_claim_that_is_not_supported_is_a_problem(name, claim):
     (problem,) = provenance.problems({**attrs, name: claim})
     assert problem.error is jfx.ScopeError
     assert name in problem.where
-    assert repr(provenance.attrs(a_record("jaxley"))[name]) in problem.wanted
+    assert repr(provenance.attrs(a_record("jaxley"))[name]) in problem.expected
     assert name in problem.remedy
 
 

@@ -322,7 +322,7 @@ def test_a_rate_model_has_no_voltage():
 
 
 def test_units_that_contradict_jaxley_are_refused():
-    with pytest.raises(jfx.UnitError, match="HH_m: found the unit 'mV'; wanted '1'"):
+    with pytest.raises(jfx.UnitError, match="HH_m: found the unit 'mV'; expected '1'"):
         jfx.from_jaxley(*recorded(with_channels(HH()), "HH_m"), delta_t=DT, units={"HH_m": "mV"})
     with pytest.raises(jfx.UnitError, match="pint cannot read"):
         jfx.from_jaxley(*recorded(with_channels(HH()), "v"), delta_t=DT, units={"v": "milliwhat"})
@@ -444,9 +444,9 @@ def test_axial_currents_balance_those_through_the_membrane(run):
     conductance = run.ds.conductance.pint.magnitude
     v = run.ds.v.pint.dequantify().values
     axial = axial_current(*edges, conductance, v)[:, 1:]
-    wanted = membrane_current(run.net, run.ds)
-    assert np.abs(wanted).max() > 0.1  # nA: there were spikes
-    assert np.abs(axial - wanted).max() <= 1e-9 * np.abs(wanted).max()
+    expected = membrane_current(run.net, run.ds)
+    assert np.abs(expected).max() > 0.1  # nA: there were spikes
+    assert np.abs(axial - expected).max() <= 1e-9 * np.abs(expected).max()
     assert np.abs(axial.sum(axis=0)).max() <= 1e-12 * np.abs(axial).max()
 
 
@@ -534,14 +534,14 @@ def test_currents_against_neuron(x64, agreement):
         h.fadvance()
         v.append([segment.v for segment in segments])
         i_membrane.append([segment.i_membrane_ for segment in segments])
-    wanted = np.array(i_membrane).T
+    expected = np.array(i_membrane).T
     ours = axial_current(*jaxley_cable.axial_conductances(cell), np.array(v).T)
     inside = np.arange(15) != 1  # NEURON counts the clamp's current as the membrane's
-    assert np.abs(wanted).max() > 0.1
+    assert np.abs(expected).max() > 0.1
     agreement(
         "axial conductances of a Jaxley cell, as currents",
         "NEURON",
-        np.where(inside[:, None], ours, wanted),
-        wanted,
+        np.where(inside[:, None], ours, expected),
+        expected,
         1e-10,
     )

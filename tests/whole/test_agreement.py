@@ -4,7 +4,7 @@ import ast
 import csv
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 TABLE = HERE.parent / "docs" / "agreement.csv"
 
 

@@ -356,7 +356,7 @@ HOLED = np.where(np.arange(N)[:, None] == 3, np.nan, V)
             V[:, :2],
             {"dt_ms": DT},
             jfx.DimensionError,
-            "2 sites along 'unit'; wanted the 3 of network(n=3)",
+            "2 sites along 'unit'; expected the 3 of network(n=3)",
         ),
         (
             "voltage",

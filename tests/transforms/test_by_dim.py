@@ -52,8 +52,8 @@ def test_vmap_of_arrays_and_of_several_arguments(ds):
     made = jfx.vmap(lambda a, b, w, scale: {"m": (a.v * b.v * xr.DataArray(w, dims="unit") * scale).mean()}, "trial")(
         ds, turned, weights, scale=2.0
     )  # fmt: skip
-    wanted = (V**2 * np.arange(3.0)[:, None] * 2).mean(axis=(1, 2))
-    np.testing.assert_allclose(made["m"].data, wanted, rtol=1e-5)
+    expected = (V**2 * np.arange(3.0)[:, None] * 2).mean(axis=(1, 2))
+    np.testing.assert_allclose(made["m"].data, expected, rtol=1e-5)
     assert made["m"].dims == ("trial",)
     bare = jfx.vmap(lambda a: a.data.sum(), "trial")(ds.v)
     np.testing.assert_allclose(bare, V.sum(axis=(1, 2)), rtol=1e-4)

@@ -15,7 +15,7 @@ import jaxfne_xr as jfx
 sys.path.insert(0, str(Path(__file__).parent))
 from transformed import CELL, CURRENT, PROBE, ROWS, Refused, Row, currents, table
 
-TABLE = Path(__file__).parents[1] / "docs" / "_transformations.md"
+TABLE = Path(__file__).parents[2] / "docs" / "_transformations.md"
 CASES = {
     (f"{name}, {kind}" if kind else name): row
     for name, rows in ROWS.items()
@@ -174,7 +174,7 @@ def test_labels_cost_no_operations():
 
 
 def test_the_table_in_the_docs_is_this_one():
-    """To write it anew: python tests/test_transformations.py."""
+    """To write it anew: python tests/whole/test_transformations.py."""
     assert TABLE.read_text() == table()
 
 

@@ -1,7 +1,6 @@
 """The registry, `compute_readout`, and the series and scalars: on every kind of array, in every order of dims."""
 
 import html
-import importlib
 import inspect
 import json
 import subprocess
@@ -15,10 +14,10 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
+from jaxfne_xr.core import registry as known
 from jaxfne_xr.core.units import units_of
 from jaxfne_xr.fields import proxies as proxy
 
-readout = importlib.import_module("jaxfne_xr.workflow.readouts")  # jfx.readout is the decorator
 ureg = pint.application_registry
 SCALARS = ["spike_rate_hz", "spike_count", "mean_V_m", "source_abs_mean"]
 ALL = [
@@ -150,7 +149,7 @@ def test_every_readout_is_listed_and_public():
         assert entry.formula
         assert entry.units
         assert name in repr(known)
-        assert set(entry.needs) | set(entry.takes) <= {*readout.GIVEN, *known}
+        assert set(entry.needs) | set(entry.takes) <= {*known.GIVEN, *known}
         signature = inspect.signature(entry.function).parameters.values()
         assert {p.name for p in signature if p.kind is p.KEYWORD_ONLY} == set(entry.settings)
     assert len(known.rows()) == len(known)
@@ -208,7 +207,7 @@ def test_no_readout_claims_an_amplitude(signals, places):
 
 @pytest.fixture
 def registry(monkeypatch):
-    monkeypatch.setattr(readout, "_KNOWN", dict(readout._KNOWN))
+    monkeypatch.setattr(known, "KNOWN", dict(known.KNOWN))
 
 
 def test_a_new_readout_is_one_decorated_function(registry):
@@ -362,17 +361,15 @@ def test_what_several_need_is_computed_once(monkeypatch, signals, places):
     calls = {"lfp_proxy": 0, "source": 0, "csd_proxy": 0}
 
     def counted(name):
-        entry = readout._KNOWN[name]
+        entry = known.KNOWN[name]
 
         def function(*args, **options):
             calls[name] += 1
             return entry.function(*args, **options)
 
-        return readout.Readout(**{**vars(entry), "function": function})
+        return known.Readout(**{**vars(entry), "function": function})
 
-    monkeypatch.setattr(
-        readout, "_KNOWN", {**readout._KNOWN, **{name: counted(name) for name in calls}}
-    )
+    monkeypatch.setattr(known, "KNOWN", {**known.KNOWN, **{name: counted(name) for name in calls}})
     jfx.compute_readout(
         signals,
         ["csd_abs_mean", "lfp_abs_mean", "emm_proxy", "eeg_power", "lfp_proxy", "csd_proxy"],

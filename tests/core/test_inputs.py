@@ -156,7 +156,7 @@ def test_anything_else_is_refused_with_what_to_type():
                 or "name 'run.nc'" in problem.found
                 or given is None
             )
-            assert problem.wanted.startswith("a Dataset")
+            assert problem.expected.startswith("a Dataset")
 
 
 def test_what_to_type_in_place_of_anything_else_runs():
@@ -298,5 +298,5 @@ def test_data_arrays_are_joined(run, refused):
     assert not made.jfne.scope.amplitude_status
     assert list(jfx.merge([ds.v, ds.v.rename("w")])) == ["v", "w"]
     for bad in (None, 3, "ds", ds, ds.v, [], [ds, None], [V]):
-        with refused(jfx.ArgumentError, "wanted a list of Datasets or DataArrays"):
+        with refused(jfx.ArgumentError, "expected a list of Datasets or DataArrays"):
             jfx.merge(bad)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "whole"))
 from transformed import (
     CELL,
     CURRENT,
@@ -48,8 +48,8 @@ WRAPS = {
 def test_the_variable_is_named(wrap):
     fn = WRAPS[wrap](power)
     error, made = jfx.checkify(fn)(BAD)
-    assert "v: wanted finite values only" in error.get()
-    with pytest.raises(ValueError, match="v: wanted"):
+    assert "v: expected finite values only" in error.get()
+    with pytest.raises(ValueError, match="v: expected"):
         error.throw()
     error, made = jfx.checkify(fn)(GOOD)
     assert error.get() is None
@@ -78,7 +78,7 @@ def test_datasets():
     ds = labelled(GOOD)
     bad = ds.assign(v=ds.v.copy(data=BAD))
     error, made = jfx.checkify(jfx.jit(lambda ds: ds.jfne.to_signals()))(bad)
-    assert "wanted finite values only" in error.get()
+    assert "expected finite values only" in error.get()
     assert made.V_m.attrs["units"] == "mV"
 
 
@@ -91,36 +91,36 @@ FLAT = labelled(jnp.ones((4, 5)), "lfp", "uV", ("time", "contact"))
 CASES = {
     "sigma": (
         lambda x: jfx.lfp_proxy(jfx.source(signals(GOOD)), PROBE, sigma=x[0]),
-        np.array([-1.0]), np.array([100.0]), "sigma: wanted a positive",
+        np.array([-1.0]), np.array([100.0]), "sigma: expected a positive",
     ),
     "conductivity": (
         lambda x: jfx.lead_field(CELL, PROBE, jfx.LineSource(x[0])),
-        np.array([0.0]), np.array([0.3]), "conductivity: wanted more than 0",
+        np.array([0.0]), np.array([0.3]), "conductivity: expected more than 0",
     ),
     "tau": (
         lambda x: jfx.synaptic_source(signals(GOOD), tau=x[0]),
-        np.array([0.0]), np.array([2.0]), "tau: wanted a positive",
+        np.array([0.0]), np.array([2.0]), "tau: expected a positive",
     ),
     "contacts": (
         lambda x: jfx.lead_field(CELL, along_probe(x)),
-        PROBED * np.nan, PROBED, "contact: wanted finite positions",
+        PROBED * np.nan, PROBED, "contact: expected finite positions",
     ),
     "slab": (
         lambda x: jfx.lead_field(CELL, along_probe(x), jfx.Slab("400 um", bottom=-200.0)),
-        PROBED + 1000, PROBED, "contact: wanted all of it in the slab",
+        PROBED + 1000, PROBED, "contact: expected all of it in the slab",
     ),
-    "currents": (lambda x: jfx.lfp(currents(x), PROBE), CURRENT * np.inf, CURRENT, "i_membrane: wanted finite"),
+    "currents": (lambda x: jfx.lfp(currents(x), PROBE), CURRENT * np.inf, CURRENT, "i_membrane: expected finite"),
     "dipoles": (
         lambda x: jfx.eeg(jfx.move_to(dipoles(jnp.ones((4, 3))), x=x[0], y=0, z=0), SENSORS),
-        np.array([8.5e4]), np.array([7e4]), "dipoles: wanted all inside",
+        np.array([8.5e4]), np.array([7e4]), "dipoles: expected all inside",
     ),
     "spacing": (
         lambda x: jfx.csd(FLAT.assign_coords(z=("contact", x, {"units": "um"}))),
-        np.array([0.0, 1, 2, 4, 5]), np.arange(5.0), "spacing: wanted evenly spaced",
+        np.array([0.0, 1, 2, 4, 5]), np.arange(5.0), "spacing: expected evenly spaced",
     ),
     "calibrate": (
         lambda x: jfx.calibrate(labelled(x, "lfp", "uV"), labelled(GOOD, "lfp", "uV")),
-        0 * V, V, "lfp: wanted a readout that is not 0",
+        0 * V, V, "lfp: expected a readout that is not 0",
     ),
 }  # fmt: skip
 

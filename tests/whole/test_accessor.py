@@ -25,9 +25,11 @@ def signals():
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_has_the_signature_of_its_function(name):
     function, method = getattr(jfx, name), getattr(ACCESSOR, name)
-    given, wanted = (list(inspect.signature(f).parameters.values())[1:] for f in (method, function))
+    given, expected = (
+        list(inspect.signature(f).parameters.values())[1:] for f in (method, function)
+    )
     assert [(p.name, p.kind, p.default) for p in given] == [
-        (p.name, p.kind, p.default) for p in wanted
+        (p.name, p.kind, p.default) for p in expected
     ]
     assert f"jaxfne_xr.{name}" in method.__doc__
 

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.core import provenance
+from jaxfne_xr.core import provenance, registry
 from jaxfne_xr.core.scope import STRENGTH, geometry, weaker
 
 MINE = {"subject": "m3", "trials": [1, 2]}
@@ -180,8 +179,7 @@ def claiming(record):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_result_of_two_claims_the_weaker_of_each_kind(name, stages, tmp_path, monkeypatch):
-    known = sys.modules["jaxfne_xr.workflow.readouts"]
-    monkeypatch.setattr(known, "_KNOWN", dict(known._KNOWN))
+    monkeypatch.setattr(registry, "KNOWN", dict(registry.KNOWN))
     given = {
         n: ds.isel(time=slice(0, 300)) if "time" in ds.dims else ds for n, ds in stages.items()
     }

@@ -89,9 +89,9 @@ def test_gradients_of_a_simulation_pass_through():
 
     cell.set("v", -60.0)
     params = cell.get_parameters()
-    (ours,), (wanted,) = jax.jit(jax.grad(end))(params), jax.jit(jax.grad(bare))(params)
-    np.testing.assert_allclose(ours["Leak_gLeak"], wanted["Leak_gLeak"], rtol=1e-6)
-    assert np.abs(wanted["Leak_gLeak"]).max() > 0
+    (ours,), (expected,) = jax.jit(jax.grad(end))(params), jax.jit(jax.grad(bare))(params)
+    np.testing.assert_allclose(ours["Leak_gLeak"], expected["Leak_gLeak"], rtol=1e-6)
+    assert np.abs(expected["Leak_gLeak"]).max() > 0
 
 
 def test_vmap_outside_gives_one_more_dim():
@@ -113,7 +113,7 @@ def test_vmap_outside_gives_one_more_dim():
 
 def test_the_wrong_number_of_rows():
     cell, recordings = small()
-    with pytest.raises(jfx.DimensionError, match=r"found 1 rows on axis 0; wanted 2, .*2 of v"):
+    with pytest.raises(jfx.DimensionError, match=r"found 1 rows on axis 0; expected 2, .*2 of v"):
         jfx.from_jaxley(cell, recordings[:1], delta_t=DT)
 
 
@@ -216,5 +216,5 @@ def test_without_jaxley(monkeypatch):
 
 def test_an_older_jaxley(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.9.1")
-    with pytest.raises(jfx.MissingDependencyError, match=r"version 0\.9\.1; wanted 0\.14"):
+    with pytest.raises(jfx.MissingDependencyError, match=r"version 0\.9\.1; expected 0\.14"):
         jfx.from_jaxley(*small(), delta_t=DT)

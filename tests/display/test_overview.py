@@ -274,7 +274,7 @@ def test_problems_are_in_the_card():
     ds = BROKEN["no unit"]
     text = str(ds.jfne)
     assert "[not valid]" in text
-    assert "v: found no unit; wanted mV" in text
+    assert "v: found no unit; expected mV" in text
     assert text.endswith("ds.jfne.validate()")
 
 
