@@ -1,0 +1,50 @@
+"""Types for signatures: what an argument may be, and the unit in which a bare number is read.
+
+The names are aliases: `help` and editors show them as written, and mypy reads what they stand for. Wherever a number
+may be bare it may also be text with a unit (``"50 um"``) or a quantity, and is converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import jax
+import numpy as np
+
+
+class Quantity(Protocol):
+    """A number or an array with a unit, such as pint's; a protocol, since pint is imported only when first needed."""
+
+    @property
+    def magnitude(self) -> Any:
+        """The bare number or array."""
+
+    @property
+    def units(self) -> Any:
+        """The unit of the magnitude."""
+
+
+#: One number in the unit that the parameter's description names.
+Scalar: TypeAlias = float | str | Quantity | jax.Array | np.ndarray
+#: One number, ms.
+Time: TypeAlias = Scalar
+#: One number, um.
+Length: TypeAlias = Scalar
+#: One number, Hz.
+Frequency: TypeAlias = Scalar
+#: One number, mV.
+Voltage: TypeAlias = Scalar
+#: One number, S/m.
+Conductivity: TypeAlias = Scalar
+#: One number, or several.
+Scalars: TypeAlias = Scalar | Sequence[Scalar]
+#: First and last.
+Interval: TypeAlias = tuple[Scalar, Scalar]
+#: The lowest and the highest frequency of each band, Hz.
+Bands: TypeAlias = Mapping[str, tuple[Frequency, Frequency]]
+
+#: An array of NumPy, JAX or dask, bare or in a quantity. These have no common type that mypy knows.
+Array: TypeAlias = Any
+#: What NumPy makes an array of: an array of any kind, or numbers in nested sequences.
+ArrayLike: TypeAlias = Any
