@@ -238,4 +238,4 @@ __all__ = [
 
 def __dir__() -> list[str]:
     """List the public names alone, so that completion shows no packages and modules."""
-    return sorted([*__all__, "open", "plot"])
+    return sorted([*__all__, "open"])

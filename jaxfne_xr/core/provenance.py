@@ -25,7 +25,7 @@ import xarray as xr
 
 from .arrays import is_traced
 from .errors import Problem, SchemaError, ScopeError
-from .scope import STRENGTH, Scope, derive
+from .scope import STRENGTH, Scope, derive, supports
 
 #: The attribute that holds the provenance, and the newest version of its form that this package reads.
 KEY = "jaxfne_xr"
@@ -81,16 +81,16 @@ def scope_of(data: xr.Dataset) -> Scope:
 def problems(attrs: Mapping[Any, Any]) -> list[Problem]:
     """Return what is wrong with the scope and provenance in `attrs`; nothing where both are absent."""
     try:
-        supported = derive(read(attrs))
+        made = read(attrs)
     except SchemaError as error:
         return list(error.problems)
-    found = []
+    supported, found = derive(made), []
     for name, known in STRENGTH.items():
         if name not in attrs:
             continue
-        limit, claim = getattr(supported, name), attrs[name]
+        claim = attrs[name]
         known_claim = np.ndim(claim) == 0 and claim in known
-        if not known_claim or known.index(claim) > known.index(limit):
+        if not known_claim or not supports(made, name, claim):
             found.append(
                 Problem(
                     where=f'attrs["{name}"]',

@@ -5,19 +5,34 @@ Scope is derived from the provenance (see `jaxfne_xr.provenance`) and from nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
-#: How segments act as sources, and what the medium is: each combination is a solver.
-SOURCE_MODELS = ("point_source", "root_as_point", "line_source")
-MEDIA = ("homogeneous", "anisotropic", "slab")
-#: Conductors around current dipoles.
-HEADS = ("infinite_homogeneous", "spherical", "four_sphere")
 
-#: What each claim is worth, weakest first. A claim that is not listed is worth nothing.
-STRENGTH: dict[str, tuple[Any, ...]] = {
+@dataclass(frozen=True)
+class Solver:
+    """What made a field, in words, and what its amplitudes are worth."""
+
+    words: str
+    worth: int
+
+
+#: What a field is worth by what made it, least first.
+NOT_COMPUTED, PROXY, UNDECLARED, PHYSICAL = range(4)
+#: Everything that makes a field, by the name in ``field_solver_status``. Models add themselves: see `register_solver`.
+SOLVERS: dict[str, Solver] = {
+    "not_computed": Solver("No field has been computed.", NOT_COMPUTED),
+    "custom": Solver(
+        "The field was made by a function of the user's own, whose physics is not known here.",
+        UNDECLARED,
+    ),
+}
+
+#: The known values of each claim, weakest first but for solvers, whose order is that of their worth. A value that is
+#: not known is worth nothing.
+STRENGTH: dict[str, Collection[Any]] = {
     "model_status": ("computational_scaffold",),
     "amplitude_status": (False, True),
     "source_calibration_status": (
@@ -26,20 +41,9 @@ STRENGTH: dict[str, tuple[Any, ...]] = {
         "uncalibrated_current",
         "transmembrane_current",
     ),
-    "field_solver_status": (
-        "not_computed",
-        "toy_lead_field_proxy",
-        "given_lead_field_proxy",
-        "gaussian_kernel_proxy",
-        "custom",
-        "given_lead_field",
-        *(f"{source}_{medium}" for source in SOURCE_MODELS for medium in MEDIA),
-        *HEADS,
-    ),
+    "field_solver_status": SOLVERS,
 }
 
-#: Forward models in physical units, from a declared conductor.
-PHYSICAL_SOLVERS = {f"{source}_{medium}" for source in SOURCE_MODELS for medium in MEDIA} | {*HEADS}
 #: Where a morphology comes from that is one: reconstructed, or stated number by number; not drawn for want of a better.
 PHYSICAL_GEOMETRIES = {"traced", "declared"}
 
@@ -76,6 +80,33 @@ class Scope:
         return "\n".join(f"{f.name}: {getattr(self, f.name)}" for f in fields(self))
 
 
+def register_solver(name: str, words: str, worth: int) -> None:
+    """Add a solver to those that ``field_solver_status`` may name.
+
+    Parameters
+    ----------
+    name : str
+        As in ``field_solver_status``.
+    words : str
+        One sentence on what the field is.
+    worth : {PROXY, UNDECLARED, PHYSICAL}
+        `PHYSICAL` for physical units from a declared conductor, `UNDECLARED` if the conductor is not known here.
+    """
+    SOLVERS[name] = Solver(words, worth)
+
+
+def strength(name: str, value: Any) -> int:
+    """Return what a known value of the claim `name` is worth."""
+    if name == "field_solver_status":
+        return SOLVERS[value].worth
+    return list(STRENGTH[name]).index(value)
+
+
+def _order(name: str, value: Any) -> tuple[int, int]:
+    """Return a key that sorts claims by their worth, and those of the same worth in a fixed order."""
+    return strength(name, value), list(STRENGTH[name]).index(value)
+
+
 def weaker(a: Scope, b: Scope) -> Scope:
     """Return the weaker claim of each kind: what a combination of two Datasets may claim.
 
@@ -86,8 +117,8 @@ def weaker(a: Scope, b: Scope) -> Scope:
     """
     return Scope(
         **{
-            name: min(getattr(a, name), getattr(b, name), key=known.index)
-            for name, known in STRENGTH.items()
+            name: min(getattr(a, name), getattr(b, name), key=partial(_order, name))
+            for name in STRENGTH
         }
     )
 
@@ -124,9 +155,8 @@ def _claims(origin: Any, parameters: Sequence[Mapping[str, Any]]) -> Scope:
         source = "uncalibrated_jaxley_voltage_proxy"
     else:
         source = "uncalibrated_voltage_proxy"
-    known = STRENGTH["field_solver_status"]
-    solvers = [p["field_solver"] for p in parameters if p.get("field_solver") in known]
-    solver = min(solvers, key=known.index, default=known[0])
+    solvers = [p["field_solver"] for p in parameters if p.get("field_solver") in SOLVERS]
+    solver = min(solvers, key=partial(_order, "field_solver_status"), default="not_computed")
     return Scope(
         amplitude_status=_physical(parameters),
         source_calibration_status=source,
@@ -144,10 +174,26 @@ def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
     return (
         bool(fields_made)
         and all(p.get("closed") is not False and "gain" not in p for p in parameters)
-        and all(p["field_solver"] in PHYSICAL_SOLVERS for p in fields_made)
+        and all(is_physical(p["field_solver"]) for p in fields_made)
         and all(p.get("source") == "transmembrane_current" for p in fields_made)
         and known in PHYSICAL_GEOMETRIES
     )
+
+
+def supports(provenance: Mapping[str, Any] | None, name: str, value: Any) -> bool:
+    """Whether a provenance supports a known value of the claim `name`: the derived one, or a weaker one."""
+    limit = getattr(derive(provenance), name)
+    if strength(name, value) != strength(name, limit) or name != "field_solver_status":
+        return strength(name, value) <= strength(name, limit)
+    # of several solvers of the same worth that went in, any may be named, but no other
+    return value == limit or any(
+        step.get("field_solver") == value for _, steps in _roads(provenance) for step in steps
+    )
+
+
+def is_physical(solver: str) -> bool:
+    """Whether a solver gives physical units from a declared conductor."""
+    return solver in SOLVERS and SOLVERS[solver].worth == PHYSICAL
 
 
 def geometry(provenance: Mapping[str, Any] | None) -> str:

@@ -41,17 +41,6 @@ SOURCE_WORDS = {
     "uncalibrated_current": "The source is a current in nA that was given or made from spikes, calibrated by nothing.",
     "transmembrane_current": "The source is the current in nA through the membrane of every compartment.",
 }
-FIELD_WORDS = {
-    "not_computed": "No field has been computed.",
-    "toy_lead_field_proxy": "The field is a sum with made-up weights.",
-    "given_lead_field_proxy": "The field is a sum of stand-ins with weights that were given.",
-    "gaussian_kernel_proxy": "The field is a sum with weights that fall off with distance as a Gaussian.",
-    "custom": "The field was made by a function of the user's own, whose physics is not known here.",
-    "given_lead_field": "The field was made with a lead field that was given, whose conductor is not known here.",
-    "infinite_homogeneous": "The field is that of current dipoles in an infinite homogeneous conductor.",
-    "spherical": "The field is that of current dipoles in a spherical conductor.",
-    "four_sphere": "The field is that of current dipoles in a head of concentric spheres.",
-}
 #: What there is to say of Traces, which claim nothing yet, and of a lead field, which has no amplitude of its own.
 TRACES_WORDS = ("No source and no field has been made of the voltages.",)
 #: A DataArray does not say how it was made.
@@ -62,21 +51,6 @@ LEAD_FIELD_WORDS = (
     "It takes currents in nA to uV; what those are worth, the currents have to say.",
 )
 SIMULATED = "All of it comes from a simulation, not from a measurement."
-_SOURCES = {
-    "point_source": "point sources",
-    "root_as_point": "line sources and a point for each soma",
-    "line_source": "line sources",
-}
-_MEDIA = {
-    "homogeneous": "an infinite homogeneous conductor",
-    "anisotropic": "an infinite anisotropic conductor",
-    "slab": "a slab between two other conductors",
-}
-FIELD_WORDS |= {
-    f"{source}_{medium}": f"The field is that of {_SOURCES[source]} in {_MEDIA[medium]}."
-    for source in scope.SOURCE_MODELS
-    for medium in scope.MEDIA
-}
 
 
 def in_words(claims: scope.Scope) -> tuple[str, ...]:
@@ -95,7 +69,7 @@ def in_words(claims: scope.Scope) -> tuple[str, ...]:
         amplitude = "Amplitudes are not claimed to be physical."
     return (
         SOURCE_WORDS[claims.source_calibration_status],
-        FIELD_WORDS[claims.field_solver_status],
+        scope.SOLVERS[claims.field_solver_status].words,
         amplitude,
         SIMULATED,
     )
@@ -118,7 +92,7 @@ def _claimed(ds: xr.Dataset, stage: str, record: Mapping[str, Any], known: bool)
     claims = scope.derive(record or None)
     words = list(in_words(claims))
     if stage == "lead_field":
-        words = [FIELD_WORDS[claims.field_solver_status], *LEAD_FIELD_WORDS]
+        words = [scope.SOLVERS[claims.field_solver_status].words, *LEAD_FIELD_WORDS]
     elif has_cable(ds) and claims.source_calibration_status.endswith("voltage_proxy"):
         words[0] = f"Until transmembrane currents are computed, {words[0][0].lower()}{words[0][1:]}"
     made = {**claims.attrs(), "amplitude_status": claims.amplitude_status}

@@ -8,8 +8,8 @@ callable that `lead_field` is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import Field, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -17,9 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
-from jaxfne_xr.core.cards import model_card
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, Problem, VariableError, raise_problems
 from jaxfne_xr.core.units import magnitude
@@ -28,16 +26,37 @@ from jaxfne_xr.geometry.sites import ends, middles, radii, roots, sites_dim
 from jaxfne_xr.kernels.fields import electrode, slab
 from jaxfne_xr.kernels.fields import homogeneous as kernels
 
-from .model import array, is_number, is_vector, pytree, read, static
+from .model import ForwardModel, forward_model, static
+from .parameters import array, is_number, is_vector, read
 
 #: What a contact may be.
 SHAPES = ("point", "disk", "square")
-#: How each kind of source is called, and whether it needs the ends of segments.
-KINDS = ("point", "line", "root_as_point")
+#: Each kind of source, and what it is called in ``field_solver_status``.
+SOURCES = {"point": "point_source", "line": "line_source", "root_as_point": "root_as_point"}
+#: The same in words.
+SOURCE_WORDS = {
+    "point": "point sources",
+    "line": "line sources",
+    "root_as_point": "line sources and a point for each soma",
+}
+#: Unbounded media.
+UNBOUNDED = {
+    "homogeneous": "an infinite homogeneous conductor",
+    "anisotropic": "an infinite anisotropic conductor",
+}
 
 
-class Conductor:
-    """What the models share: an electrode's shape, a least distance, and how they are drawn and recorded."""
+def solvers(kinds: Iterable[str], media: Mapping[str, str]) -> dict[str, str]:
+    """Return every combination of a kind of source and a medium as a solver, and a sentence on it."""
+    return {
+        f"{SOURCES[kind]}_{medium}": f"The field is that of {SOURCE_WORDS[kind]} in {words}."
+        for kind in kinds
+        for medium, words in media.items()
+    }
+
+
+class Conductor(ForwardModel):
+    """What models of the extracellular potential share: the shape of an electrode, and a least distance."""
 
     # declared here, and fields of each model in an order of its own
     conductivity: Any
@@ -48,39 +67,7 @@ class Conductor:
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     kind: ClassVar[str]
-    equation: ClassVar[str]
-    units: ClassVar[dict[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
-
-    def __repr__(self) -> str:
-        given = ", ".join(f"{f.name}={self._shown(f.name)}" for f in fields(self))
-        return f"{type(self).__name__}({given})\n  {self.equation}"
-
-    def _repr_html_(self) -> str:
-        given = [(f.name, self._shown(f.name)) for f in fields(self)]
-        return model_card(type(self).__name__, self.equation, given).html()
-
-    def _shown(self, name: str) -> str:
-        value, unit = getattr(self, name), self.units.get(name)
-        if value is None:
-            return {"min_distance": "radius of each segment"}.get(name, "None")
-        if isinstance(value, tuple):
-            value = f"({', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in value)})"
-        elif isinstance(value, float):
-            value = f"{value:g}"
-        elif isinstance(value, str):
-            value = repr(value)
-        return f"{value} {unit}" if unit else str(value)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the model, its equation and its parameters for the record, units in the names."""
-        suffix = {"S/m": "_S_per_m", "um": "_um"}
-        made = {
-            f.name + suffix.get(self.units.get(f.name, ""), ""): provenance.recorded(
-                getattr(self, f.name)
-            )
-            for f in fields(self)
-        }
-        return {"model": type(self).__name__, "equation": self.equation, **made}
+    units: ClassVar[Mapping[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
 
     @property
     def medium(self) -> str:
@@ -90,8 +77,11 @@ class Conductor:
     @property
     def solver(self) -> str:
         """The ``field_solver_status`` of what it makes."""
-        name = {"point": "point_source", "line": "line_source"}.get(self.kind, self.kind)
-        return f"{name}_{self.medium}"
+        return f"{SOURCES[self.kind]}_{self.medium}"
+
+    def solver_for(self, quantity: str) -> str:
+        """Return the ``field_solver_status`` of what it makes."""
+        return self.solver
 
     def extent(self, sites: xr.Dataset) -> tuple[Any, ...]:
         """Return what stands for the sites: points (site, 3), or starts and ends, and which are roots; um."""
@@ -133,7 +123,7 @@ class Conductor:
         return stack(columns[:3], axis=-1), columns[3]
 
 
-@pytree
+@forward_model
 @dataclass(frozen=True, repr=False)
 class PointSource(Conductor):
     """Each site is a point, in an infinite conductor.
@@ -168,6 +158,7 @@ class PointSource(Conductor):
     order: int = static(3)
 
     kind: ClassVar[str] = "point"
+    solvers: ClassVar[Mapping[str, str]] = solvers(["point"], UNBOUNDED)
     equation: ClassVar[str] = "phi = I / (4 pi sigma max(r, min_distance))"
 
     def __post_init__(self) -> None:
@@ -189,7 +180,7 @@ class PointSource(Conductor):
         )
 
 
-@pytree
+@forward_model
 @dataclass(frozen=True, repr=False)
 class LineSource(PointSource):
     """Each site is a straight line from its start to its end, in an infinite conductor; parameters as in `PointSource`.
@@ -208,10 +199,11 @@ class LineSource(PointSource):
     """
 
     kind: ClassVar[str] = "line"
+    solvers: ClassVar[Mapping[str, str]] = solvers(["line"], UNBOUNDED)
     equation: ClassVar[str] = "phi = I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L))"
 
 
-@pytree
+@forward_model
 @dataclass(frozen=True, repr=False)
 class RootAsPoint(PointSource):
     """As `LineSource`, but the segments of the root (the soma) are points at their middle.
@@ -236,10 +228,11 @@ class RootAsPoint(PointSource):
     root: str = static("soma")
 
     kind: ClassVar[str] = "root_as_point"
+    solvers: ClassVar[Mapping[str, str]] = solvers(["root_as_point"], UNBOUNDED)
     equation: ClassVar[str] = LineSource.equation + "; of the root I / (4 pi sigma r)"
 
 
-@pytree
+@forward_model
 @dataclass(frozen=True, repr=False)
 class Slab(Conductor):
     """Tissue between two other conductors, as over a multi-electrode array or under the cortical surface.
@@ -292,18 +285,21 @@ class Slab(Conductor):
         "phi = sum over images of W^n I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L)), "
         "W = prod (sigma - sigma_k) / (sigma + sigma_k)"
     )
-    units: ClassVar[dict[str, str]] = {
+    solvers: ClassVar[Mapping[str, str]] = solvers(
+        SOURCES, {"slab": "a slab between two other conductors"}
+    )
+    units: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("conductivity", "below", "above"), "S/m"),
         **dict.fromkeys(("thickness", "bottom", "min_distance"), "um"),
     }
 
     def __post_init__(self) -> None:
-        if self.source not in KINDS:
-            raise _refusal("source", repr(self.source), f"one of {list(KINDS)}", 'source="line"')
+        if self.source not in SOURCES:
+            raise _refusal("source", repr(self.source), f"one of {list(SOURCES)}", 'source="line"')
         if self.images is not None and not _is_count(self.images):
             raise _refusal("images", repr(self.images), "1 or more", "images=21, or leave it out")
         self._check_electrodes()
-        read(self, positive=("conductivity", "thickness"))
+        read(self, positive=("conductivity", "thickness"), signed=("bottom",))
         sigmas = self.conductivity, self.below, self.above
         if self.images is None and all(is_number(s) for s in sigmas):
             try:

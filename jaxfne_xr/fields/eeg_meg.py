@@ -20,18 +20,8 @@ from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_along
 
 from .dipoles import XYZ, dipole_dim, moment_of, places_of
-from .heads import CHANNEL, FourSphere, InfiniteHomogeneous, LeadField, Spherical, misfit
-
-#: What the field solvers of the record are called; heads of other classes are "custom".
-SOLVERS = {
-    (InfiniteHomogeneous, "eeg"): "infinite_homogeneous",
-    (InfiniteHomogeneous, "meg"): "infinite_homogeneous",
-    (FourSphere, "eeg"): "four_sphere",
-    (FourSphere, "meg"): "spherical",
-    (Spherical, "meg"): "spherical",
-    (LeadField, "eeg"): "given_lead_field",
-    (LeadField, "meg"): "given_lead_field",
-}
+from .heads import CHANNEL, FourSphere, LeadField, Spherical, misfit
+from .model import MODELS, recorded_model
 
 
 def eeg(
@@ -119,7 +109,7 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
     moment, dim = moment_of(dipoles), dipole_dim(dipoles)
     model = getattr(head, f"{name}_lead_field", None)
     if model is None or isinstance(head, type):
-        known = sorted({kind.__name__ for kind, field in SOLVERS if field == name})
+        known = sorted(n for n, kind in MODELS.items() if hasattr(kind, f"{name}_lead_field"))
         raise ArgumentError.of(
             "head",
             found=f"{head!r}, which has no {name}_lead_field",
@@ -159,10 +149,8 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
     derived = any(step["function"] == "dipole_moment" for step in provenance.steps_of(dipoles))
     status = provenance.scope_of(dipoles).source_calibration_status
     parameters = {
-        "field_solver": SOLVERS.get((type(head), name), "custom"),
-        "head": type(head).__name__,
+        **recorded_model(head, name),
         "source": status if derived else "dipole_moment",
-        **(head.parameters() if type(head) in {kind for kind, _ in SOLVERS} else {}),
     }
     placeless = dipoles.drop_vars([a for a in XYZ if a in dipoles.coords])
     return finish(placeless, name, made, UNITS[name], parameters, coords=coords, stage="field")

@@ -8,16 +8,15 @@ of the two is a head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, nonfinite_problem
-from jaxfne_xr.core.cards import model_card
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import kind_problems
@@ -34,7 +33,7 @@ from jaxfne_xr.kernels.fields import dipoles as dipole_kernels
 from jaxfne_xr.kernels.fields import heads as kernels
 
 from .dipoles import XYZ
-from .model import pytree, static
+from .model import ForwardModel, forward_model, shown, static
 
 CHANNEL = "channel"
 #: How far from the scalp, in shares of its radius, an electrode may be; it is then taken to be on it.
@@ -45,40 +44,9 @@ TERMS = 32
 TERMS_TRACED = 512
 
 
-class _Head:
-    """Prints as its parameters and its equation."""
-
-    equation: ClassVar[str] = ""
-    units: ClassVar[dict[str, str]] = {}
-
-    def __repr__(self) -> str:
-        shown = [f"{name}={value}" for name, value in self._given()]
-        return f"{type(self).__name__}({', '.join(shown)}): {self.equation}"
-
-    def _repr_html_(self) -> str:
-        return model_card(type(self).__name__, self.equation, self._given()).html()
-
-    def _given(self) -> list[tuple[str, str]]:
-        """Return each parameter as text with its unit."""
-        return [
-            (f.name, f"{_shown(getattr(self, f.name))} {self.units[f.name]}")
-            for f in fields(self)  # type: ignore[arg-type]
-        ]
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the equation and the parameters for the record; their units in their names."""
-        made = {
-            f"{f.name}_{self.units[f.name].replace('/', '_per_')}": provenance.recorded(
-                getattr(self, f.name)
-            )
-            for f in fields(self)  # type: ignore[arg-type]
-        }
-        return {"equation": self.equation, **made}
-
-
-@pytree
+@forward_model
 @dataclass(frozen=True, repr=False)
-class InfiniteHomogeneous(_Head):
+class InfiniteHomogeneous(ForwardModel):
     r"""An infinite homogeneous medium, for EEG and MEG.
 
     .. math:: \phi = \frac{p \cdot d}{4 \pi \sigma |d|^3}, \qquad
@@ -103,16 +71,24 @@ class InfiniteHomogeneous(_Head):
     Examples
     --------
     >>> InfiniteHomogeneous("0.3 S/m")
-    InfiniteHomogeneous(conductivity=0.3 S/m, min_distance=0 um): phi = p.d / (4 pi sigma |d|^3), ...
+    InfiniteHomogeneous(conductivity=0.3 S/m, min_distance=0 um)
+      phi = p.d / (4 pi sigma |d|^3), ...
     """
 
+    solvers: ClassVar[Mapping[str, str]] = {
+        "infinite_homogeneous": "The field is that of current dipoles in an infinite homogeneous conductor."
+    }
     equation: ClassVar[str] = (
         "phi = p.d / (4 pi sigma |d|^3), B_n = mu_0/(4 pi) (p x d).n / |d|^3, d from dipole to sensor"
     )
-    units: ClassVar[dict[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
+    units: ClassVar[Mapping[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
 
     conductivity: Any = 0.3
     min_distance: Any = static(0.0)  # noqa: RUF009 (a field, not its default)
+
+    def solver_for(self, quantity: str) -> str:
+        """Return the ``field_solver_status`` of the ``"eeg"`` or ``"meg"`` that it makes."""
+        return "infinite_homogeneous"
 
     def __post_init__(self) -> None:
         """Read units."""
@@ -137,9 +113,9 @@ class InfiniteHomogeneous(_Head):
         return on_arrays(kernel, dipole, sensor, normal, min_distance=self.min_distance)
 
 
-@pytree
+@forward_model
 @dataclass(frozen=True, repr=False, eq=False)
-class Spherical(_Head):
+class Spherical(ForwardModel):
     r"""A conductor whose conductivity depends on the radius only, for MEG: what it is drops out.
 
     .. math:: B = \frac{\mu_0}{4 \pi F^2} \left( F\, p \times r_0 - (p \times r_0 \cdot r) \nabla F \right),
@@ -163,16 +139,24 @@ class Spherical(_Head):
     Examples
     --------
     >>> Spherical("90 mm")
-    Spherical(radius=90000 um, centre=(0, 0, 0) um): B = mu_0/(4 pi F^2) (F p x r0 - (p x r0 . r) grad F), ...
+    Spherical(radius=90000 um, centre=(0, 0, 0) um)
+      B = mu_0/(4 pi F^2) (F p x r0 - (p x r0 . r) grad F), ...
     """
 
+    solvers: ClassVar[Mapping[str, str]] = {
+        "spherical": "The field is that of current dipoles in a spherical conductor."
+    }
     equation: ClassVar[str] = (
         "B = mu_0/(4 pi F^2) (F p x r0 - (p x r0 . r) grad F), F = a (r a + r^2 - r0.r), a = |r - r0|"
     )
-    units: ClassVar[dict[str, str]] = {"radius": "um", "centre": "um"}
+    units: ClassVar[Mapping[str, str]] = {"radius": "um", "centre": "um"}
 
     radius: Any = static(90e3)  # noqa: RUF009
     centre: Any = (0.0, 0.0, 0.0)
+
+    def solver_for(self, quantity: str) -> str:
+        """Return the ``field_solver_status`` of the ``"eeg"`` or ``"meg"`` that it makes."""
+        return "spherical"
 
     def __post_init__(self) -> None:
         """Read units."""
@@ -185,9 +169,9 @@ class Spherical(_Head):
         return _sarvas(dipole, sensor, normal, self.centre, self.radius, self.radius)
 
 
-@pytree
+@forward_model
 @dataclass(frozen=True, repr=False, eq=False)
-class FourSphere(_Head):
+class FourSphere(ForwardModel):
     r"""Four concentric spheres, for EEG: brain, cerebrospinal fluid, skull, scalp. For MEG as `Spherical`.
 
     .. math:: \phi(r) = \frac{1}{4 \pi \sigma_1} \sum_{n=1}^{N} c_n(r) \frac{r_0^{n-1}}{r^{n+1}}
@@ -218,14 +202,21 @@ class FourSphere(_Head):
     FourSphere(radii=(79000, 80000, 85000, 90000) um, conductivities=(0.3, 1.5, 0.015, 0.3) S/m, ...
     """
 
+    solvers: ClassVar[Mapping[str, str]] = {
+        "four_sphere": "The field is that of current dipoles in a head of concentric spheres."
+    }
     equation: ClassVar[str] = (
         "phi = 1/(4 pi sigma_1) sum_n c_n(r) r0^(n-1)/r^(n+1) p.[r^ P_n'(x) - r0^ P_(n-1)'(x)]"
     )
-    units: ClassVar[dict[str, str]] = {"radii": "um", "conductivities": "S/m", "centre": "um"}
+    units: ClassVar[Mapping[str, str]] = {"radii": "um", "conductivities": "S/m", "centre": "um"}
 
     radii: Any = (79e3, 80e3, 85e3, 90e3)
     conductivities: Any = (0.3, 1.5, 0.015, 0.3)
     centre: Any = (0.0, 0.0, 0.0)
+
+    def solver_for(self, quantity: str) -> str:
+        """Return the ``field_solver_status`` of the ``"eeg"`` or ``"meg"`` that it makes."""
+        return "four_sphere" if quantity == "eeg" else "spherical"  # magnetic fields know no shells
 
     def __post_init__(self) -> None:
         """Read units."""
@@ -257,9 +248,9 @@ class FourSphere(_Head):
         return _sarvas(dipole, sensor, normal, self.centre, radii[0], radii[-1])
 
 
-@pytree
+@forward_model
 @dataclass(frozen=True, repr=False, eq=False)
-class LeadField:
+class LeadField(ForwardModel):
     """Anyone's own lead field, for EEG or MEG: MNE's, the New York Head's.
 
     Parameters
@@ -281,15 +272,24 @@ class LeadField:
     --------
     >>> import numpy as np
     >>> LeadField(np.ones((2, 3, 5)), "V/(A*m)")
-    LeadField(channel: 2, xyz: 3, dipole: 5; V/(A*m)): signal = sum over xyz and dipoles of array times moment
+    LeadField(channel: 2, xyz: 3, dipole: 5; V/(A*m))
+      signal = sum over xyz and dipoles of array times moment
     """
 
+    solvers: ClassVar[Mapping[str, str]] = {
+        "given_lead_field": "The field was made with a lead field that was given, whose conductor is not known here."
+    }
+    physical: ClassVar[bool] = False
     equation: ClassVar[str] = "signal = sum over xyz and dipoles of array times moment"
 
     array: Any
     given_units: str | None = static(None)
     channels: tuple[Any, ...] | None = static(None)
     dipoles: tuple[Any, ...] | None = static(None)
+
+    def solver_for(self, quantity: str) -> str:
+        """Return the ``field_solver_status`` of the ``"eeg"`` or ``"meg"`` that it makes."""
+        return "given_lead_field"
 
     def __post_init__(self) -> None:
         """Name the axes of the array."""
@@ -335,19 +335,19 @@ class LeadField:
         return magnitude(given.variable.data)
 
     def __repr__(self) -> str:
-        return f"LeadField({self._sizes()}; {self.given_units}): {self.equation}"
+        return f"LeadField({self._sizes()}; {self.given_units})\n  {self.equation}"
 
-    def _repr_html_(self) -> str:
-        given = [("array", self._sizes()), ("given_units", str(self.given_units))]
-        return model_card("LeadField", self.equation, given).html()
+    def _given(self) -> list[tuple[str, str]]:
+        return [("array", self._sizes()), ("given_units", str(self.given_units))]
 
     def _sizes(self) -> str:
         sizes = zip((CHANNEL, XYZ, "dipole"), np.shape(self.array), strict=True)
         return ", ".join(f"{d}: {n}" for d, n in sizes)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters for the record."""
-        return {"shape": list(np.shape(self.array)), "units": self.given_units}
+        """Return the model, its equation, and the shape and unit of the array for the record, not its numbers."""
+        array = {"shape": list(np.shape(self.array)), "units": self.given_units}
+        return {"model": type(self).__name__, "equation": self.equation, **array}
 
     def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
         """Return the array in uV/(nA*um)."""
@@ -465,7 +465,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
         found.append(
             (
                 "radii",
-                f"{_shown(radii)} um",
+                f"{shown(radii)} um",
                 "positive radii that grow outwards",
                 'radii=("79 mm", ...)',
             )
@@ -477,7 +477,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
         found.append(
             (
                 "conductivities",
-                f"{_shown(sigma)} S/m",
+                f"{shown(sigma)} S/m",
                 "positive, finite numbers",
                 "conductivities=(0.3, ...)",
             )
@@ -508,13 +508,3 @@ def _read(head: Any, name: str, reader: Any) -> None:
 
 def _array(value: Any) -> Any:
     return value if is_jax(value) else np.asarray(value, float)
-
-
-def _shown(value: Any) -> str:
-    """Return a parameter as text: numbers where they can be seen."""
-    if is_traced(value) or not (is_jax(value) or isinstance(value, (int, float, np.ndarray))):
-        return "traced" if is_traced(value) else type(value).__name__
-    numbers = np.asarray(value)
-    if numbers.ndim:
-        return f"({', '.join(f'{x:.6g}' for x in numbers.ravel().tolist())})"
-    return f"{numbers.item():.6g}"

@@ -1,20 +1,106 @@
-"""The numbers of a forward model: read in any unit, checked where they are known, differentiable where they are not."""
+"""What all forward models are: frozen dataclasses that show, record and register themselves.
+
+A model, for potentials or for EEG and MEG, is one class. It declares its `equation`, the `units` of its parameters and
+the `solvers` that it can be, each with a sentence that says what such a field is; `forward_model` registers it. Scope,
+records, cards, readouts and stored configurations know it from then on, and nothing else has to be changed.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import field, fields
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
-from jaxfne_xr.core.units import example, is_quantity, scalar
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import is_jax, is_traced
+from jaxfne_xr.core.cards import model_card
+from jaxfne_xr.core.scope import PHYSICAL, UNDECLARED, register_solver
+
+#: Every forward model of this package by its name.
+MODELS: dict[str, type[ForwardModel]] = {}
+
+Cls = TypeVar("Cls", bound="type[ForwardModel]")
+
+
+class ForwardModel:
+    """Base of all forward models: how they are shown and recorded.
+
+    Attributes
+    ----------
+    equation : str
+        What it computes, in one line.
+    units : mapping of str to str
+        The unit of each parameter that has one.
+    solvers : mapping of str to str
+        Every ``field_solver_status`` that it can give, and one sentence on what such a field is.
+    physical : bool
+        Whether it declares its conductor, so that amplitudes can be in physical units.
+    """
+
+    equation: ClassVar[str]
+    units: ClassVar[Mapping[str, str]] = {}
+    solvers: ClassVar[Mapping[str, str]]
+    physical: ClassVar[bool] = True
+    #: What is shown of a parameter that is None.
+    defaults: ClassVar[Mapping[str, str]] = {"min_distance": "radius of each segment"}
+
+    def solver_for(self, quantity: str) -> str:
+        """Return the ``field_solver_status`` of the ``"lfp"``, ``"eeg"`` or ``"meg"`` that it makes."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value}" for name, value in self._given())
+        return f"{type(self).__name__}({given})\n  {self.equation}"
+
+    def _repr_html_(self) -> str:
+        return model_card(type(self).__name__, self.equation, self._given()).html()
+
+    def _given(self) -> list[tuple[str, str]]:
+        """Return each parameter as text with its unit."""
+        return [(f.name, self._shown(f.name)) for f in fields(self)]  # type: ignore[arg-type]
+
+    def _shown(self, name: str) -> str:
+        value, unit = getattr(self, name), self.units.get(name)
+        if value is None:
+            return self.defaults.get(name, "None")
+        return f"{shown(value)} {unit}" if unit else shown(value)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the model, its equation and its parameters for the record, units in their names."""
+        made = {}
+        for f in fields(self):  # type: ignore[arg-type]
+            unit = self.units.get(f.name, "")
+            name = f"{f.name}_{unit.replace('/', '_per_')}" if unit else f.name
+            made[name] = provenance.recorded(getattr(self, f.name))
+        return {"model": type(self).__name__, "equation": self.equation, **made}
+
+
+def forward_model(cls: Cls) -> Cls:
+    """Register a dataclass as a forward model of this package, and as a pytree.
+
+    Copies that JAX makes are not checked: a gradient in a conductivity may be negative.
+    """
+    numbers = [f.name for f in fields(cls) if not f.metadata.get("static")]  # type: ignore[arg-type]
+    words = [f.name for f in fields(cls) if f.metadata.get("static")]  # type: ignore[arg-type]
+
+    def flatten(model: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        leaves = [(jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in numbers]
+        return leaves, tuple(getattr(model, word) for word in words)
+
+    def unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Any:
+        model: Any = object.__new__(cls)
+        for name, value in zip((*words, *numbers), (*static, *leaves), strict=True):
+            object.__setattr__(model, name, value)
+        return model
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    MODELS[cls.__name__] = cls
+    for name, sentence in cls.solvers.items():
+        register_solver(name, sentence, PHYSICAL if cls.physical else UNDECLARED)
+    return cls
 
 
 def static(default: Any) -> Any:
@@ -22,105 +108,30 @@ def static(default: Any) -> Any:
     return field(default=default, metadata={"static": True})
 
 
-def pytree(cls: type) -> type:
-    """Register a dataclass as a pytree whose copies are not checked: a gradient in a conductivity may be negative."""
-    names = [f.name for f in fields(cls) if not f.metadata.get("static")]
-    words = [f.name for f in fields(cls) if f.metadata.get("static")]
-
-    def flatten(model: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
-        leaves = [(jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in names]
-        return leaves, tuple(getattr(model, word) for word in words)
-
-    def unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Any:
-        model: Any = object.__new__(cls)
-        for name, value in zip((*words, *names), (*static, *leaves), strict=True):
-            object.__setattr__(model, name, value)
-        return model
-
-    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
-    return cls
+def is_ours(model: Any) -> bool:
+    """Whether a model is one of this package, whose physics is known; a subclass of one is not."""
+    return MODELS.get(type(model).__name__) is type(model)
 
 
-def read(model: Any, *, positive: tuple[str, ...], vectors: tuple[str, ...] = ()) -> None:
-    """Bring the parameters of a new model to numbers in its units, and check those that are known."""
-    optional = {f.name for f in fields(model) if f.default is None}
-    problems: list[Problem] = []
-    for name, unit in model.units.items():
-        value = getattr(model, name)
-        if value is None and name in optional:
-            continue
-        value = in_unit(value, unit, name)
-        object.__setattr__(model, name, value)
-        if is_vector(value) and name not in vectors:
-            remedy = f'{name}="{example(unit)}"'
-            problems.append(Problem(name, "several numbers", "one", remedy, ArgumentError))
-        least = "more than 0" if name in positive else "0 or more"
-        if not is_known(value):
-            bound = 0.0 if least == "0 or more" and name != "bottom" else -np.inf
-            check_traced(
-                name, partial(_in_range, value, bound, name in positive), f"{least}, in {unit}"
-            )
-        for number in np.ravel(np.asarray(value)) if is_known(value) else ():
-            bad = number <= 0 if name in positive else number < 0 and name != "bottom"
-            if bad or not math.isfinite(number):
-                found, expected = f"{number:g} {unit}", f"{least}, in {unit}"
-                remedy = f'{name}="{example(unit)}"'
-                problems.append(Problem(name, found, expected, remedy, ArgumentError))
-    raise_problems(problems)
+def recorded_model(model: Any, quantity: str) -> dict[str, Any]:
+    """Return what the record says of the model that made a ``"lfp"``, ``"eeg"`` or ``"meg"``."""
+    if is_ours(model):
+        return {**model.parameters(), "field_solver": model.solver_for(quantity)}
+    name = getattr(model, "__name__", type(model).__name__)
+    return {"model": name, "field_solver": "custom"}
 
 
-def _in_range(value: Any, least: float, positive: bool) -> Any:
-    """Return whether traced numbers are finite, and positive or at least so much."""
-    numbers = jnp.asarray(value)
-    return (jnp.isfinite(numbers) & (numbers > 0 if positive else numbers >= least)).all()
-
-
-def in_unit(value: Any, unit: str, name: str) -> Any:
-    """Return a float, or a tuple of three, from anything that says so; what JAX holds as it is."""
-    if is_quantity(value) and np.ndim(value.magnitude):
-        value = [v * value.units for v in value.magnitude]
-    if isinstance(value, np.ndarray):
-        value = value.item() if value.ndim == 0 else value.tolist()
-    if is_jax(value) and value.shape in ((), (3,)):
-        return value
-    if not is_jax(value) and not isinstance(value, (tuple, list)):
-        return scalar(value, unit, name)
-    if len(value) != 3 or is_jax(value):
-        found = f"the shape {value.shape}" if is_jax(value) else f"{len(value)} numbers"
-        typical = example(unit)
-        raise DimensionError.of(
-            name,
-            found=found,
-            expected="one, or three for x, y and z",
-            remedy=f'{name}="{typical}", or {name}=("{typical}", "{typical}", "{typical}")',
-        )
-    return tuple(in_unit(v, unit, name) for v in value)
-
-
-def is_vector(value: Any) -> bool:
-    """Whether it is one number for each of x, y and z."""
-    return isinstance(value, tuple) or getattr(value, "ndim", 0) == 1
-
-
-def is_known(value: Any) -> bool:
-    """Whether the numbers can be looked at."""
+def shown(value: Any) -> str:
+    """Return a parameter as text: numbers if they are known."""
+    if isinstance(value, str):
+        return repr(value)
     if isinstance(value, tuple):
-        return all(map(is_known, value))
-    return isinstance(value, (float, np.ndarray, np.generic)) or (
-        is_jax(value) and not is_traced(value)
-    )
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is one number that can be looked at."""
-    return is_known(value) and not isinstance(value, tuple)
-
-
-def array(value: Any, name: str) -> Any:
-    """Return a parameter as an array: NumPy, or JAX where a part of it is."""
-    parts = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(p, (int, float, np.ndarray, np.generic)) or is_jax(p) for p in parts):
-        raise ArgumentError.of(name, found=repr(value), expected="a number", remedy=f"{name}=0.3")
-    if isinstance(value, tuple):
-        return jnp.stack(value) if any(map(is_jax, parts)) else np.asarray(value)
-    return value if is_jax(value) else np.asarray(value)
+        return f"({', '.join(map(shown, value))})"
+    if is_traced(value):
+        return "traced"
+    if not (is_jax(value) or isinstance(value, (int, float, np.ndarray, np.generic))):
+        return type(value).__name__
+    numbers = np.asarray(value)
+    if numbers.ndim:
+        return f"({', '.join(f'{x:.6g}' for x in numbers.ravel().tolist())})"
+    return f"{numbers.item():.6g}"

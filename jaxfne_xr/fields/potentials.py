@@ -44,6 +44,7 @@ from jaxfne_xr.kernels.fields import distance
 
 from .conductors import Conductor, LineSource
 from .membrane_currents import transmembrane_currents
+from .model import recorded_model
 
 #: A model: a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
 Model = Callable[[xr.Dataset, xr.Dataset], Any]
@@ -102,7 +103,7 @@ def lead_field(
         "lead_field",
         xr.Variable(("contact", dim), matrix),
         LEAD_FIELD,
-        _recorded(model),
+        recorded_model(model, "lfp"),
         coords=contacts,
         stage="lead_field",
     )
@@ -218,7 +219,7 @@ def labelled_lfp(
         "lfp",
         potential,
         "uV",
-        {**_recorded(model), **parameters},
+        {**recorded_model(model, "lfp"), **parameters},
         coords={**probe.coords, **(labels or {})},
         attrs={"reference": "zero at infinity"},
     )
@@ -316,14 +317,6 @@ def nearest(sites: xr.Dataset, contact: Any, model: Model) -> tuple[np.ndarray, 
         distance.nearest_segment, *(np.asarray(a, float) for a in (contact, start, end, limit))
     )
     return distances, inside
-
-
-def _recorded(model: Model) -> dict[str, Any]:
-    """Return what the record says of a model."""
-    if type(model).__module__ == Conductor.__module__ and isinstance(model, Conductor):
-        return {**model.parameters(), "field_solver": model.solver}
-    name = getattr(model, "__name__", type(model).__name__)
-    return {"model": name, "field_solver": "custom"}
 
 
 def _cheaper_folded(variable: xr.Variable, dim: str, probe: xr.Dataset) -> bool:

@@ -34,6 +34,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.means import mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.scope import PROXY, register_solver
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.units import magnitude, positive
 from jaxfne_xr.geometry.contact_layout import contacts_of
@@ -43,6 +44,14 @@ from jaxfne_xr.kernels.fields import proxies as kernels
 
 #: The axes in which each domain of a field measures distance.
 DOMAINS = {"point": "", "laminar": "z", "volume": "xyz"}
+
+
+for _solver, _words in {
+    "toy_lead_field_proxy": "The field is a sum with made-up weights.",
+    "given_lead_field_proxy": "The field is a sum of stand-ins with weights that were given.",
+    "gaussian_kernel_proxy": "The field is a sum with weights that fall off with distance as a Gaussian.",
+}.items():
+    register_solver(_solver, _words, PROXY)
 
 
 @readout(units="1", formula="sum_n W_cn S_n, W a Gaussian of distance, rows summing to 1")

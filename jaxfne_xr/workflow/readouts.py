@@ -27,8 +27,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.registry import GIVEN, _refuse, chain
 from jaxfne_xr.core.units import is_quantity, magnitude
-from jaxfne_xr.fields.conductors import LineSource, PointSource, RootAsPoint, Slab
-from jaxfne_xr.fields.heads import FourSphere, InfiniteHomogeneous, LeadField, Spherical
+from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
 
 
@@ -136,14 +135,7 @@ def _beside(
     return f"{name}_{label}" if taken or (label in dims and along != (label,)) else label
 
 
-#: Models that a setting may be: JSON holds them as their name and parameters.
-MODELS = {
-    kind.__name__: kind
-    for kind in (
-        *(LineSource, PointSource, RootAsPoint, Slab),
-        *(FourSphere, InfiniteHomogeneous, LeadField, Spherical),
-    )
-}
+#: The key of a setting that JSON cannot hold.
 UNRECORDED = "unrecorded"
 
 
@@ -158,7 +150,7 @@ def restored(setting: Any) -> Any:
 
 def _json_safe(value: Any) -> Any:
     """Return a setting in a form that JSON holds and that means the same when handed in again (`restored`)."""
-    if type(value) in MODELS.values():
+    if is_ours(value):
         given = {f.name: _json_safe(getattr(value, f.name)) for f in fields(value)}
         return {"model": type(value).__name__, "parameters": given}
     if isinstance(value, xr.DataArray):

@@ -117,7 +117,9 @@ FUNCTIONS = {
     for name, f in vars(jfx).items()
     if inspect.isfunction(f) and not name.startswith("_") and name not in OTHERS
 }
-PICTURES = {f"plot.{n}": f for n, f in vars(jfx.plot).items() if inspect.isfunction(f)}
+PICTURES = {
+    f"plot.{n}": f for n, f in vars(jfx.plot).items() if inspect.isfunction(f) and n[0] != "_"
+}
 
 
 def test_every_public_function_is_listed():

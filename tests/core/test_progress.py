@@ -20,7 +20,8 @@ pty = pytest.importorskip("pty")  # not on Windows
 SCRIPT = """
 import time
 import jaxfne_xr as jfx
-from jaxfne_xr import _dispatch, io, progress
+from jaxfne_xr.core import dispatch as _dispatch, progress
+from jaxfne_xr.io import netcdf as io
 progress.DELAY, progress.TICK = {delay}, 0.05
 {body}
 print("done", flush=True)
@@ -285,7 +286,7 @@ STARTING = """
 import concurrent.futures.thread, sys, threading
 import dask.array
 import numpy as np
-from jaxfne_xr import progress
+from jaxfne_xr.core import progress
 
 class Interrupted(threading.Thread):
     def start(self):

@@ -166,7 +166,6 @@ def test_every_claim_has_its_words():
                 )
                 assert len(set(lines)) == 4
     assert set(overview.SOURCE_WORDS) == set(scope.STRENGTH["source_calibration_status"])
-    assert set(overview.FIELD_WORDS) == set(scope.STRENGTH["field_solver_status"])
 
 
 def test_dask_is_not_computed():

@@ -397,7 +397,7 @@ def test_scope():
 def test_what_is_recorded():
     made = jfx.eeg(dipoles(), sensors("eeg"), jfx.FourSphere())
     record = step(made)
-    assert record["head"] == "FourSphere"
+    assert record["model"] == "FourSphere"
     assert record["radii_um"] == [79e3, 80e3, 85e3, 90e3]
     assert record["conductivities_S_per_m"] == [0.3, 1.5, 0.015, 0.3]
     text = repr(jfx.FourSphere())
@@ -406,7 +406,7 @@ def test_what_is_recorded():
     seen = []
     jax.jit(lambda head: seen.append(repr(head)))(jfx.InfiniteHomogeneous())
     assert seen[0].startswith(
-        "InfiniteHomogeneous(conductivity=traced S/m, min_distance=0 um): phi"
+        "InfiniteHomogeneous(conductivity=traced S/m, min_distance=0 um)\n  phi"
     )
     assert len(jax.tree.leaves(jfx.FourSphere())) == 3
     assert len(jax.tree.leaves(jfx.InfiniteHomogeneous())) == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
+from jaxfne_xr.core.scope import weaker
 from jaxfne_xr.core.units import magnitude, quantity, units_of
 from jaxfne_xr.fields import potentials as field
 
@@ -217,7 +218,7 @@ def test_drawn_cells_have_no_amplitude_status():
 def test_the_scope_of_a_proxy_beside_a_field_is_the_proxys():
     made = traces_of_cells().jfne.lfp(PROBE)
     both = jfx.Scope(), made.jfne.scope
-    assert jfx.scope.weaker(*both).amplitude_status is False
+    assert weaker(*both).amplitude_status is False
     raised = made.copy()
     raised.attrs["field_solver_status"] = "line_source_slab"
     assert not raised.jfne.validate()

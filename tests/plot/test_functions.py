@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgb
 
 import jaxfne_xr as jfx
 from jaxfne_xr import plot
+from jaxfne_xr.core.units import factor, units_of
 
 from .conftest import make_cell
 
@@ -547,7 +548,7 @@ def test_plain_xarray_labels_what_this_package_makes(name, made):
     expected, unit = MADE[name]
     variable = made[name][name]
     assert variable.attrs["long_name"] == expected
-    assert jfx.units.factor(jfx.units.units_of(variable), unit) == 1.0
+    assert factor(units_of(variable), unit) == 1.0
     flat = variable.isel(dict.fromkeys(variable.dims[:0:-1], 0)) if variable.ndim > 1 else variable
     for one in (flat, flat.pint.dequantify(format="~P")):
         dim = flat.dims[0]
