@@ -168,7 +168,7 @@ class PointSource(Conductor):
     def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
         """Return the lead field (contact, site), uV/nA."""
         return on_arrays(
-            _lead_field,
+            lead_field_of,
             positions_along(contacts, "contact", "xyz"),
             *self.extent(sites),
             array(self.conductivity, "conductivity"),
@@ -348,7 +348,7 @@ class Slab(Conductor):
             and bool(np.all(contact[:, 2] == self.bottom))
         )
         return on_arrays(
-            _lead_field,
+            lead_field_of,
             contact,
             *extent,
             *numbers,
@@ -409,7 +409,7 @@ def _is_count(n: Any) -> bool:
 # ------------------------------------------------------------------------------------------------ the kernels
 
 
-def _lead_field(
+def lead_field_of(
     contact: Any, *arrays: Any, kernel: Callable[..., Any], shape: str, order: int, **options: Any
 ) -> Any:
     """Return the lead field of contacts of any shape; with a surface, normals and radii come last."""
