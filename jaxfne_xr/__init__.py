@@ -60,6 +60,7 @@ from .fields.heads import Spherical as Spherical
 from .fields.membrane_currents import CurrentReport as CurrentReport
 from .fields.membrane_currents import check_currents as check_currents
 from .fields.membrane_currents import transmembrane_currents as transmembrane_currents
+from .fields.one_sphere import OneSphere as OneSphere
 from .fields.potentials import lead_field as lead_field
 from .fields.potentials import lfp as lfp
 from .fields.proxies import csd_abs_mean as csd_abs_mean
@@ -143,6 +144,7 @@ __all__ = [
     "MissingDependencyError",
     "Model",
     "NonFiniteError",
+    "OneSphere",
     "PointSource",
     "Problem",
     "Readout",
