@@ -308,6 +308,7 @@ def test_one_trace_serves_a_hundred_calls():
     assert len(traced) == 1
 
 
+@pytest.mark.slow
 def test_a_descent_by_optax_finds_the_current():
     optax = pytest.importorskip("optax")
     recorded = jfx.traces(3.0 * X, DIMS, dt_ms=0.5, name="lfp", units="uV")

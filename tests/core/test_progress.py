@@ -94,11 +94,13 @@ def test_a_call_shows_its_time():
     assert re.search(r"calling: 00:0\d", in_terminal(CALL))
 
 
+@pytest.mark.slow
 def test_tasks_of_dask_are_counted():
     text = in_terminal(DASK)
     assert re.search(r"writing: +\d+%.* [3-8]/\d", text)
 
 
+@pytest.mark.slow
 def test_an_interruption_wipes_the_bar():
     text = in_terminal(FAILS)
     assert "looping" in text
@@ -107,10 +109,12 @@ def test_an_interruption_wipes_the_bar():
 
 
 @pytest.mark.parametrize("body", [LOOP, CALL, DASK], ids=["loop", "call", "dask"])
+@pytest.mark.slow
 def test_what_is_short_shows_nothing(body):
     assert in_terminal(body, delay=60).strip() == "done"
 
 
+@pytest.mark.slow
 def test_nothing_outside_a_terminal():
     for body in (LOOP, CALL, DASK):
         code = SCRIPT.format(body=body, delay=0.0)
@@ -299,6 +303,7 @@ with progress.interruptible():
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_thread_starts_lets_python_end():
     command = [sys.executable, "-c", STARTING]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)

@@ -246,6 +246,7 @@ def test_a_page_does_not_take_the_place_of_something_else(tmp_path, stages, refu
     stages["probe"].jfne.report(tmp_path / "RUN.HTM")
 
 
+@pytest.mark.slow
 def test_fields_of_unknown_place_are_drawn_as_lines(tmp_path, stages, bundle):
     page = Page(jfx.report(bundle, tmp_path / "run.html"))
     assert len([a for a in page.every("img") if a["alt"].startswith("LFP (proxy)")]) == 1
@@ -289,6 +290,7 @@ finally:
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+@pytest.mark.slow
 def test_a_signal_leaves_the_file_as_it_was(kept, how):
     command = [sys.executable, "-c", INTERRUPTED, str(kept)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

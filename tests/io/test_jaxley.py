@@ -498,6 +498,7 @@ def test_conductances_of_a_branch_point_against_plain_elimination(x64):
     assert np.abs(ours[off] - schur[off]).max() <= 1e-12 * scale
 
 
+@pytest.mark.slow
 def test_only_cells_with_a_recorded_voltage_have_edges():
     net = jx.Network([cell := branched_cell(), cell, point_cell()])
     net[1, 2, 0].record(verbose=False)

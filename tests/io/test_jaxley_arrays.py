@@ -94,6 +94,7 @@ def test_gradients_of_a_simulation_pass_through():
     assert np.abs(expected["Leak_gLeak"]).max() > 0
 
 
+@pytest.mark.slow
 def test_vmap_outside_gives_one_more_dim():
     cell = jx.Cell(jx.Branch(ncomp=2), parents=[-1])
     cell.insert(Leak())

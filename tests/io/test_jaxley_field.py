@@ -131,6 +131,7 @@ def test_labels_units_and_scope_are_the_offline_ones(net, probe):
     assert last["parameters"]["model"] == "LineSource"
 
 
+@pytest.mark.slow
 def test_dipoles_have_the_labels_of_dipole_moment(net):
     made, expected = online(net, readouts="dipole_moment"), jfx.dipole_moment(offline(net))
     for name in expected.coords:
@@ -155,6 +156,7 @@ def test_nothing_has_to_be_recorded_and_nothing_of_the_module_changes(net, probe
         np.testing.assert_array_equal(net.externals[key], value)
 
 
+@pytest.mark.slow
 def test_recordings_keep_their_order_whatever_the_states(net):
     net.delete_recordings()
     for state, site in (("v", net[1, 1, 0]), ("HH_m", net[0, 0, 0]), ("v", net[0, 2, 1])):
@@ -186,6 +188,7 @@ def test_a_clamp_and_a_stimulus_of_the_call_act_as_in_jaxley(probe):
 
 
 @pytest.mark.parametrize("t_max", [DT, 1.6, 1.625, 3.225])  # 1 step, and around the size of a block
+@pytest.mark.slow
 def test_every_number_of_steps(probe, t_max):
     cell = make_cell(1)
     cell.record("v", verbose=False)
@@ -197,6 +200,7 @@ def test_every_number_of_steps(probe, t_max):
     np.testing.assert_array_equal(made.time, expected.time)
 
 
+@pytest.mark.slow
 def test_the_duration_of_the_stimulus_is_the_default(net, probe):
     made = jfx.integrate_field(net, probe, delta_t=DT)
     assert made.sizes["time"] == jx.integrate(net, delta_t=DT).shape[1]
@@ -215,6 +219,7 @@ def test_one_compartment_has_no_axial_current_and_so_no_field(probe):
 
 @pytest.mark.parametrize("quantify", [True, False])
 @pytest.mark.parametrize("key", ["radius", "axial_resistivity"])
+@pytest.mark.slow
 def test_recordings_have_the_conductances_that_were_trained(net, probe, key, quantify):
     net.cell(1).make_trainable(key, verbose=False)
     params = [{key: 2.0 * entry[key]} for entry in net.get_parameters()]
@@ -231,6 +236,7 @@ def test_recordings_have_the_conductances_that_were_trained(net, probe, key, qua
 
 
 @pytest.mark.parametrize("key", ["HH_gNa", "radius", "length", "axial_resistivity", "capacitance"])
+@pytest.mark.slow
 def test_parameters_count_as_if_written_into_the_module(probe, key):
     cell, other = make_cell(), make_cell()
     for each in (cell, other):
@@ -362,6 +368,7 @@ def test_traced_results_are_jax_and_others_are_quantities(probe):
     assert plain.attrs["units"] == "uV"
 
 
+@pytest.mark.slow
 def test_float32_says_what_rounding_can_do(probe):
     with jax.enable_x64(False):
         cell = make_cell(1)

@@ -222,6 +222,7 @@ def test_recovers_a_gaussian_source(method, tol):
 
 
 @given(seed=st.integers(0, 10**6), method=st.sampled_from(METHODS), scale=st.floats(0.01, 100))
+@pytest.mark.slow
 def test_laws(seed, method, scale):
     with jax.enable_x64(True):
         rng = np.random.default_rng(seed)

@@ -47,6 +47,7 @@ def monomial_mean(shape, i, j):
 
 @pytest.mark.parametrize("shape", ["disk", "square"])
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
+@pytest.mark.slow
 def test_polynomials_are_exact(shape, order):
     nodes, weights = electrode_nodes(ORIGIN, UP, 1.0, shape=shape, order=order)
     degree = 4 * order - 2 if shape == "disk" else 2 * order - 1
@@ -61,6 +62,7 @@ def test_polynomials_are_exact(shape, order):
 
 
 @pytest.mark.parametrize("distance", [5.0, 10.0, 20.0, 100.0])
+@pytest.mark.slow
 def test_disk_above_its_middle_in_closed_form(distance):
     """The mean of 1 / r over a disk seen from its axis is 2 (sqrt(R^2 + d^2) - d) / R^2."""
     exact = 1e3 / (4 * np.pi * 0.3) * 2 * (np.hypot(10, distance) - distance) / 100
@@ -75,6 +77,7 @@ def test_disk_above_its_middle_in_closed_form(distance):
 
 
 @pytest.mark.parametrize("shape", ["disk", "square"])
+@pytest.mark.slow
 def test_convergence_for_sources_anywhere(shape):
     site = np.array([[15.0, 0.0, 5.0], [0.0, 8.0, 12.0], [-30.0, 20.0, 0.0], [70.0, 10.0, -60.0]])
     reference = mean_over(shape, 60, site)

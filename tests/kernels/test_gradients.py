@@ -1,4 +1,4 @@
-"""Every kernel against numerical differences, forward and reverse, twice; what has no gradient says why."""
+"""Every kernel against numerical differences, forward twice and reverse once; what has no gradient says why."""
 
 import importlib
 import inspect
@@ -345,8 +345,8 @@ def test_every_kernel_is_here():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
-@pytest.mark.parametrize("mode", ["fwd", "rev"])
-def test_derivatives(name, mode):
+def test_derivatives(name):
+    """Forward mode as often as the table says, reverse mode, which is its transpose, once."""
     fn, arguments, order = TABLE[name]
     with jax.enable_x64(True):
         arguments = [jnp.asarray(a, "f8") for a in arguments]
@@ -357,4 +357,6 @@ def test_derivatives(name, mode):
         def scaled(*a):
             return jax.tree.map(lambda x: x / scale, fn(*a))
 
-        check_grads(scaled, arguments, order=order, modes=[mode], eps=1e-4, rtol=1e-5, atol=1e-6)
+        how = {"eps": 1e-4, "rtol": 1e-5, "atol": 1e-6}
+        check_grads(scaled, arguments, order=order, modes=["fwd"], **how)
+        check_grads(scaled, arguments, order=1, modes=["rev"], **how)

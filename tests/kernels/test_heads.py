@@ -128,6 +128,7 @@ def transfer_matrix_potential(moment, dipole, sensor, radii, sigma, n_terms):
 
 
 @pytest.mark.parametrize("depth", [20e3, 60e3])
+@pytest.mark.slow
 def test_four_spheres_against_the_transfer_matrix_in_every_shell(x64, depth, agreement):
     rng = np.random.default_rng(0)
     dipole, moment = depth * unit_vectors(rng, 1)[0], rng.standard_normal(3)

@@ -402,6 +402,7 @@ def test_gradients_are_finite_at_every_kink(sigma):
 # ------------------------------------------------------------------------------------------- shapes
 
 
+@pytest.mark.slow
 def test_blocks_of_contacts_change_nothing(monkeypatch):
     contact, start, end = random_lines(6, 23, 7)
     whole = np.asarray(line_source(contact, start, end, SIGMA, 1.0))

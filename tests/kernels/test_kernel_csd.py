@@ -210,6 +210,7 @@ def test_recovers_a_basis_source_better_from_more_contacts(dim):
 
 
 @given(seed=st.integers(0, 10**6), dim=st.sampled_from([1, 2, 3]), scale=st.floats(0.01, 100))
+@pytest.mark.slow
 def test_laws(seed, dim, scale):
     with jax.enable_x64(True):
         contact, source, point = setup(dim, seed=seed)
@@ -246,6 +247,7 @@ def left_out(kernel, potential, shift):
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.slow
 def test_errors_against_leaving_out_in_a_loop(dim):
     contact, source, _ = setup(dim)
     measured = np.random.default_rng(1).normal(size=(12, 30))
@@ -275,6 +277,7 @@ def test_compressing_in_parts():
     assert compress_samples(measured[:, :2]).shape == (4, 2)
 
 
+@pytest.mark.slow
 def test_more_noise_takes_more_regularisation():
     contact = jnp.linspace(0.0, 1000.0, 21)[:, None]
     source = source_grid(jnp.array([-100.0]), jnp.array([1100.0]), shape=(80,))
@@ -353,6 +356,7 @@ def test_gradients_of_the_errors_where_eigenvalues_coincide():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.slow
 def test_float32_stays_float32(dim):
     single = [a.astype(jnp.float32) for a in setup(dim)]
     matrix = estimate(*single, 60.0, 1e-2, 0.3, EXTENT[dim]).matrix

@@ -40,6 +40,7 @@ def test_blocks_are_the_recurrence(x64, lengths, checkpoint):
 
 @pytest.mark.parametrize("lengths", [(3, 4), (2, 3, 2)])
 @pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.slow
 def test_gradients(x64, lengths, checkpoint):
     def run(state, inputs):
         return read_in_blocks(step, read, state, inputs, lengths, checkpoint=checkpoint)

@@ -13,6 +13,7 @@ X = np.random.default_rng(0).normal(3, 2, (4, 30, 2))
 
 
 @pytest.mark.parametrize("axis", range(3))
+@pytest.mark.slow
 def test_standardised(x64, axis):
     got = standardised(jnp.array(X), axis=axis)
     np.testing.assert_allclose(got, scipy.stats.zscore(X, axis=axis), rtol=1e-12, atol=1e-14)
@@ -31,6 +32,7 @@ def test_a_constant_correlates_with_nothing(value):
 
 
 @pytest.mark.parametrize("axis", range(3))
+@pytest.mark.slow
 def test_log_ratio(x64, axis):
     s, r = X**2, np.roll(X, 1) ** 2
     e = 1e-3 * r.mean(axis, keepdims=True)

@@ -24,6 +24,7 @@ def close(got, want, tol):
 @pytest.mark.parametrize("shape", [(7, 5, 3), (40, 70, 80), (3, 5000, 2), (1, 4, 1)])
 @pytest.mark.parametrize("axes", AXES)
 @pytest.mark.parametrize("of", OF)
+@pytest.mark.slow
 def test_means_are_those_of_numpy(shape, axes, of, monkeypatch):
     monkeypatch.setattr(kernels, "_BLOCK", 30_000)
     x = np.random.default_rng(0).normal(-3, 5, shape).astype("f4")
@@ -56,6 +57,7 @@ def test_of_nothing(shape):
 
 
 @given(axes=st.sampled_from(AXES), of=st.sampled_from(sorted(OF)), wide=st.booleans())
+@pytest.mark.slow
 def test_gradients_are_those_of_a_plain_mean(axes, of, wide):
     x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 3, 2100 if wide else 2)), "f4")
     plain = lambda x: (kernels.OF[of](x).mean(axes) ** 2).sum()

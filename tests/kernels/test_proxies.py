@@ -152,6 +152,7 @@ def test_toy_lead_fields_are_their_formulas(each):
 
 
 @pytest.mark.parametrize("toy", [toy_eeg_lead_field, toy_meg_lead_field])
+@pytest.mark.slow
 def test_toy_lead_fields_on_their_poles_and_kinks(toy):
     sensor = np.array([[0.0, 0, 2], [0, 0, 0]])
     site = np.array([[0.0, 0, 0], [1, 1, 0], [0, 0, 1]])

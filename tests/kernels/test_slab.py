@@ -105,6 +105,7 @@ def plain_sum(contact, site, sigmas, n, h=H):
 
 @pytest.mark.parametrize("sigmas", [m for k, m in MEDIA.items() if k != "perfect ground"])
 @pytest.mark.parametrize(("rho", "z", "source"), [(50.0, 0.0, 100.0), (200.0, 130.0, 40.0)])
+@pytest.mark.slow
 def test_point_solves_the_boundary_value_problem(sigmas, rho, z, source, agreement):
     ours = points(np.array([[rho, 0, z]]), np.array([[0, 0, source]]), sigmas)[0, 0]
     reference = boundary_value_integral(rho, z, source, sigmas)

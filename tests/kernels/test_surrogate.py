@@ -49,6 +49,7 @@ def test_each_is_its_equation_and_a_density(x64, name, slope):
 @pytest.mark.parametrize("rule", ["level", "crossing"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int16"])
 @pytest.mark.parametrize("threshold", [0.0, -5.3])
+@pytest.mark.slow
 def test_the_value_is_exact(x64, name, rule, dtype, threshold):
     v = voltages(dtype=dtype)
     v.ravel()[:4] = np.array([threshold, np.nextafter(threshold, 9), threshold, 9]).astype(dtype)
@@ -79,6 +80,7 @@ def test_derivative_of_the_level(x64, name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("axis", range(3))
+@pytest.mark.slow
 def test_derivative_of_a_crossing_by_a_plain_loop(x64, name, axis):
     v = voltages()
     w = voltages(seed=1)
@@ -123,6 +125,7 @@ def bump(dt):
     return -65 + 55 * jnp.exp(-(((t - 10) / 2) ** 2))
 
 
+@pytest.mark.slow
 def test_it_does_not_depend_on_the_sampling_interval(x64):
     scale = lambda a, dt: surrogate.crossing(
         -65 + a * (bump(dt) + 65), 0.0, 0.05, axis=0, surrogate="arctan"
@@ -133,6 +136,7 @@ def test_it_does_not_depend_on_the_sampling_interval(x64):
 
 
 @pytest.mark.parametrize("rule", ["level", "crossing"])
+@pytest.mark.slow
 def test_second_order_is_that_of_the_surrogate(x64, rule):
     v = jnp.array(voltages((9,)))
     run = lambda v: getattr(surrogate, rule)(v, 1.0, 0.05, axis=0, surrogate="arctan").sum()
@@ -168,6 +172,7 @@ def test_a_checkpoint_makes_no_difference(x64):
 
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("n", [1, 3, 40])
+@pytest.mark.slow
 def test_crossing_times_by_a_plain_loop(x64, axis, n):
     v = voltages((30, 3, 2)).transpose(np.roll(range(3), axis))
     axis = v.shape.index(30)
@@ -206,6 +211,7 @@ def test_the_gradient_of_a_time_is_that_of_the_implicit_function(x64):
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (1, 2), (2, 2)])
+@pytest.mark.slow
 def test_few_samples(shape):
     v = np.zeros(shape, np.float32)
     if shape[0]:

@@ -79,6 +79,7 @@ def test_any_axis_and_a_time_constant_for_each_site(kernel, axis):
 
 @each_kernel
 @pytest.mark.parametrize("cut", [0, 1, 37, 100])
+@pytest.mark.slow
 def test_blocks_give_the_same_as_one_run(kernel, cut):
     spikes = train(100, 3)
     k = {"axis": 0, "kernel": kernel}

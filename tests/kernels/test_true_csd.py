@@ -86,6 +86,7 @@ def test_cylinder_against_many_points(depth_axis):
     np.testing.assert_allclose(binning.volume, np.diff(edges) * np.pi * radius**2)
 
 
+@pytest.mark.slow
 def test_density_of_one_nanoampere_in_a_cubic_millimetre():
     mm = jnp.array([0.0, 1000.0])
     middle = jnp.full((1, 3), 500.0)
@@ -115,6 +116,7 @@ def test_a_spanning_segment_fills_its_bins_by_length():
         ((50.0, -40.0, -50.0), (50.0, 40.0, 30.0)),  # in the last border
     ],
 )
+@pytest.mark.slow
 def test_segments_in_borders_count_once(start, end):
     start, end = jnp.array([start]), jnp.array([end])
     for a, b in ((start, end), (end, start)):
@@ -125,6 +127,7 @@ def test_segments_in_borders_count_once(start, end):
     np.testing.assert_allclose(shares(binning).sum(), 1, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_a_border_belongs_to_the_bin_above_it():
     at = jnp.array([[0.0, 0.0, z] for z in (-50.0, 10.0, 30.0, 30.1)])
     binning = laminar_binning(at, at, EDGES[2], 1.0)
@@ -133,6 +136,7 @@ def test_a_border_belongs_to_the_bin_above_it():
 
 
 @given(seed=st.integers(0, 10**6), spread=st.sampled_from([1e-6, 30.0, 100.0, 1e4]))
+@pytest.mark.slow
 def test_current_is_conserved_and_direction_does_not_matter(seed, spread):
     with jax.enable_x64(True):
         start, end = segments(20, seed, spread)
@@ -153,6 +157,7 @@ def test_splitting_a_segment_changes_nothing():
     assert jnp.abs(0.3 * first + 0.7 * second - whole).max() < 1e-13
 
 
+@pytest.mark.slow
 def test_compact_and_unstored_matrix_give_the_dense_product():
     start, end = segments(40, seed=4)
     binning = voxels(start, end)
@@ -205,6 +210,7 @@ def test_gradients_are_finite_for_points_and_for_segments_along_borders(dtype):
     assert jnp.isfinite(jnp.stack(gradient)).all()
 
 
+@pytest.mark.slow
 def test_no_segments():
     none = jnp.zeros((0, 3))
     binning = voxel_binning(none, none, EDGES)

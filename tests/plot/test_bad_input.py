@@ -116,6 +116,7 @@ def test_gaps_and_infinities_are_left_out(signals):
 
 
 @pytest.mark.parametrize("value", [0.0, 5.0, 1e-30, 1e30])
+@pytest.mark.slow
 def test_a_constant_is_drawn(value, lfp):
     flat = lfp.assign(lfp=(lfp.lfp.dims, np.full(lfp.lfp.shape, value), {"units": "uV"}))
     signals = jfx.traces(np.full((2, 500), value), ("unit", "time"), dt_ms=1.0).jfne.to_signals()
@@ -234,6 +235,7 @@ def test_two_contacts_at_one_depth(refused, lfp):
         by_hand.jfne.plot.csd()
 
 
+@pytest.mark.slow
 def test_groups_of_one_and_of_many_and_more_groups_than_colours(signals):
     for labels in (["a"] * 11 + ["b"], list("abcdefghijkl"), ["a"] * 12, [None] * 6 + ["a"] * 6):
         ds = signals.assign_coords(population=("unit", np.array(labels, object)))
@@ -263,6 +265,7 @@ def test_of_very_many_groups_some_are_named():
     assert not any(a.overlaps(b) for a, b in pairwise(boxes))
 
 
+@pytest.mark.slow
 def test_any_name_is_written_without_a_warning(signals, lfp):
     names = np.array(NAMES, object)
     ds = signals.assign_coords(population=("unit", names))

@@ -182,6 +182,7 @@ def test_a_file_keeps_them(tmp_path):
     assert jfx.open(signals.jfne.to_netcdf(tmp_path / "s.nc")).identical(signals)
 
 
+@pytest.mark.slow
 def test_a_descent_wakes_a_silent_neuron():
     """What a surrogate is for: from no spike at all to the rate asked for."""
     t = jnp.arange(2000) * 0.1

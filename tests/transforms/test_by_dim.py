@@ -190,6 +190,7 @@ def test_jit_traces_once_for_windows_of_one_length(ds, traces_of):
 
 @pytest.mark.parametrize("dt", [0.1, 0.025, 1 / 3, 1 / 30.0, 0.1 + 1e-13])
 @pytest.mark.parametrize("start", [0.0, 1234.5, 1e6])
+@pytest.mark.slow
 def test_the_times_of_windows_are_told_by_their_interval(dt, start, traces_of):
     fn, count = traces_of(lambda ds: ds.isel(time=slice(2, 9)))
     run = jfx.jit(fn)

@@ -126,6 +126,7 @@ def test_info_says_how_to_get_at_it(run_nc, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["info", "validate"])
+@pytest.mark.slow
 def test_names_in_a_file_do_not_steer_the_terminal(tmp_path, command):
     """A file from elsewhere, read where letters have one byte each."""
     ds = xr.Dataset(

@@ -60,64 +60,58 @@ def loss_of(row):
     return loss
 
 
-def of_slope(row, x):
-    return jax.jit(jax.grad(loss_of(row)))(x)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORKING)
-def test_with_64_bits(name):
+def test_every_transformation_in_both_precisions(name):
+    """All of a precision are one program, so that the labelled layers are traced and compiled together."""
     row = WORKING[name]
+    loss = loss_of(row)
+    given = np.asarray(row.x, "f4")  # numbers that both precisions hold
+    along = np.random.default_rng(3).normal(size=row.x.shape)
+    along *= 1e-6 * np.abs(row.x).max() / np.abs(along).max()
+
+    def run(x):
+        return numbers(row.fn(x))
+
     with jax.enable_x64(True):
-        x = jnp.asarray(row.x, "f8")
-        run = jax.jit(lambda x: numbers(row.fn(x)))
-        lowered = run.lower(x).as_text()
-        assert "callback" not in lowered
-        eager, jitted = numbers(row.fn(x)), run(x)
+        x = jnp.asarray(given, "f8")
+        two = jnp.stack([x, 1.01 * x])
+
+        def transformed(x, two):
+            made = run(x), run(two[1]), jax.vmap(run)(two)
+            slopes = jax.grad(loss)(x), jax.grad(jax.checkpoint(loss))(x), jax.jacfwd(loss)(x)
+            return *made, *slopes, (loss(x + along) - loss(x - along)) / 2
+
+        lowered = jax.jit(transformed).lower(x, two)
+        assert "callback" not in lowered.as_text()
+        jitted, other, vmapped, slope, checkpointed, forward, rise = lowered.compile()(x, two)
+        eager = run(x)
         assert len(eager) == len(jitted) > 0
         for a, b in zip(jitted, eager, strict=True):
             close(a, b, 1e-9)
-        two = jnp.stack([x, 1.01 * x])
-        for a, b, c in zip(jax.jit(jax.vmap(run))(two), jitted, run(two[1]), strict=True):
+        for a, b, c in zip(vmapped, jitted, other, strict=True):
             close(a, np.stack([b, c]), 1e-9)
-
-        loss = loss_of(row)
-        slope = jax.jit(jax.grad(loss))(x)
-        close(jax.jit(jax.grad(jax.checkpoint(loss)))(x), slope, 1e-10)
-        close(jax.jit(jax.jacfwd(loss))(x), slope, 1e-8)
+        close(checkpointed, slope, 1e-10)
+        close(forward, slope, 1e-8)
         if row.gradient == "0":
             assert not np.asarray(slope).any()
-            return
-        assert np.asarray(slope).any()
-        if row.gradient == "surrogate":
-            return
-        along = np.random.default_rng(3).normal(size=x.shape)
-        along *= 1e-6 * np.abs(row.x).max() / np.abs(along).max()
-        value = jax.jit(loss)
-        rise = (value(x + along) - value(x - along)) / 2
-        assert abs(rise - (slope * along).sum()) <= row.tol * np.abs(slope * along).sum()
+        else:
+            assert np.asarray(slope).any()
+        if row.gradient not in ("0", "surrogate"):
+            assert abs(rise - (slope * along).sum()) <= row.tol * np.abs(slope * along).sum()
 
+    @jax.jit
+    def narrow(x):
+        made = run(x), jax.vmap(run)(x[None])
+        return *made, jax.grad(loss)(x), jax.jacfwd(jax.checkpoint(loss))(x)
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", WORKING)
-def test_with_32_bits(name):
-    row = WORKING[name]
-    x = jnp.asarray(row.x, "f4")
-    run = jax.jit(lambda x: numbers(row.fn(x)))
-    made = run(x)
-    for y in made:
+    made, vmapped, slope_32, forward = narrow(jnp.asarray(given))
+    for y, z in zip(made, vmapped, strict=True):
         assert y.dtype != np.float64
-    assert run(x + 0)[0].shape == made[0].shape
-    slope = of_slope(row, x)
-    assert slope.dtype == np.float32
-    with jax.enable_x64(True):
-        wide = of_slope(row, jnp.asarray(x, "f8"))
-    close(slope, wide, 5e-3)
-    forward = jax.jit(jax.jacfwd(jax.checkpoint(loss_of(row))))(x)
-    close(forward, wide, 5e-3)
-    vmapped = jax.jit(jax.vmap(lambda x: numbers(row.fn(x))))(x[None])
-    for a, b in zip(vmapped, made, strict=True):
-        close(a[0], b, 1e-4)
+        close(z[0], y, 1e-4)
+    assert slope_32.dtype == np.float32
+    close(slope_32, slope, 5e-3)
+    close(forward, slope, 5e-3)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -35,6 +35,7 @@ def test_the_card_of_a_bundle(bundle):
         assert word in words
 
 
+@pytest.mark.slow
 def test_what_the_card_suggests_runs(bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [line.strip() for line in str(bundle.jfne).partition("  next")[2].splitlines()]

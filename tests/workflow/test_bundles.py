@@ -232,6 +232,7 @@ def test_replay_in_every_mode(kind, mode, tmp_path):
     assert {"signals/source", "readouts/source"} <= set(again.differences)
 
 
+@pytest.mark.slow
 def test_replay_in_another_process(tmp_path):
     path = jfx.to_netcdf(jfx.bundle(*a_run()), tmp_path / "run.nc")
     code = f"import jaxfne_xr as jfx; print(jfx.replay(jfx.open({str(path)!r})))"

@@ -486,6 +486,7 @@ def test_a_rate_needs_an_interval(refused):
 # ------------------------------------------------------------------------------------- under JAX, and large
 
 
+@pytest.mark.slow
 def test_under_jit_grad_and_vmap(places):
     v = np.random.default_rng(0).normal(-50, 20, (30, 3)).astype("f4")
     positions = {a: ("unit", [0.0, 50.0, 120.0]) for a in "xyz"}
