@@ -1,4 +1,4 @@
-"""Spectra: power, coherence and the power in a band, by Welch's method, with a ``frequency`` coordinate in Hz."""
+"""Spectra by Welch's method: power, coherence and band power, with a ``frequency`` coordinate in Hz."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jaxfne_xr.core.units import magnitude, product, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as kernels
 
 FREQUENCY = "frequency"
-#: The bands that `band_power` and `summary` use where none are given, Hz.
+#: The default bands of `band_power` and `summary`, Hz.
 BANDS = {
     "delta": (1.0, 4.0),
     "theta": (4.0, 8.0),
@@ -37,33 +37,33 @@ def psd(
     window: str = "hann",
     detrend: str = "constant",
 ) -> xr.Dataset:
-    """Return the power spectral density of a variable along time.
+    """Estimate the power spectral density of a variable along time.
 
     Parameters
     ----------
     data : xr.Dataset or xr.DataArray
         With ``time`` and any other dims, in any order.
     variable : str, optional
-        Which of the Dataset's; not needed where there is only one.
+        Name of the variable; not needed if there is only one.
     segment : float, str or pint.Quantity, optional
-        Duration of a segment, ms: one over the frequency spacing. By default, eight segments that overlap by half.
+        Duration of a segment, ms: the inverse of the frequency spacing. Eight segments that overlap by half by default.
     overlap : float
-        Share of a segment that it has in common with the next, from 0 up to and without 1.
+        Fraction of a segment that overlaps with the next: at least 0, less than 1.
     window : {"hann", "boxcar"}
         Taper.
     detrend : {"constant", "none"}
-        Whether each segment's mean is taken off.
+        Whether the mean of each segment is subtracted.
 
     Returns
     -------
     xr.Dataset
-        ``psd`` with ``frequency`` (Hz) for time, in the square of the unit per Hz: one-sided, so that its sum times
-        the frequency spacing is the variance (Welch 1967; as `scipy.signal.welch`).
+        ``psd`` with the dim ``frequency`` (Hz) instead of ``time``, in the square of the unit per Hz: one-sided, so
+        that its sum times the frequency spacing is the variance (Welch 1967; as `scipy.signal.welch`).
 
     Raises
     ------
     ArgumentError, UnitError
-        If a segment does not fit, or a name is not known.
+        If a segment does not fit the data, or `overlap`, `window` or `detrend` is none of these.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def coherence(
     window: str = "hann",
     detrend: str = "constant",
 ) -> xr.Dataset:
-    """Return the magnitude-squared coherence of two variables along time.
+    """Estimate the magnitude-squared coherence of two variables along time.
 
     Parameters
     ----------
@@ -105,15 +105,15 @@ def coherence(
     Returns
     -------
     xr.Dataset
-        ``coherence``, ``|S_ab|^2 / (S_aa S_bb)``, from 0 to 1, with ``frequency`` (Hz) for time. NaN where either
-        has no power. K segments of independent signals give about 1/K.
+        ``coherence``, ``|S_ab|^2 / (S_aa S_bb)``, from 0 to 1, with the dim ``frequency`` (Hz) instead of
+        ``time``. NaN where either has no power. K segments of independent signals give about 1/K.
 
     Raises
     ------
     DimensionError
         If their times differ.
     ArgumentError
-        If only one segment fits: its coherence is 1 whatever the signals.
+        If only one segment fits: the coherence of one segment is 1 for any signals.
 
     Examples
     --------
@@ -147,21 +147,21 @@ def coherence(
 def band_power(
     spectrum: xr.Dataset | xr.DataArray, bands: Mapping[str, tuple[Any, Any]] | None = None
 ) -> xr.Dataset:
-    """Return the power in each of some bands.
+    """Compute the power in frequency bands.
 
     Parameters
     ----------
     spectrum : xr.Dataset or xr.DataArray
         From `psd`.
     bands : mapping of str to pair of float, str or pint.Quantity, optional
-        Name, lower and upper edge, Hz. By default delta 1 to 4, theta to 8, alpha to 13, beta to 30 and gamma to 80,
-        as far as the spectrum reaches and resolves them.
+        Name, lower and upper edge, Hz. By default delta 1 to 4, theta to 8, alpha to 13, beta to 30 and gamma to 80:
+        those that the spectrum covers and resolves.
 
     Returns
     -------
     xr.Dataset
-        ``band_power`` with ``band`` for frequency: the integral of ``psd``, which is taken to be straight between
-        its frequencies, from ``low`` to ``high`` (Hz), in the square of the signal's unit.
+        ``band_power`` with the dim ``band`` instead of ``frequency``: the integral of ``psd``, interpolated linearly
+        between its frequencies, from ``low`` to ``high`` (Hz), in the square of the signal's unit.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def segments(
     *,
     several: bool = False,
 ) -> tuple[float, dict[str, Any]]:
-    """Return the sampling interval in ms, and how the kernel is to cut the samples: in more than one, if `several`."""
+    """Return the sampling interval, ms, and the options of the kernel; raise if `several` segments do not fit."""
     time, dt_ms = times_of(ds)
     n = len(time)
     if segment is None:
@@ -220,7 +220,7 @@ def segments(
             Problem(
                 where="segment",
                 found=f"{nperseg} samples, of {n} in all",
-                expected="two samples at least, and no more than there are",
+                expected="at least two samples, and no more than there are",
                 remedy=f"segment={n * dt_ms / 4.5:g} (ms)",
                 error=ArgumentError,
             )
@@ -228,7 +228,7 @@ def segments(
     if not (isinstance(overlap, Real) and 0 <= overlap < 1):
         problems.append(
             Problem(
-                "overlap", repr(overlap), "from 0 up to and without 1", "overlap=0.5", ArgumentError
+                "overlap", repr(overlap), "at least 0, less than 1", "overlap=0.5", ArgumentError
             )
         )
     known = {"window": (window, ("hann", "boxcar")), "detrend": (detrend, ("constant", "none"))}
@@ -242,7 +242,7 @@ def segments(
     if several and 2 * nperseg - noverlap > n:
         found, expected = (
             f"one segment of {nperseg} samples, of {n} in all",
-            "two at least: of one, coherence is 1",
+            "at least two: the coherence of one is 1",
         )
         remedy = f"segment={n * dt_ms / 4.5:g} (ms)"
         raise ArgumentError.of("segment", found=found, expected=expected, remedy=remedy)
@@ -256,14 +256,14 @@ def frequency_coord(nperseg: int, dt_ms: float) -> dict[str, Any]:
 
 
 def _broadcast(a: xr.Variable, b: xr.Variable) -> tuple[xr.Variable, xr.Variable]:
-    """Return two variables, bare, on all the dims of either in one order."""
+    """Return two variables, bare, broadcast to the dims of both in the same order."""
     sizes = {**a.sizes, **b.sizes}
     x, y = (xr.Variable(v.dims, magnitude(v.data)).set_dims(sizes) for v in (a, b))
     return x, y.transpose(*x.dims)
 
 
 def resolved_bands(f: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Return the bands of `BANDS` that a spectrum at the frequencies `f`, Hz, reaches and resolves."""
+    """Return those of `BANDS` that a spectrum at the frequencies `f`, Hz, covers and resolves."""
     return {
         name: edges
         for name, edges in BANDS.items()
@@ -272,8 +272,8 @@ def resolved_bands(f: np.ndarray) -> dict[str, tuple[float, float]]:
 
 
 def _too_narrow(low: float, high: float, f: np.ndarray) -> bool:
-    """Whether a band is narrower than the spacing of frequencies: what lies in it was not told apart."""
-    return high - low < (f[1] - f[0]) * (1 - 1e-9)
+    """Whether a band is narrower than the frequency spacing, so that the spectrum does not resolve it."""
+    return high - low < (f[1] - f[0]) * (1 - 1e-9)  # up to rounding
 
 
 def _edges(
@@ -294,7 +294,7 @@ def _edges(
                 Problem(
                     where=f"bands[{name!r}]",
                     found=f"{start:g} to {stop:g} Hz",
-                    expected=f"a lower edge, and a higher one up to {nyquist:g} Hz, the spectrum's last (Nyquist)",
+                    expected=f"a lower edge, and a higher one up to {nyquist:g} Hz, the Nyquist frequency",
                     remedy="a lower band, or a shorter sampling interval",
                     error=ArgumentError,
                 )
@@ -305,8 +305,8 @@ def _edges(
                 Problem(
                     where=f"bands[{name!r}]",
                     found=f"{start:g} to {stop:g} Hz, narrower than the frequency spacing of {spacing:g} Hz",
-                    expected=f"a band of {spacing:g} Hz at least, or segments of {needed:g} ms at least",
-                    remedy=f"segment={needed:g} (ms), of data as long or longer; or a wider band",
+                    expected=f"a band of at least {spacing:g} Hz, or segments of at least {needed:g} ms",
+                    remedy=f"segment={needed:g} (ms), if the data are as long; or a wider band",
                     error=ArgumentError,
                 )
             )
@@ -319,7 +319,7 @@ def _edges(
             Problem(
                 where="bands",
                 found=f"none, in a spectrum up to {nyquist:g} Hz in steps of {spacing:g} Hz",
-                expected=f"one band at least; of {list(BANDS)}, the widest takes segments of {needed:g} ms, "
+                expected=f"at least one band; of {list(BANDS)}, the widest needs segments of {needed:g} ms, "
                 "and the lowest a Nyquist frequency of 4 Hz",
                 remedy=f'segment={needed:g} (ms), or bands={{"all": (0, {nyquist:g})}}',
                 error=ArgumentError,

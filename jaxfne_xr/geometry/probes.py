@@ -1,10 +1,9 @@
 """Probes: electrode contacts and sensors as Datasets with a position for each.
 
 A probe is a Dataset with one dim, ``contact`` (intracranial) or ``channel`` (EEG and MEG), and no variables, only
-coordinates
-along it: ``x``, ``y``, ``z`` and ``radius`` in um, ``name``, and the unit vector ``normal_x``, ``normal_y``,
-``normal_z`` that a flat
-contact faces or a sensor measures along. Whatever keeps these names can be used as one. Depth is z, upwards.
+coordinates along it: ``x``, ``y``, ``z`` and ``radius`` in um, ``name``, and the unit vector ``normal_x``,
+``normal_y``, ``normal_z`` along which a flat contact faces or a sensor measures. Any Dataset with these names can be
+used as one. Depth is z, upwards.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def linear_probe(
     normal: Sequence[float] | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
-    """Return a shank of evenly spaced contacts on a line.
+    """Build a shank of evenly spaced contacts on a line.
 
     Parameters
     ----------
@@ -45,11 +44,11 @@ def linear_probe(
     origin : (3,)
         Position of the first contact, um.
     direction : (3,)
-        Which way the others lie, of any length; upwards by default.
+        Direction from the first contact to the others, of any length; upwards by default.
     radius : float, str or pint.Quantity, optional
         Radius of each contact, um.
     normal : (3,), optional
-        The way the contacts face.
+        Direction that the contacts face.
     name : str
         Contacts are named ``probe0``, ``probe1``, ...
 
@@ -86,7 +85,7 @@ def grid_probe(
     normal: Sequence[float] | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
-    """Return a flat grid of contacts: several columns of a shank, or a multi-electrode array.
+    """Build a flat grid of contacts: several columns of a shank, or a multi-electrode array.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ def grid_probe(
     origin : (3,)
         Position of the first contact, um.
     rows, columns : (3,)
-        Which way further rows and further columns lie, of any length.
+        Directions from one row to the next and from one column to the next, of any length.
     radius, normal, name
         As for `linear_probe`. By default contacts face along ``rows x columns``.
 
@@ -123,6 +122,7 @@ def grid_probe(
         + steps[0] * row[:, None] * up
         + steps[1] * column[:, None] * across
     )
+    # Right-handed: contacts face along rows x columns.
     facing = np.cross(up, across) if normal is None else normal
     probe = probe_at(positions, radius=radius, normal=facing, name=name)
     return probe.assign_coords(row=("contact", row), column=("contact", column))
@@ -137,32 +137,33 @@ def probe_at(
     name: str | Sequence[str] = "probe",
     dim: str = "contact",
 ) -> xr.Dataset:
-    """Return a probe with contacts, or sensors, at given positions.
+    """Build a probe from the positions of its contacts or sensors.
 
     Parameters
     ----------
     positions : array (contact, 3) or pint.Quantity
-        x, y and z of each; JAX arrays stay JAX, so that a loss can be differentiated in them.
+        x, y and z of each; JAX arrays stay JAX, so that a loss can be differentiated with respect
+        to them.
     units : str
-        Unit of `positions`, where they carry none.
+        Unit of `positions` without one.
     radius : float, str, pint.Quantity or array (contact), optional
-        um.
+        Radius of each contact, um.
     normal : (3,) or array (contact, 3), optional
-        The way each faces, of any length.
+        Direction that each faces, of any length.
     name : str or sequence of str
-        The name of each, or what to count up from.
+        The name of each, or the prefix of numbered names.
     dim : {"contact", "channel"}
         ``"channel"`` for EEG and MEG.
 
     Returns
     -------
     xr.Dataset
-        Coordinates ``x``, ``y``, ``z`` and those given.
+        With the coordinates ``x``, ``y``, ``z`` and ``name``; ``radius`` and ``normal_x`` ... ``normal_z`` if given.
 
     Raises
     ------
     DimensionError, UnitError, ArgumentError
-        If the positions are not (n, 3), not a length, not finite, or two contacts are at the same place.
+        If the positions are not (n, 3), are not lengths or not finite, or two contacts are at the same place.
 
     Examples
     --------
@@ -262,7 +263,7 @@ def _numbers(values: Any, name: str) -> np.ndarray:
     try:
         return np.array(values, dtype=float)
     except (TypeError, ValueError) as error:
-        expected, remedy = "numbers, three for each place", f"{name}=np.array([[x, y, z], ...])"
+        expected, remedy = "numbers, three for each position", f"{name}=np.array([[x, y, z], ...])"
         raise ArgumentError.of(
             name, found=repr(values), expected=expected, remedy=remedy
         ) from error

@@ -1,4 +1,4 @@
-"""Readouts of Signals alone: series as they are, and one number for all sites and a time window."""
+"""Readouts of Signals alone: series, and single numbers over all sites and a time window."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .sources import source
 
 @readout(units="mV", formula="V_m")
 def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return the membrane voltage ``vm``, mV, on the dims of ``V_m``; values are shared."""
+    """Extract the membrane voltage as ``vm``, mV, on the dims of ``V_m``; values are shared."""
     signals = as_dataset(signals, "signals")
     v = V_m_of(signals)
     return finish(signals, "vm", xr.Variable(v.dims, magnitude(v.data)), "mV")
@@ -28,11 +28,12 @@ def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 @readout(units="bool", formula="spikes")
 def spk(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return the spikes ``spk``, bool or, with a surrogate, float, on the dims of ``spikes``; values are shared."""
+    """Extract the spikes as ``spk`` on the dims of ``spikes``: bool, or float with a surrogate; values are shared."""
     signals = as_dataset(signals, "signals")
     return finish(signals, "spk", spikes_of(signals), None)
 
 
+# `source` is not only a readout: other stages start from it. It is registered here with the readouts of Signals.
 readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a proxy for it")(
     source
 )
@@ -42,7 +43,7 @@ readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a p
 def spike_rate_hz(
     signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
 ) -> xr.Dataset:
-    """Return the mean firing rate over all sites and the time window, Hz.
+    """Compute the mean firing rate over all sites and the time window, Hz.
 
     Parameters
     ----------
@@ -65,6 +66,7 @@ def spike_rate_hz(
     100.0
     """
     signals = as_dataset(signals, "signals")
+    # The interval is that of all data: a window may hold a single sample, which has none.
     chosen, (_, dt_ms) = windowed(signals, window), times_of(signals)
     spikes = spikes_of(chosen)
     mean = mean_over(spikes, _reduced(spikes))
@@ -76,7 +78,7 @@ def spike_rate_hz(
 def spike_count(
     signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
 ) -> xr.Dataset:
-    """Return the number of spikes of all sites in the time window; see `spike_rate_hz`."""
+    """Count the spikes of all sites in the time window; see `spike_rate_hz`."""
     signals = as_dataset(signals, "signals")
     chosen = windowed(signals, window)
     spikes = spikes_of(chosen)
@@ -92,7 +94,7 @@ def spike_count(
 def mean_V_m(
     signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
 ) -> xr.Dataset:
-    """Return the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
+    """Compute the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
     signals = as_dataset(signals, "signals")
     made = signals.assign(V_m=V_m_of(signals))
     return mean_of("mean_V_m", made, "V_m", "value", window)
@@ -102,7 +104,7 @@ def mean_V_m(
 def source_abs_mean(
     source: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
 ) -> xr.Dataset:
-    """Return the mean size of the source over time and sites, nA, or 1 where it is a proxy; see `spike_rate_hz`."""
+    """Compute the mean absolute source over time and sites, nA, or 1 if it is a proxy; see `spike_rate_hz`."""
     source = as_dataset(source, "source")
     name, variable = source_of(source)
     return mean_of("source_abs_mean", source.assign({name: variable}), name, "abs", window)
