@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -23,6 +22,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset, kind_problems, misaligned, no_dataset, require_time
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
+from jaxfne_xr.core.types import Bands, Interval, Time
 from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, scalar, units_of
 from jaxfne_xr.kernels.analysis import losses as kernels
 from jaxfne_xr.signals.spikes import firing_rate
@@ -156,9 +156,9 @@ def spectrum_loss(
     variable: str | None = None,
     *,
     over: str | Sequence[str] | None = None,
-    bands: Mapping[str, tuple[Any, Any]] | None = None,
-    frequencies: tuple[Any, Any] | None = None,
-    segment: Any = None,
+    bands: Bands | None = None,
+    frequencies: Interval | None = None,
+    segment: Time | None = None,
     floor: float = 1e-6,
 ) -> xr.Dataset:
     """Compute the mean square difference of the logarithms of two power spectra, which ignores phase.
@@ -228,7 +228,7 @@ def spectrum_loss(
         chosen = _between(spectra[0][FREQUENCY].values, frequencies)
         power, reference_power = (s.variables["psd"].isel({dim: chosen}) for s in spectra)
         labels = {dim: spectra[0][dim].variable.isel({dim: chosen})}
-        compared: Any = [float(labels[dim][i]) for i in (0, -1)]
+        compared: list[float] | dict[str, list[float]] = [float(labels[dim][i]) for i in (0, -1)]
     else:
         in_bands = [band_power(s, bands) for s in spectra]
         power, reference_power = (s.variables["band_power"] for s in in_bands)
@@ -305,7 +305,7 @@ def rate_loss(
     return _mean_square("rate_loss", one, other, variable, over)
 
 
-def _has_spikes(data: Any, variable: str) -> bool:
+def _has_spikes(data: object, variable: str) -> bool:
     """Whether `data` are Signals or spikes, of which rates have to be computed first."""
     if isinstance(data, xr.DataArray):
         return data.name == "spikes" or data.dtype.kind == "b"
@@ -471,7 +471,7 @@ def _require_variation(y: xr.Variable) -> None:
         )
 
 
-def _between(f: np.ndarray, limits: tuple[Any, Any] | None) -> np.ndarray:
+def _between(f: np.ndarray, limits: Interval | None) -> np.ndarray:
     """Return the indices of the frequencies from the lowest to the highest to compare; all but 0 by default."""
     if limits is None:
         return np.flatnonzero(f > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_
 from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
+from jaxfne_xr.core.types import Bands, Interval, Time
 from jaxfne_xr.core.units import magnitude, product, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as kernels
 
@@ -32,7 +33,7 @@ def psd(
     data: xr.Dataset | xr.DataArray,
     variable: str | None = None,
     *,
-    segment: Any = None,
+    segment: Time | None = None,
     overlap: float = 0.5,
     window: str = "hann",
     detrend: str = "constant",
@@ -88,7 +89,7 @@ def coherence(
     data: xr.Dataset | xr.DataArray,
     other: xr.Dataset | xr.DataArray,
     *,
-    segment: Any = None,
+    segment: Time | None = None,
     overlap: float = 0.5,
     window: str = "hann",
     detrend: str = "constant",
@@ -136,7 +137,7 @@ def coherence(
     x, y = _broadcast(first.variables[name_a], second.variables[name_b])
     dims = tuple(FREQUENCY if d == TIME else d for d in x.dims)
     (made,) = jointly(kernels.coherence, x, y, dims=[dims], axis=x.get_axis_num(TIME), **options)
-    labels: dict[Any, Any] = {
+    labels: dict[Hashable, Any] = {
         **coords_along(second, dims),
         **frequency_coord(options["nperseg"], dt_ms),
     }
@@ -144,9 +145,7 @@ def coherence(
     return finish(first, "coherence", made, "1", parameters, coords=labels, others=[second])
 
 
-def band_power(
-    spectrum: xr.Dataset | xr.DataArray, bands: Mapping[str, tuple[Any, Any]] | None = None
-) -> xr.Dataset:
+def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) -> xr.Dataset:
     """Compute the power in frequency bands.
 
     Parameters
@@ -199,7 +198,7 @@ def band_power(
 
 def segments(
     ds: xr.Dataset,
-    segment: Any,
+    segment: Time | None,
     overlap: float,
     window: str,
     detrend: str,
@@ -249,7 +248,7 @@ def segments(
     return dt_ms, {"nperseg": nperseg, "noverlap": noverlap, "window": window, "detrend": detrend}
 
 
-def frequency_coord(nperseg: int, dt_ms: float) -> dict[str, Any]:
+def frequency_coord(nperseg: int, dt_ms: float) -> dict[Hashable, Any]:
     """Return the frequency coordinate, Hz."""
     values = kernels.frequencies(nperseg, dt_ms)
     return {FREQUENCY: (FREQUENCY, values, {"units": "Hz", "long_name": "frequency"})}
@@ -276,9 +275,7 @@ def _too_narrow(low: float, high: float, f: np.ndarray) -> bool:
     return high - low < (f[1] - f[0]) * (1 - 1e-9)  # up to rounding
 
 
-def _edges(
-    bands: Mapping[str, tuple[Any, Any]] | None, f: np.ndarray
-) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return the names and edges of bands, Hz, checked to be resolved and to lie below the Nyquist frequency."""
     nyquist, spacing = float(f[-1]), float(f[1] - f[0])
     if bands is None:
@@ -329,7 +326,7 @@ def _edges(
     return names, np.array(low), np.array(high)
 
 
-def _pair(pair: Any, name: str) -> tuple[float, float]:
+def _pair(pair: Interval, name: str) -> tuple[float, float]:
     try:
         low, high = pair
     except (TypeError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError, TimeAxisError
 from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.time_axis import TIME, sampling, windowed
+from jaxfne_xr.core.types import Bands, Interval, Time
 from jaxfne_xr.core.units import magnitude, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as spectrum_kernels
 from jaxfne_xr.kernels.analysis import summary as kernels
@@ -34,11 +35,11 @@ NAMES = (
 def summary(
     signals: xr.Dataset | xr.DataArray,
     by: str | None = "population",
-    window: tuple[Any, Any] | None = None,
+    window: Interval | None = None,
     *,
-    bin: Any = 5.0,
-    bands: Mapping[str, tuple[Any, Any]] | None = None,
-    segment: Any = None,
+    bin: Time = 5.0,
+    bands: Bands | None = None,
+    segment: Time | None = None,
 ) -> xr.Dataset:
     """Summarise the activity of each group of sites, and correlations between groups.
 
@@ -128,7 +129,7 @@ def summary(
         {name: xr.Variable(field.dims, field.data, attrs)}, {TIME: ds[TIME]}, ds.attrs
     )
     spectrum = psd(fields, segment=segment)
-    labels_of_bands: dict[Any, Any] = {}
+    labels_of_bands: dict[Hashable, xr.Variable] = {}
     if bands is not None or resolved_bands(spectrum[FREQUENCY].values):
         power = band_power(spectrum, bands)
         in_bands = power.variables["band_power"].transpose(..., "band")
@@ -149,7 +150,7 @@ def summary(
     counts = whole(kernels.spike_counts, spikes, TIME, new_dim="bin", samples=samples)
     made |= _correlations(counts, contract(members, counts, dim, by), group, dim, by, other)
 
-    coords: dict[Any, Any] = {
+    coords: dict[Hashable, Any] = {
         by: (by, labels),
         other: (other, labels),
         **labels_of_bands,
@@ -231,7 +232,7 @@ def _diagonal(matrix: jax.Array) -> jax.Array:
     return jnp.diagonal(matrix, axis1=-2, axis2=-1)
 
 
-def _samples(bin: Any, dt_ms: float | None, n: int) -> int:
+def _samples(bin: Time, dt_ms: float | None, n: int) -> int:
     """Return how many samples a bin holds."""
     duration = scalar(bin, "ms", "bin")
     samples = round(duration / dt_ms) if dt_ms and np.isfinite(duration) else 0

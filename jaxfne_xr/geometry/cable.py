@@ -7,7 +7,6 @@ Conductances are on the dim ``edge``, with the two compartments that each connec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -21,6 +20,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import GET_CABLE, find_voltage, require_site_dim, unit_problem
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
 
@@ -31,7 +31,7 @@ class Static:
     """Integer arrays as a static argument of a compiled kernel: hashable, and equal if their values are."""
 
     def __init__(self, *arrays: np.ndarray) -> None:
-        self.arrays: tuple[Any, ...] = arrays
+        self.arrays: tuple[Array, ...] = arrays  # NumPy; the annotations of kernels say JAX
         self._key = tuple(a.tobytes() for a in arrays)
 
     def __hash__(self) -> int:
@@ -57,10 +57,10 @@ class Cable:
 
     dim: str
     ends: Static
-    conductance: Any
+    conductance: Array
 
     @classmethod
-    def between(cls, dim: str, start: np.ndarray, stop: np.ndarray, conductance: Any) -> Cable:
+    def between(cls, dim: str, start: np.ndarray, stop: np.ndarray, conductance: Array) -> Cable:
         """Return the cable of conductances from the rows `start` to the rows `stop`."""
         return cls(dim, Static(start.astype(np.int64), stop.astype(np.int64)), conductance)
 
@@ -111,12 +111,12 @@ def cable_of(ds: xr.Dataset) -> Cable:
     return Cable.between(dim, start, stop, data if kept.all() else data[kept])
 
 
-def folded(lead_field: Any, cable: Cable) -> Any:
+def folded(lead_field: Array, cable: Cable) -> Array:
     """Return the lead field of voltages instead of currents (contact, site), uV/mV."""
     return on_arrays(_fold, lead_field, cable.conductance, ends=cable.ends)
 
 
-def along_edges(lead_field: Any, cable: Cable) -> Any:
+def along_edges(lead_field: Array, cable: Cable) -> Array:
     """Return the lead field of voltage differences along edges (contact, edge), uV/mV."""
     return on_arrays(_along_edges, lead_field, cable.conductance, ends=cable.ends)
 
@@ -169,12 +169,12 @@ def _label(ds: xr.Dataset, name: str, dim: str) -> xr.Variable:
     )
 
 
-def _fold(lead_field: Any, g: Any, *, ends: Static) -> Any:
+def _fold(lead_field: Array, g: Array, *, ends: Static) -> Array:
     start, stop = ends.arrays
     return kernels.fold(lead_field, start, stop, g)
 
 
-def _along_edges(lead_field: Any, g: Any, *, ends: Static) -> Any:
+def _along_edges(lead_field: Array, g: Array, *, ends: Static) -> Array:
     start, stop = ends.arrays
     return kernels.difference_weights(lead_field, start, stop, g)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
+from jaxfne_xr.core.types import Array
 
 from .positions import axes_along, place_problems, positions_of
 
@@ -35,11 +35,11 @@ class Contacts:
         The direction of the line, if `place` holds the position along it; None if its columns are axes.
     """
 
-    place: Any
+    place: Array
     axes: tuple[str, ...]
-    line: Any
+    line: Array | None
 
-    def seen(self, place: Any) -> Any:
+    def seen(self, place: Array) -> Array:
         """Return positions that are given in `axes` as `place` holds them: along the line if there is one."""
         return place if self.line is None else (place @ self.line)[:, None]
 
@@ -85,7 +85,7 @@ def contacts_of(ds: xr.Dataset, dims: str | None = None, *, line: bool = True) -
     return found
 
 
-def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> Contacts:
+def _aligned(place: Array, axes: tuple[str, ...], *, line: bool) -> Contacts:
     """Return the contacts along their line, pointing up; else in the axes along which they differ."""
     if len(axes) == 1:
         return Contacts(place, axes, None)
@@ -121,7 +121,7 @@ def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> Contacts:
     return Contacts(place[:, wide], tuple(axes[i] for i in wide), None)
 
 
-def _on_line(place: Any, along: Any, axes: tuple[str, ...]) -> Contacts:
+def _on_line(place: Array, along: Array, axes: tuple[str, ...]) -> Contacts:
     """Return the positions along a direction, whose sign makes its last component that is not 0 positive."""
     xp = jnp if is_jax(along) else np
     along = along / xp.linalg.norm(along)

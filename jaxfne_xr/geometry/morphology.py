@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,22 +21,23 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
+from jaxfne_xr.core.types import ArrayLike, Length, Scalar
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
 ROW = "recording"
 
 
 def morphology(
-    start: Any,
-    end: Any,
-    diameter: Any,
-    parent: Any,
+    start: ArrayLike,
+    end: ArrayLike,
+    diameter: Length | ArrayLike,
+    parent: ArrayLike,
     *,
-    at: Any = 1.0,
-    length: Any = None,
-    axial_resistivity: Any = 100.0,
-    membrane_area: Any = None,
-    soma: Any = None,
+    at: float | ArrayLike = 1.0,
+    length: ArrayLike | None = None,
+    axial_resistivity: Scalar | ArrayLike = 100.0,
+    membrane_area: ArrayLike | None = None,
+    soma: ArrayLike | None = None,
     units: str = "um",
     quantify: bool = True,
 ) -> xr.Dataset:
@@ -194,14 +196,14 @@ def segments(
     labels: dict[str, np.ndarray],
     *,
     function: str,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Any],
     quantify: bool,
     variables: dict[str, tuple[xr.Variable, str]] | None = None,
     time: np.ndarray | None = None,
     origin: str = "array",
 ) -> xr.Dataset:
     """Return segments (um) and the conductances between them (uS) as a Dataset, with `variables` on them if given."""
-    coords: dict[Any, Any] = {name: (ROW, values) for name, values in labels.items()}
+    coords: dict[str, Any] = {name: (ROW, values) for name, values in labels.items()}
     if "membrane_area" in coords:
         coords["membrane_area"] = (*coords["membrane_area"], {"units": "um^2"})
     for suffix, points in (("", (start + end) / 2), ("_start", start), ("_end", end)):
@@ -294,7 +296,9 @@ def _cells(parent: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------------------------------------- arguments
 
 
-def _ends(start: Any, end: Any, units: str) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+def _ends(
+    start: ArrayLike, end: ArrayLike, units: str
+) -> tuple[tuple[np.ndarray, np.ndarray], int]:
     points = [_numbers(x, units, "um", name) for x, name in ((start, "start"), (end, "end"))]
     problems = [
         _shape(name, x.shape, "(n, 3), n at least 1, the same for both")
@@ -315,7 +319,7 @@ def _ends(start: Any, end: Any, units: str) -> tuple[tuple[np.ndarray, np.ndarra
     return (points[0], points[1]), len(points[0])
 
 
-def _numbers(values: Any, units: str, target: str, name: str) -> np.ndarray:
+def _numbers(values: ArrayLike, units: str, target: str, name: str) -> np.ndarray:
     if isinstance(values, str):
         return np.asarray(scalar(values, target, name))
     if is_quantity(values):
@@ -339,7 +343,7 @@ def _numbers(values: Any, units: str, target: str, name: str) -> np.ndarray:
 
 
 def _per_segment(
-    values: Any, units: str, target: str, name: str, n: int, *, positive: bool
+    values: ArrayLike, units: str, target: str, name: str, n: int, *, positive: bool
 ) -> np.ndarray:
     numbers = _numbers(values, units, target, name)
     if numbers.shape not in ((), (n,)):

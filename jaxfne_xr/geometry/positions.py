@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.schema import SENSORS
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of
 
 #: Two contacts closer than this, um, are at the same place.
@@ -72,7 +72,7 @@ def prefixed(name: Hashable, dims: tuple[Hashable, ...]) -> Hashable:
     return name
 
 
-def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Any:
+def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Array:
     """Return the positions along `dim` as one array (dim, axes), um; a JAX array if a coordinate is one.
 
     Parameters
@@ -132,7 +132,7 @@ def position_name(ds: xr.Dataset, axis: str, dim: Hashable) -> str:
     return with_prefix if not along and with_prefix in ds.coords else axis
 
 
-def positions_along(probe: xr.Dataset, dim: str, axes: str) -> Any:
+def positions_along(probe: xr.Dataset, dim: str, axes: str) -> Array:
     """Return the positions of a probe, checked to lie along `dim`."""
     if sensor_dim(check_probe(probe, axes)) != dim:
         raise DimensionError.of(

@@ -18,6 +18,7 @@ from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
+from jaxfne_xr.core.types import ArrayLike, Length
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of
 
 from .positions import check_probe
@@ -25,11 +26,11 @@ from .positions import check_probe
 
 def linear_probe(
     n: int,
-    spacing: Any = 50.0,
+    spacing: Length = 50.0,
     *,
     origin: Sequence[float] = (0.0, 0.0, 0.0),
     direction: Sequence[float] = (0.0, 0.0, 1.0),
-    radius: Any = None,
+    radius: Length | None = None,
     normal: Sequence[float] | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
@@ -76,12 +77,12 @@ def linear_probe(
 
 def grid_probe(
     shape: tuple[int, int],
-    spacing: Any = (50.0, 50.0),
+    spacing: Length | tuple[Length, Length] = (50.0, 50.0),
     *,
     origin: Sequence[float] = (0.0, 0.0, 0.0),
     rows: Sequence[float] = (0.0, 0.0, 1.0),
     columns: Sequence[float] = (1.0, 0.0, 0.0),
-    radius: Any = None,
+    radius: Length | None = None,
     normal: Sequence[float] | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
@@ -129,11 +130,11 @@ def grid_probe(
 
 
 def probe_at(
-    positions: Any,
+    positions: ArrayLike,
     *,
     units: str = "um",
-    radius: Any = None,
-    normal: Any = None,
+    radius: Length | ArrayLike | None = None,
+    normal: ArrayLike | None = None,
     name: str | Sequence[str] = "probe",
     dim: str = "contact",
 ) -> xr.Dataset:
@@ -216,7 +217,7 @@ def probe_at(
     )
 
 
-def _positive(value: Any, name: str) -> float:
+def _positive(value: Length, name: str) -> float:
     length = scalar(value, "um", name)
     if not (np.isfinite(length) and length > 0):
         raise ArgumentError.of(
@@ -225,7 +226,7 @@ def _positive(value: Any, name: str) -> float:
     return length
 
 
-def _lengths(value: Any, n: int) -> np.ndarray:
+def _lengths(value: ArrayLike, n: int) -> np.ndarray:
     """Return n lengths in um from one or from n."""
     if isinstance(value, str) or np.ndim(magnitude(value)) == 0:
         return np.full(n, _positive(value, "radius"))
@@ -258,7 +259,7 @@ def _pair(value: Any, name: str) -> tuple[Any, Any]:
     return first, second
 
 
-def _numbers(values: Any, name: str) -> np.ndarray:
+def _numbers(values: ArrayLike, name: str) -> np.ndarray:
     """Return a copy of numbers as float64."""
     try:
         return np.array(values, dtype=float)
@@ -269,7 +270,7 @@ def _numbers(values: Any, name: str) -> np.ndarray:
         ) from error
 
 
-def _vector(value: Any, name: str) -> np.ndarray:
+def _vector(value: ArrayLike, name: str) -> np.ndarray:
     v = _numbers(value, name)
     if v.shape != (3,) or not np.isfinite(v).all():
         raise ArgumentError.of(
@@ -278,7 +279,7 @@ def _vector(value: Any, name: str) -> np.ndarray:
     return v
 
 
-def _direction(vector: Any, name: str) -> np.ndarray:
+def _direction(vector: ArrayLike, name: str) -> np.ndarray:
     v = _vector(vector, name)
     length = np.linalg.norm(v)
     if length == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +16,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.schema import SITES
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of
 
 from .positions import positions_of
@@ -36,7 +36,7 @@ def sites_dim(sites: xr.Dataset) -> str:
     )
 
 
-def positions(sites: xr.Dataset, dim: str, axes: Iterable[str]) -> Any:
+def positions(sites: xr.Dataset, dim: str, axes: Iterable[str]) -> Array:
     """Return positions of sites (site, axes), um, checked to be finite if they are concrete.
 
     One NaN would spoil the potential at every contact.
@@ -62,7 +62,7 @@ def _raise_bad(bad: np.ndarray, values: np.ndarray, name: str, dim: str, expecte
         )
 
 
-def middles(sites: xr.Dataset, dim: str) -> Any:
+def middles(sites: xr.Dataset, dim: str) -> Array:
     """Return the positions of sites (site, xyz), um: ``x``, ``y``, ``z``, else the middle between their ends."""
     if all(axis in sites.coords for axis in "xyz") or not has_ends(sites, dim):
         return positions(sites, dim, "xyz")
@@ -76,7 +76,7 @@ def has_ends(sites: xr.Dataset, dim: str) -> bool:
     return all(n in sites.coords and sites.variables[n].dims == (dim,) for n in names)
 
 
-def ends(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
+def ends(sites: xr.Dataset, dim: str) -> tuple[Array, Array]:
     """Return where segments start and end, each (site, xyz), um."""
     if "x_start" not in sites.coords:
         raise DimensionError.of(
@@ -91,7 +91,7 @@ def ends(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
     return start, end
 
 
-def extent(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
+def extent(sites: xr.Dataset, dim: str) -> tuple[Array, Array]:
     """Return the ends of sites, each (site, xyz), um; the same positions twice if they are points."""
     if has_ends(sites, dim):
         return ends(sites, dim)
@@ -112,7 +112,7 @@ def roots(sites: xr.Dataset, dim: str, root: str) -> np.ndarray:
     return np.asarray(sites.variables[root].data)
 
 
-def radii(sites: xr.Dataset, dim: str, model: str) -> Any:
+def radii(sites: xr.Dataset, dim: str, model: str) -> Array:
     """Return half the diameter of sites (site,), um, for the default `min_distance` of a model."""
     if "diameter" not in sites.coords or sites.variables["diameter"].dims != (dim,):
         raise VariableError.of(

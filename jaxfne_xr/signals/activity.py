@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import xarray as xr
 
 from jaxfne_xr.core.arrays import precision_of
@@ -13,6 +11,7 @@ from jaxfne_xr.core.means import _reduced, _window, mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import sampling, windowed
+from jaxfne_xr.core.types import Interval
 from jaxfne_xr.core.units import magnitude
 
 from .sources import source
@@ -41,7 +40,7 @@ readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a p
 
 @readout(units="Hz", formula="spikes / (sites * duration)")
 def spike_rate_hz(
-    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
     """Compute the mean firing rate over all sites and the time window, Hz.
 
@@ -76,7 +75,7 @@ def spike_rate_hz(
 
 @readout(units="1", formula="sum of spikes over time and sites")
 def spike_count(
-    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
     """Count the spikes of all sites in the time window; see `spike_rate_hz`."""
     signals = as_dataset(signals, "signals")
@@ -91,9 +90,7 @@ def spike_count(
 
 
 @readout(units="mV", formula="mean of V_m over time and sites")
-def mean_V_m(
-    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
-) -> xr.Dataset:
+def mean_V_m(signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None) -> xr.Dataset:
     """Compute the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
     signals = as_dataset(signals, "signals")
     made = signals.assign(V_m=V_m_of(signals))
@@ -102,7 +99,7 @@ def mean_V_m(
 
 @readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
 def source_abs_mean(
-    source: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    source: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
     """Compute the mean absolute source over time and sites, nA, or 1 if it is a proxy; see `spike_rate_hz`."""
     source = as_dataset(source, "source")

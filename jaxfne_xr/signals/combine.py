@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import xarray as xr
 
@@ -24,7 +23,7 @@ from jaxfne_xr.geometry.positions import prefixed
 
 
 def concat(
-    datasets: Iterable[xr.Dataset | xr.DataArray], dim: Hashable | xr.Variable | Any
+    datasets: Iterable[xr.Dataset | xr.DataArray], dim: Hashable | xr.Variable | xr.DataArray
 ) -> xr.Dataset:
     """Join Datasets along a dim: the cells of a population, trials, successive stretches of time.
 
@@ -109,7 +108,7 @@ def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
     """
     parts = _alike(datasets)
     # Sites and contacts use the same names for their positions: those of contacts get a prefix.
-    dims: dict[Hashable, set[Any]] = {}
+    dims: dict[Hashable, set[tuple[Hashable, ...]]] = {}
     for ds in parts:
         for name, coord in ds.coords.items():
             dims.setdefault(name, set()).add(coord.dims)
@@ -174,13 +173,15 @@ def _require_same_variables(parts: list[xr.Dataset]) -> None:
             )
 
 
-def _combined(combine: Any, *arguments: Any, **options: Any) -> xr.Dataset:
+def _combined(
+    combine: Callable[..., xr.Dataset], parts: list[xr.Dataset], *arguments: object, **options: str
+) -> xr.Dataset:
     """Return the result of xarray's `combine`; its errors are raised as DimensionError."""
     # Nothing is aligned, filled or overwritten: labels and shared variables have to be equal.
     same = {"join": "exact", "compat": "equals", "combine_attrs": "drop_conflicts"}
     try:
         with working(combine.__name__):
-            return combine(*arguments, **same, **options)
+            return combine(parts, *arguments, **same, **options)
     except (ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
         raise DimensionError.of(
@@ -192,7 +193,7 @@ def _combined(combine: Any, *arguments: Any, **options: Any) -> xr.Dataset:
 
 
 def _with_scope(
-    made: xr.Dataset, parts: list[xr.Dataset], function: str, parameters: dict[str, Any]
+    made: xr.Dataset, parts: list[xr.Dataset], function: str, parameters: Mapping[str, str]
 ) -> xr.Dataset:
     """Return a Dataset with the scope that all of its parts support."""
     first, *others = parts

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -21,6 +19,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.provenance import recorded
 from jaxfne_xr.core.results import finish, finish_several
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Scalar, Time, Voltage
 from jaxfne_xr.core.units import magnitude, positive, scalar
 from jaxfne_xr.kernels.signals import soft_spikes as kernels
 
@@ -28,7 +27,11 @@ from .spikes import SLOPE, threshold_mV
 
 
 def soft_spike_times(
-    signals: xr.Dataset | xr.DataArray, n: int, *, spike_threshold: Any = 0.0, fill: Any = None
+    signals: xr.Dataset | xr.DataArray,
+    n: int,
+    *,
+    spike_threshold: Voltage = 0.0,
+    fill: Time | None = None,
 ) -> xr.Dataset:
     """Estimate the times of the first n spikes of every site, between the samples and with a gradient.
 
@@ -103,7 +106,7 @@ def soft_spike_times(
 
 
 def soft_firing_rate(
-    signals: xr.Dataset | xr.DataArray, *, spike_threshold: Any = 0.0, slope: Any = SLOPE
+    signals: xr.Dataset | xr.DataArray, *, spike_threshold: Voltage = 0.0, slope: Scalar = SLOPE
 ) -> xr.Dataset:
     """Estimate the firing rate of every site as a smooth function of the voltage.
 

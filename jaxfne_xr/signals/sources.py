@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import jax
 import xarray as xr
 
 from jaxfne_xr.core import provenance
@@ -14,6 +13,7 @@ from jaxfne_xr.core.inputs import as_dataset, source_of, spikes_of, times_of
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, Scalar, Time
 from jaxfne_xr.core.units import positive, scalar
 from jaxfne_xr.kernels.signals import synapses as kernels
 
@@ -59,8 +59,8 @@ def synaptic_source(
     signals: xr.Dataset | xr.DataArray,
     *,
     kernel: str = "exponential",
-    tau: Any = 5.0,
-    weight: Any = 1.0,
+    tau: Time = 5.0,
+    weight: Scalar = 1.0,
 ) -> xr.Dataset:
     """Add a source current to Signals: their spikes convolved with a synaptic kernel.
 
@@ -104,7 +104,7 @@ def synaptic_source(
         )
     tau_ms = positive(tau, "ms", "tau")
     # JAX scalars are not converted to float: losses can be differentiated with respect to them.
-    weight_nA = weight if is_jax(weight) else scalar(weight, "nA", "weight")
+    weight_nA: Array = weight if is_jax(weight) else scalar(weight, "nA", "weight")
     spikes = spikes_of(signals)
     _, dt_ms = times_of(signals)
     current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
@@ -127,6 +127,8 @@ def synaptic_source(
     )
 
 
-def _current(spikes: Any, dt: Any, tau: Any, weight: Any, *, axis: int, kernel: str) -> Any:
+def _current(
+    spikes: jax.Array, dt: float, tau: jax.Array, weight: jax.Array, *, axis: int, kernel: str
+) -> jax.Array:
     """Return the current without the kernel's final state, which only processing in blocks needs."""
     return kernels.synaptic_current(spikes, dt, tau, weight, axis=axis, kernel=kernel)[0]

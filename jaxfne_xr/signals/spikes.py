@@ -35,6 +35,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
+from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
 from jaxfne_xr.core.units import is_quantity, magnitude, positive, scalar, text_of, units_of
 from jaxfne_xr.kernels.signals import spikes as kernels
 from jaxfne_xr.kernels.signals import surrogate as surrogates
@@ -54,14 +55,14 @@ SLOPE = 0.05
 
 def to_signals(
     ds: xr.Dataset | xr.DataArray,
-    dt_ms: Any = None,
-    spike_threshold: Any = 0.0,
+    dt_ms: Time | None = None,
+    spike_threshold: Voltage | None = 0.0,
     spike_rule: str = "crossing",
     voltage: Hashable | None = None,
-    source: Any = None,
+    source: str | ArrayLike | None = None,
     *,
     surrogate: str | None = None,
-    slope: Any = None,
+    slope: Scalar | None = None,
 ) -> xr.Dataset:
     """Detect spikes and return Signals: the membrane voltage, its spikes, and their scope.
 
@@ -303,7 +304,7 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     )
 
 
-def threshold_mV(value: Any) -> float:
+def threshold_mV(value: Voltage) -> float:
     """Return the spike threshold in mV."""
     threshold = scalar(value, "mV", "spike_threshold")
     if not np.isfinite(threshold):
@@ -316,7 +317,9 @@ def threshold_mV(value: Any) -> float:
     return threshold
 
 
-def _surrogate_problems(surrogate: Any, slope: Any, spike_threshold: Any) -> list[Problem]:
+def _surrogate_problems(
+    surrogate: str | None, slope: Scalar | None, spike_threshold: Voltage | None
+) -> list[Problem]:
     """Return the problems of a surrogate, by itself and together with its slope and the threshold."""
     known = list(surrogates.SURROGATES)
     said = []
@@ -333,7 +336,7 @@ def _surrogate_problems(surrogate: Any, slope: Any, spike_threshold: Any) -> lis
     return [Problem(*parts, ArgumentError) for parts in said]
 
 
-def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
+def _source(ds: xr.Dataset, source: str | ArrayLike, v: xr.Variable) -> xr.Variable:
     """Return the source current in nA on the dims of the voltage `v`."""
     if isinstance(source, str):
         if source not in ds.data_vars:
@@ -349,7 +352,7 @@ def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
         if isinstance(source, xr.DataArray):
             raise_problems(misaligned(ds, source, "source"))
     else:
-        data: Any = source if hasattr(source, "shape") else np.asarray(source)
+        data: Array = source if hasattr(source, "shape") else np.asarray(source)
         if np.shape(data) != v.shape:
             raise DimensionError(_misfit(f"an array of shape {np.shape(data)}", v))
         unit = text_of(data.units) if is_quantity(data) else "nA"

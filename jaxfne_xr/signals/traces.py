@@ -25,6 +25,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
 from jaxfne_xr.core.results import assemble, owned_data, with_unit
 from jaxfne_xr.core.time_axis import TIME, check_dt, even_times, time_from_dt, time_problem
+from jaxfne_xr.core.types import Array, ArrayLike, Time
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
 #: Shorthands for `dims`; recordings of Jaxley are ``"recording_by_time"``.
@@ -40,12 +41,12 @@ Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
 def traces(
-    data: Any,
+    data: ArrayLike,
     dims: Sequence[str] | None = None,
     *,
     layout: str | None = None,
-    dt_ms: Any = None,
-    time: Any = None,
+    dt_ms: Time | None = None,
+    time: ArrayLike | None = None,
     units: str = "mV",
     name: str = "v",
     coords: Mapping[str, Any] | None = None,
@@ -254,7 +255,7 @@ def _of_array(function: Callable[[xr.Dataset], xr.Dataset], array: xr.DataArray)
     return changed
 
 
-def _jax_problem(name: str, data: Any) -> Problem | None:
+def _jax_problem(name: str, data: Array) -> Problem | None:
     if is_dask(data):
         return Problem(
             where=name,
@@ -326,7 +327,7 @@ def _axis_problems(ndim: int, dims: tuple[str, ...]) -> list[Problem]:
     ]
 
 
-def _bare(data: Any, units: str) -> tuple[Any, str]:
+def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
     """Return the bare array and its unit."""
     if isinstance(data, (xr.Dataset, xr.DataArray, xr.Variable)):
         raise DataError.of(
@@ -347,7 +348,7 @@ def _bare(data: Any, units: str) -> tuple[Any, str]:
     return (data if is_jax(data) or is_dask(data) else np.asarray(data)), units
 
 
-def _time_coordinate(time: Any, dt_ms: float | None, length: int) -> np.ndarray:
+def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -> np.ndarray:
     """Return sample times in ms."""
     if length == 0:
         raise time_problem("no samples", "at least one sample", "check the array that was passed")

@@ -18,10 +18,11 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import CHECKS
 from jaxfne_xr.core.errors import ArgumentError, DataError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import product
 
 from .dims import from_zero, put_back, require_same_carry, with_dim, without
-from .pytrees import Entry, Packed, is_packed, pack, unpack
+from .pytrees import Entry, Labelled, Packed, Tree, is_packed, pack, unpack
 
 
 def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +60,7 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @jax.jit
-    def run(arguments: Any) -> Any:
+    def run(arguments: Tree) -> Tree:
         args, kwargs = unpack(arguments)
         return pack(fn(*args, **kwargs))
 
@@ -100,7 +101,7 @@ def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     from jax.experimental import checkify as jax_checkify
 
-    def run(arguments: Any) -> Any:
+    def run(arguments: Tree) -> Tree:
         args, kwargs = unpack(arguments)
         with CHECKS(True):
             return pack(fn(*args, **kwargs))
@@ -148,7 +149,7 @@ def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
     def mapped(*args: Any, **kwargs: Any) -> Any:
         (inner, axes), labels = without(pack((args, kwargs)), dim, "vmap")
 
-        def run(arguments: Any) -> Any:
+        def run(arguments: Tree) -> Tree:
             args, kwargs = unpack(arguments)
             return pack(fn(*args, **kwargs))
 
@@ -161,14 +162,14 @@ def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
 
 
 def scan(
-    fn: Callable[[Any, Any], tuple[Any, Any]],
-    init: Any,
-    xs: Any,
+    fn: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    init: Tree,
+    xs: Tree,
     dim: Hashable = "time",
     *,
     reverse: bool = False,
     unroll: int = 1,
-) -> tuple[Any, Any]:
+) -> tuple[Tree, Tree]:
     """Scan over a dim while carrying a state: `jax.lax.scan` by dim name.
 
     Parameters
@@ -217,10 +218,12 @@ def scan(
             remedy=f'xr.DataArray(x, dims=("{dim}", ...)); what does not change goes into fn by closure',
         )
     # lax.scan goes along the first axis.
-    flat = [jnp.moveaxis(x, axis, 0) for x, axis in zip(flat, axes, strict=True)]
+    flat = [
+        jnp.moveaxis(x, axis, 0) for x, axis in zip(flat, axes, strict=True) if axis is not None
+    ]
     first = pack(init)
 
-    def step(carry: Any, leaves: Any) -> Any:
+    def step(carry: Tree, leaves: list[jax.Array]) -> tuple[Tree, Tree]:
         made = fn(unpack(carry), unpack(jax.tree.unflatten(tree, leaves)))
         if not (isinstance(made, tuple) and len(made) == 2):
             raise ArgumentError.of(
@@ -310,7 +313,7 @@ def value_and_grad(
         raise_problems(_constant_problems(packed, chosen))
         units: list[str] = []  # of the loss: known when it is traced
 
-        def loss_of(values: list[Any]) -> Any:
+        def loss_of(values: list[jax.Array]) -> tuple[Array, Tree]:
             now = list(leaves)
             for i, leaf in zip(floats, values, strict=True):
                 now[i] = leaf
@@ -325,7 +328,7 @@ def value_and_grad(
 
         (_, result), slopes = jax.value_and_grad(loss_of, has_aux=True)([leaves[i] for i in floats])
         loss, more = unpack(result)
-        every: list[Any] = [None] * len(leaves)
+        every: list[jax.Array | None] = [None] * len(leaves)
         for i, slope in zip(floats, slopes, strict=True):
             every[i] = slope
         gradients = unpack(
@@ -343,11 +346,11 @@ def value_and_grad(
 # ----------------------------------------------------------------------------------------------- gradients
 
 
-def _is_float(leaf: Any) -> bool:
+def _is_float(leaf: object) -> bool:
     return bool(jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating))
 
 
-def _constant_problems(packed: Sequence[Any], chosen: Sequence[int]) -> list[Problem]:
+def _constant_problems(packed: Sequence[Tree], chosen: Sequence[int]) -> list[Problem]:
     return [
         Problem(
             where=f"argument {i}",
@@ -362,7 +365,7 @@ def _constant_problems(packed: Sequence[Any], chosen: Sequence[int]) -> list[Pro
     ]
 
 
-def _described(part: Any) -> str:
+def _described(part: Tree) -> str:
     nodes = jax.tree.leaves(part, is_leaf=is_packed)
     said = [
         ", ".join(
@@ -376,7 +379,7 @@ def _described(part: Any) -> str:
     return "; ".join(filter(None, said)) or "no variables"
 
 
-def _one_number(loss: Any) -> tuple[Any, str]:
+def _one_number(loss: Labelled | Array) -> tuple[Array, str]:
     """Return a loss as a 0-d array, and its unit."""
     if isinstance(loss, xr.Dataset):
         if len(loss.data_vars) != 1:
@@ -403,7 +406,7 @@ def _one_number(loss: Any) -> tuple[Any, str]:
     return loss, unit
 
 
-def _slope(node: Any, loss_unit: str) -> Any:
+def _slope(node: Tree, loss_unit: str) -> Tree:
     """Return a packed gradient: floats only, as variables, each in the unit of the loss per its own unit."""
     if not is_packed(node):
         return node

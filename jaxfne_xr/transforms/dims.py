@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import jax
 import numpy as np
@@ -20,20 +19,22 @@ from jaxfne_xr.core.time_axis import (
     time_variable,
 )
 
-from .pytrees import Entry, Packed, Static, is_packed, same
+from .pytrees import Entry, Packed, Static, Tree, is_packed, same
 
 #: Significant digits of a sampling interval: windows get the same times inside `jit` if it is equal up to these.
 _DIGITS = 10
 
 
-def without(packed: Any, dim: Hashable, what: str) -> tuple[tuple[Any, list[Any]], Static | None]:
+def without(
+    packed: Tree, dim: Hashable, what: str
+) -> tuple[tuple[Tree, list[int | None]], Static | None]:
     """Remove `dim` from a tree: return it, the axis of `dim` in each leaf, and the coordinates along `dim`."""
     nodes, tree = jax.tree.flatten(packed, is_leaf=is_packed)
     problems: list[Problem] = []
     labels: Static | None = None
     lengths: dict[int, str] = {}
     found: set[Hashable] = set()
-    inner: list[Any] = []
+    inner: list[Tree] = []
     axes: list[int | None] = []
     for node in nodes:
         if not is_packed(node):
@@ -139,10 +140,10 @@ def _other_labels(one: Static, two: Static, dim: Hashable, what: str) -> list[Pr
     ]
 
 
-def with_dim(tree: Any, dim: Hashable, labels: Static | None) -> Any:
+def with_dim(tree: Tree, dim: Hashable, labels: Static | None) -> Tree:
     """Label the first axis of all leaves as `dim` in the labelled parts of a tree, and add its coordinates."""
 
-    def add(node: Any) -> Any:
+    def add(node: Tree) -> Tree:
         if not is_packed(node):
             return node
         static = node.static
@@ -159,7 +160,7 @@ def with_dim(tree: Any, dim: Hashable, labels: Static | None) -> Any:
         dims = {dim, *(d for e in taken for d in e.dims)}
         present = {e.name for e in taken}
         more: list[Entry] = []
-        indexes: dict[Any, Any] = {}
+        indexes: dict[Hashable, xr.Index] = {}
         if labels is not None and static.kind is not xr.Variable:
             more = [
                 e
@@ -180,7 +181,7 @@ def with_dim(tree: Any, dim: Hashable, labels: Static | None) -> Any:
     return jax.tree.map(add, tree, is_leaf=is_packed)
 
 
-def require_same_carry(before: Any, after: Any) -> None:
+def require_same_carry(before: Tree, after: Tree) -> None:
     """Raise if a step of a scan changed the dims, labels or types of what it carries."""
     old, form = jax.tree.flatten(before, is_leaf=is_packed)
     new, new_form = jax.tree.flatten(after, is_leaf=is_packed)
@@ -228,12 +229,12 @@ def _changed(where: str, old: str, new: str) -> Problem:
 class Times:
     """The original times of the data, ms, and the times from zero that replace them inside `fn`."""
 
-    def __init__(self, entry: Entry, index: Any, dt: float, inside: np.ndarray) -> None:
+    def __init__(self, entry: Entry, index: PandasIndex, dt: float, inside: np.ndarray) -> None:
         self.entry, self.index, self.dt, self.inside = entry, index, dt, inside
         self.given = np.asarray(entry.values.data)
 
 
-def from_zero(packed: Any) -> tuple[Any, Times | None]:
+def from_zero(packed: Tree) -> tuple[Tree, Times | None]:
     """Shift even times in ms to start at 0; return the tree and the original times, None if there are none."""
     nodes, tree = jax.tree.flatten(packed, is_leaf=is_packed)
     times: Times | None = None
@@ -274,10 +275,10 @@ def _retimed(static: Static, times: np.ndarray, like: Entry) -> Static:
     return static.replace(coords=coords, indexes=static.indexes | {TIME: PandasIndex(times, TIME)})
 
 
-def put_back(made: Any, times: Times) -> Any:
+def put_back(made: Tree, times: Times) -> Tree:
     """Restore the original times: the same floats if all are among them, else counted from their start."""
 
-    def put(node: Any) -> Any:
+    def put(node: Tree) -> Tree:
         entry = node.static.coords.get(TIME) if is_packed(node) else None
         if entry is None or type(node.static.indexes.get(TIME)) is not PandasIndex:
             return node

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -18,10 +18,16 @@ from jax import tree_util
 
 from jaxfne_xr.core.arrays import is_dask, is_jax
 from jaxfne_xr.core.errors import DataError, DimensionError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
 
 #: The types that `enable_pytrees` registers. To JAX, an index variable is a separate type; it has no leaves.
 TYPES = (xr.Dataset, xr.DataArray, xr.Variable, xr.IndexVariable)
+
+#: Any nesting of dicts, lists and tuples, of xarray objects (packed or not), arrays and numbers.
+Tree: TypeAlias = Any
+#: An object of one of `TYPES`.
+Labelled: TypeAlias = xr.Dataset | xr.DataArray | xr.Variable
 
 #: Kinds of NumPy data that JAX has no type for.
 _FOREIGN_KINDS = "OSUTMm"
@@ -73,7 +79,7 @@ def enable_pytrees() -> tuple[str, ...]:
 def _is_registered(kind: type) -> bool:
     """Whether JAX flattens objects of this type; an object that is not registered is its own only leaf."""
     if kind is xr.Dataset:
-        example: Any = xr.Dataset({"a": ("x", np.zeros(1))})
+        example: Labelled = xr.Dataset({"a": ("x", np.zeros(1))})
     else:
         example = kind(np.zeros(1), dims="x") if kind is xr.DataArray else kind("x", np.zeros(1))
     leaves = jax.tree.leaves(example)
@@ -156,7 +162,7 @@ class Static:
         )
         return f"{self.kind.__name__}[{leaves}]"
 
-    def join(self, leaves: Iterable[Any]) -> Any:
+    def join(self, leaves: Iterable[Any]) -> Labelled:
         """Return the xarray object with these leaves, which may be other objects than arrays."""
         data = self._shaped(tuple(leaves))
         if self.kind is xr.IndexVariable:
@@ -214,7 +220,7 @@ class Placeholder:
 
     __slots__ = ("dtype", "shape", "value")
 
-    def __init__(self, value: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, value: object, shape: tuple[int, ...]) -> None:
         self.value = value
         self.shape = shape
         self.dtype = getattr(value, "dtype", np.dtype(object))
@@ -245,6 +251,7 @@ def split(labelled: Any) -> tuple[tuple[Any, ...], Static]:
     if isinstance(labelled, xr.IndexVariable):
         entry = _coordinate(labelled.name, labelled, is_index=True)
         return (), Static(xr.IndexVariable, (), (entry,))
+    variables: list[tuple[Hashable, xr.Variable]]
     if isinstance(labelled, xr.Variable):
         variables, coords, indexes = [(None, labelled)], {}, {}
     elif isinstance(labelled, xr.DataArray):
@@ -276,7 +283,7 @@ def split(labelled: Any) -> tuple[tuple[Any, ...], Static]:
     )
 
 
-def _with_keys(labelled: Any) -> tuple[list[tuple[Any, Any]], Static]:
+def _with_keys(labelled: Any) -> tuple[list[tuple[tree_util.GetAttrKey, Any]], Static]:
     """Return the leaves with their names, which JAX's messages show, and the static data."""
     leaves, static = split(labelled)
     names = [tree_util.GetAttrKey("data" if e.name is None else str(e.name)) for e in static.leaves]
@@ -286,7 +293,7 @@ def _with_keys(labelled: Any) -> tuple[list[tuple[Any, Any]], Static]:
 def _leaf(variable: xr.Variable, name: str) -> tuple[Any, list[Problem]]:
     """Return the data of a variable as a leaf, or its problem."""
     # `.data` would load data that were opened lazily: a placeholder or a JAX array needs no loading.
-    data: Any = variable._data
+    data: Array = variable._data
     if isinstance(data, Placeholder):
         return data.value, []
     if is_jax(data):
@@ -324,7 +331,7 @@ def _leaf(variable: xr.Variable, name: str) -> tuple[Any, list[Problem]]:
 
 def _coordinate(name: Hashable, variable: xr.Variable, *, is_index: bool) -> Entry:
     """Return a coordinate as static data, with read-only values."""
-    values: Any = variable if is_index else variable.data
+    values: Array | xr.Variable = variable if is_index else variable.data
     if is_dask(values):
         raise DataError.of(
             str(name), found="a dask coordinate", expected="labels in memory", remedy="ds.compute()"
@@ -337,7 +344,7 @@ def _coordinate(name: Hashable, variable: xr.Variable, *, is_index: bool) -> Ent
     return Entry(name, variable.dims, _own(variable.attrs), True, values)
 
 
-def _variable(entry: Entry, values: Any) -> xr.Variable:
+def _variable(entry: Entry, values: Array | xr.Variable) -> xr.Variable:
     if isinstance(values, xr.Variable):
         made = values.copy(deep=False)
         made.attrs = _own(entry.attrs)
@@ -374,7 +381,7 @@ def same(a: Any, b: Any) -> bool:
         return False
 
 
-def _same_array(a: Any, b: Any) -> bool:
+def _same_array(a: Array, b: Array) -> bool:
     if a is b:
         return True
     if a.shape != b.shape or a.dtype != b.dtype:
@@ -457,14 +464,14 @@ def is_packed(x: object) -> bool:
     return isinstance(x, Packed)
 
 
-def pack(tree: Any) -> Any:
+def pack(tree: Tree) -> Tree:
     """Wrap the xarray objects of a tree in `Packed`."""
     return jax.tree.map(
         lambda x: Packed(*split(x)) if is_labelled(x) else x, tree, is_leaf=is_labelled
     )
 
 
-def unpack(tree: Any) -> Any:
+def unpack(tree: Tree) -> Tree:
     """Unwrap the xarray objects of a tree."""
     return jax.tree.map(
         lambda x: x.static.join(x.leaves) if is_packed(x) else x, tree, is_leaf=is_packed
