@@ -23,11 +23,11 @@ from jaxfne_xr.core.inputs import as_dataset, kind_problems, misaligned, no_data
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
 from jaxfne_xr.core.types import Bands, Interval, Time
-from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, scalar, units_of
+from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, units_of
 from jaxfne_xr.kernels.analysis import losses as kernels
 from jaxfne_xr.signals.spikes import firing_rate
 
-from .spectra import FREQUENCY, band_power, psd
+from .spectra import FREQUENCY, band_power, edges_Hz, psd
 
 
 def mean_square_loss(
@@ -475,14 +475,7 @@ def _between(f: np.ndarray, limits: Interval | None) -> np.ndarray:
     """Return the indices of the frequencies from the lowest to the highest to compare; all but 0 by default."""
     if limits is None:
         return np.flatnonzero(f > 0)
-    try:
-        low, high = (scalar(limit, "Hz", "frequencies") for limit in limits)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, JfneError):
-            raise
-        expected, remedy = "the lowest and the highest, Hz", "frequencies=(1, 100)"
-        problem = Problem("frequencies", repr(limits), expected, remedy, ArgumentError)
-        raise ArgumentError(problem) from error
+    low, high = edges_Hz(limits, "frequencies", "frequencies=(1, 100)")
     # Limits are inclusive, up to rounding.
     chosen = np.flatnonzero((f >= low * (1 - 1e-9)) & (f <= high * (1 + 1e-9)))
     if not chosen.size:

@@ -285,7 +285,7 @@ def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, n
         raise ArgumentError.of("bands", found=repr(bands), expected=expected, remedy=remedy)
     problems, names, low, high = [], [], [], []
     for name, pair in bands.items():
-        start, stop = _pair(pair, f"bands[{name!r}]")
+        start, stop = edges_Hz(pair, f"bands[{name!r}]", 'bands={"gamma": (30, 80)}')
         if not 0 <= start < stop <= nyquist * (1 + 1e-9):
             problems.append(
                 Problem(
@@ -326,10 +326,11 @@ def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, n
     return names, np.array(low), np.array(high)
 
 
-def _pair(pair: Interval, name: str) -> tuple[float, float]:
+def edges_Hz(pair: Interval, name: str, remedy: str) -> tuple[float, float]:
+    """Return the lower and the upper edge of a range of frequencies, Hz, passed as the argument `name`."""
     try:
         low, high = pair
     except (TypeError, ValueError) as error:
-        expected, remedy = "a lower and an upper edge, Hz", 'bands={"gamma": (30, 80)}'
+        expected = "a lower and an upper edge, Hz"
         raise ArgumentError.of(name, found=repr(pair), expected=expected, remedy=remedy) from error
     return scalar(low, "Hz", name), scalar(high, "Hz", name)

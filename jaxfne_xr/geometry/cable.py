@@ -98,7 +98,7 @@ def cable_of(ds: xr.Dataset) -> Cable:
     if twice.size:
         raise DimensionError.of(
             "compartment_id",
-            found=f"{_counted(twice.size, 'compartment')} recorded twice, the first {twice[0]}",
+            found=f"{twice.size} compartment{'s' * (twice.size > 1)} recorded twice, the first {twice[0]}",
             expected="one row for each compartment",
             remedy=f'ds.drop_duplicates("{dim}") after ds.set_index({dim}="compartment_id")',
         )
@@ -177,7 +177,3 @@ def _fold(lead_field: Array, g: Array, *, ends: Static) -> Array:
 def _along_edges(lead_field: Array, g: Array, *, ends: Static) -> Array:
     start, stop = ends.arrays
     return kernels.difference_weights(lead_field, start, stop, g)
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -178,7 +178,8 @@ def probe_at(
     if np.ndim(xyz) != 2 or np.shape(xyz)[-1] != 3 or np.shape(xyz)[0] == 0:
         problems.append(_shape_problem("positions", np.shape(xyz), "(n, 3), n at least 1"))
     if dim not in SENSORS:
-        problems.append(_choice("dim", dim, SENSORS))
+        expected, remedy = f"one of {list(SENSORS)}", f"dim={SENSORS[0]!r}"
+        problems.append(Problem("dim", repr(dim), expected, remedy, ArgumentError))
     try:
         xyz = convert(xyz, units, "um")
     except UnitError as error:
@@ -296,10 +297,4 @@ def _shape_problem(where: str, shape: tuple[int, ...], expected: str) -> Problem
         expected=expected,
         remedy="np.array([[x, y, z], ...]), one row for each contact",
         error=DimensionError,
-    )
-
-
-def _choice(where: str, found: object, known: Sequence[str]) -> Problem:
-    return Problem(
-        where, repr(found), f"one of {list(known)}", f"{where}={known[0]!r}", ArgumentError
     )

@@ -7,7 +7,7 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import precision_of
 from jaxfne_xr.core.dispatch import checked, whole
-from jaxfne_xr.core.errors import ArgumentError, Problem, raise_problems
+from jaxfne_xr.core.errors import ArgumentError, raise_problems
 from jaxfne_xr.core.inputs import (
     as_dataset,
     find_voltage,
@@ -79,18 +79,13 @@ def soft_spike_times(
     """
     signals = as_dataset(signals, "signals")
     name, v, time, dt_ms = _voltage(signals)
-    problems = []
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        problems.append(
-            Problem(
-                where="n",
-                found=repr(n),
-                expected="the number of spikes to return, an integer of at least 1",
-                remedy="n=10",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "n",
+            found=repr(n),
+            expected="the number of spikes to return, an integer of at least 1",
+            remedy="n=10",
         )
-    raise_problems(problems)
     threshold = threshold_mV(spike_threshold)
     fill_ms = float("nan") if fill is None else scalar(fill, "ms", "fill")
     numbers = (threshold, float(time[0]), dt_ms, fill_ms)

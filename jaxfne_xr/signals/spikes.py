@@ -354,25 +354,24 @@ def _source(ds: xr.Dataset, source: str | ArrayLike, v: xr.Variable) -> xr.Varia
     else:
         data: Array = source if hasattr(source, "shape") else np.asarray(source)
         if np.shape(data) != v.shape:
-            raise DimensionError(_misfit(f"an array of shape {np.shape(data)}", v))
+            raise _misfit(f"an array of shape {np.shape(data)}", v)
         unit = text_of(data.units) if is_quantity(data) else "nA"
         data = magnitude(data)
         data = np.array(data) if isinstance(data, np.ndarray) else data
         quantified = is_quantified(v, data if is_traced(data) else None)
         variable = with_unit(xr.Variable(v.dims, data), unit, quantify=quantified)
     if dict(variable.sizes) != dict(v.sizes):
-        raise DimensionError(_misfit(f"{dict(variable.sizes)}", v))
+        raise _misfit(f"{dict(variable.sizes)}", v)
     problems = kind_problems(magnitude(variable.data), "source")
     problems += unit_problem(variable, "source", "nA")
     raise_problems(problems)
     return checked(converted(variable, "nA", LONG_NAMES["source"]), "source")
 
 
-def _misfit(found: str, v: xr.Variable) -> Problem:
-    return Problem(
-        where="source",
+def _misfit(found: str, v: xr.Variable) -> DimensionError:
+    return DimensionError.of(
+        "source",
         found=found,
         expected=f"one value for every value of the voltage, {dict(v.sizes)}",
         remedy="select or broadcast the current first; a DataArray is matched by the names of its dims",
-        error=DimensionError,
     )

@@ -58,11 +58,7 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     >>> power(ds.isel(time=slice(50, 60))).time.values[:2].tolist()
     [5.0, 5.1]
     """
-
-    @jax.jit
-    def run(arguments: Tree) -> Tree:
-        args, kwargs = unpack(arguments)
-        return pack(fn(*args, **kwargs))
+    run = jax.jit(_on_packed(fn))
 
     @wraps(fn)
     def compiled(*args: Any, **kwargs: Any) -> Any:
@@ -101,14 +97,15 @@ def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     from jax.experimental import checkify as jax_checkify
 
-    def run(arguments: Tree) -> Tree:
-        args, kwargs = unpack(arguments)
+    run = _on_packed(fn)
+
+    def checking(arguments: Tree) -> Tree:
         with CHECKS(True):
-            return pack(fn(*args, **kwargs))
+            return run(arguments)
 
     @wraps(fn)
     def with_checks(*args: Any, **kwargs: Any) -> Any:
-        error, made = jax_checkify.checkify(run)(pack((args, kwargs)))
+        error, made = jax_checkify.checkify(checking)(pack((args, kwargs)))
         return error, unpack(made)
 
     return with_checks
@@ -144,15 +141,11 @@ def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
     >>> mean(ds).sizes["trial"], mean(ds).dims
     (4, ('trial', 'time'))
     """
+    run = _on_packed(fn)
 
     @wraps(fn)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         (inner, axes), labels = without(pack((args, kwargs)), dim, "vmap")
-
-        def run(arguments: Tree) -> Tree:
-            args, kwargs = unpack(arguments)
-            return pack(fn(*args, **kwargs))
-
         # Flat, since each leaf has an axis of its own to map over, or None.
         flat, tree = jax.tree.flatten(inner)
         over = jax.vmap(lambda *leaves: run(jax.tree.unflatten(tree, leaves)), in_axes=axes)
@@ -341,6 +334,16 @@ def value_and_grad(
         return value, gradients[0] if isinstance(argnums, int) else tuple(gradients)
 
     return both
+
+
+def _on_packed(fn: Callable[..., Any]) -> Callable[[Tree], Tree]:
+    """Return `fn` as a function of its packed (args, kwargs), whose result is packed too."""
+
+    def run(arguments: Tree) -> Tree:
+        args, kwargs = unpack(arguments)
+        return pack(fn(*args, **kwargs))
+
+    return run
 
 
 # ----------------------------------------------------------------------------------------------- gradients

@@ -149,7 +149,7 @@ def with_dim(tree: Tree, dim: Hashable, labels: Static | None) -> Tree:
         static = node.static
         if static.kind is xr.IndexVariable:
             return node
-        taken = [*(e for e in static.leaves), *static.coords.values()]
+        taken = [*static.leaves, *static.coords.values()]
         if any(dim in e.dims for e in taken):
             raise DimensionError.of(
                 str(dim),
@@ -229,8 +229,8 @@ def _changed(where: str, old: str, new: str) -> Problem:
 class Times:
     """The original times of the data, ms, and the times from zero that replace them inside `fn`."""
 
-    def __init__(self, entry: Entry, index: PandasIndex, dt: float, inside: np.ndarray) -> None:
-        self.entry, self.index, self.dt, self.inside = entry, index, dt, inside
+    def __init__(self, entry: Entry, dt: float, inside: np.ndarray) -> None:
+        self.entry, self.dt, self.inside = entry, dt, inside
         self.given = np.asarray(entry.values.data)
 
 
@@ -265,7 +265,7 @@ def _even(static: Static) -> Times | None:
         return None
     # Rounded: times of different windows differ in the last digits, for which JAX would compile again.
     dt = float(f"{dt:.{_DIGITS}g}")
-    return Times(entry, index, dt, time_from_dt(dt, len(given)))
+    return Times(entry, dt, time_from_dt(dt, len(given)))
 
 
 def _retimed(static: Static, times: np.ndarray, like: Entry) -> Static:
