@@ -1,1 +1,1 @@
-"""What is computed from signals and fields: spectra, summaries of populations, losses for fitting."""
+"""Analysis of signals and fields: spectra, summaries of populations, losses for fitting."""

@@ -1,9 +1,8 @@
-"""Losses: how far simulated data lie from a reference, as one number with a unit and a gradient."""
+"""Losses: the distance of simulated data from a reference, as one number with a unit and a gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -23,11 +22,12 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset, kind_problems, misaligned, no_dataset, require_time
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
-from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, scalar, units_of
+from jaxfne_xr.core.types import Bands, Interval, Time
+from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, units_of
 from jaxfne_xr.kernels.analysis import losses as kernels
 from jaxfne_xr.signals.spikes import firing_rate
 
-from .spectra import FREQUENCY, band_power, psd
+from .spectra import FREQUENCY, band_power, edges_Hz, psd
 
 
 def mean_square_loss(
@@ -37,24 +37,24 @@ def mean_square_loss(
     *,
     over: str | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Return the mean square difference of two waveforms.
+    """Compute the mean square difference of two waveforms.
 
     Parameters
     ----------
     simulated : xr.Dataset or xr.DataArray
-        What the gradient goes to: a potential, a voltage, spike times.
+        The data that depend on the parameters: a potential, a voltage, spike times.
     reference : xr.Dataset or xr.DataArray
-        What it should be, with the same labels along its dims, in any order and in any unit that converts. Dims that it
-        lacks are broadcast.
+        The target, with the same labels along its dims, in any order and in any unit that converts. Missing dims are
+        broadcast.
     variable : str, optional
-        Which variable of both; not needed where they have only one in common.
+        Name of the variable to compare; not needed if they have only one in common.
     over : str or sequence of str, optional
-        Dims to average over; all by default. Any others are kept: ``over=["time", "contact"]`` leaves one loss a trial.
+        Dims to average over; all by default. Others are kept: ``over=["time", "contact"]`` leaves one loss per trial.
 
     Returns
     -------
     xr.Dataset
-        ``mean_square_loss``, ``<(x - y)^2>``, in the square of the unit of `simulated` (uV^2), in its precision. The
+        ``mean_square_loss``, ``<(x - y)^2>``, in the square of the unit of `simulated` (uV^2) and in its precision. The
         scope is the weaker of the two.
 
     Raises
@@ -62,15 +62,16 @@ def mean_square_loss(
     VariableError
         If they have no variable in common, or several and none is named.
     DimensionError
-        If sizes or labels differ, the times among them, or `over` names no dim.
+        If sizes or labels (times, for example) differ, or `over` names an unknown dim.
     UnitError
         If the units do not convert, or only one of the two has one.
     NonFiniteError
-        NaN or Inf in either: how many, and where. On dask when computed; under a JAX trace unchecked.
+        If either has NaN or Inf: how many, and where. Dask data are checked when computed; there is no check under a
+        JAX trace.
 
     Notes
     -----
-    ``.data`` of the result is what `jax.value_and_grad` wants, and an optimiser of optax takes the gradient::
+    `jax.value_and_grad` needs ``.data`` of the result; an optax optimiser takes the gradient::
 
         optimiser = optax.adam(1e-2)
         state = optimiser.init(parameters)
@@ -104,7 +105,7 @@ def correlation_loss(
     *,
     over: str | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Return how little two waveforms go together in time, whatever their size and offset.
+    """Compute one minus the correlation of two waveforms in time, which ignores their amplitude and offset.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def correlation_loss(
     -------
     xr.Dataset
         ``correlation_loss`` (1), the mean of ``1 - r`` with Pearson's r along time of each contact (or site, or trial):
-        0 where they differ by a positive factor and an offset, 1 where they are unrelated, 2 where they are opposite. A
+        0 if they differ by a positive factor and an offset only, 1 if they are uncorrelated, 2 if they are opposite. A
         simulated signal that is constant has r = 0, with a gradient of 0.
 
     Raises
@@ -125,8 +126,8 @@ def correlation_loss(
     VariableError, DimensionError, UnitError, NonFiniteError
         As for `mean_square_loss`.
     DataError
-        If the reference is constant somewhere: no correlation is defined there. On dask and under a JAX trace
-        unchecked, and r = 0.
+        If a signal of the reference is constant, so that its correlation is not defined. Dask data, and data under a
+        JAX trace, are not checked: r = 0 there.
 
     Examples
     --------
@@ -139,7 +140,7 @@ def correlation_loss(
     """
     simulated, reference, name = _alike(simulated, reference, variable)
     ds, x, y = _matched(simulated, reference, name, time=True)
-    _refuse_silent(y)
+    _require_variation(y)
     dims = _over(over, tuple(d for d in x.dims if d != TIME))
     a, b = (whole(kernels.standardised, v, TIME, new_dim=TIME) for v in (x, y))
     with precision_of(a):
@@ -155,28 +156,28 @@ def spectrum_loss(
     variable: str | None = None,
     *,
     over: str | Sequence[str] | None = None,
-    bands: Mapping[str, tuple[Any, Any]] | None = None,
-    frequencies: tuple[Any, Any] | None = None,
-    segment: Any = None,
+    bands: Bands | None = None,
+    frequencies: Interval | None = None,
+    segment: Time | None = None,
     floor: float = 1e-6,
 ) -> xr.Dataset:
-    """Return the mean square difference of the logarithms of two power spectra: blind to phase.
+    """Compute the mean square difference of the logarithms of two power spectra, which ignores phase.
 
     Parameters
     ----------
     simulated, reference, variable
         As for `mean_square_loss`; with ``time``.
     over : str or sequence of str, optional
-        Dims to average over, ``frequency`` (or ``band``) among them; all by default.
+        Dims to average over, including ``frequency`` (or ``band``); all by default.
     bands : mapping of str to pair of float, str or pint.Quantity, optional
-        Compare the power in each of these, Hz, as by `band_power`, instead of the density at each frequency.
+        Compare the power in these bands, Hz, as in `band_power`, instead of the density at each frequency.
     frequencies : pair of float, str or pint.Quantity, optional
         The lowest and the highest frequency to compare, Hz; by default all but 0.
     segment : float, str or pint.Quantity, optional
         As for `psd`, ms.
     floor : float
-        Share of the reference's mean power (over the frequencies or bands compared) below which differences count
-        for nothing.
+        Fraction of the reference's mean power (over the frequencies or bands compared) below which differences are
+        ignored.
 
     Returns
     -------
@@ -189,8 +190,8 @@ def spectrum_loss(
     VariableError, DimensionError, UnitError, NonFiniteError
         As for `mean_square_loss`.
     DataError
-        If the reference is constant somewhere, and so without power. On dask and under a JAX trace unchecked, and the
-        difference is 0.
+        If a signal of the reference is constant, so that it has no power. Dask data, and data under a JAX trace, are
+        not checked: the difference is 0 there.
     ArgumentError
         If the floor is not positive, no frequency is left, both `bands` and `frequencies` are given, or a segment or
         band does not fit.
@@ -208,7 +209,7 @@ def spectrum_loss(
     ds, x, y = _matched(simulated, reference, name, time=True)
     problems = []
     if not 0 < floor < np.inf:
-        expected = "a positive share of the reference's power"
+        expected = "a positive fraction of the reference's power"
         problems.append(Problem("floor", f"{floor!r}", expected, "floor=1e-6", ArgumentError))
     if bands is not None and frequencies is not None:
         found, remedy = (
@@ -217,7 +218,7 @@ def spectrum_loss(
         )
         problems.append(Problem("bands", found, "one of the two", remedy, ArgumentError))
     raise_problems(problems)
-    _refuse_silent(y)
+    _require_variation(y)
     dim = FREQUENCY if bands is None else "band"
     dims = _over(over, tuple(dim if d == TIME else d for d in x.dims))
     spectra = [
@@ -225,21 +226,22 @@ def spectrum_loss(
     ]
     if bands is None:
         chosen = _between(spectra[0][FREQUENCY].values, frequencies)
-        power, wanted_power = (s.variables["psd"].isel({dim: chosen}) for s in spectra)
+        power, reference_power = (s.variables["psd"].isel({dim: chosen}) for s in spectra)
         labels = {dim: spectra[0][dim].variable.isel({dim: chosen})}
-        compared: Any = [float(labels[dim][i]) for i in (0, -1)]
+        compared: list[float] | dict[str, list[float]] = [float(labels[dim][i]) for i in (0, -1)]
     else:
         in_bands = [band_power(s, bands) for s in spectra]
-        power, wanted_power = (s.variables["band_power"] for s in in_bands)
+        power, reference_power = (s.variables["band_power"] for s in in_bands)
         labels = {c: in_bands[0].variables[c] for c in ("band", "low", "high")}
         compared = {
             n: [float(v) for v in e]
             for n, *e in zip(*(c.data for c in labels.values()), strict=True)
         }
+    # The floor keeps frequencies without power from dominating the logarithm.
     (ratio,) = jointly(
         kernels.log_ratio,
         power,
-        wanted_power,
+        reference_power,
         dims=[power.dims],
         numbers=(floor,),
         axis=power.get_axis_num(dim),
@@ -263,17 +265,17 @@ def rate_loss(
     *,
     over: str | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Return the mean square difference of firing rates.
+    """Compute the mean square difference of firing rates.
 
     Parameters
     ----------
     simulated : xr.Dataset or xr.DataArray
-        Rates, from `soft_firing_rate` or `summary`; or Signals, whose `firing_rate` is taken: with a surrogate, for
-        without one spikes have no gradient.
+        Rates, from `soft_firing_rate` or `summary`; or Signals, whose `firing_rate` is computed: made with a
+        surrogate, since spikes have no gradient without one.
     reference : xr.Dataset or xr.DataArray
-        Likewise; of any duration, and without ``time`` as a rate is.
+        Likewise; of any duration, since rates have no ``time``.
     variable : str
-        Which variable holds the rates.
+        Name of the variable with the rates.
     over : str or sequence of str, optional
         Dims to average over; all by default.
 
@@ -285,7 +287,7 @@ def rate_loss(
     Raises
     ------
     VariableError, DimensionError, UnitError, NonFiniteError
-        As for `mean_square_loss`; VariableError where there are neither rates nor spikes.
+        As for `mean_square_loss`; VariableError also if there are neither rates nor spikes.
 
     Examples
     --------
@@ -303,8 +305,8 @@ def rate_loss(
     return _mean_square("rate_loss", one, other, variable, over)
 
 
-def _has_spikes(data: Any, variable: str) -> bool:
-    """Whether there are Signals or spikes where rates are compared."""
+def _has_spikes(data: object, variable: str) -> bool:
+    """Whether `data` are Signals or spikes, of which rates have to be computed first."""
     if isinstance(data, xr.DataArray):
         return data.name == "spikes" or data.dtype.kind == "b"
     return isinstance(data, xr.Dataset) and variable not in data.data_vars
@@ -328,7 +330,7 @@ def _mean_square(
     return finish(ds, function, made, product(unit, unit), parameters, others=[reference])
 
 
-# ------------------------------------------------------------------------------------------------- two that match
+# ------------------------------------------------------------------------------------------- matching the two
 
 
 def _alike(
@@ -349,9 +351,9 @@ def _alike(
 def _matched(
     simulated: xr.Dataset, reference: xr.Dataset, name: str, *, time: bool = False
 ) -> tuple[xr.Dataset, xr.Variable, xr.Variable]:
-    """Return the simulated Dataset, and a variable of it and of the reference, bare and made alike.
+    """Return the simulated Dataset, and the variable of it and of the reference, bare and comparable.
 
-    Both are checked, with the dims, the unit (in attrs) and the precision of the simulated.
+    Both are checked, and have the dims, the unit (in attrs) and the precision of the simulated.
     """
     x, y = simulated.variables[name], reference.variables[name]
     if time:
@@ -367,6 +369,7 @@ def _matched(
         for v, called in ((x, name), (y, "reference"))
     )
     with precision_of(a):
+        # Integers and booleans become floats: they cannot be converted or differentiated.
         a = a if a.dtype.kind not in "biu" else a * 1.0
         b = convert(b * 1.0 if b.dtype.kind in "biu" else b, units[1] or "1", unit).astype(a.dtype)
     b = xr.Variable(y.dims, b).set_dims(dict(x.sizes)).transpose(*x.dims).data
@@ -379,7 +382,7 @@ def _common(
     reference: xr.Dataset | xr.DataArray,
     variable: str | None,
 ) -> str:
-    """Return the name of the variable that two have in common; a DataArray goes by any."""
+    """Return the name of the variable that the two have in common; a DataArray matches any name."""
     given = (simulated, reference)
     names = [list(map(str, d.data_vars)) for d in given if isinstance(d, xr.Dataset)]
     called = [str(d.name) for d in given if isinstance(d, xr.DataArray) and d.name is not None]
@@ -416,10 +419,10 @@ def _unit_problems(unit: str | None, other: str | None) -> list[Problem]:
 
 
 def _dim_problems(simulated: xr.Dataset, reference: xr.DataArray) -> list[Problem]:
-    """Return what keeps a reference from being laid over the simulated, dim by dim."""
+    """Return the problems of broadcasting the reference to the simulated, dim by dim."""
     wrong = {str(d): n for d, n in reference.sizes.items() if n != simulated.sizes.get(d)}
     if wrong:
-        expected = f"no other sizes than those of the simulated, {dict(simulated.sizes)}"
+        expected = f"the sizes of the simulated, {dict(simulated.sizes)}"
         remedy = "the same samples, contacts or sites of both: reference.sel(time=simulated.time)"
         return [Problem("reference", f"the sizes {wrong}", expected, remedy, DimensionError)]
     if TIME in reference.dims and all(TIME in d.coords for d in (simulated, reference)):
@@ -428,7 +431,7 @@ def _dim_problems(simulated: xr.Dataset, reference: xr.DataArray) -> list[Proble
             u, _ = sampling(reference.coords.to_dataset(), None)
         except JfneError as error:
             return list(error.problems)
-        # a tenth of a sample: more than rounding, float32 times of 10 s among it; less than shifts anything
+        # A tenth of a sample: more than rounding, even of float32 times at 10 s; less than a shift that matters.
         if np.abs(t - u).max() > 0.1 * (dt or 1e-6):
             found = f"times from {u[0]:g} to {u[-1]:g} ms, and a simulation from {t[0]:g} to {t[-1]:g} ms"
             remedy = "reference.interp(time=simulated.time), or .sel the same window of both"
@@ -450,8 +453,8 @@ def _over(over: str | Sequence[str] | None, dims: tuple[Hashable, ...]) -> list[
     return [d for d in known if d in asked]
 
 
-def _refuse_silent(y: xr.Variable) -> None:
-    """Raise where a reference whose values are known is constant in time."""
+def _require_variation(y: xr.Variable) -> None:
+    """Raise if a signal of a reference whose values are known is constant in time."""
     if is_dask(y.data) or is_traced(y.data):
         return
     data = np.moveaxis(np.asarray(y.data), y.get_axis_num(TIME), 0)
@@ -463,23 +466,17 @@ def _refuse_silent(y: xr.Variable) -> None:
             "reference",
             found=f"{silent.sum()} of {silent.size} signals constant in time"
             + (f", the first at index {first}" if rest else ""),
-            expected="signals that vary: others correlate with nothing and have no spectrum",
+            expected="signals that vary: constant ones have no correlation and no spectrum",
             remedy="leave them out of both with .isel, or use mean_square_loss",
         )
 
 
-def _between(f: np.ndarray, limits: tuple[Any, Any] | None) -> np.ndarray:
+def _between(f: np.ndarray, limits: Interval | None) -> np.ndarray:
     """Return the indices of the frequencies from the lowest to the highest to compare; all but 0 by default."""
     if limits is None:
         return np.flatnonzero(f > 0)
-    try:
-        low, high = (scalar(limit, "Hz", "frequencies") for limit in limits)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, JfneError):
-            raise
-        expected, remedy = "the lowest and the highest, Hz", "frequencies=(1, 100)"
-        problem = Problem("frequencies", repr(limits), expected, remedy, ArgumentError)
-        raise ArgumentError(problem) from error
+    low, high = edges_Hz(limits, "frequencies", "frequencies=(1, 100)")
+    # Limits are inclusive, up to rounding.
     chosen = np.flatnonzero((f >= low * (1 - 1e-9)) & (f <= high * (1 + 1e-9)))
     if not chosen.size:
         found = f"{low:g} to {high:g} Hz, with none of the {len(f)} frequencies"

@@ -1,8 +1,8 @@
-"""Spectra: power, coherence and the power in a band, by Welch's method, with a ``frequency`` coordinate in Hz."""
+"""Spectra by Welch's method: power, coherence and band power, with a ``frequency`` coordinate in Hz."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -14,11 +14,12 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_
 from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
+from jaxfne_xr.core.types import Bands, Interval, Time
 from jaxfne_xr.core.units import magnitude, product, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as kernels
 
 FREQUENCY = "frequency"
-#: The bands that `band_power` and `summary` use where none are given, Hz.
+#: The default bands of `band_power` and `summary`, Hz.
 BANDS = {
     "delta": (1.0, 4.0),
     "theta": (4.0, 8.0),
@@ -32,38 +33,38 @@ def psd(
     data: xr.Dataset | xr.DataArray,
     variable: str | None = None,
     *,
-    segment: Any = None,
+    segment: Time | None = None,
     overlap: float = 0.5,
     window: str = "hann",
     detrend: str = "constant",
 ) -> xr.Dataset:
-    """Return the power spectral density of a variable along time.
+    """Estimate the power spectral density of a variable along time.
 
     Parameters
     ----------
     data : xr.Dataset or xr.DataArray
         With ``time`` and any other dims, in any order.
     variable : str, optional
-        Which of the Dataset's; not needed where there is only one.
+        Name of the variable; not needed if there is only one.
     segment : float, str or pint.Quantity, optional
-        Duration of a segment, ms: one over the frequency spacing. By default, eight segments that overlap by half.
+        Duration of a segment, ms: the inverse of the frequency spacing. Eight segments that overlap by half by default.
     overlap : float
-        Share of a segment that it has in common with the next, from 0 up to and without 1.
+        Fraction of a segment that overlaps with the next: at least 0, less than 1.
     window : {"hann", "boxcar"}
         Taper.
     detrend : {"constant", "none"}
-        Whether each segment's mean is taken off.
+        Whether the mean of each segment is subtracted.
 
     Returns
     -------
     xr.Dataset
-        ``psd`` with ``frequency`` (Hz) for time, in the square of the unit per Hz: one-sided, so that its sum times
-        the frequency spacing is the variance (Welch 1967; as `scipy.signal.welch`).
+        ``psd`` with the dim ``frequency`` (Hz) instead of ``time``, in the square of the unit per Hz: one-sided, so
+        that its sum times the frequency spacing is the variance (Welch 1967; as `scipy.signal.welch`).
 
     Raises
     ------
     ArgumentError, UnitError
-        If a segment does not fit, or a name is not known.
+        If a segment does not fit the data, or `overlap`, `window` or `detrend` is none of these.
 
     Examples
     --------
@@ -88,12 +89,12 @@ def coherence(
     data: xr.Dataset | xr.DataArray,
     other: xr.Dataset | xr.DataArray,
     *,
-    segment: Any = None,
+    segment: Time | None = None,
     overlap: float = 0.5,
     window: str = "hann",
     detrend: str = "constant",
 ) -> xr.Dataset:
-    """Return the magnitude-squared coherence of two variables along time.
+    """Estimate the magnitude-squared coherence of two variables along time.
 
     Parameters
     ----------
@@ -105,15 +106,15 @@ def coherence(
     Returns
     -------
     xr.Dataset
-        ``coherence``, ``|S_ab|^2 / (S_aa S_bb)``, from 0 to 1, with ``frequency`` (Hz) for time. NaN where either
-        has no power. K segments of independent signals give about 1/K.
+        ``coherence``, ``|S_ab|^2 / (S_aa S_bb)``, from 0 to 1, with the dim ``frequency`` (Hz) instead of
+        ``time``. NaN where either has no power. K segments of independent signals give about 1/K.
 
     Raises
     ------
     DimensionError
         If their times differ.
     ArgumentError
-        If only one segment fits: its coherence is 1 whatever the signals.
+        If only one segment fits: the coherence of one segment is 1 for any signals.
 
     Examples
     --------
@@ -136,7 +137,7 @@ def coherence(
     x, y = _broadcast(first.variables[name_a], second.variables[name_b])
     dims = tuple(FREQUENCY if d == TIME else d for d in x.dims)
     (made,) = jointly(kernels.coherence, x, y, dims=[dims], axis=x.get_axis_num(TIME), **options)
-    labels: dict[Any, Any] = {
+    labels: dict[Hashable, Any] = {
         **coords_along(second, dims),
         **frequency_coord(options["nperseg"], dt_ms),
     }
@@ -144,24 +145,22 @@ def coherence(
     return finish(first, "coherence", made, "1", parameters, coords=labels, others=[second])
 
 
-def band_power(
-    spectrum: xr.Dataset | xr.DataArray, bands: Mapping[str, tuple[Any, Any]] | None = None
-) -> xr.Dataset:
-    """Return the power in each of some bands.
+def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) -> xr.Dataset:
+    """Compute the power in frequency bands.
 
     Parameters
     ----------
     spectrum : xr.Dataset or xr.DataArray
         From `psd`.
     bands : mapping of str to pair of float, str or pint.Quantity, optional
-        Name, lower and upper edge, Hz. By default delta 1 to 4, theta to 8, alpha to 13, beta to 30 and gamma to 80,
-        as far as the spectrum reaches and resolves them.
+        Name, lower and upper edge, Hz. By default delta 1 to 4, theta to 8, alpha to 13, beta to 30 and gamma to 80:
+        those that the spectrum covers and resolves.
 
     Returns
     -------
     xr.Dataset
-        ``band_power`` with ``band`` for frequency: the integral of ``psd``, which is taken to be straight between
-        its frequencies, from ``low`` to ``high`` (Hz), in the square of the signal's unit.
+        ``band_power`` with the dim ``band`` instead of ``frequency``: the integral of ``psd``, interpolated linearly
+        between its frequencies, from ``low`` to ``high`` (Hz), in the square of the signal's unit.
 
     Raises
     ------
@@ -199,14 +198,14 @@ def band_power(
 
 def segments(
     ds: xr.Dataset,
-    segment: Any,
+    segment: Time | None,
     overlap: float,
     window: str,
     detrend: str,
     *,
     several: bool = False,
 ) -> tuple[float, dict[str, Any]]:
-    """Return the sampling interval in ms, and how the kernel is to cut the samples: in more than one, if `several`."""
+    """Return the sampling interval, ms, and the options of the kernel; raise if `several` segments do not fit."""
     time, dt_ms = times_of(ds)
     n = len(time)
     if segment is None:
@@ -220,7 +219,7 @@ def segments(
             Problem(
                 where="segment",
                 found=f"{nperseg} samples, of {n} in all",
-                expected="two samples at least, and no more than there are",
+                expected="at least two samples, and no more than there are",
                 remedy=f"segment={n * dt_ms / 4.5:g} (ms)",
                 error=ArgumentError,
             )
@@ -228,7 +227,7 @@ def segments(
     if not (isinstance(overlap, Real) and 0 <= overlap < 1):
         problems.append(
             Problem(
-                "overlap", repr(overlap), "from 0 up to and without 1", "overlap=0.5", ArgumentError
+                "overlap", repr(overlap), "at least 0, less than 1", "overlap=0.5", ArgumentError
             )
         )
     known = {"window": (window, ("hann", "boxcar")), "detrend": (detrend, ("constant", "none"))}
@@ -242,28 +241,28 @@ def segments(
     if several and 2 * nperseg - noverlap > n:
         found, expected = (
             f"one segment of {nperseg} samples, of {n} in all",
-            "two at least: of one, coherence is 1",
+            "at least two: the coherence of one is 1",
         )
         remedy = f"segment={n * dt_ms / 4.5:g} (ms)"
         raise ArgumentError.of("segment", found=found, expected=expected, remedy=remedy)
     return dt_ms, {"nperseg": nperseg, "noverlap": noverlap, "window": window, "detrend": detrend}
 
 
-def frequency_coord(nperseg: int, dt_ms: float) -> dict[str, Any]:
+def frequency_coord(nperseg: int, dt_ms: float) -> dict[Hashable, Any]:
     """Return the frequency coordinate, Hz."""
     values = kernels.frequencies(nperseg, dt_ms)
     return {FREQUENCY: (FREQUENCY, values, {"units": "Hz", "long_name": "frequency"})}
 
 
 def _broadcast(a: xr.Variable, b: xr.Variable) -> tuple[xr.Variable, xr.Variable]:
-    """Return two variables, bare, on all the dims of either in one order."""
+    """Return two variables, bare, broadcast to the dims of both in the same order."""
     sizes = {**a.sizes, **b.sizes}
     x, y = (xr.Variable(v.dims, magnitude(v.data)).set_dims(sizes) for v in (a, b))
     return x, y.transpose(*x.dims)
 
 
 def resolved_bands(f: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Return the bands of `BANDS` that a spectrum at the frequencies `f`, Hz, reaches and resolves."""
+    """Return those of `BANDS` that a spectrum at the frequencies `f`, Hz, covers and resolves."""
     return {
         name: edges
         for name, edges in BANDS.items()
@@ -272,13 +271,11 @@ def resolved_bands(f: np.ndarray) -> dict[str, tuple[float, float]]:
 
 
 def _too_narrow(low: float, high: float, f: np.ndarray) -> bool:
-    """Whether a band is narrower than the spacing of frequencies: what lies in it was not told apart."""
-    return high - low < (f[1] - f[0]) * (1 - 1e-9)
+    """Whether a band is narrower than the frequency spacing, so that the spectrum does not resolve it."""
+    return high - low < (f[1] - f[0]) * (1 - 1e-9)  # up to rounding
 
 
-def _edges(
-    bands: Mapping[str, tuple[Any, Any]] | None, f: np.ndarray
-) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return the names and edges of bands, Hz, checked to be resolved and to lie below the Nyquist frequency."""
     nyquist, spacing = float(f[-1]), float(f[1] - f[0])
     if bands is None:
@@ -288,13 +285,13 @@ def _edges(
         raise ArgumentError.of("bands", found=repr(bands), expected=expected, remedy=remedy)
     problems, names, low, high = [], [], [], []
     for name, pair in bands.items():
-        start, stop = _pair(pair, f"bands[{name!r}]")
+        start, stop = edges_Hz(pair, f"bands[{name!r}]", 'bands={"gamma": (30, 80)}')
         if not 0 <= start < stop <= nyquist * (1 + 1e-9):
             problems.append(
                 Problem(
                     where=f"bands[{name!r}]",
                     found=f"{start:g} to {stop:g} Hz",
-                    expected=f"a lower edge, and a higher one up to {nyquist:g} Hz, the spectrum's last (Nyquist)",
+                    expected=f"a lower edge, and a higher one up to {nyquist:g} Hz, the Nyquist frequency",
                     remedy="a lower band, or a shorter sampling interval",
                     error=ArgumentError,
                 )
@@ -305,8 +302,8 @@ def _edges(
                 Problem(
                     where=f"bands[{name!r}]",
                     found=f"{start:g} to {stop:g} Hz, narrower than the frequency spacing of {spacing:g} Hz",
-                    expected=f"a band of {spacing:g} Hz at least, or segments of {needed:g} ms at least",
-                    remedy=f"segment={needed:g} (ms), of data as long or longer; or a wider band",
+                    expected=f"a band of at least {spacing:g} Hz, or segments of at least {needed:g} ms",
+                    remedy=f"segment={needed:g} (ms), if the data are as long; or a wider band",
                     error=ArgumentError,
                 )
             )
@@ -319,7 +316,7 @@ def _edges(
             Problem(
                 where="bands",
                 found=f"none, in a spectrum up to {nyquist:g} Hz in steps of {spacing:g} Hz",
-                expected=f"one band at least; of {list(BANDS)}, the widest takes segments of {needed:g} ms, "
+                expected=f"at least one band; of {list(BANDS)}, the widest needs segments of {needed:g} ms, "
                 "and the lowest a Nyquist frequency of 4 Hz",
                 remedy=f'segment={needed:g} (ms), or bands={{"all": (0, {nyquist:g})}}',
                 error=ArgumentError,
@@ -329,10 +326,11 @@ def _edges(
     return names, np.array(low), np.array(high)
 
 
-def _pair(pair: Any, name: str) -> tuple[float, float]:
+def edges_Hz(pair: Interval, name: str, remedy: str) -> tuple[float, float]:
+    """Return the lower and the upper edge of a range of frequencies, Hz, passed as the argument `name`."""
     try:
         low, high = pair
     except (TypeError, ValueError) as error:
-        expected, remedy = "a lower and an upper edge, Hz", 'bands={"gamma": (30, 80)}'
+        expected = "a lower and an upper edge, Hz"
         raise ArgumentError.of(name, found=repr(pair), expected=expected, remedy=remedy) from error
     return scalar(low, "Hz", name), scalar(high, "Hz", name)

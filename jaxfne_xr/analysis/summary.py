@@ -1,8 +1,8 @@
-"""Summaries: what each group of sites does by itself, and how the groups go together."""
+"""Summaries of groups of sites: the activity of each group, and correlations between groups."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError, TimeAxisError
 from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.time_axis import TIME, sampling, windowed
+from jaxfne_xr.core.types import Bands, Interval, Time
 from jaxfne_xr.core.units import magnitude, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as spectrum_kernels
 from jaxfne_xr.kernels.analysis import summary as kernels
@@ -22,7 +23,7 @@ from jaxfne_xr.kernels.analysis import summary as kernels
 from .spectra import FREQUENCY, band_power, frequency_coord, psd, resolved_bands, segments
 
 BAND_LABELS = ("band", "low", "high")
-#: What a summary is made of: names that no group can have.
+#: The names of a summary's variables and dims, which `by` cannot have.
 NAMES = (
     *("firing_rate", "population_rate", "sites", "silent_sites", "mean_V_m", "synchrony"),
     *("field_power", "coherence", "pairwise_correlation", "rate_correlation"),
@@ -34,24 +35,24 @@ NAMES = (
 def summary(
     signals: xr.Dataset | xr.DataArray,
     by: str | None = "population",
-    window: tuple[Any, Any] | None = None,
+    window: Interval | None = None,
     *,
-    bin: Any = 5.0,
-    bands: Mapping[str, tuple[Any, Any]] | None = None,
-    segment: Any = None,
+    bin: Time = 5.0,
+    bands: Bands | None = None,
+    segment: Time | None = None,
 ) -> xr.Dataset:
-    """Summarise each group of sites, and how the groups go together.
+    """Summarise the activity of each group of sites, and correlations between groups.
 
     Parameters
     ----------
     signals : xr.Dataset or xr.DataArray
         From `to_signals`, with spikes.
     by : str or None
-        The coordinate along the sites that tells their group; None for one group of all.
+        The coordinate along the sites that holds their group; None for one group of all sites.
     window : pair of float, str or pint.Quantity, optional
         Start and stop, ms; all of the data by default.
     bin : float, str or pint.Quantity
-        Duration, ms, in which spikes are counted for correlations.
+        Width of the bins, ms, in which spikes are counted for correlations.
     bands : mapping, optional
         As for `band_power`.
     segment : float, str or pint.Quantity, optional
@@ -60,25 +61,26 @@ def summary(
     Returns
     -------
     xr.Dataset
-        With ``population`` (or what `by` names) for one group and ``population_other`` for the other of a pair.
+        With the dims ``population`` (or the name in `by`) for a group, and ``population_other`` for the other one of
+        a pair.
 
         Local: ``firing_rate`` (Hz, mean of the sites); ``mean_V_m`` (mV) and ``synchrony`` (chi of Golomb and Rinzel
-        1993), where there is a voltage; ``field_power`` (the group's mean source, in each ``band``, in the square of
-        its unit; where no bands are given, in those that the data are long enough for, if any);
-        ``pairwise_correlation`` of spike counts (mean over the pairs of sites in the group), ``sites`` and
-        ``silent_sites`` (left out of it: without a spike, or with as many in every bin, a correlation is not defined).
+        1993), if there is a voltage; ``field_power`` (of the group's mean source, in each ``band``, in the square of
+        its unit; by default in the bands that the data are long enough for, if any); ``pairwise_correlation`` of spike
+        counts (mean over the pairs of sites in the group), ``sites``, and ``silent_sites`` (left out of the
+        correlation, which is not defined without spikes, or with the same number in every bin).
 
         Global: ``population_rate`` (Hz); ``rate_correlation`` of the groups' binned rates; ``coherence`` of the
         groups' mean sources, with ``frequency``; ``between_correlation`` (mean over the pairs of sites of two
-        groups), and ``between_within_ratio``, the mean of such over pairs in different groups divided by that in the
-        same.
+        groups), and ``between_within_ratio``, the mean correlation over pairs in different groups divided by that over
+        pairs in the same group.
 
-        NaN says that a number is not defined: no pair, no variance.
+        NaN if a number is not defined (no pair, no variance).
 
     Raises
     ------
     DimensionError
-        If there is no site, a site has no group, or `by` is no coordinate along the sites.
+        If there are no sites, a site has no group, or `by` is not a coordinate along the sites.
     TimeAxisError, ArgumentError, UnitError
         If the window, the bin, a segment or a band does not fit, or `by` is a name that the summary itself uses.
 
@@ -103,6 +105,7 @@ def summary(
     group, labels = _groups(signals, dim, by)
     by, other = by or "group", f"{by or 'group'}_other"
     size = np.bincount(group, minlength=len(labels))
+    # Weights (group, site): a product with them averages over the sites of each group.
     members = (np.arange(len(labels))[:, None] == group) / size[:, None]
 
     made: dict[str, tuple[xr.Variable, str]] = {}
@@ -112,9 +115,11 @@ def summary(
     made["population_rate"] = _times(mean_over(rate, [dim]), per_second), "Hz"
     made["sites"] = xr.Variable(by, size), "1"
 
+    # The mean source of a group stands for its field.
     field = contract(members, source, dim, by)
     if "V_m" in ds.data_vars:
         v = in_unit(ds.variables["V_m"], "V_m", "mV")
+        # A source proxy has the values of V_m: its mean is already there.
         of_group = field if name == "source_proxy" else contract(members, v, dim, by)
         made["mean_V_m"] = mean_over(of_group, [TIME]), "mV"
         made["synchrony"] = _synchrony(v, of_group, members, dim, by), "1"
@@ -124,7 +129,7 @@ def summary(
         {name: xr.Variable(field.dims, field.data, attrs)}, {TIME: ds[TIME]}, ds.attrs
     )
     spectrum = psd(fields, segment=segment)
-    labels_of_bands: dict[Any, Any] = {}
+    labels_of_bands: dict[Hashable, xr.Variable] = {}
     if bands is not None or resolved_bands(spectrum[FREQUENCY].values):
         power = band_power(spectrum, bands)
         in_bands = power.variables["band_power"].transpose(..., "band")
@@ -145,7 +150,7 @@ def summary(
     counts = whole(kernels.spike_counts, spikes, TIME, new_dim="bin", samples=samples)
     made |= _correlations(counts, contract(members, counts, dim, by), group, dim, by, other)
 
-    coords: dict[Any, Any] = {
+    coords: dict[Hashable, Any] = {
         by: (by, labels),
         other: (other, labels),
         **labels_of_bands,
@@ -182,7 +187,8 @@ def _synchrony(
 
 
 def _variance(x: xr.Variable) -> xr.Variable:
-    """Return the variance in time; exactly 0 for a constant, which the mean of equal numbers alone would not give."""
+    """Return the variance in time; exactly 0 for a constant."""
+    # Relative to the first sample: the mean of equal numbers is not exactly that number.
     bare = xr.Variable(x.dims, magnitude(x.data))
     first = bare.isel({TIME: 0})
     return mean_over(bare, [TIME], "square", about=first + mean_over(bare, [TIME], about=first))
@@ -226,7 +232,7 @@ def _diagonal(matrix: jax.Array) -> jax.Array:
     return jnp.diagonal(matrix, axis1=-2, axis2=-1)
 
 
-def _samples(bin: Any, dt_ms: float | None, n: int) -> int:
+def _samples(bin: Time, dt_ms: float | None, n: int) -> int:
     """Return how many samples a bin holds."""
     duration = scalar(bin, "ms", "bin")
     samples = round(duration / dt_ms) if dt_ms and np.isfinite(duration) else 0
@@ -236,16 +242,16 @@ def _samples(bin: Any, dt_ms: float | None, n: int) -> int:
         raise TimeAxisError.of(
             "bin",
             found=f"{duration:g} ms, {samples} samples of {n}",
-            expected="one sample at least, and two bins at least",
+            expected="at least one sample, and at least two bins",
             remedy=fits if n > 1 else "more samples, or a longer window",
         )
     return samples
 
 
 def _groups(ds: xr.Dataset, dim: str, by: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of each site's group, and the labels of groups in the order in which they first come."""
+    """Return the number of each site's group, and the labels of groups in the order of their first site."""
     if ds.sizes[dim] == 0:
-        expected, remedy = f"one {dim} at least", "check the selection that led here"
+        expected, remedy = f"at least one {dim}", "check the selection of sites"
         raise DimensionError.of(dim, found="no sites", expected=expected, remedy=remedy)
     if by is None:
         return np.zeros(ds.sizes[dim], int), np.array(["all"])
@@ -255,7 +261,7 @@ def _groups(ds: xr.Dataset, dim: str, by: str | None) -> tuple[np.ndarray, np.nd
         raise ArgumentError.of(
             "by",
             found=f"{by!r}, a name that the summary itself uses",
-            expected=f"another than {taken}",
+            expected=f"a name other than {taken}",
             remedy=f'signals.rename({by}="group"), and by="group"',
         )
     if by not in along:
@@ -266,6 +272,7 @@ def _groups(ds: xr.Dataset, dim: str, by: str | None) -> tuple[np.ndarray, np.nd
             remedy=f'signals.assign_coords({by}=("{dim}", labels)), or by=None for all as one',
         )
     values = np.asarray(ds[by].values)
+    # None, empty text and NaN are no group.
     without = [i for i, x in enumerate(values.tolist()) if x is None or x == "" or x != x]
     if without:
         raise DimensionError.of(
@@ -274,6 +281,7 @@ def _groups(ds: xr.Dataset, dim: str, by: str | None) -> tuple[np.ndarray, np.nd
             expected="a group for every site",
             remedy=f'label them, or leave them out: signals.isel({dim}=signals["{by}"].values != "")',
         )
+    # np.unique sorts the labels: number them by first occurrence instead.
     labels, first, group = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     return np.argsort(order)[group], labels[order]

@@ -1,1 +1,1 @@
-"""Where things are: probes and their contacts, sites, morphologies, and the cable between compartments."""
+"""Geometry: probes and their contacts, positions of sites, morphologies, and the cable between compartments."""

@@ -1,9 +1,8 @@
-"""Where the contacts of a potential are: on one line, or in the axes in which they differ."""
+"""The layout of the contacts of a potential: on one line, or in the axes along which they differ."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,13 +10,14 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
+from jaxfne_xr.core.types import Array
 
 from .positions import axes_along, place_problems, positions_of
 
 CONTACT = "contact"
-#: Positions off a line or a plane by less than this share of the probe's length are on it.
+#: Positions are taken to be on a line or a plane if they are off it by less than this fraction of the probe's length.
 ALIGNED = 1e-6
-#: Contacts nearer to each other than the first, or farther than the second, um, are in another unit.
+#: Spacings outside this range, um, suggest that the positions are in another unit (a heuristic).
 SPACINGS = (1.0, 10_000.0)
 
 
@@ -30,32 +30,34 @@ class Contacts:
     place : array (contact, dims)
         um.
     axes : tuple of str
-        The coordinates that it is made of.
+        The names of the coordinates used.
     line : array (axes,) or None
-        The direction that one dim stands for; None where dims are axes.
+        The direction of the line, if `place` holds the position along it; None if its columns are axes.
     """
 
-    place: Any
+    place: Array
     axes: tuple[str, ...]
-    line: Any
+    line: Array | None
 
-    def seen(self, place: Any) -> Any:
-        """Return positions in the same axes, as positions in the same dims."""
+    def seen(self, place: Array) -> Array:
+        """Return positions that are given in `axes` as `place` holds them: along the line if there is one."""
         return place if self.line is None else (place @ self.line)[:, None]
 
 
 def contacts_of(ds: xr.Dataset, dims: str | None = None, *, line: bool = True) -> Contacts:
-    """Return contacts on their line (`line`: they must be on one), or in the dims asked for or that they fill.
+    """Return the contacts in the axes `dims`; by default along their line, else in the axes along which they differ.
+
+    If `line` is true and `dims` is not given, they must be on one line.
 
     Raises
     ------
     DimensionError, UnitError, ArgumentError
-        If positions are missing, no lengths, not on a line, or two are the same.
+        If positions are missing, are not lengths, are not on a line, or two are the same.
 
     Warns
     -----
     UserWarning
-        If contacts lie so near or far from each other that they are in another unit.
+        If contacts are so near to or so far from each other that their positions seem to be in another unit.
     """
     axes = tuple(axes_along(ds, CONTACT)) or (("depth",) if "depth" in ds.coords else ("z",))
     if dims is not None:
@@ -72,19 +74,19 @@ def contacts_of(ds: xr.Dataset, dims: str | None = None, *, line: bool = True) -
         values = np.asarray(found.place)
         raise_problems(place_problems(values, CONTACT))
         if len(values) > 1:
-            # in a line, or as in a square grid
+            # The number of steps along one side, if the contacts are on a line or in a square grid.
             steps = len(values) ** (1 / values.shape[1]) - 1
             spacing = float(np.linalg.norm(np.ptp(values, axis=0))) / max(steps, 1)
             if not SPACINGS[0] <= spacing <= SPACINGS[1]:
                 warn(
                     f"contacts lie about {spacing:.2g} um apart: are their positions in um? "
-                    'ds["z"].attrs["units"] = "mm" says that they are not.'
+                    'If they are in mm: ds["z"].attrs["units"] = "mm".'
                 )
     return found
 
 
-def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> Contacts:
-    """Return contacts along the line that they are on, upwards; else in the axes in which they differ."""
+def _aligned(place: Array, axes: tuple[str, ...], *, line: bool) -> Contacts:
+    """Return the contacts along their line, pointing up; else in the axes along which they differ."""
     if len(axes) == 1:
         return Contacts(place, axes, None)
     if is_traced(place):
@@ -95,13 +97,15 @@ def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> Contacts:
                 expected="the axes to resolve",
                 remedy='dims="z"',
             )
+        # Values are not known under a trace: the line through the first and the last contact is taken.
         return _on_line(place, place[-1] - place[0], axes)
     values = np.asarray(place)
+    # The contact farthest from the first gives the direction of the line.
     away = values - values[0]
     far = away[np.argmax(np.linalg.norm(away, axis=1))] if len(away) else np.zeros(len(axes))
     length = float(np.linalg.norm(far))
     if length == 0:
-        return Contacts(place, axes, None)  # one place: found out by whoever asks for two
+        return Contacts(place, axes, None)  # a single location; callers that need two check this
     along = far / length
     off = float(np.linalg.norm(away - np.outer(away @ along, along), axis=1).max())
     if off <= ALIGNED * length:
@@ -117,8 +121,8 @@ def _aligned(place: Any, axes: tuple[str, ...], *, line: bool) -> Contacts:
     return Contacts(place[:, wide], tuple(axes[i] for i in wide), None)
 
 
-def _on_line(place: Any, along: Any, axes: tuple[str, ...]) -> Contacts:
-    """Return contacts along a direction, turned so that the last axis in which it goes anywhere rises."""
+def _on_line(place: Array, along: Array, axes: tuple[str, ...]) -> Contacts:
+    """Return the positions along a direction, whose sign makes its last component that is not 0 positive."""
     xp = jnp if is_jax(along) else np
     along = along / xp.linalg.norm(along)
     last = len(axes) - 1 - xp.argmax(xp.abs(along[::-1]) > ALIGNED)

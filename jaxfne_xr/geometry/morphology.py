@@ -1,7 +1,8 @@
-"""Morphologies from plain arrays: where each segment lies, and the axial conductances that join them."""
+"""Morphologies from plain arrays: the positions of segments, and the axial conductances between them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,50 +21,50 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
+from jaxfne_xr.core.types import ArrayLike, Length, Scalar
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
 ROW = "recording"
 
 
 def morphology(
-    start: Any,
-    end: Any,
-    diameter: Any,
-    parent: Any,
+    start: ArrayLike,
+    end: ArrayLike,
+    diameter: Length | ArrayLike,
+    parent: ArrayLike,
     *,
-    at: Any = 1.0,
-    length: Any = None,
-    axial_resistivity: Any = 100.0,
-    membrane_area: Any = None,
-    soma: Any = None,
+    at: float | ArrayLike = 1.0,
+    length: ArrayLike | None = None,
+    axial_resistivity: Scalar | ArrayLike = 100.0,
+    membrane_area: ArrayLike | None = None,
+    soma: ArrayLike | None = None,
     units: str = "um",
     quantify: bool = True,
 ) -> xr.Dataset:
-    """Return the segments of one or more cells as a Dataset: labels, positions, axial conductances.
+    """Build the morphology of one or more cells: labels, positions and axial conductances of their segments.
 
     Parameters
     ----------
     start, end : array (recording, 3)
         Where each segment starts and ends, um.
     diameter : float or array (recording)
-        um.
+        Diameter of each, um.
     parent : array (recording) of int
-        The segment that each is attached to; -1 for the root of a cell.
+        The number of the segment that each is attached to; -1 for the root of a cell.
     at : float or array (recording)
-        Where on its parent each is attached: 1 for its end, 0.5 for its middle, 0 for its start.
+        Where on its parent each is attached: 1 for the end, 0.5 for the middle, 0 for the start.
     length : array (recording), optional
-        Length of each along its path, um; by default from start to end. A segment without extent is as long as it is
-        wide.
+        Path length of each, um; by default the distance from start to end, or the diameter if that is 0.
     axial_resistivity : float, str, pint.Quantity or array (recording)
-        ohm cm.
+        Axial resistivity, ohm cm.
     membrane_area : array (recording), optional
-        um^2; by default that of a cylinder without caps.
+        Membrane area of each, um^2; by default that of a cylinder without caps.
     soma : array (recording) of bool, optional
         Which segments are the soma; by default the roots.
     units : str
-        Unit of the lengths, where they carry none.
+        Unit of lengths without one.
     quantify : bool
-        Whether the conductances are a pint quantity.
+        Whether the conductances become a pint quantity.
 
     Returns
     -------
@@ -79,9 +80,8 @@ def morphology(
 
     Notes
     -----
-    Each half of a segment has the resistance ``R = rho l / 2 / (pi d^2 / 4)``. Where several meet at a
-    point there is no membrane, so the point is eliminated: ``g_ab = g_a g_b / sum(g)`` for every pair. That is what
-    NEURON and Jaxley do.
+    Each half of a segment has the resistance ``R = rho l / 2 / (pi d^2 / 4)``. A point where several halves meet has
+    no membrane, so it is eliminated: ``g_ab = g_a g_b / sum(g)`` for every pair, as in NEURON and Jaxley.
 
     Examples
     --------
@@ -124,24 +124,24 @@ def morphology(
 
 
 def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr.Dataset:
-    """Return traces with the labels, positions and axial conductances of a morphology.
+    """Add the labels, positions and axial conductances of a morphology to traces.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        Traces or Signals with a voltage or currents on ``recording``, a row for each segment, in their order.
+        Traces or Signals with a voltage or currents on ``recording``: one row for each segment, in the same order.
     morphology : xr.Dataset
         From `morphology`, or `from_lfpy`.
 
     Returns
     -------
     xr.Dataset
-        `ds` with the coordinates and ``conductance`` of the morphology in place of its own.
+        `ds` with the coordinates and ``conductance`` of the morphology instead of its own.
 
     Raises
     ------
     DimensionError, VariableError
-        If there is not a row for each segment, or one of the two is something else.
+        If the number of rows is not that of the segments, or `morphology` has no axial conductances.
 
     Examples
     --------
@@ -169,6 +169,7 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr
             expected=f"{ROW}: {n}, a row for each segment in the order of the morphology",
             remedy=f'ds.rename(your_dim="{ROW}"), ds.isel({ROW}=[...])',
         )
+    # Edges of an earlier morphology would not fit the new labels.
     old = [name for name, x in ds.variables.items() if x.dims == STRUCTURE]
     g = morphology.variables["conductance"]
     bare = xr.Variable(g.dims, convert(magnitude(g.data), str(units_of(g)), "uS"))
@@ -195,14 +196,14 @@ def segments(
     labels: dict[str, np.ndarray],
     *,
     function: str,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Any],
     quantify: bool,
     variables: dict[str, tuple[xr.Variable, str]] | None = None,
     time: np.ndarray | None = None,
     origin: str = "array",
 ) -> xr.Dataset:
-    """Return segments (um) and what joins them (uS) as a Dataset, with variables on them where there are any."""
-    coords: dict[Any, Any] = {name: (ROW, values) for name, values in labels.items()}
+    """Return segments (um) and the conductances between them (uS) as a Dataset, with `variables` on them if given."""
+    coords: dict[str, Any] = {name: (ROW, values) for name, values in labels.items()}
     if "membrane_area" in coords:
         coords["membrane_area"] = (*coords["membrane_area"], {"units": "um^2"})
     for suffix, points in (("", (start + end) / 2), ("_start", start), ("_end", end)):
@@ -235,12 +236,12 @@ def segments(
 def joined(
     a: np.ndarray, b: np.ndarray, g: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return segments i < j and the conductance between them, the points between segments eliminated.
+    """Eliminate the points between segments: return segments i < j and the conductance between them.
 
     Parameters
     ----------
     a, b : int array (link)
-        What each link joins: segments, numbered below `n`, and points, from `n` on. No link joins two points.
+        The two ends of each link: a segment (numbers below `n`) or a point (from `n` on). No link connects two points.
     g : array (link)
         uS.
     n : int
@@ -249,12 +250,13 @@ def joined(
     a, b = np.minimum(a, b), np.maximum(a, b)
     direct = b < n
     found = [(a[direct], b[direct], g[direct])]
+    # Links to the same point become neighbours; each pair of them is one conductance, g_a g_b / sum(g).
     arm = np.flatnonzero(~direct)
     arm = arm[np.argsort(b[arm], kind="stable")]
     tip, link = a[arm], g[arm]
     _, hub, arms = np.unique(b[arm], return_inverse=True, return_counts=True)
     total = np.bincount(hub, link)
-    for shift in range(1, arms.max(initial=0)):  # every arm with the one `shift` places after it
+    for shift in range(1, arms.max(initial=0)):  # every link with the one `shift` places after it
         first = np.flatnonzero(hub[:-shift] == hub[shift:])
         second = first + shift
         found.append((tip[first], tip[second], link[first] * link[second] / total[hub[first]]))
@@ -270,7 +272,7 @@ def _cable(
     """Return the links from the middle of each segment to its end (n + i) and to where it is attached."""
     n = len(parent)
     own = np.arange(n)
-    # What each is attached to: the end of its parent, its middle, or what the parent itself is attached to.
+    # What each is attached to: the end of its parent (at 1), its middle (0.5), or what the parent is attached to (0).
     attach = np.where(at == 1.0, n + parent, np.where(at == 0.5, parent, -1))
     attach[parent < 0] = 2 * n + own[parent < 0]
     while (open_ := np.flatnonzero(attach < 0)).size:
@@ -284,16 +286,19 @@ def _cable(
 
 def _cells(parent: np.ndarray) -> np.ndarray:
     """Return the cell of each segment, numbered in the order of the roots."""
+    # Each pass doubles the number of generations that are followed up.
     root = np.where(parent < 0, np.arange(len(parent)), parent)
     while not np.array_equal(above := root[root], root):
         root = above
     return np.unique(root, return_inverse=True)[1].ravel()
 
 
-# ------------------------------------------------------------------------------------------- what was handed in
+# -------------------------------------------------------------------------------------------------- arguments
 
 
-def _ends(start: Any, end: Any, units: str) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+def _ends(
+    start: ArrayLike, end: ArrayLike, units: str
+) -> tuple[tuple[np.ndarray, np.ndarray], int]:
     points = [_numbers(x, units, "um", name) for x, name in ((start, "start"), (end, "end"))]
     problems = [
         _shape(name, x.shape, "(n, 3), n at least 1, the same for both")
@@ -314,7 +319,7 @@ def _ends(start: Any, end: Any, units: str) -> tuple[tuple[np.ndarray, np.ndarra
     return (points[0], points[1]), len(points[0])
 
 
-def _numbers(values: Any, units: str, target: str, name: str) -> np.ndarray:
+def _numbers(values: ArrayLike, units: str, target: str, name: str) -> np.ndarray:
     if isinstance(values, str):
         return np.asarray(scalar(values, target, name))
     if is_quantity(values):
@@ -323,7 +328,7 @@ def _numbers(values: Any, units: str, target: str, name: str) -> np.ndarray:
         raise DataError.of(
             name,
             found="an array that JAX traces" if is_traced(values) else "a dask array",
-            expected="concrete numbers: which segments meet is found from them",
+            expected="concrete numbers, which decide which segments meet",
             remedy="make the morphology outside, and differentiate in its coordinates: "
             'cell.assign_coords(x=("recording", x))',
         )
@@ -338,7 +343,7 @@ def _numbers(values: Any, units: str, target: str, name: str) -> np.ndarray:
 
 
 def _per_segment(
-    values: Any, units: str, target: str, name: str, n: int, *, positive: bool
+    values: ArrayLike, units: str, target: str, name: str, n: int, *, positive: bool
 ) -> np.ndarray:
     numbers = _numbers(values, units, target, name)
     if numbers.shape not in ((), (n,)):
@@ -348,7 +353,7 @@ def _per_segment(
             name,
             found=f"{float(numbers.min()):g} {target}, or not finite",
             expected="positive numbers",
-            remedy="correct them, or leave out segments that have none",
+            remedy="correct them, or leave out these segments",
         )
     return np.array(np.broadcast_to(numbers, (n,)))
 
@@ -361,10 +366,11 @@ def _parent_problems(parent: np.ndarray, n: int) -> list[Problem]:
         found = f"numbers from {parent.min()} to {parent.max()}"
     else:
         above = parent
-        for _ in range(n.bit_length() + 1):  # twice as far up each time
+        # Each pass doubles the number of generations: what has not reached a root then is in a cycle.
+        for _ in range(n.bit_length() + 1):
             above = np.where(above < 0, -1, above[above])
         if (above >= 0).any():
-            found = f"a ring, through segment {int(np.argmax(above >= 0))}"
+            found = f"a cycle, through segment {int(np.argmax(above >= 0))}"
     if found is None:
         return []
     return [

@@ -1,9 +1,8 @@
-"""Positions as coordinates: how they are found along a dim, named, checked, and kept apart from those of sites."""
+"""Positions as coordinates: find and check them along a dim, and keep those of sites and of sensors apart by name."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,21 +12,22 @@ from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.schema import SENSORS
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of
 
-#: Two contacts closer than this, in um, are at one place.
+#: Two contacts closer than this, um, are at the same place.
 SAME_PLACE = 1e-6
 
 
 def check_probe(probe: xr.Dataset, axes: str = "xyz") -> xr.Dataset:
-    """Return `probe` if it can be used: a dim of contacts or channels, each with its own place, in um.
+    """Return `probe`, checked to have a dim of contacts or channels, with a position in um for each.
 
     Parameters
     ----------
     probe : xr.Dataset
-        With the positions named in `axes`; any others of ``x``, ``y``, ``z`` are looked at where they are there.
+        With the positions named in `axes`; others of ``x``, ``y``, ``z`` are checked if present.
     axes : str
-        ``"z"`` where depth is enough.
+        The axes needed: ``"z"`` if depth is enough.
 
     Raises
     ------
@@ -65,15 +65,15 @@ def sensor_dim(ds: xr.Dataset) -> str:
 
 
 def prefixed(name: Hashable, dims: tuple[Hashable, ...]) -> Hashable:
-    """Return the name of a coordinate in a Dataset that holds sites and contacts side by side."""
+    """Return the name of a coordinate in a Dataset of both sites and sensors: with a prefix if it is of sensors."""
     for dim in SENSORS:
         if dim in dims and name != dim:
             return f"{dim}_{name}"
     return name
 
 
-def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Any:
-    """Return the positions along `dim` as one array (dim, axes), um; JAX where a coordinate is JAX.
+def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Array:
+    """Return the positions along `dim` as one array (dim, axes), um; a JAX array if a coordinate is one.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Any:
     Raises
     ------
     DimensionError
-        If one is missing, or lies along something else.
+        If one is missing, or lies along another dim.
     UnitError
         If one is not a length.
     """
@@ -126,13 +126,13 @@ def axes_along(ds: xr.Dataset, dim: Hashable) -> str:
 
 
 def position_name(ds: xr.Dataset, axis: str, dim: Hashable) -> str:
-    """Return the name of a position: its own, or as `compute_readout` has it, beside those of sites."""
-    beside = str(prefixed(axis, (dim,)))
+    """Return the name of a position coordinate along `dim`: `axis`, or its prefixed name next to those of sites."""
+    with_prefix = str(prefixed(axis, (dim,)))
     along = axis in ds.coords and ds.variables[axis].dims == (dim,)
-    return beside if not along and beside in ds.coords else axis
+    return with_prefix if not along and with_prefix in ds.coords else axis
 
 
-def positions_along(probe: xr.Dataset, dim: str, axes: str) -> Any:
+def positions_along(probe: xr.Dataset, dim: str, axes: str) -> Array:
     """Return the positions of a probe, checked to lie along `dim`."""
     if sensor_dim(check_probe(probe, axes)) != dim:
         raise DimensionError.of(
@@ -145,11 +145,12 @@ def positions_along(probe: xr.Dataset, dim: str, axes: str) -> Any:
 
 
 def place_problems(xyz: np.ndarray, dim: str) -> list[Problem]:
-    """Return the problem of positions that are not finite, or of two contacts at the same.
+    """Return the problem of positions that are not finite, or of two contacts at the same place.
 
-    Channels may share one: electrodes have two names, and magnetometers two directions.
+    Channels may share one: an electrode may have two names, and two magnetometers differ in direction only.
     """
     bad = np.flatnonzero(~np.isfinite(xyz).all(axis=1))
+    # Sorted by rounded positions, contacts at the same place are neighbours: no need to compare all pairs.
     order = np.lexsort(np.round(xyz / SAME_PLACE).T)
     close = np.linalg.norm(np.diff(xyz[order], axis=0), axis=1) < SAME_PLACE
     if bad.size:
@@ -163,7 +164,7 @@ def place_problems(xyz: np.ndarray, dim: str) -> list[Problem]:
         place = ", ".join(f"{x:g}" for x in xyz[pair[0]])
         found, expected = (
             f"{dim}s {pair[0]} and {pair[1]} both at ({place}) um",
-            "each at its own place",
+            "a different position for each",
         )
     else:
         return []

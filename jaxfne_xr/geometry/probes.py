@@ -1,10 +1,9 @@
 """Probes: electrode contacts and sensors as Datasets with a position for each.
 
 A probe is a Dataset with one dim, ``contact`` (intracranial) or ``channel`` (EEG and MEG), and no variables, only
-coordinates
-along it: ``x``, ``y``, ``z`` and ``radius`` in um, ``name``, and the unit vector ``normal_x``, ``normal_y``,
-``normal_z`` that a flat
-contact faces or a sensor measures along. Whatever keeps these names can be used as one. Depth is z, upwards.
+coordinates along it: ``x``, ``y``, ``z`` and ``radius`` in um, ``name``, and the unit vector ``normal_x``,
+``normal_y``, ``normal_z`` along which a flat contact faces or a sensor measures. Any Dataset with these names can be
+used as one. Depth is z, upwards.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
+from jaxfne_xr.core.types import ArrayLike, Length
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of
 
 from .positions import check_probe
@@ -26,15 +26,15 @@ from .positions import check_probe
 
 def linear_probe(
     n: int,
-    spacing: Any = 50.0,
+    spacing: Length = 50.0,
     *,
     origin: Sequence[float] = (0.0, 0.0, 0.0),
     direction: Sequence[float] = (0.0, 0.0, 1.0),
-    radius: Any = None,
+    radius: Length | None = None,
     normal: Sequence[float] | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
-    """Return a shank of evenly spaced contacts on a line.
+    """Build a shank of evenly spaced contacts on a line.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ def linear_probe(
     origin : (3,)
         Position of the first contact, um.
     direction : (3,)
-        Which way the others lie, of any length; upwards by default.
+        Direction from the first contact to the others, of any length; upwards by default.
     radius : float, str or pint.Quantity, optional
         Radius of each contact, um.
     normal : (3,), optional
-        The way the contacts face.
+        Direction that the contacts face.
     name : str
         Contacts are named ``probe0``, ``probe1``, ...
 
@@ -77,16 +77,16 @@ def linear_probe(
 
 def grid_probe(
     shape: tuple[int, int],
-    spacing: Any = (50.0, 50.0),
+    spacing: Length | tuple[Length, Length] = (50.0, 50.0),
     *,
     origin: Sequence[float] = (0.0, 0.0, 0.0),
     rows: Sequence[float] = (0.0, 0.0, 1.0),
     columns: Sequence[float] = (1.0, 0.0, 0.0),
-    radius: Any = None,
+    radius: Length | None = None,
     normal: Sequence[float] | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
-    """Return a flat grid of contacts: several columns of a shank, or a multi-electrode array.
+    """Build a flat grid of contacts: several columns of a shank, or a multi-electrode array.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def grid_probe(
     origin : (3,)
         Position of the first contact, um.
     rows, columns : (3,)
-        Which way further rows and further columns lie, of any length.
+        Directions from one row to the next and from one column to the next, of any length.
     radius, normal, name
         As for `linear_probe`. By default contacts face along ``rows x columns``.
 
@@ -123,46 +123,48 @@ def grid_probe(
         + steps[0] * row[:, None] * up
         + steps[1] * column[:, None] * across
     )
+    # Right-handed: contacts face along rows x columns.
     facing = np.cross(up, across) if normal is None else normal
     probe = probe_at(positions, radius=radius, normal=facing, name=name)
     return probe.assign_coords(row=("contact", row), column=("contact", column))
 
 
 def probe_at(
-    positions: Any,
+    positions: ArrayLike,
     *,
     units: str = "um",
-    radius: Any = None,
-    normal: Any = None,
+    radius: Length | ArrayLike | None = None,
+    normal: ArrayLike | None = None,
     name: str | Sequence[str] = "probe",
     dim: str = "contact",
 ) -> xr.Dataset:
-    """Return a probe with contacts, or sensors, at given positions.
+    """Build a probe from the positions of its contacts or sensors.
 
     Parameters
     ----------
     positions : array (contact, 3) or pint.Quantity
-        x, y and z of each; JAX arrays stay JAX, so that a loss can be differentiated in them.
+        x, y and z of each; JAX arrays stay JAX, so that a loss can be differentiated with respect
+        to them.
     units : str
-        Unit of `positions`, where they carry none.
+        Unit of `positions` without one.
     radius : float, str, pint.Quantity or array (contact), optional
-        um.
+        Radius of each contact, um.
     normal : (3,) or array (contact, 3), optional
-        The way each faces, of any length.
+        Direction that each faces, of any length.
     name : str or sequence of str
-        The name of each, or what to count up from.
+        The name of each, or the prefix of numbered names.
     dim : {"contact", "channel"}
         ``"channel"`` for EEG and MEG.
 
     Returns
     -------
     xr.Dataset
-        Coordinates ``x``, ``y``, ``z`` and those given.
+        With the coordinates ``x``, ``y``, ``z`` and ``name``; ``radius`` and ``normal_x`` ... ``normal_z`` if given.
 
     Raises
     ------
     DimensionError, UnitError, ArgumentError
-        If the positions are not (n, 3), not a length, not finite, or two contacts are at the same place.
+        If the positions are not (n, 3), are not lengths or not finite, or two contacts are at the same place.
 
     Examples
     --------
@@ -176,7 +178,8 @@ def probe_at(
     if np.ndim(xyz) != 2 or np.shape(xyz)[-1] != 3 or np.shape(xyz)[0] == 0:
         problems.append(_shape_problem("positions", np.shape(xyz), "(n, 3), n at least 1"))
     if dim not in SENSORS:
-        problems.append(_choice("dim", dim, SENSORS))
+        expected, remedy = f"one of {list(SENSORS)}", f"dim={SENSORS[0]!r}"
+        problems.append(Problem("dim", repr(dim), expected, remedy, ArgumentError))
     try:
         xyz = convert(xyz, units, "um")
     except UnitError as error:
@@ -215,7 +218,7 @@ def probe_at(
     )
 
 
-def _positive(value: Any, name: str) -> float:
+def _positive(value: Length, name: str) -> float:
     length = scalar(value, "um", name)
     if not (np.isfinite(length) and length > 0):
         raise ArgumentError.of(
@@ -224,7 +227,7 @@ def _positive(value: Any, name: str) -> float:
     return length
 
 
-def _lengths(value: Any, n: int) -> np.ndarray:
+def _lengths(value: ArrayLike, n: int) -> np.ndarray:
     """Return n lengths in um from one or from n."""
     if isinstance(value, str) or np.ndim(magnitude(value)) == 0:
         return np.full(n, _positive(value, "radius"))
@@ -257,18 +260,18 @@ def _pair(value: Any, name: str) -> tuple[Any, Any]:
     return first, second
 
 
-def _numbers(values: Any, name: str) -> np.ndarray:
+def _numbers(values: ArrayLike, name: str) -> np.ndarray:
     """Return a copy of numbers as float64."""
     try:
         return np.array(values, dtype=float)
     except (TypeError, ValueError) as error:
-        expected, remedy = "numbers, three for each place", f"{name}=np.array([[x, y, z], ...])"
+        expected, remedy = "numbers, three for each position", f"{name}=np.array([[x, y, z], ...])"
         raise ArgumentError.of(
             name, found=repr(values), expected=expected, remedy=remedy
         ) from error
 
 
-def _vector(value: Any, name: str) -> np.ndarray:
+def _vector(value: ArrayLike, name: str) -> np.ndarray:
     v = _numbers(value, name)
     if v.shape != (3,) or not np.isfinite(v).all():
         raise ArgumentError.of(
@@ -277,7 +280,7 @@ def _vector(value: Any, name: str) -> np.ndarray:
     return v
 
 
-def _direction(vector: Any, name: str) -> np.ndarray:
+def _direction(vector: ArrayLike, name: str) -> np.ndarray:
     v = _vector(vector, name)
     length = np.linalg.norm(v)
     if length == 0:
@@ -294,10 +297,4 @@ def _shape_problem(where: str, shape: tuple[int, ...], expected: str) -> Problem
         expected=expected,
         remedy="np.array([[x, y, z], ...]), one row for each contact",
         error=DimensionError,
-    )
-
-
-def _choice(where: str, found: object, known: Sequence[str]) -> Problem:
-    return Problem(
-        where, repr(found), f"one of {list(known)}", f"{where}={known[0]!r}", ArgumentError
     )

@@ -1,9 +1,8 @@
-"""Where the sources of a field are: points, or the two ends of segments, and how thick they are."""
+"""Positions of the sources of a field: points, or the two ends of segments, and their radii."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +16,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.schema import SITES
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of
 
 from .positions import positions_of
@@ -36,8 +36,11 @@ def sites_dim(sites: xr.Dataset) -> str:
     )
 
 
-def positions(sites: xr.Dataset, dim: str, axes: Iterable[str]) -> Any:
-    """Return positions of sites (site, axes), um, finite as far as is known: one that is not spoils every contact."""
+def positions(sites: xr.Dataset, dim: str, axes: Iterable[str]) -> Array:
+    """Return positions of sites (site, axes), um, checked to be finite if they are concrete.
+
+    One NaN would spoil the potential at every contact.
+    """
     axes = list(axes)
     places = positions_of(sites, dim, axes)
     if not is_traced(places):
@@ -52,15 +55,15 @@ def _raise_bad(bad: np.ndarray, values: np.ndarray, name: str, dim: str, expecte
         first = int(np.argmax(bad))
         raise ArgumentError.of(
             name,
-            found=f"{np.count_nonzero(bad)} of {len(bad)} sites that cannot be, "
+            found=f"{np.count_nonzero(bad)} of {len(bad)} sites with an invalid value, "
             f"{dim} {first} first: {values[first]}",
             expected=expected,
             remedy=f"correct it, or leave the site out: ds.drop_isel({dim}=[{first}])",
         )
 
 
-def middles(sites: xr.Dataset, dim: str) -> Any:
-    """Return the places of sites (site, xyz), um: ``x``, ``y``, ``z``, else half-way between their ends."""
+def middles(sites: xr.Dataset, dim: str) -> Array:
+    """Return the positions of sites (site, xyz), um: ``x``, ``y``, ``z``, else the middle between their ends."""
     if all(axis in sites.coords for axis in "xyz") or not has_ends(sites, dim):
         return positions(sites, dim, "xyz")
     start, end = ends(sites, dim)
@@ -73,7 +76,7 @@ def has_ends(sites: xr.Dataset, dim: str) -> bool:
     return all(n in sites.coords and sites.variables[n].dims == (dim,) for n in names)
 
 
-def ends(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
+def ends(sites: xr.Dataset, dim: str) -> tuple[Array, Array]:
     """Return where segments start and end, each (site, xyz), um."""
     if "x_start" not in sites.coords:
         raise DimensionError.of(
@@ -88,8 +91,8 @@ def ends(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
     return start, end
 
 
-def extent(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
-    """Return the ends of sites, each (site, xyz), um; the same place twice where they are points."""
+def extent(sites: xr.Dataset, dim: str) -> tuple[Array, Array]:
+    """Return the ends of sites, each (site, xyz), um; the same positions twice if they are points."""
     if has_ends(sites, dim):
         return ends(sites, dim)
     point = middles(sites, dim)
@@ -97,25 +100,25 @@ def extent(sites: xr.Dataset, dim: str) -> tuple[Any, Any]:
 
 
 def roots(sites: xr.Dataset, dim: str, root: str) -> np.ndarray:
-    """Return which sites the coordinate `root` says are the root of their cell."""
+    """Return which sites are the root of their cell, according to the boolean coordinate `root`."""
     flags = [str(n) for n, c in sites.coords.items() if c.dims == (dim,) and c.dtype == bool]
     if root not in flags:
         raise VariableError.of(
             "root",
-            found=f"{root!r}, which is no coordinate of truth values along {dim!r}",
-            expected=f"which segments are the root; there are {flags or 'none such'}",
+            found=f"{root!r}, which is no boolean coordinate along {dim!r}",
+            expected=f"a boolean coordinate that marks the root segments; there are {flags or 'none'}",
             remedy=f'ds.assign_coords({root}=("{dim}", ds.compartment_id == 0))',
         )
     return np.asarray(sites.variables[root].data)
 
 
-def radii(sites: xr.Dataset, dim: str, model: str) -> Any:
+def radii(sites: xr.Dataset, dim: str, model: str) -> Array:
     """Return half the diameter of sites (site,), um, for the default `min_distance` of a model."""
     if "diameter" not in sites.coords or sites.variables["diameter"].dims != (dim,):
         raise VariableError.of(
             "min_distance",
             found=f"none, and no diameter along {dim!r} to take it from",
-            expected="how near to a source a contact may read, um: else the potential has no bound",
+            expected="the smallest distance from a source, um, at which a potential is computed: it has no bound at 0",
             remedy=f'{model}(min_distance="5 um")',
         )
     variable = sites.variables["diameter"]

@@ -1,1 +1,1 @@
-"""From traces to signals: voltages, spikes, sources, rates and counts, several Datasets joined."""
+"""From traces to signals: voltages, spikes, sources, rates and counts, and joining several Datasets."""

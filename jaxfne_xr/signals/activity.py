@@ -1,8 +1,6 @@
-"""Readouts of Signals alone: series as they are, and one number for all sites and a time window."""
+"""Readouts of Signals alone: series, and single numbers over all sites and a time window."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import xarray as xr
 
@@ -13,6 +11,7 @@ from jaxfne_xr.core.means import _reduced, _window, mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import sampling, windowed
+from jaxfne_xr.core.types import Interval
 from jaxfne_xr.core.units import magnitude
 
 from .sources import source
@@ -20,7 +19,7 @@ from .sources import source
 
 @readout(units="mV", formula="V_m")
 def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return the membrane voltage ``vm``, mV, on the dims of ``V_m``; values are shared."""
+    """Extract the membrane voltage as ``vm``, mV, on the dims of ``V_m``; values are shared."""
     signals = as_dataset(signals, "signals")
     v = V_m_of(signals)
     return finish(signals, "vm", xr.Variable(v.dims, magnitude(v.data)), "mV")
@@ -28,11 +27,12 @@ def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 @readout(units="bool", formula="spikes")
 def spk(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return the spikes ``spk``, bool or, with a surrogate, float, on the dims of ``spikes``; values are shared."""
+    """Extract the spikes as ``spk`` on the dims of ``spikes``: bool, or float with a surrogate; values are shared."""
     signals = as_dataset(signals, "signals")
     return finish(signals, "spk", spikes_of(signals), None)
 
 
+# `source` is not only a readout: other stages start from it. It is registered here with the readouts of Signals.
 readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a proxy for it")(
     source
 )
@@ -40,9 +40,9 @@ readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a p
 
 @readout(units="Hz", formula="spikes / (sites * duration)")
 def spike_rate_hz(
-    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
-    """Return the mean firing rate over all sites and the time window, Hz.
+    """Compute the mean firing rate over all sites and the time window, Hz.
 
     Parameters
     ----------
@@ -65,6 +65,7 @@ def spike_rate_hz(
     100.0
     """
     signals = as_dataset(signals, "signals")
+    # The interval is that of all data: a window may hold a single sample, which has none.
     chosen, (_, dt_ms) = windowed(signals, window), times_of(signals)
     spikes = spikes_of(chosen)
     mean = mean_over(spikes, _reduced(spikes))
@@ -74,9 +75,9 @@ def spike_rate_hz(
 
 @readout(units="1", formula="sum of spikes over time and sites")
 def spike_count(
-    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
-    """Return the number of spikes of all sites in the time window; see `spike_rate_hz`."""
+    """Count the spikes of all sites in the time window; see `spike_rate_hz`."""
     signals = as_dataset(signals, "signals")
     chosen = windowed(signals, window)
     spikes = spikes_of(chosen)
@@ -89,10 +90,8 @@ def spike_count(
 
 
 @readout(units="mV", formula="mean of V_m over time and sites")
-def mean_V_m(
-    signals: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
-) -> xr.Dataset:
-    """Return the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
+def mean_V_m(signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None) -> xr.Dataset:
+    """Compute the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
     signals = as_dataset(signals, "signals")
     made = signals.assign(V_m=V_m_of(signals))
     return mean_of("mean_V_m", made, "V_m", "value", window)
@@ -100,9 +99,9 @@ def mean_V_m(
 
 @readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
 def source_abs_mean(
-    source: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    source: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
-    """Return the mean size of the source over time and sites, nA, or 1 where it is a proxy; see `spike_rate_hz`."""
+    """Compute the mean absolute source over time and sites, nA, or 1 if it is a proxy; see `spike_rate_hz`."""
     source = as_dataset(source, "source")
     name, variable = source_of(source)
     return mean_of("source_abs_mean", source.assign({name: variable}), name, "abs", window)

@@ -1,9 +1,8 @@
-"""Several Datasets as one: units brought to those of the first, and the weakest claim of each kind kept."""
+"""Combine several Datasets: units become those of the first, and the scope keeps the weakest claim of each kind."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import xarray as xr
 
@@ -24,28 +23,28 @@ from jaxfne_xr.geometry.positions import prefixed
 
 
 def concat(
-    datasets: Iterable[xr.Dataset | xr.DataArray], dim: Hashable | xr.Variable | Any
+    datasets: Iterable[xr.Dataset | xr.DataArray], dim: Hashable | xr.Variable | xr.DataArray
 ) -> xr.Dataset:
-    """Join Datasets along a dim: cells to a population, trials, stretches of time.
+    """Join Datasets along a dim: the cells of a population, trials, successive stretches of time.
 
     Parameters
     ----------
     datasets : iterable of xr.Dataset or xr.DataArray
-        With the same variables, each in any unit of the same dimension, and the same labels along all other dims.
+        All with the same variables, in units that convert to each other, and the same labels along all other dims.
     dim : str, xr.DataArray or pandas.Index
-        A dim of theirs, or a new one; as `xarray.concat` takes it.
+        An existing dim or a new one, as for `xarray.concat`.
 
     Returns
     -------
     xr.Dataset
-        As `xarray.concat` makes it, but for units, which become those of the first, and for the scope: the weakest
-        claim of each kind. Attrs on which they differ are dropped.
+        The result of `xarray.concat`, with units converted to those of the first, and with the weakest claim of each
+        kind as its scope. Attrs that differ are dropped.
 
     Raises
     ------
     ArgumentError, VariableError, UnitError, DimensionError
-        If there are none, a variable is not in all, a unit does not convert, labels differ, or axial conductances
-        of several cells would have to be joined.
+        If there are no Datasets, a variable is missing from one of them, a unit does not convert, labels differ, or
+        axial conductances of several cells would have to be joined.
 
     Examples
     --------
@@ -59,39 +58,41 @@ def concat(
     """
     parts = _alike(datasets)
     name = dim if isinstance(dim, str) else getattr(dim, "name", None)
+    # Edges refer to compartments by their number, which is unique within one Dataset only.
     if name in SITES and any(STRUCTURE[0] in ds.dims for ds in parts):
         raise DimensionError.of(
             str(name),
             found="axial conductances, which join the compartments of each cell",
-            expected="currents: a conductance has no place along the dim of another cell",
+            expected="currents: axial conductances of several cells cannot be joined along a dim of sites",
             remedy="jfx.concat([ds.jfne.transmembrane_currents() for ds in cells], "
             f'"{name}"), or ds.drop_dims("{STRUCTURE[0]}") of each',
         )
     _require_same_variables(parts)
+    # Along a new dim all variables are stacked; along an existing one, variables without it have to be equal.
     new = name not in parts[0].dims
-    made = _refusing(
+    made = _combined(
         xr.concat,
         parts,
         dim,
         data_vars="all" if new else "minimal",
         coords="different" if new else "minimal",
     )
-    return _claimed(made, parts, "concat", {"dim": str(name)})
+    return _with_scope(made, parts, "concat", {"dim": str(name)})
 
 
 def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
-    """Put the variables of Datasets side by side in one.
+    """Merge the variables of several Datasets into one Dataset.
 
     Parameters
     ----------
     datasets : iterable of xr.Dataset or xr.DataArray
-        With variables of different names, or equal ones, and the same labels along dims that they share.
+        Variables with the same name must be equal, and shared dims must have the same labels.
 
     Returns
     -------
     xr.Dataset
-        As `xarray.merge` makes it, but for units and for the scope, as for `concat`: the claims are of all variables
-        together. Where sites and contacts both have an ``x``, that of contacts becomes ``contact_x``.
+        The result of `xarray.merge`, with units and scope as for `concat`: the scope holds for all variables together.
+        If sites and contacts both have an ``x``, that of the contacts becomes ``contact_x``.
 
     Raises
     ------
@@ -106,22 +107,23 @@ def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
     ['V_m', 'spikes']
     """
     parts = _alike(datasets)
-    dims: dict[Hashable, set[Any]] = {}
+    # Sites and contacts use the same names for their positions: those of contacts get a prefix.
+    dims: dict[Hashable, set[tuple[Hashable, ...]]] = {}
     for ds in parts:
         for name, coord in ds.coords.items():
             dims.setdefault(name, set()).add(coord.dims)
-    made = _refusing(
+    made = _combined(
         xr.merge,
         [
             ds.rename({n: prefixed(n, c.dims) for n, c in ds.coords.items() if len(dims[n]) > 1})
             for ds in parts
         ],
     )
-    return _claimed(made, parts, "merge", {})
+    return _with_scope(made, parts, "merge", {})
 
 
 def _alike(datasets: Iterable[xr.Dataset | xr.DataArray]) -> list[xr.Dataset]:
-    """Return Datasets whose variables and coordinates have the units of the first that has them."""
+    """Return the Datasets with each variable and coordinate in the unit that it has where it first occurs."""
     labelled = xr.Dataset, xr.DataArray
     one = not isinstance(datasets, Iterable) or isinstance(datasets, (str, bytes, *labelled))
     parts = [datasets] if one else list(datasets)
@@ -159,24 +161,27 @@ def _alike(datasets: Iterable[xr.Dataset | xr.DataArray]) -> list[xr.Dataset]:
 
 
 def _require_same_variables(parts: list[xr.Dataset]) -> None:
-    """Raise where a variable is not in all: xarray would fill it up with NaN."""
+    """Raise if a variable is missing from a Dataset: xarray would fill it with NaN."""
     everywhere = set.intersection(*({*ds.data_vars} for ds in parts))
     for k, ds in enumerate(parts):
         if more := [str(n) for n in ds.data_vars if n not in everywhere]:
             raise VariableError.of(
                 "datasets",
-                found=f"the variables {more} in number {k}, and not in all",
+                found=f"the variables {more} in Dataset {k}, but not in all",
                 expected="the same variables in all",
                 remedy=f"ds.drop_vars({more}), or ds[{[*map(str, everywhere)]}] of each",
             )
 
 
-def _refusing(combine: Any, *arguments: Any, **options: Any) -> xr.Dataset:
-    """Return what xarray combines; its own refusals as ours."""
+def _combined(
+    combine: Callable[..., xr.Dataset], parts: list[xr.Dataset], *arguments: object, **options: str
+) -> xr.Dataset:
+    """Return the result of xarray's `combine`; its errors are raised as DimensionError."""
+    # Nothing is aligned, filled or overwritten: labels and shared variables have to be equal.
     same = {"join": "exact", "compat": "equals", "combine_attrs": "drop_conflicts"}
     try:
         with working(combine.__name__):
-            return combine(*arguments, **same, **options)
+            return combine(parts, *arguments, **same, **options)
     except (ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
         raise DimensionError.of(
@@ -187,8 +192,8 @@ def _refusing(combine: Any, *arguments: Any, **options: Any) -> xr.Dataset:
         ) from error
 
 
-def _claimed(
-    made: xr.Dataset, parts: list[xr.Dataset], function: str, parameters: dict[str, Any]
+def _with_scope(
+    made: xr.Dataset, parts: list[xr.Dataset], function: str, parameters: Mapping[str, str]
 ) -> xr.Dataset:
     """Return a Dataset with the scope that all of its parts support."""
     first, *others = parts

@@ -1,15 +1,13 @@
-"""Spike times and firing rates that follow the voltage smoothly, for losses."""
+"""Differentiable spike times and firing rates, for losses."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arrays import precision_of
 from jaxfne_xr.core.dispatch import checked, whole
-from jaxfne_xr.core.errors import ArgumentError, Problem, raise_problems
+from jaxfne_xr.core.errors import ArgumentError, raise_problems
 from jaxfne_xr.core.inputs import (
     as_dataset,
     find_voltage,
@@ -21,6 +19,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.provenance import recorded
 from jaxfne_xr.core.results import finish, finish_several
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Scalar, Time, Voltage
 from jaxfne_xr.core.units import magnitude, positive, scalar
 from jaxfne_xr.kernels.signals import soft_spikes as kernels
 
@@ -28,42 +27,47 @@ from .spikes import SLOPE, threshold_mV
 
 
 def soft_spike_times(
-    signals: xr.Dataset | xr.DataArray, n: int, *, spike_threshold: Any = 0.0, fill: Any = None
+    signals: xr.Dataset | xr.DataArray,
+    n: int,
+    *,
+    spike_threshold: Voltage = 0.0,
+    fill: Time | None = None,
 ) -> xr.Dataset:
-    """Return the times of the first n spikes of every site, between the samples, with a gradient.
+    """Estimate the times of the first n spikes of every site, between the samples and with a gradient.
 
     Parameters
     ----------
     signals : xr.Dataset or xr.DataArray
         With a voltage on ``time`` and any other dims, in any order: Signals, or traces.
     n : int
-        How many to return: a fixed number, so that it works under ``jit``.
+        Number of spikes to return per site: fixed, so that it works under ``jit``.
     spike_threshold : float, str or pint.Quantity
-        mV.
+        Threshold, mV.
     fill : float, str or pint.Quantity, optional
-        What stands where a site has fewer than n, ms. By default NaN; in a loss take the end of the window, so that a
-        missing spike counts as a late one.
+        Value for missing spikes of a site with fewer than n, ms; NaN by default. In a loss, pass the end of the window,
+        so that a missing spike counts as a late one.
 
     Returns
     -------
     xr.Dataset
-        ``spike_time`` (ms) with ``spike`` (0 ... n - 1) in the place of time,
+        ``spike_time`` (ms) with the dim ``spike`` (0 ... n - 1) instead of ``time``:
         ``t* = t[k-1] + dt (threshold - V[k-1]) / (V[k] - V[k-1])`` for each ``V[k-1] < threshold <= V[k]``; and
-        ``spike_count`` (1), the number of all spikes of a site: entries from there on are `fill`, and those beyond n
-        are not returned.
+        ``spike_count`` (1), the number of all spikes of a site. Entries from ``spike_count`` on are `fill`; spikes
+        beyond n are not returned.
 
     Raises
     ------
     ArgumentError, UnitError
-        If n is not a positive whole number, or `fill` or the threshold is in another unit.
+        If `n` is not a positive integer, or the unit of `fill` or of the threshold does not convert.
     TimeAxisError
         If there is only one sample.
 
     Notes
     -----
     The gradient is that of the implicit function, ``dt* = -dV(t*) / (dV/dt)``: exact, finite, and large where the
-    voltage only grazes the threshold. That a spike comes or goes it cannot see; `soft_firing_rate` can. Times have the
-    precision of the voltage: in float32, 10 s are known to 1 us. `spike_times` lists all spikes at their samples.
+    voltage only grazes the threshold. It does not account for spikes that appear or disappear; that of
+    `soft_firing_rate` does. Times have the precision of the voltage: 1 us at 10 s in float32. `spike_times` lists all
+    spikes at their samples.
 
     Examples
     --------
@@ -75,18 +79,13 @@ def soft_spike_times(
     """
     signals = as_dataset(signals, "signals")
     name, v, time, dt_ms = _voltage(signals)
-    problems = []
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        problems.append(
-            Problem(
-                where="n",
-                found=repr(n),
-                expected="how many spikes to return, a whole number from 1",
-                remedy="n=10",
-                error=ArgumentError,
-            )
+        raise ArgumentError.of(
+            "n",
+            found=repr(n),
+            expected="the number of spikes to return, an integer of at least 1",
+            remedy="n=10",
         )
-    raise_problems(problems)
     threshold = threshold_mV(spike_threshold)
     fill_ms = float("nan") if fill is None else scalar(fill, "ms", "fill")
     numbers = (threshold, float(time[0]), dt_ms, fill_ms)
@@ -102,38 +101,38 @@ def soft_spike_times(
 
 
 def soft_firing_rate(
-    signals: xr.Dataset | xr.DataArray, *, spike_threshold: Any = 0.0, slope: Any = SLOPE
+    signals: xr.Dataset | xr.DataArray, *, spike_threshold: Voltage = 0.0, slope: Scalar = SLOPE
 ) -> xr.Dataset:
-    """Return the firing rate of every site as a smooth function of the voltage.
+    """Estimate the firing rate of every site as a smooth function of the voltage.
 
     Parameters
     ----------
     signals : xr.Dataset or xr.DataArray
         With a voltage on ``time`` and any other dims, in any order: Signals, or traces.
     spike_threshold : float, str or pint.Quantity
-        mV.
+        Threshold, mV.
     slope : float, str or pint.Quantity
-        How steep, 1/mV: the derivative of the sigmoid at the threshold. One over it is the width in mV.
+        Derivative of the sigmoid at the threshold, 1/mV; its inverse is the width in mV.
 
     Returns
     -------
     xr.Dataset
         ``firing_rate`` (Hz) on every dim but ``time``: ``sum_k max(0, F(V[k]) - F(V[k-1])) / (n dt)`` with
-        ``F(V) = 1 / (1 + exp(-4 slope (V - threshold)))``, the rate to expect where the threshold is noisy. It does not
-        depend on the sampling interval, and tends to the rate of crossings, that of `firing_rate`, as the slope grows.
+        ``F(V) = 1 / (1 + exp(-4 slope (V - threshold)))``, the expected rate for a noisy threshold. It does not depend
+        on the sampling interval, and approaches the rate of crossings (`firing_rate`) as the slope grows.
 
     Raises
     ------
     ArgumentError, UnitError
-        If the slope is not positive, or it or the threshold is in another unit.
+        If the slope is not positive, or the unit of the slope or of the threshold does not convert.
     TimeAxisError
         If there is only one sample.
 
     Notes
     -----
-    Its derivative is the slope of F at each peak minus that at each trough: what comes near the threshold counts.
-    `to_signals` with a surrogate has the same kind of derivative and a whole number of spikes; this one is the integral
-    of its own derivative, as line searches, second derivatives and checks by differences need.
+    The derivative is the slope of F at each peak minus that at each trough: peaks near the threshold contribute.
+    `to_signals` with a surrogate has the same kind of derivative, but an integer number of spikes; here the value is
+    the integral of the derivative, as line searches, second derivatives and finite-difference checks need.
 
     Examples
     --------
@@ -162,7 +161,7 @@ def soft_firing_rate(
 
 
 def _voltage(signals: xr.Dataset) -> tuple[str, xr.Variable, np.ndarray, float]:
-    """Return the name of the voltage, itself in mV and checked, the sample times and their interval in ms."""
+    """Return the name of the voltage, the checked voltage in mV, the sample times and their interval in ms."""
     name = find_voltage(signals)
     require_time(signals, name)
     raise_problems(kind_problems(magnitude(signals.variables[name].data), str(name)))

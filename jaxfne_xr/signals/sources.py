@@ -1,9 +1,8 @@
-"""Sources: the current that stands behind the field, or the voltage that stands in for it as a proxy."""
+"""Sources: the current that generates the field, or the voltage as a proxy for it."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import jax
 import xarray as xr
 
 from jaxfne_xr.core import provenance
@@ -14,15 +13,16 @@ from jaxfne_xr.core.inputs import as_dataset, source_of, spikes_of, times_of
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, Scalar, Time
 from jaxfne_xr.core.units import positive, scalar
 from jaxfne_xr.kernels.signals import synapses as kernels
 
-#: The kernels through which spikes become a current.
+#: The synaptic kernels, which turn spikes into a current.
 SYNAPSES = ("exponential", "alpha")
 
 
 def source(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return the source of Signals: the current where there is one, else the voltage as a proxy for it.
+    """Extract the source of Signals: the current if there is one, else the voltage as a proxy for it.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def source(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        ``source`` (nA), or ``source_proxy``: the numbers of ``V_m`` in mV, without a unit, since they are no
-        current. Values are shared, and scope is kept.
+        ``source`` (nA), or ``source_proxy``: the values of ``V_m`` in mV, but dimensionless, since they are not a
+        current. Values are shared, and the scope is kept.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def source(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """
     signals = as_dataset(signals, "signals")
     name, variable = source_of(signals)
-    # it carries its unit already, and its values are shared
+    # No unit is passed: the variable has its unit already, and its values stay shared.
     return finish(
         signals, name, variable, None, attrs=variable.attrs, function="source", stage="source"
     )
@@ -59,22 +59,22 @@ def synaptic_source(
     signals: xr.Dataset | xr.DataArray,
     *,
     kernel: str = "exponential",
-    tau: Any = 5.0,
-    weight: Any = 1.0,
+    tau: Time = 5.0,
+    weight: Scalar = 1.0,
 ) -> xr.Dataset:
-    """Give Signals a source current: their spikes through a synaptic kernel.
+    """Add a source current to Signals: their spikes convolved with a synaptic kernel.
 
     Parameters
     ----------
     signals : xr.Dataset or xr.DataArray
         With ``spikes`` on ``time`` and any other dims.
     kernel : {"exponential", "alpha"}
-        ``k(s) = exp(-s / tau)``, or ``k(s) = (s / tau) exp(1 - s / tau)``: the current that one spike sets off, 1 at
-        its peak.
+        ``k(s) = exp(-s / tau)``, or ``k(s) = (s / tau) exp(1 - s / tau)``: the current after one spike, 1 at its
+        peak.
     tau : float, str, pint.Quantity or JAX scalar
         Time constant, ms.
     weight : float, str, pint.Quantity or JAX scalar
-        Peak of the current of one spike, nA, outward positive: an excitatory synapse, a sink, has a negative one.
+        Peak current of one spike, nA, positive outward: negative for an excitatory synapse, which is a sink.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def synaptic_source(
     Raises
     ------
     ArgumentError, UnitError
-        If the kernel is not known, or tau is not a positive time.
+        If `kernel` is not one of these, or `tau` is not a positive time.
 
     Examples
     --------
@@ -103,7 +103,8 @@ def synaptic_source(
             remedy='kernel="exponential"',
         )
     tau_ms = positive(tau, "ms", "tau")
-    weight_nA = weight if is_jax(weight) else scalar(weight, "nA", "weight")
+    # JAX scalars are not converted to float: losses can be differentiated with respect to them.
+    weight_nA: Array = weight if is_jax(weight) else scalar(weight, "nA", "weight")
     spikes = spikes_of(signals)
     _, dt_ms = times_of(signals)
     current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
@@ -126,6 +127,8 @@ def synaptic_source(
     )
 
 
-def _current(spikes: Any, dt: Any, tau: Any, weight: Any, *, axis: int, kernel: str) -> Any:
-    """Return the current alone; what is left over at the end is for those who process time in blocks."""
+def _current(
+    spikes: jax.Array, dt: float, tau: jax.Array, weight: jax.Array, *, axis: int, kernel: str
+) -> jax.Array:
+    """Return the current without the kernel's final state, which only processing in blocks needs."""
     return kernels.synaptic_current(spikes, dt, tau, weight, axis=axis, kernel=kernel)[0]

@@ -1,4 +1,4 @@
-"""Signals: voltages become `V_m` and spikes, with the scope that their making supports."""
+"""Signals from voltages: `V_m`, spikes, and the scope that the provenance supports; spike times and firing rates."""
 
 from __future__ import annotations
 
@@ -35,76 +35,78 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
+from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
 from jaxfne_xr.core.units import is_quantity, magnitude, positive, scalar, text_of, units_of
 from jaxfne_xr.kernels.signals import spikes as kernels
 from jaxfne_xr.kernels.signals import surrogate as surrogates
 
-#: Every spike rule: its kernel, and how many earlier samples it looks at.
+#: The kernel of each spike rule, and the number of earlier samples that it needs.
 SPIKE_RULES = {"crossing": (kernels.crossing, 1), "level": (kernels.level, 0)}
-#: The same with a gradient, by the name of the surrogate as well. Made once: a new `partial` is a new kernel to JAX.
+#: The kernels with a gradient, by rule and surrogate. Made once: for a new `partial`, JAX would compile again.
 SURROGATE_RULES = {
     (rule, name): partial(getattr(surrogates, rule), surrogate=name)
     for rule in SPIKE_RULES
     for name in surrogates.SURROGATES
 }
-#: Derivative of a spike at the threshold where none is given, 1/mV: one over 20 mV, about the way from rest to the
-#: threshold of a neuron, which is the unit of voltage in the papers on surrogates, with a slope of 1.
+#: Default derivative of a spike at the threshold, 1/mV: one over 20 mV, about the distance from rest to threshold of a
+#: neuron. The papers on surrogates use this distance as the unit of voltage, and a slope of 1.
 SLOPE = 0.05
 
 
 def to_signals(
     ds: xr.Dataset | xr.DataArray,
-    dt_ms: Any = None,
-    spike_threshold: Any = 0.0,
+    dt_ms: Time | None = None,
+    spike_threshold: Voltage | None = 0.0,
     spike_rule: str = "crossing",
     voltage: Hashable | None = None,
-    source: Any = None,
+    source: str | ArrayLike | None = None,
     *,
     surrogate: str | None = None,
-    slope: Any = None,
+    slope: Scalar | None = None,
 ) -> xr.Dataset:
-    """Return the membrane voltage, its spikes, and what they may be taken to mean.
+    """Detect spikes and return Signals: the membrane voltage, its spikes, and their scope.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
         With a voltage on ``time`` and any other dims, in any order; NumPy-, JAX- or dask-backed; its unit in
-        ``attrs["units"]`` or as a pint quantity. Made by `traces`, by `from_jaxley`, or by hand.
+        ``attrs["units"]`` or as a pint quantity. From `traces`, from `from_jaxley`, or made by hand.
     dt_ms : float, str or pint.Quantity, optional
-        Sampling interval, ms, where `ds` has no ``time`` coordinate. Where it has one, the two must agree.
+        Sampling interval, ms, if `ds` has no ``time`` coordinate. If it has one, the two must agree.
     spike_threshold : float, str, pint.Quantity or None
-        mV, rounded to the precision of the data. None: no spikes.
+        Threshold, mV, rounded to the precision of the data; None for no spikes.
     spike_rule : {"crossing", "level"}
         ``"crossing"``: a sample at or above the threshold after one below it, so that each spike counts once.
         ``"level"``: every sample at or above the threshold.
     voltage : str, optional
         Name of the voltage. By default the variable ``v`` or ``V_m``, else the only one in a unit of voltage.
     source : str, array (dims of the voltage), xr.DataArray or pint.Quantity, optional
-        The current that acts as the source, nA: a variable's name, or data that fit the voltage. A bare array is
-        read in nA, and copied; what comes labelled is shared. By default the variable ``source``, where there is one.
+        Source current, nA: the name of a variable, or data with the sizes of the voltage. A bare array is read in nA
+        and copied; labelled data are shared. By default the variable ``source``, if there is one.
     surrogate : {"fast_sigmoid", "arctan", "triangle"}, optional
-        Makes the same spikes of 0.0 and 1.0, with a derivative in the voltage that is not theirs: s(V - threshold) for
-        the level; for a crossing that of the later minus that of the earlier sample, where the voltage rises. With
-        x in mV from the threshold, s is ``slope / (1 + 2 slope |x|)^2`` (Zenke and Ganguli 2018),
+        Surrogate gradient: the same spikes as floats, 0.0 and 1.0, with another derivative with respect to the voltage:
+        s(V - threshold) for ``"level"``; for ``"crossing"``, s of the later sample minus s of the earlier one, where
+        the voltage rises. With x = V - threshold in mV, s is ``slope / (1 + 2 slope |x|)^2`` (Zenke and Ganguli 2018),
         ``slope / (1 + (pi slope x)^2)`` (Fang et al. 2021), or ``slope max(0, 1 - slope |x|)`` (Esser et al. 2016,
         Bellec et al. 2018).
     slope : float, str or pint.Quantity, optional
-        The derivative at the threshold, 1/mV; its area is 1, so that one over it is a width. By default 0.05/mV. For
-        the triangle, which is 0 beyond ``1 / slope``, one over the distance from rest to the threshold.
+        s at the threshold, 1/mV; 0.05/mV by default. The area of s is 1, so that the inverse of its slope is a width.
+        For ``"triangle"``, which is 0 beyond ``1 / slope``, use one over the distance from rest to threshold.
 
     Returns
     -------
     xr.Dataset
         ``V_m`` (mV; the values are shared with `ds`, as xarray does, unless they had to be converted), ``spikes``
         (bool, or float with a surrogate), and ``source`` (nA) if one was given; every coordinate of the voltage,
-        ``time`` in ms; axial conductances, if there are; the scope and the provenance in attrs.
+        ``time`` in ms; axial conductances, if there are any; the scope and the provenance in attrs.
 
     Raises
     ------
     VariableError, UnitError, DimensionError, TimeAxisError, DataError, ArgumentError
-        With what to type. Nothing is made in part.
+        Each with a remedy to type. There are no partial results.
     NonFiniteError
-        NaN or Inf in the voltage: how many, and where the first is. On dask when computed; under a JAX trace unchecked.
+        If the voltage has NaN or Inf: how many, and where the first is. Dask data are checked when computed; there is
+        no check under a JAX trace.
 
     Examples
     --------
@@ -143,6 +145,7 @@ def to_signals(
             )
         )
     problems += _surrogate_problems(surrogate, slope, spike_threshold)
+    # Collect the problems of all arguments, so that one error lists them.
     threshold = time = steepness = None
     try:
         if surrogate is not None:
@@ -165,6 +168,7 @@ def to_signals(
     if threshold is None:
         variables["V_m"] = checked(v, str(name))
     else:
+        # For dask, one check in the graph serves V_m and spikes; otherwise the kernel checks in its own pass.
         if is_dask(magnitude(v.data)):
             variables["V_m"] = v = checked(v, str(name))
         kernel, look_back = SPIKE_RULES[spike_rule]
@@ -199,7 +203,7 @@ def to_signals(
 
 
 def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return every spike as one row of a list, ordered in time.
+    """List all spikes, ordered in time.
 
     Parameters
     ----------
@@ -209,16 +213,15 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        One dim ``spike`` with the coordinates ``time`` (ms), every other dim of ``spikes`` (the label of its
-        coordinate, or the index where there is none), and every other coordinate of them. Scope and provenance are
-        kept.
+        One dim ``spike``, whose coordinates are ``time`` (ms), each other dim of ``spikes`` (its labels, or its index
+        if it has no coordinate), and all other coordinates along these dims. Scope and provenance are kept.
 
     Raises
     ------
     VariableError
         If there are no ``spikes``.
     DataError
-        If JAX traces them: how many there are is not known then.
+        Under a JAX trace, where the number of spikes is not known.
 
     Examples
     --------
@@ -237,6 +240,7 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
             expected="concrete spikes: the number of rows depends on the values",
             remedy="call spike_times outside jit and grad; inside, use firing_rate or soft_spike_times",
         )
+    # np.nonzero lists the entries in the order of the first axis: with time first, spikes are ordered in time.
     time_first = spikes.transpose(TIME, ...)
     where = np.nonzero(np.asarray(time_first.data))
     rows = {
@@ -253,7 +257,7 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 
 def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return the mean firing rate of every site over the whole of the signals.
+    """Compute the mean firing rate of every site over all samples.
 
     Parameters
     ----------
@@ -265,15 +269,15 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     -------
     xr.Dataset
         ``firing_rate`` (Hz) on every dim but ``time``: the number of spikes divided by ``n * dt``, where each of the
-        n samples stands for one interval dt. JAX-backed spikes give a JAX array; spikes with a surrogate give their
-        gradient on.
+        n samples stands for one interval dt. JAX-backed spikes give a JAX array; spikes with a surrogate pass on
+        their gradient.
 
     Raises
     ------
     VariableError
         If there are no ``spikes``.
     TimeAxisError
-        If there is no way to tell the interval: a single sample.
+        If there is a single sample, whose interval is not known.
 
     Examples
     --------
@@ -300,7 +304,7 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     )
 
 
-def threshold_mV(value: Any) -> float:
+def threshold_mV(value: Voltage) -> float:
     """Return the spike threshold in mV."""
     threshold = scalar(value, "mV", "spike_threshold")
     if not np.isfinite(threshold):
@@ -313,8 +317,10 @@ def threshold_mV(value: Any) -> float:
     return threshold
 
 
-def _surrogate_problems(surrogate: Any, slope: Any, spike_threshold: Any) -> list[Problem]:
-    """Return what is wrong with a surrogate as such, or with where it stands."""
+def _surrogate_problems(
+    surrogate: str | None, slope: Scalar | None, spike_threshold: Voltage | None
+) -> list[Problem]:
+    """Return the problems of a surrogate, by itself and together with its slope and the threshold."""
     known = list(surrogates.SURROGATES)
     said = []
     if surrogate is not None and surrogate not in known:
@@ -330,7 +336,7 @@ def _surrogate_problems(surrogate: Any, slope: Any, spike_threshold: Any) -> lis
     return [Problem(*parts, ArgumentError) for parts in said]
 
 
-def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
+def _source(ds: xr.Dataset, source: str | ArrayLike, v: xr.Variable) -> xr.Variable:
     """Return the source current in nA on the dims of the voltage `v`."""
     if isinstance(source, str):
         if source not in ds.data_vars:
@@ -346,27 +352,26 @@ def _source(ds: xr.Dataset, source: Any, v: xr.Variable) -> xr.Variable:
         if isinstance(source, xr.DataArray):
             raise_problems(misaligned(ds, source, "source"))
     else:
-        data: Any = source if hasattr(source, "shape") else np.asarray(source)
+        data: Array = source if hasattr(source, "shape") else np.asarray(source)
         if np.shape(data) != v.shape:
-            raise DimensionError(_misfit(f"an array of shape {np.shape(data)}", v))
+            raise _misfit(f"an array of shape {np.shape(data)}", v)
         unit = text_of(data.units) if is_quantity(data) else "nA"
         data = magnitude(data)
         data = np.array(data) if isinstance(data, np.ndarray) else data
         quantified = is_quantified(v, data if is_traced(data) else None)
         variable = with_unit(xr.Variable(v.dims, data), unit, quantify=quantified)
     if dict(variable.sizes) != dict(v.sizes):
-        raise DimensionError(_misfit(f"{dict(variable.sizes)}", v))
+        raise _misfit(f"{dict(variable.sizes)}", v)
     problems = kind_problems(magnitude(variable.data), "source")
     problems += unit_problem(variable, "source", "nA")
     raise_problems(problems)
     return checked(converted(variable, "nA", LONG_NAMES["source"]), "source")
 
 
-def _misfit(found: str, v: xr.Variable) -> Problem:
-    return Problem(
-        where="source",
+def _misfit(found: str, v: xr.Variable) -> DimensionError:
+    return DimensionError.of(
+        "source",
         found=found,
         expected=f"one value for every value of the voltage, {dict(v.sizes)}",
         remedy="select or broadcast the current first; a DataArray is matched by the names of its dims",
-        error=DimensionError,
     )

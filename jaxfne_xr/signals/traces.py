@@ -1,4 +1,4 @@
-"""Traces: bare arrays become labelled Datasets with a time axis and units."""
+"""Traces: label bare arrays with dims, a time axis and units; attach units as quantities; convert to JAX."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
 from jaxfne_xr.core.results import assemble, owned_data, with_unit
 from jaxfne_xr.core.time_axis import TIME, check_dt, even_times, time_from_dt, time_problem
+from jaxfne_xr.core.types import Array, ArrayLike, Time
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
-#: Shorthands for `dims`; Jaxley's own recordings are ``"recording_by_time"``.
+#: Shorthands for `dims`; recordings of Jaxley are ``"recording_by_time"``.
 LAYOUTS = {
     "time_by_unit": ("time", "unit"),
     "unit_by_time": ("unit", "time"),
@@ -35,17 +36,17 @@ LAYOUTS = {
 }
 
 
-#: A Dataset or a DataArray, whichever was given.
+#: A Dataset or a DataArray: the result has the type of the argument.
 Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
 def traces(
-    data: Any,
+    data: ArrayLike,
     dims: Sequence[str] | None = None,
     *,
     layout: str | None = None,
-    dt_ms: Any = None,
-    time: Any = None,
+    dt_ms: Time | None = None,
+    time: ArrayLike | None = None,
     units: str = "mV",
     name: str = "v",
     coords: Mapping[str, Any] | None = None,
@@ -56,39 +57,39 @@ def traces(
     Parameters
     ----------
     data : array (dims)
-        NumPy, JAX or dask array, or a pint quantity of NumPy or dask; real and finite, in `units`. NumPy data is
-        copied, so that changing it later changes nothing here.
+        NumPy, JAX or dask array, or a pint quantity of NumPy or dask; real and finite, in `units`. NumPy data
+        are copied, so that later changes to them have no effect on the result.
     dims : sequence of str, optional
-        The name of every axis, in order: ``time``, and usually ``unit`` (a neuron) or ``recording`` (a recorded row).
+        The name of every axis, in order: ``time``, and usually ``unit`` (a neuron) or ``recording`` (a recorded site).
         Other names (``trial``, ``feature``) are broadcast over.
     layout : {"time_by_unit", "unit_by_time", "recording_by_time"}, optional
-        A shorthand for `dims`. One of the two is needed.
+        A shorthand for `dims`: pass one of the two.
     dt_ms : float, str or pint.Quantity, optional
         Sampling interval, ms (or ``"25 us"``); the first sample is at 0.
     time : array (time), optional
-        Sample times, ms, rising evenly; in place of `dt_ms`, or in agreement with it. A unit on it is honoured.
+        Sample times, ms, in even steps; instead of `dt_ms`, or in agreement with it. Times with a unit are converted.
     units : str
         Unit of `data`. Voltages are converted to mV; anything else is kept as it is.
     name : str
         Name of the variable.
     coords : mapping, optional
-        More coordinates, as `xarray.Dataset` takes them, but for ``time``; copied. Bare positions (``x``, ``y``,
-        ``z``) are read in um.
+        More coordinates, as for `xarray.Dataset`, except ``time``; they are copied. Positions (``x``, ``y``, ``z``)
+        without a unit are read in um.
     quantify : bool, optional
         Whether the result carries its unit as a pint quantity (True) or in ``attrs["units"]`` (False). By default it
-        does, unless JAX traces it or it is dask: xarray computes no Dataset that holds dask both bare and in
-        quantities. pint holds no JAX array, so a quantified JAX array becomes NumPy.
+        does, except for dask data and under a JAX trace: xarray cannot compute a Dataset that holds dask arrays both
+        bare and in quantities. pint cannot hold JAX arrays, so a quantified JAX array becomes NumPy.
 
     Returns
     -------
     xr.Dataset
-        The variable `name` on `dims`, ``time`` in float64 ms, ``unit`` numbered from 0 unless `coords` names it, and
+        The variable `name` on `dims`, ``time`` in float64 ms, ``unit`` numbered from 0 unless it is in `coords`, and
         the provenance.
 
     Raises
     ------
     DimensionError, UnitError, TimeAxisError, DataError, NonFiniteError, ArgumentError
-        All problems at once. Values are not checked under a JAX trace; in dask, when computed.
+        All problems at once. Values of dask data are checked when computed; there is no check under a JAX trace.
 
     Examples
     --------
@@ -100,20 +101,21 @@ def traces(
     dims = _named_axes(dims, layout)
     data, units = _bare(data, units)
     problems = _axis_problems(np.ndim(data), dims) + kind_problems(data, name)
+    # Collect the problems of all arguments, so that one error lists them.
     step = axis = None
     if name in {*dims, *(coords or {})}:
         problems.append(
             Problem(
                 where="name",
                 found=f"{name!r}, which is a dim or a coordinate too",
-                expected="a name of its own for the variable",
+                expected="another name for the variable",
                 remedy='name="v"',
                 error=ArgumentError,
             )
         )
     if TIME in (coords or {}):
         problems += time_problem(
-            "times among the coords", "them on their own", "traces(..., time=times)"
+            "times among the coords", "them as the argument time", "traces(..., time=times)"
         ).problems
     try:
         step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
@@ -157,24 +159,24 @@ def traces(
 
 
 def quantify(ds: Data) -> Data:
-    """Return a Dataset whose variables carry their units as pint quantities instead of in ``attrs["units"]``.
+    """Convert variables to pint quantities, which replace the units in ``attrs["units"]``.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        NumPy- or dask-backed; JAX arrays become NumPy, which pint holds. Coordinates stay plain.
+        NumPy- or dask-backed; JAX arrays become NumPy, since pint cannot hold them. Coordinates are not changed.
 
     Returns
     -------
     xr.Dataset or xr.DataArray
-        As it was given, with the same values; variables without a unit are left alone.
+        Of the same type and values; variables without a unit are not changed.
 
     Raises
     ------
     UnitError
         If a unit cannot be read.
     DataError
-        If JAX traces the data: pint would lose the trace.
+        Under a JAX trace, which pint would lose.
 
     Examples
     --------
@@ -197,7 +199,7 @@ def quantify(ds: Data) -> Data:
 
 
 def to_jax(ds: Data) -> Data:
-    """Return a Dataset whose numeric variables are JAX arrays with their units in ``attrs["units"]``.
+    """Convert numeric variables to JAX arrays, with their units in ``attrs["units"]``.
 
     Parameters
     ----------
@@ -207,12 +209,13 @@ def to_jax(ds: Data) -> Data:
     Returns
     -------
     xr.Dataset or xr.DataArray
-        As it was given, with the same values in the same precision.
+        Of the same type and values, in the same precision.
 
     Raises
     ------
     DataError
-        If a variable is dask (compute it first), or has 64 bits while JAX keeps 32: nothing is cast down unasked.
+        If a variable is dask (compute it first), or has 64 bits while JAX is set to 32: precision is never reduced
+        silently.
 
     Examples
     --------
@@ -241,9 +244,10 @@ def to_jax(ds: Data) -> Data:
 
 
 def _of_array(function: Callable[[xr.Dataset], xr.Dataset], array: xr.DataArray) -> xr.DataArray:
-    """Return a DataArray whose data and attrs are what a function of Datasets makes of them."""
-    if isinstance(array.variable, xr.IndexVariable):  # coordinates stay as they are
+    """Apply a function of Datasets to a DataArray; its coordinates stay as they are."""
+    if isinstance(array.variable, xr.IndexVariable):  # the coordinate of a dim is one itself
         return array
+    # In a Dataset, a variable cannot have the name of one of its dims.
     name = "array" if array.name in (None, *array.dims) else array.name
     made = function(xr.Dataset({name: array.variable})).variables[name]
     changed = array.copy(deep=False, data=made.data)
@@ -251,7 +255,7 @@ def _of_array(function: Callable[[xr.Dataset], xr.Dataset], array: xr.DataArray)
     return changed
 
 
-def _jax_problem(name: str, data: Any) -> Problem | None:
+def _jax_problem(name: str, data: Array) -> Problem | None:
     if is_dask(data):
         return Problem(
             where=name,
@@ -323,7 +327,7 @@ def _axis_problems(ndim: int, dims: tuple[str, ...]) -> list[Problem]:
     ]
 
 
-def _bare(data: Any, units: str) -> tuple[Any, str]:
+def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
     """Return the bare array and its unit."""
     if isinstance(data, (xr.Dataset, xr.DataArray, xr.Variable)):
         raise DataError.of(
@@ -344,12 +348,10 @@ def _bare(data: Any, units: str) -> tuple[Any, str]:
     return (data if is_jax(data) or is_dask(data) else np.asarray(data)), units
 
 
-def _time_coordinate(time: Any, dt_ms: float | None, length: int) -> np.ndarray:
+def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -> np.ndarray:
     """Return sample times in ms."""
     if length == 0:
-        raise time_problem(
-            "no samples", "at least one sample", "check the array that was handed in"
-        )
+        raise time_problem("no samples", "at least one sample", "check the array that was passed")
     if time is None:
         if dt_ms is None:
             raise time_problem(

@@ -1,1 +1,1 @@
-"""JAX's transformations by the names of dims, and Datasets as pytrees."""
+"""JAX transformations of functions of labelled data, by dim name; Datasets as pytrees."""

@@ -1,8 +1,8 @@
-"""JAX's transformations by the names of dims: `jit`, `vmap`, `scan`, `grad` of functions of labelled data.
+"""JAX transformations by dim name: `jit`, `vmap`, `scan`, `grad` of functions of labelled data.
 
 Each takes and returns functions of Datasets, DataArrays and plain arrays, in any nesting of dicts, lists and tuples.
-They work without `jaxfne_xr.enable_pytrees` and beside a library that registered xarray's types, and they compose with
-one another and with JAX's own.
+They work without `jaxfne_xr.enable_pytrees`, also if another library has registered xarray's types, and they compose
+with each other and with those of JAX.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import CHECKS
 from jaxfne_xr.core.errors import ArgumentError, DataError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import product
 
 from .dims import from_zero, put_back, require_same_carry, with_dim, without
-from .pytrees import Entry, Packed, is_packed, pack, unpack
+from .pytrees import Entry, Labelled, Packed, Tree, is_packed, pack, unpack
 
 
 def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `fn` compiled, once for all windows of one length.
+    """Compile `fn` once for all windows of the same length.
 
-    `jax.jit` of a function of Datasets compiles anew for every other time coordinate. Here times count from the start
-    of the data inside of `fn`, so that those of one window equal those of the next, and are put back on what comes out.
+    `jax.jit` of a function of Datasets compiles again for every new time coordinate. Here times count from the start of
+    the data inside `fn`, so that they are the same for all windows of one length, and are restored on the result.
 
     Parameters
     ----------
@@ -38,14 +39,14 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     Returns
     -------
     callable
-        The same function. Its ``time`` coordinates start at 0 ms inside; where those of several arguments start at
-        different times, that is an error. Only coordinates are put back: what `fn` selects by time, and times that it
-        returns as values (`soft_spike_times`), count from the start of the data.
+        The compiled function. Inside, ``time`` coordinates start at 0 ms; it is an error if several arguments start at
+        different times. Only coordinates are restored: selections by time in `fn`, and times that it returns as values
+        (`soft_spike_times`), count from the start of the data.
 
     Raises
     ------
     TimeAxisError
-        When called with data whose times start apart.
+        When called with arguments that start at different times.
     UnitError, DataError
         When called with quantified, dask or text data.
 
@@ -57,11 +58,7 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     >>> power(ds.isel(time=slice(50, 60))).time.values[:2].tolist()
     [5.0, 5.1]
     """
-
-    @jax.jit
-    def run(arguments: Any) -> Any:
-        args, kwargs = unpack(arguments)
-        return pack(fn(*args, **kwargs))
+    run = jax.jit(_on_packed(fn))
 
     @wraps(fn)
     def compiled(*args: Any, **kwargs: Any) -> Any:
@@ -73,15 +70,15 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that also says which of its values were not as they must be.
+    """Create a function that also returns the first failed check of values, such as a check for NaN.
 
-    Values cannot be looked at while JAX traces. Here the checks of values go along with the numbers, by
-    `jax.experimental.checkify`, and tell afterwards. They cost a pass over the data.
+    Values are not known while JAX traces. With `jax.experimental.checkify`, the checks become part of the computation,
+    and report afterwards. They cost a pass over the data.
 
     Parameters
     ----------
     fn : callable
-        Of Datasets, DataArrays and arrays; jitted, differentiated or mapped as you like.
+        Of Datasets, DataArrays and arrays; it may be jitted, differentiated or mapped.
 
     Returns
     -------
@@ -100,34 +97,36 @@ def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     from jax.experimental import checkify as jax_checkify
 
-    def run(arguments: Any) -> Any:
-        args, kwargs = unpack(arguments)
+    run = _on_packed(fn)
+
+    def checking(arguments: Tree) -> Tree:
         with CHECKS(True):
-            return pack(fn(*args, **kwargs))
+            return run(arguments)
 
     @wraps(fn)
-    def looked_at(*args: Any, **kwargs: Any) -> Any:
-        error, made = jax_checkify.checkify(run)(pack((args, kwargs)))
+    def with_checks(*args: Any, **kwargs: Any) -> Any:
+        error, made = jax_checkify.checkify(checking)(pack((args, kwargs)))
         return error, unpack(made)
 
-    return looked_at
+    return with_checks
 
 
 def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
-    """Return a function that does `fn` for every entry of a dim at once.
+    """Vectorise `fn` over a dim: `jax.vmap` by dim name.
 
     Parameters
     ----------
     fn : callable
         Of Datasets and DataArrays without `dim`, and of anything else.
     dim : str
-        The dim to go over. Arguments that do not have it, plain arrays among them, are handed in whole every time.
+        The dim to map over. Arguments without it, including plain arrays, are passed whole every time.
 
     Returns
     -------
     callable
-        Takes arguments with `dim`, and returns what `fn` does with `dim` in front and its coordinates back in place.
-        Inside of `fn`, the index of `dim` and labels along it are gone; numbers along it are scalars.
+        Takes arguments with `dim`, and returns the results of `fn` with `dim` as their first dim and its coordinates
+        restored. Inside `fn`, the index of `dim` and text along it are absent; numeric coordinates along it are
+        scalars.
 
     Raises
     ------
@@ -142,15 +141,12 @@ def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
     >>> mean(ds).sizes["trial"], mean(ds).dims
     (4, ('trial', 'time'))
     """
+    run = _on_packed(fn)
 
     @wraps(fn)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         (inner, axes), labels = without(pack((args, kwargs)), dim, "vmap")
-
-        def run(arguments: Any) -> Any:
-            args, kwargs = unpack(arguments)
-            return pack(fn(*args, **kwargs))
-
+        # Flat, since each leaf has an axis of its own to map over, or None.
         flat, tree = jax.tree.flatten(inner)
         over = jax.vmap(lambda *leaves: run(jax.tree.unflatten(tree, leaves)), in_axes=axes)
         return unpack(with_dim(over(*flat), dim, labels))
@@ -159,42 +155,42 @@ def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
 
 
 def scan(
-    fn: Callable[[Any, Any], tuple[Any, Any]],
-    init: Any,
-    xs: Any,
+    fn: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    init: Tree,
+    xs: Tree,
     dim: Hashable = "time",
     *,
     reverse: bool = False,
     unroll: int = 1,
-) -> tuple[Any, Any]:
-    """Carry something along a dim: `jax.lax.scan` by name.
+) -> tuple[Tree, Tree]:
+    """Scan over a dim while carrying a state: `jax.lax.scan` by dim name.
 
     Parameters
     ----------
     fn : callable
         ``fn(carry, x)`` -> ``(carry, y)``; `x` is one entry of `xs` along `dim`.
     init : Dataset, DataArray, array, or a tree of them
-        The first carry. What `fn` returns must have the same dims, attrs, units and labels.
+        The first carry. The carry that `fn` returns must have the same dims, attrs, units and labels.
     xs : Dataset, DataArray, or a tree of them
-        All of it with `dim`.
+        The inputs, all with `dim`.
     dim : str
-        The dim to go along.
+        The dim to scan over.
     reverse : bool
-        From the end to the start.
+        Whether to scan from the end to the start.
     unroll : int
-        Steps in one turn of the compiled loop.
+        Number of steps per iteration of the compiled loop.
 
     Returns
     -------
     carry, ys
-        The last carry, and every `y`, with `dim` in front and its coordinates in place.
+        The last carry, and all `y`, with `dim` as their first dim and its coordinates restored.
 
     Raises
     ------
     DimensionError
         If `xs` or a part of it does not have `dim`.
     DataError
-        If the carry changes: xarray's arithmetic drops or keeps attrs in its own way, so give them again in `fn`.
+        If the carry changes, also in its attrs: xarray's arithmetic may drop or keep these, so set them again in `fn`.
 
     Examples
     --------
@@ -211,18 +207,21 @@ def scan(
         raise DimensionError.of(
             "xs",
             found=f"{len(bare)} array{'s' * (len(bare) > 1)} without the dim {dim!r}",
-            expected=f"all of it with {dim!r}",
+            expected=f"{dim!r} in all of them",
             remedy=f'xr.DataArray(x, dims=("{dim}", ...)); what does not change goes into fn by closure',
         )
-    flat = [jnp.moveaxis(x, axis, 0) for x, axis in zip(flat, axes, strict=True)]
+    # lax.scan goes along the first axis.
+    flat = [
+        jnp.moveaxis(x, axis, 0) for x, axis in zip(flat, axes, strict=True) if axis is not None
+    ]
     first = pack(init)
 
-    def step(carry: Any, leaves: Any) -> Any:
+    def step(carry: Tree, leaves: list[jax.Array]) -> tuple[Tree, Tree]:
         made = fn(unpack(carry), unpack(jax.tree.unflatten(tree, leaves)))
         if not (isinstance(made, tuple) and len(made) == 2):
             raise ArgumentError.of(
                 "fn",
-                found=f"a {type(made).__name__} that it returned",
+                found=f"a {type(made).__name__} as its result",
                 expected="the pair (carry, y)",
                 remedy="return carry, None",
             )
@@ -237,7 +236,7 @@ def scan(
 def grad(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
-    """Return the gradient of a loss: see `value_and_grad`, which also returns the loss.
+    """Create a function that computes the gradient of a loss; see `value_and_grad`, which also returns the loss.
 
     Examples
     --------
@@ -260,14 +259,14 @@ def grad(
 def value_and_grad(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
-    """Return a function that gives a loss and its gradient, labelled and in the loss's unit per unit of the argument.
+    """Create a function that computes a loss and its gradient, with labels and units.
 
     Parameters
     ----------
     fn : callable
         Returns one number: a 0-d array, a 0-d DataArray, or a Dataset of one 0-d variable. Its unit is in
-        ``attrs["units"]``; a bare number is dimensionless. xarray keeps ``units`` through arithmetic: after squaring,
-        say what it is, as in the example.
+        ``attrs["units"]``; a bare number is dimensionless. xarray keeps ``units`` through arithmetic: set it after
+        squaring, as in the example.
     argnums : int or sequence of int
         Which arguments to differentiate with respect to: Datasets, DataArrays, arrays, or trees of them.
     has_aux : bool
@@ -276,17 +275,17 @@ def value_and_grad(
     Returns
     -------
     callable
-        Returns ``(loss, gradient)``, or ``((loss, more), gradient)``. The gradient has the form of the argument: a
-        Dataset for a Dataset, whose variables are those that are floats, and those of its coordinates that are JAX
-        arrays of floats (positions, say), now variables too. Their ``units`` are those of the loss per unit:
-        ``"1/mV"``, ``"uV^2/um"``. All other attrs are left off: a gradient is not what it is a gradient of.
+        Returns ``(loss, gradient)``, or ``((loss, more), gradient)``. The gradient has the structure of the argument:
+        for a Dataset, it is a Dataset of the variables that are floats, and of the coordinates that are JAX arrays of
+        floats (positions, for example), as variables. Their ``units`` are the unit of the loss per unit of the
+        variable: ``"1/mV"``, ``"uV^2/um"``. Other attrs are dropped: they describe the argument, not its gradient.
 
     Raises
     ------
     DimensionError
         When called: if the loss is not one number.
     DataError
-        When called: if an argument has nothing to differentiate, or quantified (UnitError), dask or text data.
+        When called: if an argument has no floats, or has quantified (UnitError), dask or text data.
 
     Examples
     --------
@@ -302,13 +301,14 @@ def value_and_grad(
     def both(*args: Any, **kwargs: Any) -> Any:
         packed = [pack(args[i]) for i in chosen]
         leaves, tree = jax.tree.flatten(packed)
-        live = [i for i, leaf in enumerate(leaves) if _is_float(leaf)]
-        raise_problems(_lifeless(packed, chosen))
-        units = []
+        # Only floats can be differentiated: all other leaves are constants of `loss_of`.
+        floats = [i for i, leaf in enumerate(leaves) if _is_float(leaf)]
+        raise_problems(_constant_problems(packed, chosen))
+        units: list[str] = []  # of the loss: known when it is traced
 
-        def of(moving: list[Any]) -> Any:
+        def loss_of(values: list[jax.Array]) -> tuple[Array, Tree]:
             now = list(leaves)
-            for i, leaf in zip(live, moving, strict=True):
+            for i, leaf in zip(floats, values, strict=True):
                 now[i] = leaf
             given = list(args)
             for i, argument in zip(chosen, unpack(jax.tree.unflatten(tree, now)), strict=True):
@@ -319,10 +319,10 @@ def value_and_grad(
             units.append(unit)
             return number, pack((loss, more))
 
-        (_, boxed), slopes = jax.value_and_grad(of, has_aux=True)([leaves[i] for i in live])
-        loss, more = unpack(boxed)
-        every: list[Any] = [None] * len(leaves)
-        for i, slope in zip(live, slopes, strict=True):
+        (_, result), slopes = jax.value_and_grad(loss_of, has_aux=True)([leaves[i] for i in floats])
+        loss, more = unpack(result)
+        every: list[jax.Array | None] = [None] * len(leaves)
+        for i, slope in zip(floats, slopes, strict=True):
             every[i] = slope
         gradients = unpack(
             [
@@ -336,14 +336,24 @@ def value_and_grad(
     return both
 
 
+def _on_packed(fn: Callable[..., Any]) -> Callable[[Tree], Tree]:
+    """Return `fn` as a function of its packed (args, kwargs), whose result is packed too."""
+
+    def run(arguments: Tree) -> Tree:
+        args, kwargs = unpack(arguments)
+        return pack(fn(*args, **kwargs))
+
+    return run
+
+
 # ----------------------------------------------------------------------------------------------- gradients
 
 
-def _is_float(leaf: Any) -> bool:
+def _is_float(leaf: object) -> bool:
     return bool(jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating))
 
 
-def _lifeless(packed: Sequence[Any], chosen: Sequence[int]) -> list[Problem]:
+def _constant_problems(packed: Sequence[Tree], chosen: Sequence[int]) -> list[Problem]:
     return [
         Problem(
             where=f"argument {i}",
@@ -358,7 +368,7 @@ def _lifeless(packed: Sequence[Any], chosen: Sequence[int]) -> list[Problem]:
     ]
 
 
-def _described(part: Any) -> str:
+def _described(part: Tree) -> str:
     nodes = jax.tree.leaves(part, is_leaf=is_packed)
     said = [
         ", ".join(
@@ -372,7 +382,7 @@ def _described(part: Any) -> str:
     return "; ".join(filter(None, said)) or "no variables"
 
 
-def _one_number(loss: Any) -> tuple[Any, str]:
+def _one_number(loss: Labelled | Array) -> tuple[Array, str]:
     """Return a loss as a 0-d array, and its unit."""
     if isinstance(loss, xr.Dataset):
         if len(loss.data_vars) != 1:
@@ -399,8 +409,8 @@ def _one_number(loss: Any) -> tuple[Any, str]:
     return loss, unit
 
 
-def _slope(node: Any, loss_unit: str) -> Any:
-    """Return the box of a gradient: floats alone, as variables, each with the unit of loss per unit."""
+def _slope(node: Tree, loss_unit: str) -> Tree:
+    """Return a packed gradient: floats only, as variables, each in the unit of the loss per its own unit."""
     if not is_packed(node):
         return node
     static = node.static

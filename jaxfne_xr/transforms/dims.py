@@ -1,9 +1,8 @@
-"""Trees of labelled data whose dim is taken out and put back, and whose times count from zero, for `transforms`."""
+"""Remove a dim from trees of labelled data and restore it, and count their times from zero, for `by_dim`."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import jax
 import numpy as np
@@ -20,20 +19,22 @@ from jaxfne_xr.core.time_axis import (
     time_variable,
 )
 
-from .pytrees import Entry, Packed, Static, is_packed, same
+from .pytrees import Entry, Packed, Static, Tree, is_packed, same
 
-#: Significant digits of a sampling interval by which one window's times are told from another's.
+#: Significant digits of a sampling interval: windows get the same times inside `jit` if it is equal up to these.
 _DIGITS = 10
 
 
-def without(packed: Any, dim: Hashable, what: str) -> tuple[tuple[Any, list[Any]], Static | None]:
-    """Return a tree whose labelled parts have no `dim`, each leaf's axis of it, and the coordinates along it."""
+def without(
+    packed: Tree, dim: Hashable, what: str
+) -> tuple[tuple[Tree, list[int | None]], Static | None]:
+    """Remove `dim` from a tree: return it, the axis of `dim` in each leaf, and the coordinates along `dim`."""
     nodes, tree = jax.tree.flatten(packed, is_leaf=is_packed)
     problems: list[Problem] = []
     labels: Static | None = None
     lengths: dict[int, str] = {}
     found: set[Hashable] = set()
-    inner: list[Any] = []
+    inner: list[Tree] = []
     axes: list[int | None] = []
     for node in nodes:
         if not is_packed(node):
@@ -56,7 +57,7 @@ def without(packed: Any, dim: Hashable, what: str) -> tuple[tuple[Any, list[Any]
         said = "; ".join(f"{n} in {where}" for n, where in lengths.items())
         problems.append(
             Problem(
-                str(dim), f"lengths that differ: {said}", "one length",
+                str(dim), f"different lengths: {said}", "the same length",
                 "select the same entries of each first", DimensionError,
             )
         )  # fmt: skip
@@ -65,7 +66,7 @@ def without(packed: Any, dim: Hashable, what: str) -> tuple[tuple[Any, list[Any]
         problems.append(
             Problem(
                 str(dim), f"no labelled argument with this dim; their dims are {known}",
-                f"{dim!r} in one argument at least", f"jfx.{what}(..., dim=...) with one of these", DimensionError,
+                f"{dim!r} in at least one argument", f"jfx.{what}(..., dim=...) with one of these", DimensionError,
             )
         )  # fmt: skip
     raise_problems(problems)
@@ -81,9 +82,9 @@ def _partial(static: Static, dim: Hashable, what: str) -> list[Problem]:
     return [
         Problem(
             where=str(dim),
-            found=f"that only {', '.join(have)} {'has' if len(have) == 1 else 'have'} it, and {', '.join(lack)} not",
+            found=f"only in {', '.join(have)}, not in {', '.join(lack)}",
             expected="all variables of a Dataset with it, or none",
-            remedy=f'ds.drop_vars({lack}) and hand them in on their own, or ds["{lack[0]}"].expand_dims({dim}=n)'
+            remedy=f'ds.drop_vars({lack}) and pass them separately, or ds["{lack[0]}"].expand_dims({dim}=n)'
             if what == "vmap"
             else f"ds.drop_vars({lack}), and use them in fn by closure",
             error=DimensionError,
@@ -92,7 +93,8 @@ def _partial(static: Static, dim: Hashable, what: str) -> list[Problem]:
 
 
 def _taken(box: Packed, dim: Hashable) -> tuple[Packed, list[int | None], Static | None]:
-    """Return a box without `dim`, the axis of each leaf that goes over it, and the labels that were along it."""
+    """Return a packed object without `dim`, the axis of `dim` in each leaf, and the labels along it."""
+    # Numeric coordinates along `dim` are mapped like data. Indexes and text cannot be leaves: they are set aside.
     static = box.static
     numbers = [
         e
@@ -117,7 +119,7 @@ def _taken(box: Packed, dim: Hashable) -> tuple[Packed, list[int | None], Static
 
 
 def _joined(one: Static, two: Static | None) -> Static:
-    """Return the labels of one, and those of another that it lacks."""
+    """Return the labels of both; those of the first where both have them."""
     if two is None:
         return one
     coords = {**two.coords, **one.coords}.values()
@@ -138,27 +140,27 @@ def _other_labels(one: Static, two: Static, dim: Hashable, what: str) -> list[Pr
     ]
 
 
-def with_dim(tree: Any, dim: Hashable, labels: Static | None) -> Any:
-    """Return a tree whose labelled parts have `dim` in front, which their leaves have, with its labels."""
+def with_dim(tree: Tree, dim: Hashable, labels: Static | None) -> Tree:
+    """Label the first axis of all leaves as `dim` in the labelled parts of a tree, and add its coordinates."""
 
-    def add(node: Any) -> Any:
+    def add(node: Tree) -> Tree:
         if not is_packed(node):
             return node
         static = node.static
         if static.kind is xr.IndexVariable:
             return node
-        taken = [*(e for e in static.leaves), *static.coords.values()]
+        taken = [*static.leaves, *static.coords.values()]
         if any(dim in e.dims for e in taken):
             raise DimensionError.of(
                 str(dim),
-                found=f"that what fn returns has a dim {dim!r} of its own: {static}",
+                found=f"a dim of this name in the result of fn: {static}",
                 expected="another name",
                 remedy=f"return ds.rename({dim}=...)",
             )
         dims = {dim, *(d for e in taken for d in e.dims)}
         present = {e.name for e in taken}
         more: list[Entry] = []
-        indexes: dict[Any, Any] = {}
+        indexes: dict[Hashable, xr.Index] = {}
         if labels is not None and static.kind is not xr.Variable:
             more = [
                 e
@@ -179,7 +181,7 @@ def with_dim(tree: Any, dim: Hashable, labels: Static | None) -> Any:
     return jax.tree.map(add, tree, is_leaf=is_packed)
 
 
-def require_same_carry(before: Any, after: Any) -> None:
+def require_same_carry(before: Tree, after: Tree) -> None:
     """Raise if a step of a scan changed the dims, labels or types of what it carries."""
     old, form = jax.tree.flatten(before, is_leaf=is_packed)
     new, new_form = jax.tree.flatten(after, is_leaf=is_packed)
@@ -194,7 +196,7 @@ def require_same_carry(before: Any, after: Any) -> None:
 
 
 def _changes(a: Static, b: Static) -> list[Problem]:
-    """Return how one static half differs from another."""
+    """Return the differences between the static parts of two objects."""
     if str(a) != str(b):
         return [_changed("carry", str(a), str(b))]
     found = [
@@ -215,7 +217,7 @@ def _changed(where: str, old: str, new: str) -> Problem:
     return Problem(
         where=where,
         found=f"{old} before a step, and after it {new}",
-        expected="a carry that a step leaves alike in dims, units, attrs and labels",
+        expected="a carry whose dims, units, attrs and labels stay the same",
         remedy="at the end of fn: new = carry.copy(data=new.data), or new.assign_attrs(carry.attrs)",
         error=DataError,
     )
@@ -225,15 +227,15 @@ def _changed(where: str, old: str, new: str) -> Problem:
 
 
 class Times:
-    """The times of the data that went in, ms, and those that stand for them inside."""
+    """The original times of the data, ms, and the times from zero that replace them inside `fn`."""
 
-    def __init__(self, entry: Entry, index: Any, dt: float, inside: np.ndarray) -> None:
-        self.entry, self.index, self.dt, self.inside = entry, index, dt, inside
+    def __init__(self, entry: Entry, dt: float, inside: np.ndarray) -> None:
+        self.entry, self.dt, self.inside = entry, dt, inside
         self.given = np.asarray(entry.values.data)
 
 
-def from_zero(packed: Any) -> tuple[Any, Times | None]:
-    """Return a tree whose even times in ms start from 0, and what they were; None where there are none."""
+def from_zero(packed: Tree) -> tuple[Tree, Times | None]:
+    """Shift even times in ms to start at 0; return the tree and the original times, None if there are none."""
     nodes, tree = jax.tree.flatten(packed, is_leaf=is_packed)
     times: Times | None = None
     for i, node in enumerate(nodes):
@@ -243,8 +245,8 @@ def from_zero(packed: Any) -> tuple[Any, Times | None]:
         if times is not None and abs(times.given[0] - mine.given[0]) > DT_TOLERANCE * times.dt:
             raise time_problem(
                 f"data that start at {times.given[0]:g} ms, and others that start at {mine.given[0]:g} ms",
-                "one start, since jfx.jit counts times from it",
-                "select the same window of each, or jax.jit after jfx.enable_pytrees(), which compiles for each",
+                "one start, from which jfx.jit counts the times",
+                "select the same window of each, or jax.jit after jfx.enable_pytrees(), which compiles again for each",
             )
         times = times or mine
         nodes[i] = Packed(node.leaves, _retimed(node.static, mine.inside, mine.entry))
@@ -257,12 +259,13 @@ def _even(static: Static) -> Times | None:
         return None
     try:
         given, dt = even_times(entry.values, None)
-    except JfneError:  # for fn to complain of, if it minds
+    except JfneError:  # uneven times stay as they are: `fn` raises if it needs even ones
         return None
     if dt is None:
         return None
+    # Rounded: times of different windows differ in the last digits, for which JAX would compile again.
     dt = float(f"{dt:.{_DIGITS}g}")
-    return Times(entry, index, dt, time_from_dt(dt, len(given)))
+    return Times(entry, dt, time_from_dt(dt, len(given)))
 
 
 def _retimed(static: Static, times: np.ndarray, like: Entry) -> Static:
@@ -272,10 +275,10 @@ def _retimed(static: Static, times: np.ndarray, like: Entry) -> Static:
     return static.replace(coords=coords, indexes=static.indexes | {TIME: PandasIndex(times, TIME)})
 
 
-def put_back(made: Any, times: Times) -> Any:
-    """Return a tree with the times that went in: the very numbers, where they are among them, else from their start."""
+def put_back(made: Tree, times: Times) -> Tree:
+    """Restore the original times: the same floats if all are among them, else counted from their start."""
 
-    def put(node: Any) -> Any:
+    def put(node: Tree) -> Tree:
         entry = node.static.coords.get(TIME) if is_packed(node) else None
         if entry is None or type(node.static.indexes.get(TIME)) is not PandasIndex:
             return node

@@ -1,16 +1,15 @@
-"""xarray objects in JAX's trees: the numbers are leaves, the labels are static and compared.
+"""xarray objects as JAX pytrees: arrays are leaves, labels are static data that JAX compares.
 
-What a transformation sees of a Dataset is its data variables and those coordinates that are JAX arrays. All else
-(names, dims, attrs, units, index coordinates, labels in NumPy) is static: JAX compares it at every call, and compiles
-anew where it differs. Whatever is static is compared, attrs and provenance too, so that a result never carries the
-labels of an earlier call.
+The leaves of a Dataset are its data variables and those coordinates that are JAX arrays. All else (names, dims, attrs,
+units, index coordinates, labels in NumPy) is static: JAX compares it at every call, and compiles again if it differs.
+All static data are compared, including attrs and provenance, so that a result never has the labels of an earlier call.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -19,38 +18,44 @@ from jax import tree_util
 
 from jaxfne_xr.core.arrays import is_dask, is_jax
 from jaxfne_xr.core.errors import DataError, DimensionError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
 
-#: What `enable_pytrees` registers. An index variable is another type to JAX, and has no leaves.
+#: The types that `enable_pytrees` registers. To JAX, an index variable is a separate type; it has no leaves.
 TYPES = (xr.Dataset, xr.DataArray, xr.Variable, xr.IndexVariable)
+
+#: Any nesting of dicts, lists and tuples, of xarray objects (packed or not), arrays and numbers.
+Tree: TypeAlias = Any
+#: An object of one of `TYPES`.
+Labelled: TypeAlias = xr.Dataset | xr.DataArray | xr.Variable
 
 #: Kinds of NumPy data that JAX has no type for.
 _FOREIGN_KINDS = "OSUTMm"
 
+#: The types that this package has registered; another library may have registered some of `TYPES`.
 _ours: set[type] = set()
 
 
 def enable_pytrees() -> tuple[str, ...]:
-    """Let xarray objects cross the boundaries of `jax.jit`, `jax.grad`, `jax.lax.scan` and the like.
+    """Register xarray objects as pytrees, which `jax.jit`, `jax.grad`, `jax.lax.scan` and others can take and return.
 
-    Registers `xarray.Dataset`, `xarray.DataArray` and `xarray.Variable` with JAX, for the whole process; there is no
-    way back. Nothing of it is done at import, since JAX takes one registration only: a library that registers them
-    later would fail. The functions by name, `jaxfne_xr.jit`, `jaxfne_xr.vmap`, `jaxfne_xr.scan` and `jaxfne_xr.grad`,
-    need none of this.
+    Registers `xarray.Dataset`, `xarray.DataArray` and `xarray.Variable` with JAX for the whole process; this cannot be
+    undone. It is not done at import, since JAX allows one registration per type: another library that registers them
+    later would fail. `jaxfne_xr.jit`, `jaxfne_xr.vmap`, `jaxfne_xr.scan` and `jaxfne_xr.grad` do not need it.
 
     Returns
     -------
     tuple of str
-        The types that are registered by this package. One that another library registered before is left to it, with
-        what it makes of attrs and units; calling this again changes nothing.
+        The types that this package has registered. Types that another library registered before are left to it,
+        including how it treats attrs and units. Calling this again has no effect.
 
     Notes
     -----
     Leaves are the data variables, and the coordinates that are JAX arrays. NumPy coordinates that are not an index are
-    copied once and read-only in what comes back: they are part of what JAX keeps. `encoding` does not cross.
+    copied once and are read-only in the result, since JAX keeps them as static data. `encoding` is lost.
 
-    `jax.grad` hands its result back in the tree of the argument, with the attrs and the unit of that: mV where 1/mV is
-    meant. `jaxfne_xr.grad` gives slopes their own.
+    `jax.grad` returns its result in the tree of the argument, with its attrs and unit: mV instead of 1/mV.
+    `jaxfne_xr.grad` sets the unit of the gradient.
 
     Examples
     --------
@@ -72,16 +77,16 @@ def enable_pytrees() -> tuple[str, ...]:
 
 
 def _is_registered(kind: type) -> bool:
-    """Whether JAX takes such an object apart; only a leaf is its own leaf."""
+    """Whether JAX flattens objects of this type; an object that is not registered is its own only leaf."""
     if kind is xr.Dataset:
-        example: Any = xr.Dataset({"a": ("x", np.zeros(1))})
+        example: Labelled = xr.Dataset({"a": ("x", np.zeros(1))})
     else:
         example = kind(np.zeros(1), dims="x") if kind is xr.DataArray else kind("x", np.zeros(1))
     leaves = jax.tree.leaves(example)
     return not (len(leaves) == 1 and leaves[0] is example)
 
 
-# ------------------------------------------------------------------------------------------- the two halves
+# ------------------------------------------------------------------------------------ leaves and static data
 
 
 class Entry(NamedTuple):
@@ -91,11 +96,11 @@ class Entry(NamedTuple):
     dims: tuple[Hashable, ...]
     attrs: dict[Any, Any]
     is_coord: bool = False
-    #: NumPy array or quantity that nobody can change, or the index variable; None for a leaf.
+    #: Read-only NumPy array or quantity, or the index variable; None for a leaf.
     values: Any = None
 
     def same(self, other: Entry) -> bool:
-        """Whether all of it is equal."""
+        """Whether all fields are equal."""
         return (
             self.name == other.name
             and self.dims == other.dims
@@ -106,7 +111,7 @@ class Entry(NamedTuple):
 
 
 class Static:
-    """All of an xarray object but its leaves, as JAX compares it: identity first, then what is cheap, then arrays."""
+    """All of an xarray object except its leaves. Equality compares identity first, then cheap parts, then arrays."""
 
     __slots__ = ("attrs", "coords", "indexes", "kind", "leaves", "name")
 
@@ -127,12 +132,13 @@ class Static:
         self.name = name
 
     def replace(self, **changes: Any) -> Static:
-        """Return the same with some parts changed."""
+        """Return a copy with some parts changed."""
         parts = {part: getattr(self, part) for part in self.__slots__}
         parts["coords"] = self.coords.values()
         return Static(**(parts | changes))
 
     def __hash__(self) -> int:
+        # Cheap: attrs, which may not be hashable, and coordinates are left to __eq__.
         return hash((self.kind, self.name, tuple((e.name, e.dims) for e in self.leaves)))
 
     def __eq__(self, other: object) -> bool:
@@ -156,8 +162,8 @@ class Static:
         )
         return f"{self.kind.__name__}[{leaves}]"
 
-    def join(self, leaves: Iterable[Any]) -> Any:
-        """Return the xarray object with these leaves, which need not be arrays."""
+    def join(self, leaves: Iterable[Any]) -> Labelled:
+        """Return the xarray object with these leaves, which may be other objects than arrays."""
         data = self._shaped(tuple(leaves))
         if self.kind is xr.IndexVariable:
             (entry,) = self.coords.values()
@@ -176,7 +182,7 @@ class Static:
         return xr.Dataset(inside, labels, _own(self.attrs))
 
     def _shaped(self, leaves: tuple[Any, ...]) -> list[Any]:
-        """Return the leaves, each with as many axes as its dims; what is no array, in a placeholder."""
+        """Return the leaves, checked to have an axis per dim; objects that are not arrays become placeholders."""
         sizes: dict[Hashable, int] = {}
         problems, arrays = [], []
         for entry, leaf in zip(self.leaves, leaves, strict=True):
@@ -191,15 +197,16 @@ class Static:
                 Problem(
                     where=str(label),
                     found=f"{np.ndim(leaf)} axes for the dims {entry.dims}",
-                    expected="one for each: a transformation added or took one, and cannot say which",
+                    expected="one axis for each: a transformation added or removed one, and which is not known",
                     remedy='name it: jfx.vmap(fn, dim="trial"), jfx.scan(fn, init, xs, dim="time"); for other '
-                    "transformations, hand in and return arrays",
+                    "transformations, pass and return arrays",
                     error=DimensionError,
                 )
             )
         raise_problems(problems)
         if all(arrays):
             return list(leaves)
+        # xarray needs the sizes of placeholders: known from the arrays, else from the coordinates.
         for entry in self.coords.values():
             sizes = dict(zip(entry.dims, entry.values.shape, strict=True)) | sizes
         return [
@@ -209,11 +216,11 @@ class Static:
 
 
 class Placeholder:
-    """What stands for an array where JAX puts something else into a tree: a truth value, a shape, an axis."""
+    """Takes the place of an array where JAX puts another object into a tree: a bool, a shape, an axis."""
 
     __slots__ = ("dtype", "shape", "value")
 
-    def __init__(self, value: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, value: object, shape: tuple[int, ...]) -> None:
         self.value = value
         self.shape = shape
         self.dtype = getattr(value, "dtype", np.dtype(object))
@@ -223,8 +230,8 @@ class Placeholder:
         """The number of axes."""
         return len(self.shape)
 
-    def __array_namespace__(self) -> Any:  # by which xarray takes it as it is
-        raise TypeError("a placeholder in a tree has no numbers")
+    def __array_namespace__(self) -> Any:  # with it, xarray does not convert the object
+        raise TypeError("a placeholder in a pytree has no values")
 
     def __repr__(self) -> str:
         return f"<{self.value!r} in place of an array>"
@@ -234,7 +241,7 @@ class Placeholder:
 
 
 def split(labelled: Any) -> tuple[tuple[Any, ...], Static]:
-    """Return the leaves of an xarray object, and all else.
+    """Split an xarray object into its leaves and its static data.
 
     Raises
     ------
@@ -244,6 +251,7 @@ def split(labelled: Any) -> tuple[tuple[Any, ...], Static]:
     if isinstance(labelled, xr.IndexVariable):
         entry = _coordinate(labelled.name, labelled, is_index=True)
         return (), Static(xr.IndexVariable, (), (entry,))
+    variables: list[tuple[Hashable, xr.Variable]]
     if isinstance(labelled, xr.Variable):
         variables, coords, indexes = [(None, labelled)], {}, {}
     elif isinstance(labelled, xr.DataArray):
@@ -275,21 +283,22 @@ def split(labelled: Any) -> tuple[tuple[Any, ...], Static]:
     )
 
 
-def _with_keys(labelled: Any) -> tuple[list[tuple[Any, Any]], Static]:
-    """Return the halves, and the leaves' names for JAX's messages."""
+def _with_keys(labelled: Any) -> tuple[list[tuple[tree_util.GetAttrKey, Any]], Static]:
+    """Return the leaves with their names, which JAX's messages show, and the static data."""
     leaves, static = split(labelled)
     names = [tree_util.GetAttrKey("data" if e.name is None else str(e.name)) for e in static.leaves]
     return list(zip(names, leaves, strict=True)), static
 
 
 def _leaf(variable: xr.Variable, name: str) -> tuple[Any, list[Problem]]:
-    """Return the data of a variable as JAX takes it, or what is wrong with it."""
-    data: Any = variable._data
+    """Return the data of a variable as a leaf, or its problem."""
+    # `.data` would load data that were opened lazily: a placeholder or a JAX array needs no loading.
+    data: Array = variable._data
     if isinstance(data, Placeholder):
         return data.value, []
     if is_jax(data):
         return data, []
-    data = variable.data  # reads what was opened lazily
+    data = variable.data  # loads data that were opened lazily
     if is_quantity(data):
         found, expected = (
             "a pint quantity, which JAX cannot hold",
@@ -312,7 +321,7 @@ def _leaf(variable: xr.Variable, name: str) -> tuple[Any, list[Problem]]:
             Problem(
                 name,
                 f"values of type {data.dtype}, which JAX has no type for",
-                "numbers or truth values in variables",
+                "numbers or booleans in variables",
                 f'ds.drop_vars("{name}"), or make it a coordinate: ds.set_coords("{name}")',
                 DataError,
             )
@@ -321,8 +330,8 @@ def _leaf(variable: xr.Variable, name: str) -> tuple[Any, list[Problem]]:
 
 
 def _coordinate(name: Hashable, variable: xr.Variable, *, is_index: bool) -> Entry:
-    """Return a coordinate as nobody can change it."""
-    values: Any = variable if is_index else variable.data
+    """Return a coordinate as static data, with read-only values."""
+    values: Array | xr.Variable = variable if is_index else variable.data
     if is_dask(values):
         raise DataError.of(
             str(name), found="a dask coordinate", expected="labels in memory", remedy="ds.compute()"
@@ -335,7 +344,7 @@ def _coordinate(name: Hashable, variable: xr.Variable, *, is_index: bool) -> Ent
     return Entry(name, variable.dims, _own(variable.attrs), True, values)
 
 
-def _variable(entry: Entry, values: Any) -> xr.Variable:
+def _variable(entry: Entry, values: Array | xr.Variable) -> xr.Variable:
     if isinstance(values, xr.Variable):
         made = values.copy(deep=False)
         made.attrs = _own(entry.attrs)
@@ -344,7 +353,7 @@ def _variable(entry: Entry, values: Any) -> xr.Variable:
 
 
 def _own(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return attrs that nobody else can change."""
+    """Return a copy of attrs, deep enough that later changes to the original have no effect."""
     plain = (str, int, float, type(None))
     return {k: v if isinstance(v, plain) else copy.deepcopy(v) for k, v in attrs.items()}
 
@@ -366,15 +375,18 @@ def same(a: Any, b: Any) -> bool:
         return _same_array(a, b)
     try:
         return bool(a == b) or bool(a != a and b != b)
-    except Exception:  # whatever somebody put there cannot be compared: it counts as another
+    except (
+        Exception
+    ):  # values of any type may be in attrs: those that cannot be compared count as different
         return False
 
 
-def _same_array(a: Any, b: Any) -> bool:
+def _same_array(a: Array, b: Array) -> bool:
     if a is b:
         return True
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
+    # The values of tracers are not known: two of them count as different.
     if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
         return False
     if a.dtype.kind == "O":
@@ -425,7 +437,7 @@ def _same_indexes(a: Mapping[Hashable, xr.Index], b: Mapping[Hashable, xr.Index]
 
 @tree_util.register_pytree_node_class
 class Packed:
-    """A box around an xarray object's halves: a tree of our own, whoever registered xarray's types, or nobody."""
+    """An xarray object as a pytree of this package: works whether or not xarray's own types are registered."""
 
     __slots__ = ("leaves", "static")
 
@@ -433,34 +445,34 @@ class Packed:
         self.leaves, self.static = tuple(leaves), static
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], Static]:
-        """Return the leaves and the static half."""
+        """Return the leaves and the static data."""
         return self.leaves, self.static
 
     @classmethod
     def tree_unflatten(cls, static: Static, leaves: Sequence[Any]) -> Packed:
-        """Return the box again."""
+        """Return the packed object with these leaves."""
         return cls(leaves, static)
 
 
 def is_labelled(x: object) -> bool:
-    """Whether `x` is an xarray object that `pack` boxes."""
+    """Whether `x` is an xarray object, which `pack` wraps."""
     return isinstance(x, TYPES)
 
 
 def is_packed(x: object) -> bool:
-    """Whether `x` is a box."""
+    """Whether `x` is a packed xarray object."""
     return isinstance(x, Packed)
 
 
-def pack(tree: Any) -> Any:
-    """Return a tree with its xarray objects in boxes."""
+def pack(tree: Tree) -> Tree:
+    """Wrap the xarray objects of a tree in `Packed`."""
     return jax.tree.map(
         lambda x: Packed(*split(x)) if is_labelled(x) else x, tree, is_leaf=is_labelled
     )
 
 
-def unpack(tree: Any) -> Any:
-    """Return a tree with its xarray objects out of their boxes."""
+def unpack(tree: Tree) -> Tree:
+    """Unwrap the xarray objects of a tree."""
     return jax.tree.map(
         lambda x: x.static.join(x.leaves) if is_packed(x) else x, tree, is_leaf=is_packed
     )

@@ -400,7 +400,7 @@ def test_what_is_wrong_is_said(refused, name, make, error, said):
         (lambda: jfx.spectrum_loss(DS, REF, frequencies=3), jfx.ArgumentError, "frequencies=(1, 100)"),
         (lambda: jfx.spectrum_loss(DS, REF, frequencies=(1, "2 ms")), jfx.UnitError, "frequencies"),
         (lambda: jfx.spectrum_loss(DS, REF, segment=1e6), jfx.ArgumentError, "segment"),
-        (lambda: jfx.spectrum_loss(DS, REF, bands={}), jfx.ArgumentError, "one band at least"),
+        (lambda: jfx.spectrum_loss(DS, REF, bands={}), jfx.ArgumentError, "at least one band"),
         (lambda: jfx.rate_loss(DS, REF), jfx.VariableError, "spikes"),
         (
             lambda: jfx.rate_loss(

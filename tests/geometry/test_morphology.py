@@ -96,7 +96,7 @@ def test_several_cells():
         ({"axial_resistivity": -1.0}, jfx.ArgumentError, "axial_resistivity"),
         ({"parent": [-1, 2]}, jfx.ArgumentError, "numbers from -1 to 2"),
         ({"parent": [-1.0, 0.0]}, jfx.ArgumentError, "parent"),
-        ({"parent": [1, 0]}, jfx.ArgumentError, "a ring"),
+        ({"parent": [1, 0]}, jfx.ArgumentError, "a cycle"),
         ({"at": 0.3}, jfx.ArgumentError, "at"),
         ({"at": "end"}, jfx.UnitError, "at=0.5"),
         ({"at": [1.0, 1.0, 1.0]}, jfx.DimensionError, "at"),

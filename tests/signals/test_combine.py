@@ -146,7 +146,7 @@ def test_what_cannot_be_combined(refused):
     i = one.jfne.transmembrane_currents()
     with refused(jfx.DimensionError, "xarray cannot combine", "align"):
         jfx.concat([i, i.isel(time=slice(5))], "recording")
-    with refused(jfx.VariableError, "['i_membrane'] in number 0", "not in all"):
+    with refused(jfx.VariableError, "['i_membrane'] in Dataset 0", "not in all"):
         jfx.concat([i, one.jfne.to_signals()[["V_m"]]], "recording")
     with refused(jfx.DimensionError, "xarray cannot combine", "i_membrane"):
         jfx.merge([i, i.assign(i_membrane=i.i_membrane.copy(data=2 * i.i_membrane.data))])

@@ -294,7 +294,7 @@ DS = jfx.traces(V, ["time", "unit"], dt_ms=0.1)
             jfx.ArgumentError,
             "4 problems",
         ),
-        (lambda: jfx.soft_spike_times(DS, 0), jfx.ArgumentError, "a whole number from 1"),
+        (lambda: jfx.soft_spike_times(DS, 0), jfx.ArgumentError, "an integer of at least 1"),
         (lambda: jfx.soft_spike_times(DS, 2.0), jfx.ArgumentError, "2.0"),
         (lambda: jfx.soft_spike_times(DS, True), jfx.ArgumentError, "True"),
         (lambda: jfx.soft_spike_times(DS, 2, fill="1 mV"), jfx.UnitError, "fill"),
