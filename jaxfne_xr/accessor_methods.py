@@ -1,4 +1,4 @@
-"""The methods of ``.jfne`` that one variable is enough for: those of a DataArray, which a Dataset has too."""
+"""Methods of ``.jfne`` that need one variable only: those of a DataArray, which a Dataset has too."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .signals.traces import Data
 
 
 class OfOneVariable(Generic[Data]):
-    """What ``.jfne`` of a Dataset and of a DataArray have in common."""
+    """The methods that ``.jfne`` of a Dataset and of a DataArray have in common."""
 
     def __init__(self, data: Data) -> None:
         self._data: Data = data

@@ -1,4 +1,4 @@
-"""Jaxley-style voltage arrays to Signals in one call, with no Jaxley installed."""
+"""Make Signals of a bare voltage array in one call, without Jaxley."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from jaxfne_xr.signals.traces import LAYOUTS, traces
 
 @dataclass(frozen=True)
 class JaxleyTraceSpec:
-    """How a bare voltage array is to be read.
+    """Describe how to read a bare voltage array.
 
-    Scope is not among the fields: it follows from what the data is, and cannot be declared.
+    There is no field for the scope: it follows from the data and cannot be declared.
 
     Parameters
     ----------
     trace_name : str
-        What the trace is called in the provenance.
+        Name of the trace in the provenance.
     backend : str
         The simulator that made it.
     layout : {"time_by_unit", "unit_by_time", "recording_by_time"}
-        The order of its axes.
+        Order of its axes.
     dt_ms : float, str or pint.Quantity
         Sampling interval, ms.
     spike_threshold : float, str, pint.Quantity or None
-        mV; None: no spikes.
+        mV; None to detect no spikes.
     spike_rule : {"crossing", "level"}
         See `to_signals`.
     units : str
         Unit of the array.
     metadata : mapping
-        Anything JSON-safe that should travel in the provenance.
+        JSON-safe values to keep in the provenance.
 
     Raises
     ------
     ArgumentError, TimeAxisError, UnitError
-        All problems at once.
+        All problems are listed at once.
 
     Examples
     --------
@@ -131,27 +131,27 @@ def jaxley_trace_to_signals(
     source: Any = None,
     quantify: bool | None = None,
 ) -> xr.Dataset:
-    """Return Signals from a bare voltage array, as Jaxley or another simulator returns it.
+    """Make Signals of a bare voltage array, as Jaxley or another simulator returns it.
 
     Parameters
     ----------
     trace : array (two axes, as `layout` names them)
-        Membrane voltage, in the spec's unit; NumPy, JAX or dask.
+        Membrane voltage, in the unit of `spec`; NumPy, JAX or dask.
     spec : JaxleyTraceSpec, optional
         How to read it; by default time by unit, 0.025 ms, threshold 0 mV.
     dt_ms : float, str or pint.Quantity, optional
-        Sampling interval, ms; goes before the spec's.
+        Sampling interval, ms; overrides that of `spec`.
     layout : str, optional
-        Goes before the spec's.
+        Order of the axes; overrides that of `spec`.
     source : array (dims of the trace), optional
-        The current that acts as the source, nA. Without one, the voltage stands for it as a proxy.
+        The current that is the source, nA. By default the voltage is used as a proxy of it.
     quantify : bool, optional
-        As for `traces`: False keeps a JAX array one.
+        As in `traces`: False keeps JAX arrays.
 
     Returns
     -------
     xr.Dataset
-        As from `to_signals`. Dims stay in the order of the array.
+        As from `to_signals`, with dims in the order of the array.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``ds.jfne.plot``: each method calls the function of the same name, and nothing is kept."""
+"""``ds.jfne.plot``: each method calls the function of the same name; no state is kept."""
 
 from __future__ import annotations
 
