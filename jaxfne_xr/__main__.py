@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from .core import validation
 from .core.cards import printable
@@ -143,7 +144,7 @@ def _readable(text: str) -> str:
     return "\n".join(map(printable, text.splitlines()))
 
 
-def _lazily(file: Path) -> Any:
+def _lazily(file: Path) -> xr.Dataset | xr.DataTree:
     """Open a file without reading its values, if dask is installed."""
     return netcdf.read(file, chunks="auto" if importlib.util.find_spec("dask") else None)
 

@@ -12,6 +12,7 @@ import xarray as xr
 from .accessor_methods import OfOneVariable
 from .analysis import summary
 from .core import provenance, scope
+from .core.types import Bands, Interval, Time
 from .display import html_report
 from .fields import membrane_currents, potentials, proxies
 from .io import netcdf
@@ -110,11 +111,11 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
     def summary(
         self,
         by: str | None = "population",
-        window: tuple[Any, Any] | None = None,
+        window: Interval | None = None,
         *,
-        bin: Any = 5.0,
-        bands: Mapping[str, tuple[Any, Any]] | None = None,
-        segment: Any = None,
+        bin: Time = 5.0,
+        bands: Bands | None = None,
+        segment: Time | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.summary`."""
         return summary.summary(self._data, by, window, bin=bin, bands=bands, segment=segment)

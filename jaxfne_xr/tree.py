@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -74,7 +74,7 @@ class JfneTreeAccessor:
         path: str | PathLike[str],
         *,
         compression: str = "fast",
-        encoding: Mapping[Any, Any] | None = None,
+        encoding: Mapping[Hashable, Any] | None = None,
     ) -> Path:
         """See `jaxfne_xr.to_netcdf`."""
         return netcdf.to_netcdf(self._tree, path, compression=compression, encoding=encoding)

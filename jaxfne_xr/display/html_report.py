@@ -8,7 +8,7 @@ import io as streams
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from jaxfne_xr.core.files import replace_file, target_problems
 from jaxfne_xr.core.inputs import no_dataset, site_dim
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, units_of
 from jaxfne_xr.core.validation import validate
 from jaxfne_xr.workflow.configuration import stored_rows
@@ -134,7 +135,7 @@ def _traced(parts: Mapping[str, xr.Dataset]) -> list[Problem]:
 # ----------------------------------------------------------------------------------------------------- the page
 
 
-def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) -> str:
+def _page(name: str, attrs: Mapping[Hashable, Any], parts: Mapping[str, xr.Dataset]) -> str:
     title = html.escape(name)
     abouts = {part: overview.facts(ds) for part, ds in parts.items()}
     sections = [
@@ -181,7 +182,7 @@ def _section(anchor: str, part: str, ds: xr.Dataset, about: Mapping[str, Any]) -
     )
 
 
-def _configuration(attrs: Mapping[Any, Any]) -> str:
+def _configuration(attrs: Mapping[Hashable, Any]) -> str:
     """Return the configuration of a bundle, or nothing if it cannot be read."""
     rows = stored_rows(attrs)
     return f'<section class="jfne"><h2>Configuration</h2>{listed(rows)}</section>' if rows else ""
@@ -200,7 +201,7 @@ def _steps(about: Mapping[str, Any], heading: str) -> str:
     return origin + to_html(Table(("step", "function", "parameters"), rows), f"Steps of {heading}")
 
 
-def _parameters(parameters: Any) -> str:
+def _parameters(parameters: object) -> str:
     if not isinstance(parameters, Mapping):
         return str(parameters)
     texts = (
@@ -249,7 +250,7 @@ def _numbers(ds: xr.Dataset) -> tuple[Table, dict[str, str]]:
     return table, ranges
 
 
-def _spread(data: Any) -> tuple[float, float, float, int]:
+def _spread(data: Array) -> tuple[float, float, float, int]:
     """Return minimum, mean and maximum of the finite values, and the number of others."""
     if is_dask(data):
         import dask.array as array

@@ -16,6 +16,7 @@ from jaxfne_xr.core.errors import SchemaError
 from jaxfne_xr.core.inputs import as_dataset, site_dim
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.time_axis import TIME, even_times
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, units_of
 from jaxfne_xr.core.validation import VARIABLE
 
@@ -358,7 +359,7 @@ def length_of(ms: float) -> str:
 
 
 def _variable(variable: xr.Variable) -> dict[str, Any]:
-    data: Any = magnitude(variable._data)
+    data: Array = magnitude(variable._data)
     kind = "dask" if is_dask(data) else "JAX" if is_jax(data) else "NumPy"
     name = variable.attrs.get("long_name")
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -35,7 +35,9 @@ DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
 DRAWN_WHOLE = ("probe", "morphology", "summary")
 
 
-def drawn_whole(ds: xr.Dataset, stage: str, steps: Any) -> str | None:
+def drawn_whole(
+    ds: xr.Dataset, stage: str, steps: Sequence[Mapping[str, Any]] | None
+) -> str | None:
     """Return the function that draws a whole Dataset, or None if each variable has a picture."""
     last = steps[-1].get("function") if steps else None
     found = next((name for name in (stage, last) if name in DRAWN_WHOLE), None)

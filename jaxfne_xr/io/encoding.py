@@ -18,6 +18,7 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import FileError, Problem, SchemaError
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
 
 RECORD = "jaxfne_xr_file"
@@ -175,7 +176,7 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
 
 
 def _attrs(
-    attrs: Mapping[Any, Any], owner: str
+    attrs: Mapping[Hashable, Any], owner: str
 ) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
     """Return attrs that netCDF can hold, those that the record must restore, and the problems of the others."""
     native: dict[str, Any] = {}
@@ -201,7 +202,7 @@ def _attrs(
     return native, kept, problems
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     """Whether netCDF returns a value unchanged: text, a NumPy number, or a 1-D array of at least two numbers."""
     if isinstance(value, str):
         return "\0" not in value
@@ -219,7 +220,7 @@ def _form(value: Any) -> list[Any] | None:
     return [type(value).__name__, plain] if _is_json(plain) else None
 
 
-def _is_json(value: Any) -> bool:
+def _is_json(value: object) -> bool:
     if isinstance(value, dict):
         return all(isinstance(k, str) and _is_json(v) for k, v in value.items())
     if isinstance(value, list):
@@ -263,7 +264,7 @@ def _is_native_type(dtype: np.dtype) -> bool:
     return dtype.kind in "biufUS" and dtype.isnative
 
 
-def _variable_problems(name: Hashable, data: Any) -> list[Problem]:
+def _variable_problems(name: Hashable, data: Array) -> list[Problem]:
     where = f'ds["{name}"]'
     dtype = data.dtype
     if dtype.kind == "O" and not is_dask(data) and all(isinstance(x, str) for x in data.ravel()):

@@ -34,6 +34,7 @@ from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import GEOMETRY
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
+from jaxfne_xr.core.types import Array, ArrayLike, Time
 from jaxfne_xr.core.units import is_quantity, readable, scalar
 
 from . import jaxley_cable as cable
@@ -75,9 +76,9 @@ _UNITS_OF_LABELS = {
 
 def from_jaxley(
     module: Any,
-    recordings: Any,
+    recordings: Array,
     *,
-    delta_t: Any,
+    delta_t: Time,
     dims: Sequence[str] = ("recording", "time"),
     units: Mapping[str, str] | None = None,
     quantify: bool | None = None,
@@ -173,7 +174,7 @@ def from_jaxley(
     table = cable.compartments(module)
     variables: dict[str, tuple[xr.Variable, str]] = {}
     coords: dict[Hashable, xr.Variable] = {}
-    dim_of: dict[tuple[Any, ...], str] = {}  # states recorded at the same sites share a dim
+    dim_of: dict[tuple[str | int, ...], str] = {}  # states recorded at the same sites share a dim
     for state, unit in known.items():
         rows = np.flatnonzero(states == state)
         kind, sites, rows = _sites(module, state, index[rows], rows)
@@ -278,7 +279,7 @@ def require_module(module: Any) -> str:
     return version
 
 
-def _bare(recordings: Any) -> Any:
+def _bare(recordings: ArrayLike) -> Array:
     """Return `recordings` as an array; raise if it is something else."""
     if isinstance(recordings, tuple):
         found = "a tuple, as jx.integrate(..., return_states=True) returns"
@@ -421,7 +422,7 @@ def _sites(
     return ROW, module.nodes.index.get_indexer(index), rows
 
 
-def _taken(recordings: Any, rows: np.ndarray, axis: int) -> Any:
+def _taken(recordings: Array, rows: np.ndarray, axis: int) -> Array:
     """Return some rows: a copy for NumPy, which cannot change later; a slice for other arrays if rows are adjacent."""
     if isinstance(recordings, np.ndarray):
         return np.take(recordings, rows, axis=axis)

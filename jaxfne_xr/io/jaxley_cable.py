@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfne_xr.core.types import Array, ArrayLike
+
 #: Columns of the table of compartments from which the axial conductances follow.
 RESISTANCE = ("axial_resistivity", "resistive_load_in", "resistive_load_out")
 
@@ -21,7 +23,7 @@ def compartments(module: Any) -> dict[str, np.ndarray]:
     """Return labels, middle, ends and diameter (um), area (um^2), capacitance (uF/cm^2) of every compartment."""
     nodes = module.nodes
     start, end = _ends(module)
-    table: dict[str, Any] = {
+    table: dict[str, ArrayLike] = {
         "unit": nodes["global_cell_index"],
         "branch": nodes["local_branch_index"],
         "compartment": nodes["local_comp_index"],
@@ -46,8 +48,8 @@ def geometry(module: Any) -> str:
 
 
 def axial_conductances(
-    module: Any, parameters: Mapping[str, Any] | None = None
-) -> tuple[np.ndarray, np.ndarray, Any]:
+    module: Any, parameters: Mapping[str, jax.Array] | None = None
+) -> tuple[np.ndarray, np.ndarray, Array]:
     """Return compartments i < j and the conductance between them, uS, with branch points eliminated.
 
     They are the off-diagonal of the Laplacian G of the module, whose rows sum to zero: ``I_m = G V`` in nA. With the

@@ -7,9 +7,9 @@ field for a block of steps at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish, owned_data, with_unit
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
+from jaxfne_xr.core.types import Array, Time
 from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
@@ -42,6 +43,10 @@ READOUTS = ("lfp", "dipole_moment", "recordings")
 SOLVERS = {"bwd_euler": "backward_euler", "crank_nicolson": "crank_nicolson"}
 #: Approximate number of steps in a block: its voltages fit in the cache, and one matrix product serves all of them.
 BLOCK = 64
+#: Arrays by name: the state, the parameters and the inputs of Jaxley, and what is read of a state.
+Arrays: TypeAlias = dict[str, Array]
+#: (state, all_params, externals) -> the next state
+Step: TypeAlias = Callable[[Arrays, Arrays, Arrays], Arrays]
 #: Trainable parameters that change axial conductances.
 SHAPE = {"radius", "length", "axial_resistivity"}
 
@@ -50,11 +55,11 @@ def integrate_field(
     module: Any,
     probe: xr.Dataset | None = None,
     *,
-    delta_t: Any,
-    t_max: Any = None,
+    delta_t: Time,
+    t_max: Time | None = None,
     model: Model | None = None,
-    params: Sequence[Mapping[str, Any]] | None = None,
-    stimuli: tuple[Any, Any, Any] | None = None,
+    params: Sequence[Mapping[str, Array]] | None = None,
+    stimuli: tuple[Any, list[Any], list[Any]] | None = None,
     readouts: str | Sequence[str] = ("lfp",),
     checkpoint: int | Sequence[int] | None = None,
     solver: str = "bwd_euler",
@@ -253,7 +258,7 @@ def _request_problems(
     return problems
 
 
-def _call_problems(module: Any, params: Any, stimuli: Any) -> list[Problem]:
+def _call_problems(module: Any, params: Any, stimuli: object) -> list[Problem]:
     """Return the problems of arguments for Jaxley, which ignores wrong ones or fails with an unclear error."""
     problems = []
     if params is not None:
@@ -329,8 +334,8 @@ def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, .
 
 
 def _externals(
-    module: Any, stimuli: Any, t_max: Any, dt_ms: float
-) -> tuple[dict[str, Any], dict[str, Any], int]:
+    module: Any, stimuli: Any, t_max: Time | None, dt_ms: float
+) -> tuple[Arrays, dict[str, Any], int]:
     """Return stimuli and clamps (step, row), the rows they act on, and the number of steps, as in Jaxley."""
     from jaxley.integrate import add_stimuli
 
@@ -366,8 +371,12 @@ def _externals(
 
 
 def _stepping(
-    module: Any, params: Any, dt_ms: float, solver: str, where: dict[str, Any]
-) -> tuple[dict[str, Any], Callable[..., Any], dict[str, Any]]:
+    module: Any,
+    params: Sequence[Mapping[str, Array]] | None,
+    dt_ms: float,
+    solver: str,
+    where: dict[str, Any],
+) -> tuple[Arrays, Step, Arrays]:
     """Return the initial state, a function (state, all_params, externals) -> state, and all parameters."""
     from jaxley.integrate import build_init_and_step_fn
 
@@ -376,18 +385,18 @@ def _stepping(
     initial, advance = build_init_and_step_fn(module, f"jaxley.dhs.{device}", solver)
     state, all_params = initial(list(params or ()), delta_t=dt_ms)
 
-    def step(state: Any, all_params: Any, externals: Any) -> Any:
+    def step(state: Arrays, all_params: Arrays, externals: Arrays) -> Arrays:
         return advance(state, all_params, externals, where, dt_ms)
 
     return state, step, all_params
 
 
-def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Any], dict[str, Any]]:
+def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Arrays], Arrays]:
     """Return a function of a state that returns the voltage differences along edges, and the recorded rows."""
     label = module.nodes.index.to_numpy()
     start, stop = (label[end] for end in joined.ends.arrays)
     rows: dict[str, np.ndarray] = {}
-    order: Any = slice(None)
+    order: np.ndarray | slice = slice(None)
     if recorded:
         rows = {
             str(n): part.to_numpy() for n, part in module.recordings.groupby("state")["rec_index"]
@@ -395,7 +404,7 @@ def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Any], dict[
         # rows are gathered state by state; the inverse permutation restores the order of module.recordings
         order = np.argsort(np.argsort(module.recordings["state"].to_numpy(), kind="stable"))
 
-    def take(state: Any) -> dict[str, Any]:
+    def take(state: Arrays) -> Arrays:
         v = state["v"]
         taken = {"differences": v[stop] - v[start]}
         if recorded:
@@ -405,7 +414,7 @@ def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Any], dict[
     return take
 
 
-def _read(samples: Any, weights: Any, *, unit: np.ndarray, n: int) -> dict[str, Any]:
+def _read(samples: Arrays, weights: Arrays, *, unit: np.ndarray, n: int) -> Arrays:
     """Return the readouts of a block of samples: potentials (step, contact), moments (step, xyz, unit), rows."""
     d = samples["differences"]
     made = {key: samples[key] for key in samples if key == "recordings"}
@@ -420,25 +429,25 @@ def _read(samples: Any, weights: Any, *, unit: np.ndarray, n: int) -> dict[str, 
 
 
 def _run(
-    step: Callable[..., Any],
-    take: Callable[..., Any],
-    read: Callable[..., Any],
-    state: Any,
-    all_params: Any,
-    externals: dict[str, Any],
-    weights: Any,
+    step: Step,
+    take: Callable[[Arrays], Arrays],
+    read: Callable[..., Arrays],
+    state: Arrays,
+    all_params: Arrays,
+    externals: Arrays,
+    weights: Arrays,
     lengths: tuple[int, ...],
     steps: int,
     checkpoint: bool,
-) -> dict[str, Any]:
+) -> Arrays:
     """Simulate, and return the readouts of the initial state and of every step."""
     extra = math.prod(lengths) - steps  # simulated and discarded; a clamp keeps its last value
 
     @jax.jit
-    def run(state: Any, all_params: Any, externals: Any, weights: Any) -> dict[str, Any]:
+    def run(state: Arrays, all_params: Arrays, externals: Arrays, weights: Arrays) -> Arrays:
         weights = jax.tree.map(lambda w: jnp.asarray(w, state["v"].dtype), weights)
 
-        def advance(state: Any, now: Any) -> tuple[Any, Any]:
+        def advance(state: Arrays, now: Arrays) -> tuple[Arrays, Arrays]:
             state = step(state, all_params, now)
             return state, take(state)
 
@@ -454,12 +463,12 @@ def _run(
     return run(state, all_params, externals, weights)
 
 
-def _between(values: Any) -> Any:
+def _between(values: Array) -> Array:
     """Return the first value, then the mean of each two neighbours in time."""
     return jnp.concatenate([values[:1], (values[:-1] + values[1:]) / 2])
 
 
-def _warn_of_rounding(weights: Any, dtype: Any) -> None:
+def _warn_of_rounding(weights: Array, dtype: np.dtype) -> None:
     """Warn of the largest error that rounding of voltages can cause, if the simulation is in float32."""
     if np.dtype(dtype).itemsize >= 8 or is_traced(weights):
         return
@@ -475,7 +484,7 @@ def _warn_of_rounding(weights: Any, dtype: Any) -> None:
 
 
 def _labelled_lfp(
-    sites: xr.Dataset, potential: Any, probe: Any, model: Model, inside: int | None
+    sites: xr.Dataset, potential: Array, probe: Any, model: Model, inside: int | None
 ) -> xr.Dataset:
     """Label potentials (time, contact) as `lfp` does."""
     parameters = {
@@ -488,7 +497,7 @@ def _labelled_lfp(
     return labelled_lfp(sites, variable, probe, model, parameters)
 
 
-def _labelled_dipoles(sites: xr.Dataset, moments: Any) -> xr.Dataset:
+def _labelled_dipoles(sites: xr.Dataset, moments: Array) -> xr.Dataset:
     """Label moments (time, xyz, unit) as `dipole_moment` does."""
     # dipole_moment of one sample without current has the labels, at little cost
     still = np.zeros((1, sites.sizes[ROW]))
@@ -511,7 +520,7 @@ def _labelled_dipoles(sites: xr.Dataset, moments: Any) -> xr.Dataset:
 
 
 def _conducting(
-    rows: xr.Dataset, conductance: Any, sites: xr.Dataset, quantify: bool
+    rows: xr.Dataset, conductance: Array, sites: xr.Dataset, quantify: bool
 ) -> xr.Dataset:
     """Return recordings with the axial conductances (edge) of the simulation instead of those of the module."""
     known = np.isin(np.asarray(sites["edge_unit"]), np.asarray(rows["edge_unit"]))
@@ -523,8 +532,8 @@ def _conducting(
 
 def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:
     """Merge results into one Dataset; coordinates of the same name get their dim as a prefix."""
-    variables: dict[Any, xr.Variable] = {}
-    coords: dict[Any, xr.Variable] = {}
+    variables: dict[Hashable, xr.Variable] = {}
+    coords: dict[Hashable, xr.Variable] = {}
     dims = {dim for result in results for dim in result.dims}
     for result in results:
         variables |= {name: v.variable for name, v in result.data_vars.items()}

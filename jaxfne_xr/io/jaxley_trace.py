@@ -12,6 +12,7 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.time_axis import check_dt
+from jaxfne_xr.core.types import Array, Time, Voltage
 from jaxfne_xr.core.units import factor, scalar
 from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV, to_signals
 from jaxfne_xr.signals.traces import LAYOUTS, traces
@@ -56,8 +57,8 @@ class JaxleyTraceSpec:
     trace_name: str = "jaxley_trace"
     backend: str = "jaxley"
     layout: str = "time_by_unit"
-    dt_ms: Any = 0.025
-    spike_threshold: Any = 0.0
+    dt_ms: Time = 0.025
+    spike_threshold: Voltage | None = 0.0
     spike_rule: str = "crossing"
     units: str = "mV"
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -123,12 +124,12 @@ class JaxleyTraceSpec:
 
 
 def jaxley_trace_to_signals(
-    trace: Any,
+    trace: Array,
     *,
     spec: JaxleyTraceSpec | None = None,
-    dt_ms: Any = None,
+    dt_ms: Time | None = None,
     layout: str | None = None,
-    source: Any = None,
+    source: Array | None = None,
     quantify: bool | None = None,
 ) -> xr.Dataset:
     """Make Signals of a bare voltage array, as Jaxley or another simulator returns it.

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import xarray as xr
 
@@ -31,6 +31,9 @@ COMPRESSION: dict[str, Callable[[str], dict[str, Any]]] = {
     "small": lambda kind: {"zlib": True, "complevel": 4, "shuffle": True} if kind in "biuf" else {},
 }
 
+#: Chunk sizes of dask arrays, as xarray takes them.
+Chunks: TypeAlias = int | str | Mapping[Any, Any] | None
+
 #: Options that decode nothing on reading: `restore` does it, from the record. (`open_groups` ignores
 #: ``decode_cf=False``.)
 RAW: dict[str, Any] = dict.fromkeys(
@@ -44,7 +47,7 @@ def to_netcdf(
     path: str | os.PathLike[str],
     *,
     compression: str = "fast",
-    encoding: Mapping[Any, Any] | None = None,
+    encoding: Mapping[Hashable, Any] | None = None,
 ) -> Path:
     """Write a Dataset, or a tree of them such as a bundle, to one netCDF file.
 
@@ -127,7 +130,7 @@ def to_netcdf(
 def open(
     path: str | os.PathLike[str],
     *,
-    chunks: Any = None,
+    chunks: Chunks = None,
     plain: bool = False,
 ) -> Any:
     """Open a netCDF file that `to_netcdf` wrote, and return what was written, identical.
@@ -161,7 +164,7 @@ def open(
 
 
 def read(
-    path: str | os.PathLike[str], *, chunks: Any = None, plain: bool = False, check: bool = False
+    path: str | os.PathLike[str], *, chunks: Chunks = None, plain: bool = False, check: bool = False
 ) -> Any:
     """Return the content of a file as `open` does, with the checks of `validate` only if `check` is True."""
     source = Path(path).expanduser()

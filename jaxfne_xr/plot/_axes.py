@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -22,7 +23,11 @@ from jaxfne_xr.core.units import pretty, units_of
 
 from ._beside import bare, nothing
 from ._rows import group_labels
-from ._text import names
+from ._text import Text, names
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
 
 #: Maximum number of facets in one figure.
 MOST_PANELS = 100
@@ -36,6 +41,9 @@ NAMING = ("by", "order", "depth", "row", "col")
 NOTE = "jfne.note"
 
 P = ParamSpec("P")
+
+#: A dim, and the index or the indices along it of one value of a facet.
+Pick: TypeAlias = tuple[Hashable, int | np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -54,12 +62,12 @@ class Panels:
         Those of facets without data.
     """
 
-    axes: list[Any]
+    axes: list[Axes]
     parts: list[xr.Dataset]
     result: Any
-    blank: list[Any] = field(default_factory=list)
+    blank: list[Axes] = field(default_factory=list)
 
-    def __iter__(self) -> Iterator[tuple[Any, xr.Dataset]]:
+    def __iter__(self) -> Iterator[tuple[Axes, xr.Dataset]]:
         return iter(zip(self.axes, self.parts, strict=True))
 
     @property
@@ -70,7 +78,7 @@ class Panels:
         return max(64, int(inches * max(PER_INCH, ax.figure.dpi)))
 
     @property
-    def corner(self) -> Any:
+    def corner(self) -> Axes:
         """The axes with data at the upper right, for the legend and the scale bar."""
         if not self.faceted:
             return self.result
@@ -82,7 +90,7 @@ class Panels:
         """Whether there is a grid of axes."""
         return isinstance(self.result, np.ndarray)
 
-    def label(self, x: tuple[str, dict[str, Any]], y: tuple[str, dict[str, Any]]) -> None:
+    def label(self, x: Text, y: Text) -> None:
         """Label the axes (of facets, only the outer ones), and remove the upper and right borders."""
         for ax in (*self.axes, *self.blank):
             place = ax.get_subplotspec() if self.faceted else None
@@ -94,7 +102,7 @@ class Panels:
             if self.faceted and ax.get_xscale() == "linear":
                 _thin_out(ax)
 
-    def colour_bar(self, mesh: Any, what: tuple[str, dict[str, Any]], **options: Any) -> Any:
+    def colour_bar(self, mesh: Any, what: Text, **options: Any) -> Colorbar:
         """Draw one colour bar for all axes, and return it."""
         figure = self.axes[0].figure
         shared = list(self.result.ravel()) if self.faceted else self.result
@@ -112,19 +120,22 @@ class Panels:
         wide = ax.figure.bbox.width if self.faceted else ax.get_window_extent().width
         fits = sum(map(len, each)) < _characters(wide / ax.figure.dpi, "x-small")
         said = ("; " if fits else "\n").join(each)
-        look = {"ha": "right", "fontsize": "x-small", **font}
+        look: dict[str, Any] = {"ha": "right", "fontsize": "x-small", **font}
         if self.faceted:
             ax.figure.supxlabel(said, x=0.99, **look)
             return
         before = next((text for text in ax.texts if text.get_gid() == NOTE), None)
         if before is None:
-            at = {"xycoords": (ax.transAxes, ax.title), "textcoords": "offset points"}
+            at: dict[str, Any] = {
+                "xycoords": (ax.transAxes, ax.title),
+                "textcoords": "offset points",
+            }
             ax.annotate(said, (1, 1), (0, 1), va="bottom", gid=NOTE, **at, **look)
         elif said not in before.get_text():  # another picture in the same axes has a note already
             before.set_text(f"{before.get_text()}\n{said}")
 
 
-def pyplot() -> Any:
+def pyplot() -> ModuleType:
     """Import and return matplotlib.pyplot."""
     try:
         import matplotlib.pyplot as plt
@@ -169,7 +180,7 @@ def picture(
 
 def panels(
     ds: xr.Dataset,
-    ax: Any,
+    ax: Axes | None,
     row: Hashable | None,
     col: Hashable | None,
     size: tuple[float, float],
@@ -250,7 +261,7 @@ def panels(
     return made
 
 
-def _ax_problems(ax: Any, faceted: bool) -> list[Problem]:
+def _ax_problems(ax: object, faceted: bool) -> list[Problem]:
     from matplotlib.axes import Axes
 
     plain = isinstance(ax, Axes) and "top" in ax.spines and not hasattr(ax, "zaxis")
@@ -279,7 +290,7 @@ def _facet_problems(
     ]
 
 
-def _selections(ds: xr.Dataset, facet: Hashable | None) -> list[tuple[Any, Any]]:
+def _selections(ds: xr.Dataset, facet: Hashable | None) -> list[tuple[Any, Pick | None]]:
     """Return each value of a facet, and its position: (dim, index or indices)."""
     if facet is None:
         return [(None, None)]
@@ -297,11 +308,11 @@ def _unit(ds: xr.Dataset, facet: Hashable) -> str:
     return "" if unit is None else f" {pretty(unit)}".rstrip()
 
 
-def _rounded(label: Any) -> Any:
+def _rounded(label: object) -> object:
     return f"{label:.6g}" if isinstance(label, (float, np.floating)) else label
 
 
-def _picked(ds: xr.Dataset, *picks: Any) -> tuple[xr.Dataset, Hashable | None]:
+def _picked(ds: xr.Dataset, *picks: Pick | None) -> tuple[xr.Dataset, Hashable | None]:
     """Apply two selections, possibly along the same dim; return the result, and the dim along which it is empty."""
     given = [p for p in picks if p is not None]
     if len(given) == 2 and given[0][0] == given[1][0]:
@@ -310,7 +321,7 @@ def _picked(ds: xr.Dataset, *picks: Any) -> tuple[xr.Dataset, Hashable | None]:
     return ds.isel(dict(given)), empty
 
 
-def _thin_out(ax: Any) -> None:
+def _thin_out(ax: Axes) -> None:
     """Limit the ticks along the x axis of a narrow facet to the space for their labels."""
     from matplotlib import rcParams
 
@@ -320,7 +331,7 @@ def _thin_out(ax: Any) -> None:
     ax.locator_params(axis="x", nbins=int(np.clip(most, 1, 9)))
 
 
-def _characters(inches: float, size: Any) -> float:
+def _characters(inches: float, size: float | str) -> float:
     """Return how many characters fit, taking all to be as wide as digits, which are wider than the average."""
     from matplotlib.font_manager import FontProperties
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._text import name, names, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Colours for all kinds of colour vision (Okabe and Ito 2008), without the darkest and the palest.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -37,12 +40,12 @@ def colours(n: int) -> list[Any]:
     return list(matplotlib.colormaps["viridis"](np.linspace(0.1, 0.9, n)))
 
 
-def bare(ax: Any) -> None:
+def bare(ax: Axes) -> None:
     """Remove the upper and right borders of axes."""
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def nothing(ax: Any, why: str) -> None:
+def nothing(ax: Axes, why: str) -> None:
     """Write into empty axes why they are empty."""
     ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", alpha=0.6)
 
@@ -59,7 +62,9 @@ def nice(largest: float) -> float:
     return float(f"{max(k for k in (1, 2, 5) if k * ten <= largest * (1 + 1e-9)) * ten:.0e}")
 
 
-def scale_bar(ax: Any, length: float, unit: str | None, *, bottom: float, per: float = 1.0) -> None:
+def scale_bar(
+    ax: Axes, length: float, unit: str | None, *, bottom: float, per: float = 1.0
+) -> None:
     """Draw a bar of `length` at the right of axes; a step of their y axis is `per` of the unit."""
     from matplotlib.transforms import blended_transform_factory
 
@@ -88,7 +93,7 @@ def scale_bar(ax: Any, length: float, unit: str | None, *, bottom: float, per: f
     )
 
 
-def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | None) -> None:
+def legend(ax: Axes, handles: Sequence[Any], labels: Iterable[Any], title: str | None) -> None:
     """Draw a legend at the right of axes; of more than `MOST_GROUPS` names, only every n-th."""
     texts, font = names(labels)
     every = -(-len(texts) // MOST_GROUPS) or 1
@@ -112,13 +117,17 @@ def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | 
         made.get_title().set(fontsize="small", **font)
 
 
-def names_that_fit(ax: Any, share: float = 1.0) -> int:
+def names_that_fit(ax: Axes, share: float = 1.0) -> int:
     """Return how many names fit along a share of the y axis."""
     return max(1, int(share * NAMES_PER_INCH * ax.get_window_extent().height / ax.figure.dpi))
 
 
 def ticks(
-    axis: Callable[..., Any], where: Any, labels: Sequence[Any], most: int, **text: Any
+    axis: Callable[..., object],
+    where: Sequence[float] | np.ndarray,
+    labels: Sequence[Any],
+    most: int,
+    **text: Any,
 ) -> None:
     """Label positions along an axis, at most `most` of them."""
     every = -(-len(where) // most) if len(where) else 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,6 +18,7 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_of
 
@@ -184,7 +184,7 @@ def drawn(ds: xr.Dataset, name: str, along: Hashable, columns: int) -> tuple[Dra
 
 
 def envelope(
-    data: Any, axis: int, columns: int, x: np.ndarray
+    data: Array, axis: int, columns: int, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Compute minimum and maximum of stretches of samples, about one stretch for each column of pixels.
 
@@ -261,5 +261,5 @@ def _extremes(block: np.ndarray, axis: int, step: int) -> np.ndarray:
     return np.stack(made).astype(_float(block.dtype), copy=False)
 
 
-def _float(dtype: Any) -> np.dtype:
+def _float(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64 if np.dtype(dtype).itemsize > 4 else np.float32)

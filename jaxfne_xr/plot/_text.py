@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import xarray as xr
 
 from jaxfne_xr.core.schema import LONG_NAMES
 from jaxfne_xr.core.units import pretty, units_of
 
+#: Text, and the font that it needs, as options of matplotlib.
+Text: TypeAlias = tuple[str, dict[str, Any]]
 #: Maximum number of characters of a name in a picture.
 LONGEST = 24
 #: Fonts to try if the one in use lacks a character, those with the most characters first.
@@ -39,7 +41,7 @@ FALLBACKS = (
 MISSING = "□"
 
 
-def names(values: Iterable[Any], longest: int = LONGEST) -> tuple[list[str], dict[str, Any]]:
+def names(values: Iterable[object], longest: int = LONGEST) -> tuple[list[str], dict[str, Any]]:
     r"""Return names in a form that matplotlib can draw, and an option with the fonts that they need.
 
     Long names end in an ellipsis, ``$`` is escaped, and a character that no font has becomes a box.
@@ -59,23 +61,23 @@ def names(values: Iterable[Any], longest: int = LONGEST) -> tuple[list[str], dic
     return [name.replace("$", r"\$") for name in made], option
 
 
-def name(value: Any, longest: int = LONGEST) -> tuple[str, dict[str, Any]]:
+def name(value: object, longest: int = LONGEST) -> Text:
     """Return one name, as `names` does."""
     (made,), option = names([value], longest)
     return made, option
 
 
-def label(variable: xr.Variable | xr.DataArray, called: Any) -> tuple[str, dict[str, Any]]:
+def label(variable: xr.Variable | xr.DataArray, called: Hashable) -> Text:
     """Return the label of an axis, the long name of a variable with its unit, and its font option."""
     return with_unit(long_name(variable, called), units_of(variable))
 
 
-def long_name(variable: xr.Variable | xr.DataArray, called: Any) -> str:
+def long_name(variable: xr.Variable | xr.DataArray, called: Hashable) -> str:
     """Return the long name of a variable."""
     return str(variable.attrs.get("long_name") or LONG_NAMES.get(str(called), called))
 
 
-def with_unit(what: Any, unit: str | None) -> tuple[str, dict[str, Any]]:
+def with_unit(what: object, unit: str | None) -> Text:
     """Return the label of an axis with its unit, and its font option."""
     text, option = name(what, 60)
     if unit is None:
@@ -127,7 +129,7 @@ def _fonts(characters: frozenset[str], in_use: str) -> tuple[list[str], frozense
 
 
 @lru_cache(maxsize=32)
-def _has(path: Any) -> frozenset[str]:
+def _has(path: str) -> frozenset[str]:
     """Return the characters of a font."""
     from matplotlib.font_manager import get_font
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -23,6 +24,9 @@ from ._axes import picture, pyplot
 from ._beside import bare, colours, foreground, legend, nothing
 from ._data import coordinate, emptiness, values
 from ._text import label, name, names
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Variables that are drawn by default, if they exist: of each group, then of pairs of groups.
 LOCAL = ("firing_rate", "mean_V_m", "synchrony", "pairwise_correlation", "field_power")
@@ -44,7 +48,12 @@ IN_A_ROW, WIDE = 5, 2.4
 
 
 @picture
-def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax: Any = None) -> Any:
+def summary(
+    ds: xr.Dataset,
+    variables: str | Sequence[str] | None = None,
+    *,
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Any:
     """Draw a summary: bars for each group, matrices for pairs of groups.
 
     Parameters
@@ -110,14 +119,14 @@ def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax:
         for one in bars[1:]:
             one.tick_params(axis="y", labelleft=False)
             one.set_ylabel("")
-    if isinstance(variables, str) or (ax is not None and np.ndim(ax) == 0):
+    if isinstance(variables, str) or (ax is not None and np.asarray(ax, object).ndim == 0):
         return axes[0]
     made = np.empty(len(axes), object)
     made[:] = axes
     return made
 
 
-def _new(plt: Any, ds: xr.Dataset, chosen: list[str], by: str) -> list[Any]:
+def _new(plt: ModuleType, ds: xr.Dataset, chosen: list[str], by: str) -> list[Axes]:
     """Make axes in a new figure: bars above, matrices below, at most `IN_A_ROW` in a row."""
     pairs = [f"{by}_other" in ds[v].dims for v in chosen]
     kinds = [
@@ -128,7 +137,7 @@ def _new(plt: Any, ds: xr.Dataset, chosen: list[str], by: str) -> list[Any]:
     tall = min(5.0, 1.5 + 0.25 * ds.sizes[by])
     figure = plt.figure(figsize=(wide, tall * len(lines)), layout="constrained")
     outer = figure.add_gridspec(len(lines), 1)
-    made: dict[str, Any] = {}
+    made: dict[str, Axes] = {}
     for k, line in enumerate(lines):
         inner = outer[k].subgridspec(1, len(line))
         made |= {variable: figure.add_subplot(inner[j]) for j, variable in enumerate(line)}
@@ -180,7 +189,7 @@ def _problems(ds: xr.Dataset, variable: str, by: str) -> list[Problem]:
     return emptiness(ds, variable)
 
 
-def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> None:
+def _bars(ax: Axes, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> None:
     """Draw a bar for each group, or, if there are bands, a dot or a bar for each band and group."""
     x = ds[variable].variable
     length = values(x.transpose(by, ...))
@@ -196,7 +205,9 @@ def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> No
         at = [where + (g - (n - 1) / 2) * apart for g in range(n)]
         if (length[seen] > 0).all():  # dots: a logarithmic axis has no zero for bars to start from
             ax.set_xscale("log")
-            bars = [ax.plot(length[g], at[g], "o", color=palette[g], ms=4)[0] for g in range(n)]
+            bars: list[Any] = [
+                ax.plot(length[g], at[g], "o", color=palette[g], ms=4)[0] for g in range(n)
+            ]
         else:
             bars = [ax.barh(at[g], length[g], apart, color=palette[g]) for g in range(n)]
         if named:
@@ -208,7 +219,7 @@ def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> No
         ax.barh(where, length, 0.65, color=palette)
         ax.axvline(0, color=foreground(), lw=0.6)
         for k in np.flatnonzero(~seen):
-            ax.text(0, k, " –", va="center")
+            ax.text(0, float(k), " –", va="center")
         if variable == "firing_rate" and "population_rate" in ds and ds.population_rate.ndim == 0:
             rate = float(values(ds["population_rate"].variable))
             ax.axvline(rate, ls="--", lw=0.8, color=foreground())
@@ -223,14 +234,14 @@ def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> No
     bare(ax)
 
 
-def _name_groups(axis: Any, ds: xr.Dataset, dim: str, **options: Any) -> None:
+def _name_groups(axis: Callable[..., object], ds: xr.Dataset, dim: str, **options: Any) -> None:
     """Label the steps of a dim at 0, 1, ... along an axis."""
     texts, font = names(ds[dim].values, 14)
     every = -(-len(texts) // MOST_NAMES)
     axis(np.arange(len(texts))[::every], texts[::every], fontsize="small", **font, **options)
 
 
-def _matrix(ax: Any, ds: xr.Dataset, variable: str, by: str) -> None:
+def _matrix(ax: Axes, ds: xr.Dataset, variable: str, by: str) -> None:
     """Draw a matrix of pairs of groups."""
     x, said = ds[variable].variable, ""
     if FREQUENCY in x.dims:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,7 @@ import xarray as xr
 from jaxfne_xr.analysis.spectra import psd, segments
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Frequency, Scalar, Time
 from jaxfne_xr.core.units import magnitude, product, scalar, units_of
 from jaxfne_xr.geometry.positions import position_name
 
@@ -19,6 +20,9 @@ from ._beside import edges, nothing
 from ._data import chosen, coordinate, drawn, places, values
 from ._text import label, long_name, with_unit
 from .lines import POTENTIALS, TRACES, one_dim
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Colour map for each colour of sinks (negative values).
 SINKS = {"red": "RdBu", "blue": "RdBu_r"}
@@ -38,8 +42,8 @@ def csd(
     *,
     depth: str | None = None,
     sink: str = "red",
-    limit: Any = None,
-    ax: Any = None,
+    limit: Scalar | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -142,10 +146,10 @@ def spectrogram(
     ds: xr.Dataset,
     variable: str | None = None,
     *,
-    segment: Any = None,
+    segment: Time | None = None,
     overlap: float = OVERLAP,
-    up_to: Any = "200 Hz",
-    ax: Any = None,
+    up_to: Frequency = "200 Hz",
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -290,7 +294,7 @@ def _depths(ds: xr.Dataset, dim: Hashable, depth: str | None) -> tuple[str, np.n
     return axis, where
 
 
-def _limit(limit: Any, unit: str | None, shown: list[np.ndarray]) -> float:
+def _limit(limit: Scalar | None, unit: str | None, shown: list[np.ndarray]) -> float:
     """Return the density at the end of the colour map."""
     if limit is None:
         sizes = [float(np.nanmax(np.abs(x))) for x in shown if np.isfinite(x).any()]

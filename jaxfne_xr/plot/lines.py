@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Scalar
 from jaxfne_xr.core.units import magnitude, pretty, scalar, units_of
 from jaxfne_xr.geometry.positions import position_name
 
@@ -17,7 +18,10 @@ from ._axes import THIN, Panels, panels, picture
 from ._beside import colours, foreground, legend, names_that_fit, nice, nothing, scale_bar, ticks
 from ._data import Drawn, chosen, coordinate, drawn, places
 from ._rows import Groups, Rows, groups_of, rows
-from ._text import label, long_name, name, with_unit
+from ._text import Text, label, long_name, name, with_unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Variables that `traces` draws by default; the first one found is used.
 TRACES = ("V_m", "v", "source", "i_membrane", "source_proxy", "vm", "eeg", "meg", "eeg_proxy")
@@ -32,8 +36,8 @@ def traces(
     *,
     by: str | None = "auto",
     order: str | None = None,
-    scale: Any = None,
-    ax: Any = None,
+    scale: Scalar | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -114,8 +118,8 @@ def lfp(
     variable: str | None = None,
     *,
     depth: str = "z",
-    scale: Any = None,
-    ax: Any = None,
+    scale: Scalar | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -214,7 +218,9 @@ def _lines(
     return points, rows(part, rest, groups, order)
 
 
-def _step(scale: Any, unit: str | None, lines: list[Drawn], rows_in_range: float = 1.0) -> float:
+def _step(
+    scale: Scalar | None, unit: str | None, lines: list[Drawn], rows_in_range: float = 1.0
+) -> float:
     """Return the distance between rows, in the unit of the variable."""
     if scale is not None:
         step = scalar(scale, unit or "1", "scale")
@@ -240,7 +246,7 @@ def _range(points: Drawn) -> np.ndarray:
 
 
 def _draw(
-    ax: Any, points: Drawn, those: Rows, height: np.ndarray, step: float, palette: list[Any]
+    ax: Axes, points: Drawn, those: Rows, height: np.ndarray, step: float, palette: list[Any]
 ) -> None:
     """Draw each row about its height, in the colour of its group; `step` of the variable is one step of the axis."""
     low, high = (x[those.order] for x in (points.low, points.high))
@@ -271,7 +277,7 @@ def _finish(
     made: Panels,
     variable: str,
     lines: list[tuple[Drawn, Rows]],
-    rows_are: tuple[str, dict[str, Any]],
+    rows_are: Text,
     step: float,
     per: float,
 ) -> None:

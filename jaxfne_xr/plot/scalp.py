@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, missing_dependency
+from jaxfne_xr.core.types import ArrayLike
 from jaxfne_xr.core.units import values_in
 
 from ._axes import panels, picture
@@ -19,6 +20,9 @@ from ._text import label
 from ._text import names as written
 from .space import coloured, scale
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 #: Minimum number of sensors for an interpolation.
 LEAST_SENSORS = 4
 
@@ -28,9 +32,9 @@ def topomap(
     ds: xr.Dataset,
     variable: str | None = None,
     *,
-    centre: Any = (0.0, 0.0, 0.0),
+    centre: ArrayLike = (0.0, 0.0, 0.0),
     names: bool = False,
-    ax: Any = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:

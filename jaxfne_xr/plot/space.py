@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -25,12 +25,15 @@ from ._data import emptiness, places, values
 from ._rows import groups_of, rows
 from ._text import label, with_unit
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 #: Number of corners of the polygons that approximate circles.
 CORNERS = 24
 #: Width of the outline of a segment, points, which keeps thin segments visible.
 OUTLINE = 0.5
 #: Outline of contacts, which separates them from cells behind them.
-OUTLINED = {"edgecolors": "0.5", "linewidths": 0.4, "zorder": 3}
+OUTLINED: dict[str, Any] = {"edgecolors": "0.5", "linewidths": 0.4, "zorder": 3}
 #: Minimum ratio of width to height of a picture, and of height to width.
 LEAST_SHARE = 0.25
 #: Share of the height below the data that is left free for the scale bar.
@@ -46,7 +49,7 @@ def probe(
     *,
     cell: xr.Dataset | None = None,
     plane: str = "xz",
-    ax: Any = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -113,7 +116,9 @@ def probe(
             circles = _circles(where, size)
             shape = _polygons(axes, circles, facecolors=foreground(), **look)
         else:
-            shape = axes.scatter(*where.T, s=2 * DOT**2, facecolors=foreground(), **OUTLINED)
+            shape = axes.scatter(
+                where[:, 0], where[:, 1], s=2 * DOT**2, facecolors=foreground(), **OUTLINED
+            )
         if found:
             artists.append((axes, shape, values(part[found].variable)))
     _finish(made, ds, found, artists, axes_of)
@@ -127,7 +132,7 @@ def morphology(
     *,
     by: str | None = None,
     plane: str = "xz",
-    ax: Any = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -300,14 +305,14 @@ def _size(width: float, height: float) -> tuple[float, float]:
     return float(np.clip(tall * width / height, 1.4, 6.0)) + 1.8, tall
 
 
-def _segments(ax: Any, ds: xr.Dataset, axes_of: tuple[str, str], colour: dict[str, Any]) -> Any:
+def _segments(ax: Axes, ds: xr.Dataset, axes_of: tuple[str, str], colour: dict[str, Any]) -> Any:
     """Draw segments with their diameter, or dots if there are no ends; return the artist."""
     dim = str(site_dim(ds.dims))
     ends = [[a + side for a in axes_of] for side in ("_start", "_end")]
     needed = [*ends[0], *ends[1], "diameter"]
     if not all(n in ds.coords and ds[n].dims == (dim,) for n in needed):
         where = places(ds, dim, axes_of)
-        return ax.scatter(*where.T, s=DOT**2, color=colour["facecolor"])
+        return ax.scatter(where[:, 0], where[:, 1], s=DOT**2, color=colour["facecolor"])
     start, end = (places(ds, dim, names) for names in ends)
     radius = places(ds, dim, ["diameter"])[:, 0] / 2
     return _polygons(
@@ -335,7 +340,7 @@ def _circles(where: np.ndarray, radius: np.ndarray) -> np.ndarray:
     return where[:, None] + radius[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _polygons(ax: Any, corners: Any, **options: Any) -> Any:
+def _polygons(ax: Axes, corners: Any, **options: Any) -> Any:
     from matplotlib.collections import PolyCollection
 
     made = ax.add_collection(PolyCollection(corners, **options))
@@ -347,7 +352,7 @@ def _finish(
     made: Panels,
     ds: xr.Dataset,
     variable: str | None,
-    artists: list[tuple[Any, Any, np.ndarray]],
+    artists: list[tuple[Axes, Any, np.ndarray]],
     axes_of: tuple[str, str],
 ) -> None:
     """Add colours and their bar, labels, an equal aspect and a scale bar."""
@@ -357,7 +362,8 @@ def _finish(
     bottom, top = first.get_ylim()
     limits = first.get_xlim(), (bottom - BAR_SPACE * (top - bottom), top)
     least = LEAST_SHARE * max(np.ptp(one) for one in limits)
-    for (low, high), widen in zip(limits, (first.set_xlim, first.set_ylim), strict=True):
+    setters: tuple[Callable[..., object], ...] = (first.set_xlim, first.set_ylim)
+    for (low, high), widen in zip(limits, setters, strict=True):
         more = max(0.0, least - (high - low)) / 2
         widen(low - more, high + more)
     for ax in made.axes:
@@ -388,7 +394,7 @@ def scale(x: np.ndarray) -> dict[str, Any]:
     return {"cmap": "viridis", "clim": (low, high)}
 
 
-def _length_bar(ax: Any) -> None:
+def _length_bar(ax: Axes) -> None:
     """Draw a scale bar with its length in um at the lower right of axes that are to scale."""
     left, right = ax.get_xlim()
     bottom, top = ax.get_ylim()

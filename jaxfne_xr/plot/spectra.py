@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.analysis.spectra import FREQUENCY, psd
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Time
 
 from ._axes import panels, picture
 from ._beside import colours, foreground, legend, nothing
@@ -17,6 +18,9 @@ from ._data import chosen, coordinate, values
 from ._rows import Groups, groups_of, rows
 from ._text import label, name
 from .lines import POTENTIALS, TRACES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: With more lines than this, each is faint, and their mean is also drawn.
 MOST_LINES = 6
@@ -28,8 +32,8 @@ def spectrum(
     variable: str | None = None,
     *,
     by: str | None = "auto",
-    segment: Any = None,
-    ax: Any = None,
+    segment: Time | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -97,7 +101,7 @@ def spectrum(
     return made.result
 
 
-def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Groups) -> bool:
+def _draw(ax: Axes, part: xr.Dataset, variable: str, f: np.ndarray, groups: Groups) -> bool:
     """Draw the lines of one axes; return whether there is any power to draw."""
     x = part.variables[variable]
     rest = [d for d in x.dims if d != FREQUENCY]
@@ -106,7 +110,7 @@ def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Group
     power = np.where(power > 0, power, np.nan)[those.order][:, f > 0]
     f = f[f > 0]
     # a line through a single point is invisible
-    marker = {"marker": "." if len(f) == 1 else None}
+    marker: dict[str, Any] = {"marker": "." if len(f) == 1 else None}
     n = len(power)
     if groups.by is None and n <= MOST_LINES:
         for line, colour in zip(power, _few(n), strict=True):
@@ -118,7 +122,7 @@ def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Group
     for g in np.unique(those.group):
         member = power[those.group == g]
         many = len(member) > 1
-        faint = {"lw": 0.5, "alpha": 0.3} if many else {"lw": 1.2}
+        faint: dict[str, Any] = {"lw": 0.5, "alpha": 0.3} if many else {"lw": 1.2}
         ax.plot(f, member.T, color=palette[g], **faint, **marker)
         seen = np.isfinite(member).any(axis=0)
         if many and seen.any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,7 @@ import xarray as xr
 from jaxfne_xr.core.errors import ArgumentError, raise_problems
 from jaxfne_xr.core.inputs import spikes_of
 from jaxfne_xr.core.time_axis import TIME, sampling
+from jaxfne_xr.core.types import Time
 from jaxfne_xr.core.units import magnitude, scalar
 
 from ._axes import panels, picture
@@ -19,6 +20,9 @@ from ._beside import bare, colours, foreground, names_that_fit, nice, nothing, t
 from ._data import emptiness, values
 from ._rows import Groups, Rows, groups_of, rows
 from ._text import name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: More spikes than this are drawn as an image, with the same result at the resolution of pixels.
 MOST_MARKS = 100_000
@@ -48,8 +52,8 @@ def raster(
     by: str | None = "auto",
     order: str | None = None,
     rate: bool = True,
-    bin: Any = None,
-    ax: Any = None,
+    bin: Time | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -115,7 +119,8 @@ def raster(
         _rows(axes, events, groups, palette, share)
         if samples:
             axes.spines.left.set_bounds(axes.get_ylim()[0], 0.7)
-            first = not made.faceted or axes.get_subplotspec().is_first_col()
+            place = axes.get_subplotspec() if made.faceted else None
+            first = place is None or place.is_first_col()
             above.append(_rate(axes, events, time, float(dt or 0.0), samples, palette, named=first))
     largest = max((ax.get_ylim()[1] for ax in above), default=None)
     for ax in above:  # the same scale in all facets
@@ -129,7 +134,7 @@ def raster(
     return made.result
 
 
-def _samples(bin: Any, dt: float, n: int) -> int:
+def _samples(bin: Time | None, dt: float, n: int) -> int:
     """Return the number of samples in a bin."""
     if bin is None:
         return max(1, round(nice(max(n / BINS, 1) * dt) / dt))
@@ -171,7 +176,7 @@ def _numbers(variable: xr.Variable) -> np.ndarray:
 
 
 def _draw(
-    ax: Any,
+    ax: Axes,
     events: _Events,
     time: np.ndarray,
     columns: int,
@@ -203,7 +208,7 @@ def _draw(
 
 
 def _image(
-    ax: Any,
+    ax: Axes,
     events: _Events,
     x: tuple[float, float],
     y: tuple[float, float],
@@ -235,7 +240,7 @@ def _image(
     return f"{len(events.time):,} spikes as an image, up to {count.max()} in a pixel"
 
 
-def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any], share: float) -> None:
+def _rows(ax: Axes, events: _Events, groups: Groups, palette: list[Any], share: float) -> None:
     """Label the rows, or each group at the middle of its rows."""
     if groups.by is None:
         ticks(ax.set_yticks, events.height, events.those.labels, 12)
@@ -250,7 +255,7 @@ def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any], share: f
 
 
 def _rate(
-    parent: Any,
+    parent: Axes,
     events: _Events,
     time: np.ndarray,
     dt: float,

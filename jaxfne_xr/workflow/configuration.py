@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.registry import readouts
+from jaxfne_xr.core.types import ArrayLike, Length, Scalar, Time, Voltage
 from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import positions_along
@@ -95,7 +96,13 @@ class Configuration:
         """Freeze the stages."""
         object.__setattr__(self, "stages", Frozen(self.stages))
 
-    def network(self, *, n: int | None = None, groups: Any = None, **unknown: Any) -> Configuration:
+    def network(
+        self,
+        *,
+        n: int | None = None,
+        groups: Mapping[str, int | Sequence[int]] | None = None,
+        **unknown: Any,
+    ) -> Configuration:
         """Set the number of sites, and their groups.
 
         Parameters
@@ -132,11 +139,11 @@ class Configuration:
         *,
         family: str = "custom",
         mode: str = "external_voltage",
-        spike_threshold: Any = 0.0,
+        spike_threshold: Voltage | None = 0.0,
         spike_rule: str = "crossing",
         kernel: str = "exponential",
-        tau: Any = 5.0,
-        weight: Any = 1.0,
+        tau: Time = 5.0,
+        weight: Scalar = 1.0,
         **unknown: Any,
     ) -> Configuration:
         """Set what drives the model.
@@ -207,7 +214,9 @@ class Configuration:
             options |= {"kernel": kernel, "tau_ms": tau_ms, "weight_nA": weight_nA}
         return self._with("emitter", **options)
 
-    def field(self, *, domain: str = "point", sigma: Any = None, **unknown: Any) -> Configuration:
+    def field(
+        self, *, domain: str = "point", sigma: Length | None = None, **unknown: Any
+    ) -> Configuration:
         """Set the domain of the field.
 
         Parameters
@@ -248,8 +257,8 @@ class Configuration:
         contacts: xr.Dataset | None = None,
         sensors: xr.Dataset | None = None,
         modes: Sequence[str] = (),
-        eeg_lead_field: Any = None,
-        meg_lead_field: Any = None,
+        eeg_lead_field: ArrayLike | None = None,
+        meg_lead_field: ArrayLike | None = None,
         **unknown: Any,
     ) -> Configuration:
         """Set the probe, the sensors and the readouts.
@@ -427,7 +436,7 @@ def configuration() -> Configuration:
     return Configuration()
 
 
-def _labels(groups: Any, n: int | None) -> list[str]:
+def _labels(groups: Mapping[str, Any], n: int | None) -> list[str]:
     """Return the label of each site."""
     if not isinstance(groups, Mapping) or not groups:
         raise DimensionError(_groups_problem(repr(groups), n))
@@ -481,11 +490,11 @@ def _shown(key: str, value: Any) -> str:
 _USUAL = {"spike_threshold_mV": 0.0, "spike_rule": "crossing", "modes": ()}
 
 
-def _worth(key: str, value: Any) -> bool:
+def _worth(key: str, value: object) -> bool:
     return value is not None and not (key in _USUAL and value == _USUAL[key])
 
 
-def _choices(*given: tuple[str, Any, Any]) -> list[Problem]:
+def _choices(*given: tuple[str, object, Collection[str]]) -> list[Problem]:
     return [
         _problem(name, repr(value), f"one of {list(known)}", f"{name}={next(iter(known))!r}")
         for name, value, known in given
@@ -493,7 +502,7 @@ def _choices(*given: tuple[str, Any, Any]) -> list[Problem]:
     ]
 
 
-def _other(value: Any, usual: Any) -> bool:
+def _other(value: object, usual: float | str) -> bool:
     """Whether a value differs from the default, or cannot be compared, such as a quantity: then it was given."""
     return not isinstance(value, (int, float, str)) or value != usual
 
@@ -502,7 +511,7 @@ def _unknown(stage: str, unknown: Mapping[str, Any], known: Sequence[str]) -> li
     return [
         _problem(
             stage,
-            f"{key}={value!r}, which is not known",
+            f"{key}={value!r}, which is not an option",
             f"some of {list(known)}",
             "leave it out",
         )
@@ -514,7 +523,7 @@ def _problem(where: str, found: str, expected: str, remedy: str) -> Problem:
     return Problem(where, found, expected, remedy, ArgumentError)
 
 
-def stored_rows(attrs: Mapping[Any, Any]) -> list[tuple[str, str]]:
+def stored_rows(attrs: Mapping[Hashable, Any]) -> list[tuple[str, str]]:
     """Return the stages and the hash of the configuration in the attrs of a bundle, or nothing if it cannot be read."""
     try:
         stages = Configuration.from_dict(json.loads(attrs["configuration"])).rows()

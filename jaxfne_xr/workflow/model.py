@@ -25,6 +25,7 @@ from jaxfne_xr.core.registry import chain, readouts
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
+from jaxfne_xr.core.types import ArrayLike, Time
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, units_of
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
@@ -144,7 +145,9 @@ class Model:
         rows = (("hash", self.configuration.hash()), *self.configuration.rows())
         return Card("Model", (*rows, ("next", Code(steps))))
 
-    def simulate_external(self, source: Any, dt_ms: Any = None) -> xr.Dataset:
+    def simulate_external(
+        self, source: xr.Dataset | xr.DataArray | ArrayLike, dt_ms: Time | None = None
+    ) -> xr.Dataset:
         """Make Signals of activity that was simulated elsewhere.
 
         Parameters
@@ -282,7 +285,9 @@ class Model:
         return signals.assign_coords(population=(dim, np.array(network["labels"])))
 
 
-def _labelled(source: Any, mode: str, dt_ms: Any) -> xr.Dataset:
+def _labelled(
+    source: xr.Dataset | xr.DataArray | ArrayLike, mode: str, dt_ms: Time | None
+) -> xr.Dataset:
     """Return the input of the model as a Dataset."""
     name, units = BARE[mode]
     if isinstance(source, xr.Dataset):
@@ -315,7 +320,7 @@ def _labelled(source: Any, mode: str, dt_ms: Any) -> xr.Dataset:
     return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
 
 
-def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
+def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
     """Make Signals of a current or of spikes, without a voltage."""
     name, units = BARE[mode]
     variables = list(ds.data_vars)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import DimensionError, SchemaError
+from jaxfne_xr.core.types import ArrayLike
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, units_of
 
 #: Coordinates of a probe that are lengths.
@@ -38,7 +39,7 @@ class Frozen(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[Frozen], tuple[Mapping[str, Any]]]:
         return Frozen, (self._values,)
 
 
@@ -72,7 +73,7 @@ def own(places: xr.Dataset | None) -> xr.Dataset | None:
     return places.drop_attrs(deep=False).assign(changed)
 
 
-def rows(matrix: Any, name: str) -> Any:
+def rows(matrix: ArrayLike | None, name: str) -> list[list[float]] | None:
     """Return a lead field as nested lists for JSON."""
     if matrix is None:
         return None

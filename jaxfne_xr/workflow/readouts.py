@@ -90,8 +90,8 @@ def compute_readout(
             p for other in together for p in _misfits(name, result, other, together[other])
         )
         together[name] = result
-    variables: dict[Hashable, Any] = {}
-    coords: dict[Hashable, Any] = {}
+    variables: dict[Hashable, xr.DataArray] = {}
+    coords: dict[Hashable, xr.Variable] = {}
     dims = {*signals.dims, *(d for result in results for d in result.dims)}
     for name, result in zip(asked, results, strict=True):
         variables |= result.data_vars
@@ -202,7 +202,7 @@ def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]
     return made[name]
 
 
-def _output_problems(name: str, result: Any) -> list[Problem]:
+def _output_problems(name: str, result: object) -> list[Problem]:
     """Return the problems of the result of a readout."""
     remedy = f"end the readout in: return xr.Dataset({{{name!r}: ...}}), or array.to_dataset(name={name!r})"
     if isinstance(result, xr.Dataset):

@@ -291,7 +291,7 @@ c = jfx.configuration
         (
             lambda: c().network(size=3),
             jfx.ArgumentError,
-            "size=3, which is not known; expected some of ['n', 'groups']",
+            "size=3, which is not an option; expected some of ['n', 'groups']",
         ),
         (
             lambda: c().network(n=4, groups={"E": 2, "I": 1}),
@@ -331,7 +331,7 @@ c = jfx.configuration
         (
             lambda: c().emitter(threshold=3),
             jfx.ArgumentError,
-            "threshold=3, which is not known",
+            "threshold=3, which is not an option",
         ),
         (lambda: c().emitter(spike_rule="peak"), jfx.ArgumentError, "'level'"),
         (lambda: c().emitter(spike_threshold="20 um"), jfx.UnitError, "spike_threshold"),
@@ -465,7 +465,7 @@ def test_what_is_wrong_is_said(refused, call, error, said):
         (lambda d: d["stages"]["emitter"].update(mode="voltage"), "'external_spikes'"),
         (lambda d: d["stages"]["emitter"].update(spike_rule="peak"), "'level'"),
         (lambda d: d["stages"]["emitter"].update(spike_threshold_mV="x"), "spike_threshold"),
-        (lambda d: d["stages"]["emitter"].update(tau_ms=5.0), "tau_ms=5.0, which is not known"),
+        (lambda d: d["stages"]["emitter"].update(tau_ms=5.0), "tau_ms=5.0, which is not an option"),
         (lambda d: d["stages"]["emitter"].update(tau_ms=2.0), "mode 'external_voltage'"),
         (lambda d: d["stages"]["probe"].update(modes=["none"]), "'lfp_proxy'"),
         (lambda d: d["stages"]["probe"].update(modes=3), "modes: found 3"),
@@ -473,7 +473,7 @@ def test_what_is_wrong_is_said(refused, call, error, said):
         (lambda d: d["stages"]["probe"].update(contacts={"dataset": 3}), "do not form a Dataset"),
         (
             lambda d: d["stages"]["probe"]["contacts"]["dtypes"].update(z="what"),
-            "no Dataset (TypeError",
+            "do not form a Dataset (TypeError",
         ),
         (
             lambda d: d["stages"]["probe"]["contacts"]["dataset"]["coords"].pop("z"),
