@@ -12,8 +12,7 @@ import xarray as xr
 
 from .core import validation
 from .core.cards import Badge, Card, Code, Content, Table
-from .display import overview
-from .display.html_report import report as write_report
+from .display import html_report, overview
 from .io import netcdf
 from .workflow.bundles import Replay, replay
 from .workflow.configuration import stored_rows
@@ -81,7 +80,7 @@ class JfneTreeAccessor:
 
     def report(self, path: str | PathLike[str]) -> Path:
         """See `jaxfne_xr.report`."""
-        return write_report(self._tree, path)
+        return html_report.report(self._tree, path)
 
 
 def _stage(tree: xr.DataTree) -> str:

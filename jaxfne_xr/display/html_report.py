@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
-import io as streams
 import json
 import os
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -343,11 +343,11 @@ def _image(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
         try:
             made = getattr(plot, function)(ds, **options)
             figure = np.ravel(np.asarray(made, dtype=object))[0].figure
-            stream = streams.BytesIO()
+            stream = BytesIO()
             figure.savefig(stream, format="svg", metadata={"Date": None}, bbox_inches="tight")
             kind = "svg+xml"
             if stream.tell() > SVG_BYTES:
-                stream = streams.BytesIO()
+                stream = BytesIO()
                 figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
                 kind = "png"
         finally:

@@ -37,7 +37,7 @@ from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Time
 from jaxfne_xr.core.units import is_quantity, readable, scalar
 
-from . import jaxley_cable as cable
+from . import jaxley_cable
 
 #: The oldest Jaxley version whose tables have the form that is read here.
 OLDEST = (0, 14)
@@ -171,7 +171,7 @@ def from_jaxley(
     # quantities hold NumPy arrays; a traced array cannot be converted
     if quantify and is_jax(recordings) and not is_traced(recordings):
         recordings = np.asarray(recordings)
-    table = cable.compartments(module)
+    table = jaxley_cable.compartments(module)
     variables: dict[str, tuple[xr.Variable, str]] = {}
     coords: dict[Hashable, xr.Variable] = {}
     dim_of: dict[tuple[str | int, ...], str] = {}  # states recorded at the same sites share a dim
@@ -199,7 +199,7 @@ def from_jaxley(
         "dt_ms": dt_ms,
         "dims": list(dims),
         "precision": str(recordings.dtype),
-        "geometry": cable.geometry(module),
+        "geometry": jaxley_cable.geometry(module),
         "jaxley": version,
     }
     return assemble(
@@ -226,7 +226,7 @@ def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr
     parameters : mapping
         Of the simulation, for the provenance.
     """
-    table = cable.compartments(module)
+    table = jaxley_cable.compartments(module)
     coords = _labels(table, np.arange(len(table["unit"])), ROW, suffix="")
     conductance, ends = _edges(module, table, np.unique(table["unit"]))
     coords |= ends
@@ -234,7 +234,7 @@ def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr
     parameters = {
         "module": type(module).__name__,
         **parameters,
-        "geometry": cable.geometry(module),
+        "geometry": jaxley_cable.geometry(module),
         "jaxley": importlib.metadata.version("jaxley"),
     }
     return assemble(
@@ -475,7 +475,7 @@ def _edges(
     module: Any, table: Mapping[str, np.ndarray], units: np.ndarray
 ) -> tuple[xr.Variable, dict[Hashable, xr.Variable]]:
     """Return the axial conductances inside the cells `units`, and the coordinates of the compartments they join."""
-    i, j, conductance = cable.axial_conductances(module)
+    i, j, conductance = jaxley_cable.axial_conductances(module)
     inside = np.isin(table["unit"][i], units)
     i, j, conductance = i[inside], j[inside], conductance[inside]
     ends = {"edge_from": i, "edge_to": j, "edge_unit": table["unit"][i]}

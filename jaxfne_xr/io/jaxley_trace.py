@@ -64,27 +64,20 @@ class JaxleyTraceSpec:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.layout not in LAYOUTS:
-            problems.append(
-                Problem(
-                    where="layout",
-                    found=repr(self.layout),
-                    expected=f"one of {list(LAYOUTS)}",
-                    remedy='layout="time_by_unit"',
-                    error=ArgumentError,
-                )
+        problems = [
+            Problem(
+                where=name,
+                found=repr(given),
+                expected=f"one of {list(known)}",
+                remedy=f'{name}="{next(iter(known))}"',
+                error=ArgumentError,
             )
-        if self.spike_rule not in SPIKE_RULES:
-            problems.append(
-                Problem(
-                    where="spike_rule",
-                    found=repr(self.spike_rule),
-                    expected=f"one of {list(SPIKE_RULES)}",
-                    remedy='spike_rule="crossing"',
-                    error=ArgumentError,
-                )
+            for name, given, known in (
+                ("layout", self.layout, LAYOUTS),
+                ("spike_rule", self.spike_rule, SPIKE_RULES),
             )
+            if given not in known
+        ]
         try:
             factor(self.units, "mV")
         except UnitError as error:

@@ -58,12 +58,12 @@ def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
     for one in cells:
         missing = [name for name in _NEEDED if getattr(one, name, None) is None]
         if missing or not list(one.allseclist):
-            raise _refuse(
+            raise _cell_error(
                 f"a {type(one).__name__} without {missing or 'sections'}",
                 "an LFPy.Cell, with its sections",
             )
     if not cells:
-        raise _refuse("no cells", "at least one")
+        raise _cell_error("no cells", "at least one")
 
     labels, links, offset = [], [], 0
     for unit, one in enumerate(cells):
@@ -143,7 +143,7 @@ def _links(cell: Any, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     a, b, g = [], [], []
     for sec in sections:
         if sec.orientation() != 0:
-            raise _refuse(
+            raise _cell_error(
                 f"section {sec.name()}, connected at its end", "sections connected at their start"
             )
         # from the parent through all segments to the end; ri() is the resistance towards the parent
@@ -170,7 +170,7 @@ def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]],
         if not rows:
             continue
         if len(rows) != len(cells) or len({x.shape[1] for x in rows}) != 1:
-            raise _refuse(
+            raise _cell_error(
                 f"{attribute} of {len(rows)} of {len(cells)} cells, or of different lengths",
                 "all cells simulated together",
             )
@@ -181,7 +181,7 @@ def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]],
     return found, even_times(times, None)[0].copy()
 
 
-def _refuse(found: str, expected: str) -> ArgumentError:
+def _cell_error(found: str, expected: str) -> ArgumentError:
     return ArgumentError.of(
         "cell",
         found=found,

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.analysis.spectra import psd, segments
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Frequency, Scalar, Time
 from jaxfne_xr.core.units import magnitude, product, scalar, units_of
@@ -214,16 +214,11 @@ def spectrogram(
     dt, cut = segments(ds, segment, overlap, "hann", "constant")
     highest = scalar(up_to, "Hz", "up_to")
     if not highest > 0:
-        raise_problems(
-            [
-                Problem(
-                    "up_to",
-                    f"{highest:g} Hz",
-                    "a positive frequency",
-                    'up_to="200 Hz"',
-                    ArgumentError,
-                )
-            ]
+        raise ArgumentError.of(
+            "up_to",
+            found=f"{highest:g} Hz",
+            expected="a positive frequency",
+            remedy='up_to="200 Hz"',
         )
     made = panels(ds, ax, row, col, (6.4, 3.8), along=TIME)
     images = [_powers(part, found, cut, dt, highest, made.columns) for part in made.parts]

@@ -252,7 +252,8 @@ def _draw(
     low, high = (x[those.order] for x in (points.low, points.high))
     seen = np.isfinite(low).any(axis=1) if low.size else np.zeros(0, bool)
     if not seen.any():
-        return nothing(ax, "no finite values")
+        nothing(ax, "no finite values")
+        return
     middle = np.zeros(len(low))
     middle[seen] = np.nanmedian((low[seen] + high[seen]) / 2, axis=1)
     x = points.x if points.samples == 1 else np.repeat(points.x, 2)
@@ -269,7 +270,6 @@ def _draw(
             marker=marker,
             ms=4,
         )
-    return None
 
 
 def _finish(

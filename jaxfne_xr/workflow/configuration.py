@@ -206,11 +206,12 @@ class Configuration:
         if mode == "external_spikes":
             tau_ms = scalar(tau, "ms", "tau")
             if not 0 < tau_ms < float("inf"):
-                raise_problems([_problem("tau", f"{tau_ms:g} ms", "a positive time", 'tau="5 ms"')])
+                found, expected = f"{tau_ms:g} ms", "a positive time"
+                raise ArgumentError.of("tau", found=found, expected=expected, remedy='tau="5 ms"')
             weight_nA = scalar(weight, "nA", "weight")
             if not np.isfinite(weight_nA):
-                found = f"{weight_nA:g} nA"
-                raise_problems([_problem("weight", found, "a finite current", 'weight="1 nA"')])
+                found, expected, remedy = f"{weight_nA:g} nA", "a finite current", 'weight="1 nA"'
+                raise ArgumentError.of("weight", found=found, expected=expected, remedy=remedy)
             options |= {"kernel": kernel, "tau_ms": tau_ms, "weight_nA": weight_nA}
         return self._with("emitter", **options)
 
@@ -244,10 +245,13 @@ class Configuration:
         width = float("nan") if sigma is None else scalar(sigma, "um", "sigma")
         if not 0 < width < float("inf"):
             found = "none" if sigma is None else f"{width:g} um"
-            raise_problems([_problem("sigma", found, "a positive length", "sigma=120.0")])
+            expected, remedy = "a positive length", "sigma=120.0"
+            raise ArgumentError.of("sigma", found=found, expected=expected, remedy=remedy)
         if domain == "point":
-            expected = "none for a point, which has no extent"
-            raise_problems([_problem("sigma", f"{width:g} um", expected, 'domain="laminar"')])
+            found, expected = f"{width:g} um", "none for a point, which has no extent"
+            raise ArgumentError.of(
+                "sigma", found=found, expected=expected, remedy='domain="laminar"'
+            )
         return self._with("field", domain=domain, sigma_um=width)
 
     def probe(
@@ -439,19 +443,19 @@ def configuration() -> Configuration:
 def _labels(groups: Mapping[str, Any], n: int | None) -> list[str]:
     """Return the label of each site."""
     if not isinstance(groups, Mapping) or not groups:
-        raise DimensionError(_groups_problem(repr(groups), n))
+        raise _groups_error(repr(groups), n)
     kinds = {np.asarray(v).dtype.kind for v in groups.values()}
     if not kinds <= set("iu"):
-        raise DimensionError(_groups_problem(f"{groups!r}, not integers", n))
+        raise _groups_error(f"{groups!r}, not integers", n)
     dims = {np.ndim(v) for v in groups.values()}
     if dims not in ({0}, {1}):
-        raise DimensionError(_groups_problem(f"{groups!r}, with counts and indices mixed", n))
+        raise _groups_error(f"{groups!r}, with counts and indices mixed", n)
     if dims == {0}:
         if min(groups.values()) < 1:
-            raise DimensionError(_groups_problem(f"a group of {min(groups.values())} sites", n))
+            raise _groups_error(f"a group of {min(groups.values())} sites", n)
         labels = [str(label) for label, count in groups.items() for _ in range(int(count))]
         if n is not None and len(labels) != n:
-            raise DimensionError(_groups_problem(f"groups of {len(labels)} sites in total", n))
+            raise _groups_error(f"groups of {len(labels)} sites in total", n)
         return labels
     members = {str(label): [int(i) for i in v] for label, v in groups.items()}
     sites = [i for indices in members.values() for i in indices]
@@ -466,14 +470,15 @@ def _labels(groups: Mapping[str, Any], n: int | None) -> list[str]:
     ):
         if which:
             found = f"{len(which)} site(s) {what}, the first is {which[0]}"
-            raise DimensionError(_groups_problem(found, n))
+            raise _groups_error(found, n)
     site_of = {i: label for label, indices in members.items() for i in indices}
     return [site_of[i] for i in range(count)]
 
 
-def _groups_problem(found: str, n: int | None) -> Problem:
+def _groups_error(found: str, n: int | None) -> DimensionError:
     expected = "a group for every site" + ("" if n is None else f" of the {n}")
-    return Problem("groups", found, expected, 'groups={"E": 80, "I": 20}', DimensionError)
+    remedy = 'groups={"E": 80, "I": 20}'
+    return DimensionError.of("groups", found=found, expected=expected, remedy=remedy)
 
 
 def _shown(key: str, value: Any) -> str:

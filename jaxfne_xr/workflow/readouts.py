@@ -24,7 +24,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset
-from jaxfne_xr.core.registry import GIVEN, _refuse, chain
+from jaxfne_xr.core.registry import GIVEN, chain
 from jaxfne_xr.core.units import is_quantity, magnitude
 from jaxfne_xr.fields.conductors import LineSource, PointSource, RootAsPoint, Slab
 from jaxfne_xr.fields.heads import FourSphere, InfiniteHomogeneous, LeadField, Spherical
@@ -97,7 +97,7 @@ def compute_readout(
         variables |= result.data_vars
         for label, variable in result.variables.items():
             if label in result.coords:
-                coords[_beside(label, variable.dims, name, signals, dims)] = variable
+                coords[_unique_name(label, variable.dims, name, signals, dims)] = variable
     held = xr.Dataset({n: v.variable for n, v in variables.items()}, coords, signals.attrs)
     # a user-defined readout may return data that was not made from these Signals: its own claims count then
     made_here = [provenance.continues(result, signals) for result in results]
@@ -115,13 +115,16 @@ def asked_for(names: str | Sequence[str]) -> list[str]:
     if isinstance(names, str):
         return [names]
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise _refuse(
-            "names", repr(names), f"some of {list(registry.KNOWN)}", 'names=["vm", "lfp_proxy"]'
+        raise ArgumentError.of(
+            "names",
+            found=repr(names),
+            expected=f"some of {list(registry.KNOWN)}",
+            remedy='names=["vm", "lfp_proxy"]',
         )
     return list(names)
 
 
-def _beside(
+def _unique_name(
     label: Hashable,
     along: tuple[Hashable, ...],
     name: str,
