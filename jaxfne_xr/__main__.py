@@ -1,4 +1,4 @@
-"""Look at files of neural data, check them, and show them to others."""
+"""Show what is in files of neural data, check them, and write reports."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from .core import validation
 from .core.cards import printable
@@ -22,8 +23,6 @@ from .display import overview
 from .display.html_report import report
 from .fields.proxies import lfp_proxy
 from .geometry.probes import linear_probe
-
-# functions of a room's name hide the room once the front door is open: so by their names
 from .io import netcdf
 from .signals.spikes import to_signals
 from .signals.traces import traces
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     if isinstance(sys.stdout, TextIOWrapper):
-        # names may have letters that a terminal has no code for
+        # names may have characters that the terminal cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
@@ -46,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JfneError as error:
         print(f"jaxfne_xr: {_readable(listing(error.problems))}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # somebody has read enough, as `head` does
+    except BrokenPipeError:
+        # the reader has closed the pipe, as `head` does; stdout must not be flushed into it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -66,16 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         if function is info:
             command.add_argument("--json", action="store_true", help="as strict JSON")
         if function is write_report:
-            command.add_argument("-o", "--output", type=Path, help="by default beside the file")
+            command.add_argument("-o", "--output", type=Path, help="by default next to the file")
         if function is demo:
             command.add_argument("-o", "--output", type=Path, default=Path("jaxfne_xr_demo.nc"))
     return parser
 
 
 def info(options: argparse.Namespace) -> int:
-    """Say what is in a file, without reading its values."""
+    """Show what is in a file, without reading its values."""
     parts = overview.parts_of(_lazily(options.file))
-    # labels are few, and say which groups there are
+    # coordinates are small, and needed to count groups
     parts = {
         part: ds.assign_coords({n: c.load() for n, c in ds.coords.items()})
         for part, ds in parts.items()
@@ -94,7 +94,7 @@ def info(options: argparse.Namespace) -> int:
 
 
 def validate(options: argparse.Namespace) -> int:
-    """Say everything that is wrong with a file: status 0 if nothing, 1 if something, 2 if it cannot be read."""
+    """List all problems of a file; the exit status is 0 if there are none, 1 if there are, 2 if it cannot be read."""
     valid = True
     for part, ds in overview.parts_of(netcdf.read(options.file)).items():
         checked = validation.validate(ds)
@@ -104,15 +104,15 @@ def validate(options: argparse.Namespace) -> int:
 
 
 def write_report(options: argparse.Namespace) -> int:
-    """Write a file as one HTML page."""
-    os.environ.setdefault("MPLBACKEND", "agg")  # there may be no screen
+    """Write a report of a file, as one HTML page."""
+    os.environ.setdefault("MPLBACKEND", "agg")  # works without a display
     written = report(_lazily(options.file), options.output or options.file.with_suffix(".html"))
     print(f"{written}: {written.stat().st_size / 1e6:.2g} MB")
     return 0
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Make up twelve cells in three layers, label them, and write their signals to a file to try things on."""
+    """Generate twelve cells in three layers, label them, and write their signals to a file to experiment with."""
     rng = np.random.default_rng(1)
     layers = np.repeat(["L2/3", "L4", "L5"], 4)
     rate = {"L2/3": 5.0, "L4": 20.0, "L5": 10.0}  # Hz
@@ -140,12 +140,12 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def _readable(text: str) -> str:
-    """Return lines of text that leave the terminal as it is."""
+    """Return lines of text without control characters for the terminal."""
     return "\n".join(map(printable, text.splitlines()))
 
 
-def _lazily(file: Path) -> Any:
-    """Return what is in a file, its values to be read when they are needed, where dask is there to do so."""
+def _lazily(file: Path) -> xr.Dataset | xr.DataTree:
+    """Open a file without reading its values, if dask is installed."""
     return netcdf.read(file, chunks="auto" if importlib.util.find_spec("dask") else None)
 
 

@@ -1,4 +1,4 @@
-"""``.jfne`` on every Dataset and DataArray: each method calls the function of the same name, and nothing is kept."""
+"""``.jfne`` on every Dataset and DataArray: each method calls the function of the same name; no state is kept."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import xarray as xr
 from .accessor_methods import OfOneVariable
 from .analysis import summary
 from .core import provenance, scope
+from .core.types import Bands, Interval, Time
 from .display import html_report
 from .fields import membrane_currents, potentials, proxies
 from .io import netcdf
@@ -51,12 +52,12 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
 
     @property
     def scope(self) -> scope.Scope:
-        """What the numbers may be taken to mean; `amplitude_status` as a bool."""
+        """What the numbers claim to be; `amplitude_status` as a bool."""
         return provenance.scope_of(self._data)
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        """How the Dataset was made; None where it was made by hand."""
+        """The record of how the Dataset was made; None without a record."""
         return provenance.read(self._data.attrs)
 
     def transmembrane_currents(
@@ -110,11 +111,11 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
     def summary(
         self,
         by: str | None = "population",
-        window: tuple[Any, Any] | None = None,
+        window: Interval | None = None,
         *,
-        bin: Any = 5.0,
-        bands: Mapping[str, tuple[Any, Any]] | None = None,
-        segment: Any = None,
+        bin: Time = 5.0,
+        bands: Bands | None = None,
+        segment: Time | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.summary`."""
         return summary.summary(self._data, by, window, bin=bin, bands=bands, segment=segment)
@@ -136,10 +137,10 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
 
 @xr.register_dataarray_accessor("jfne")
 class JfneArrayAccessor(OfOneVariable[xr.DataArray]):
-    """The functions of `jaxfne_xr` that one variable is enough for, as methods of a DataArray.
+    """The functions of `jaxfne_xr` that need one variable only, as methods of a DataArray.
 
-    A DataArray has the coordinates along its dims, but no record of how its Dataset was made: what is computed from it
-    has the weakest scope. ``ds[["lfp"]].jfne`` keeps the record.
+    A DataArray has the coordinates along its dims, but no record of how its Dataset was made: results have the weakest
+    scope. ``ds[["lfp"]].jfne`` keeps the record.
 
     Examples
     --------
@@ -152,8 +153,7 @@ class JfneArrayAccessor(OfOneVariable[xr.DataArray]):
       variables  name                    units  dims                data
                  v     membrane voltage  mV     unit: 3, time: 100  float64, NumPy, 2.4 kB
       labels     unit
-      scope      A DataArray has no record of how it was made: what is computed from it claims the
-                 least.
+      scope      A DataArray has no record of how it was made: results have the weakest scope.
       checks     valid
                  not checked: whether v is finite (array.jfne.validate() looks)
       next       array.jfne.plot.traces()

@@ -1,4 +1,4 @@
-"""The methods of ``.jfne`` that one variable is enough for: those of a DataArray, which a Dataset has too."""
+"""Methods of ``.jfne`` that need one variable only: those of a DataArray, which a Dataset has too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ import xarray as xr
 from . import plot
 from .analysis import losses, spectra
 from .core import validation
+from .core.types import (
+    ArrayLike,
+    Bands,
+    Conductivity,
+    Interval,
+    Length,
+    Scalar,
+    Scalars,
+    Time,
+    Voltage,
+)
 from .display import overview
 from .fields import (
     calibration,
@@ -27,7 +38,7 @@ from .signals.traces import Data
 
 
 class OfOneVariable(Generic[Data]):
-    """What ``.jfne`` of a Dataset and of a DataArray have in common."""
+    """The methods that ``.jfne`` of a Dataset and of a DataArray have in common."""
 
     def __init__(self, data: Data) -> None:
         self._data: Data = data
@@ -57,14 +68,14 @@ class OfOneVariable(Generic[Data]):
 
     def to_signals(
         self,
-        dt_ms: Any = None,
-        spike_threshold: Any = 0.0,
+        dt_ms: Time | None = None,
+        spike_threshold: Voltage | None = 0.0,
         spike_rule: str = "crossing",
         voltage: Hashable | None = None,
-        source: Any = None,
+        source: str | ArrayLike | None = None,
         *,
         surrogate: str | None = None,
-        slope: Any = None,
+        slope: Scalar | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.to_signals`."""
         return spikes.to_signals(
@@ -87,7 +98,7 @@ class OfOneVariable(Generic[Data]):
         return spikes.firing_rate(self._data)
 
     def soft_spike_times(
-        self, n: int, *, spike_threshold: Any = 0.0, fill: Any = None
+        self, n: int, *, spike_threshold: Voltage = 0.0, fill: Time | None = None
     ) -> xr.Dataset:
         """See `jaxfne_xr.soft_spike_times`."""
         return soft_spikes.soft_spike_times(
@@ -95,7 +106,7 @@ class OfOneVariable(Generic[Data]):
         )
 
     def soft_firing_rate(
-        self, *, spike_threshold: Any = 0.0, slope: Any = spikes.SLOPE
+        self, *, spike_threshold: Voltage = 0.0, slope: Scalar = spikes.SLOPE
     ) -> xr.Dataset:
         """See `jaxfne_xr.soft_firing_rate`."""
         return soft_spikes.soft_firing_rate(
@@ -106,15 +117,15 @@ class OfOneVariable(Generic[Data]):
         self,
         method: str = "standard",
         *,
-        conductivity: Any = 0.3,
-        radius: Any = None,
-        conductivity_top: Any = None,
-        surface: Any = None,
+        conductivity: Conductivity = 0.3,
+        radius: Length | ArrayLike | None = None,
+        conductivity_top: Conductivity | None = None,
+        surface: Length | None = None,
         ends: str = "vaknin",
-        at: Any = None,
+        at: ArrayLike | None = None,
         dims: str | None = None,
-        width: Any = None,
-        regularisation: Any = None,
+        width: Scalars | None = None,
+        regularisation: Scalars | None = None,
         basis: str = "gauss",
     ) -> xr.Dataset:
         """See `jaxfne_xr.csd`."""
@@ -135,11 +146,11 @@ class OfOneVariable(Generic[Data]):
 
     def ground_truth_csd(
         self,
-        bins: Any = None,
+        bins: ArrayLike | None = None,
         *,
-        grid: Mapping[str, Any] | None = None,
-        radius: Any = 250.0,
-        centre: Any = (0.0, 0.0),
+        grid: Mapping[str, ArrayLike] | None = None,
+        radius: Length = 250.0,
+        centre: ArrayLike = (0.0, 0.0),
         along: str = "z",
     ) -> xr.Dataset:
         """See `jaxfne_xr.ground_truth_csd`."""
@@ -147,15 +158,29 @@ class OfOneVariable(Generic[Data]):
             self._data, bins, grid=grid, radius=radius, centre=centre, along=along
         )
 
-    def dipole_moment(self, by: str | None = "unit", *, origin: Any = None) -> xr.Dataset:
+    def dipole_moment(
+        self, by: str | None = "unit", *, origin: str | ArrayLike | None = None
+    ) -> xr.Dataset:
         """See `jaxfne_xr.dipole_moment`."""
         return dipoles.dipole_moment(self._data, by, origin=origin)
 
-    def move_to(self, *, x: Any = None, y: Any = None, z: Any = None) -> xr.Dataset:
+    def move_to(
+        self,
+        *,
+        x: Length | ArrayLike | None = None,
+        y: Length | ArrayLike | None = None,
+        z: Length | ArrayLike | None = None,
+    ) -> xr.Dataset:
         """See `jaxfne_xr.move_to`."""
         return dipoles.move_to(self._data, x=x, y=y, z=z)
 
-    def rotate(self, angle: Any = None, axis: Any = "z", *, to: Any = None) -> xr.Dataset:
+    def rotate(
+        self,
+        angle: Scalar | None = None,
+        axis: str | ArrayLike = "z",
+        *,
+        to: ArrayLike | None = None,
+    ) -> xr.Dataset:
         """See `jaxfne_xr.rotate`."""
         return dipoles.rotate(self._data, angle, axis, to=to)
 
@@ -191,25 +216,25 @@ class OfOneVariable(Generic[Data]):
         self,
         *,
         kernel: str = "exponential",
-        tau: Any = 5.0,
-        weight: Any = 1.0,
+        tau: Time = 5.0,
+        weight: Scalar = 1.0,
     ) -> xr.Dataset:
         """See `jaxfne_xr.synaptic_source`."""
         return sources.synaptic_source(self._data, kernel=kernel, tau=tau, weight=weight)
 
-    def spike_rate_hz(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    def spike_rate_hz(self, *, window: Interval | None = None) -> xr.Dataset:
         """See `jaxfne_xr.spike_rate_hz`."""
         return activity.spike_rate_hz(self._data, window=window)
 
-    def spike_count(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    def spike_count(self, *, window: Interval | None = None) -> xr.Dataset:
         """See `jaxfne_xr.spike_count`."""
         return activity.spike_count(self._data, window=window)
 
-    def mean_V_m(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    def mean_V_m(self, *, window: Interval | None = None) -> xr.Dataset:
         """See `jaxfne_xr.mean_V_m`."""
         return activity.mean_V_m(self._data, window=window)
 
-    def source_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    def source_abs_mean(self, *, window: Interval | None = None) -> xr.Dataset:
         """See `jaxfne_xr.source_abs_mean`."""
         return activity.source_abs_mean(self._data, window=window)
 
@@ -218,7 +243,7 @@ class OfOneVariable(Generic[Data]):
         probe: xr.Dataset | None = None,
         *,
         domain: str = "volume",
-        sigma: Any = 100.0,
+        sigma: Length = 100.0,
     ) -> xr.Dataset:
         """See `jaxfne_xr.lfp_proxy`."""
         return proxies.lfp_proxy(self._data, probe, domain=domain, sigma=sigma)
@@ -231,7 +256,7 @@ class OfOneVariable(Generic[Data]):
         self,
         sensors: xr.Dataset | None = None,
         *,
-        eeg_lead_field: Any = None,
+        eeg_lead_field: ArrayLike | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.eeg_proxy`."""
         return proxies.eeg_proxy(self._data, sensors, eeg_lead_field=eeg_lead_field)
@@ -240,20 +265,20 @@ class OfOneVariable(Generic[Data]):
         self,
         sensors: xr.Dataset | None = None,
         *,
-        meg_lead_field: Any = None,
+        meg_lead_field: ArrayLike | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.meg_proxy`."""
         return proxies.meg_proxy(self._data, sensors, meg_lead_field=meg_lead_field)
 
-    def lfp_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    def lfp_abs_mean(self, *, window: Interval | None = None) -> xr.Dataset:
         """See `jaxfne_xr.lfp_abs_mean`."""
         return proxies.lfp_abs_mean(self._data, window=window)
 
-    def csd_abs_mean(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    def csd_abs_mean(self, *, window: Interval | None = None) -> xr.Dataset:
         """See `jaxfne_xr.csd_abs_mean`."""
         return proxies.csd_abs_mean(self._data, window=window)
 
-    def eeg_power(self, *, window: tuple[Any, Any] | None = None) -> xr.Dataset:
+    def eeg_power(self, *, window: Interval | None = None) -> xr.Dataset:
         """See `jaxfne_xr.eeg_power`."""
         return proxies.eeg_power(self._data, window=window)
 
@@ -261,7 +286,7 @@ class OfOneVariable(Generic[Data]):
         self,
         variable: str | None = None,
         *,
-        segment: Any = None,
+        segment: Time | None = None,
         overlap: float = 0.5,
         window: str = "hann",
         detrend: str = "constant",
@@ -275,7 +300,7 @@ class OfOneVariable(Generic[Data]):
         self,
         other: xr.Dataset | xr.DataArray,
         *,
-        segment: Any = None,
+        segment: Time | None = None,
         overlap: float = 0.5,
         window: str = "hann",
         detrend: str = "constant",
@@ -285,7 +310,7 @@ class OfOneVariable(Generic[Data]):
             self._data, other, segment=segment, overlap=overlap, window=window, detrend=detrend
         )
 
-    def band_power(self, bands: Mapping[str, tuple[Any, Any]] | None = None) -> xr.Dataset:
+    def band_power(self, bands: Bands | None = None) -> xr.Dataset:
         """See `jaxfne_xr.band_power`."""
         return spectra.band_power(self._data, bands)
 
@@ -315,9 +340,9 @@ class OfOneVariable(Generic[Data]):
         variable: str | None = None,
         *,
         over: str | Sequence[str] | None = None,
-        bands: Mapping[str, tuple[Any, Any]] | None = None,
-        frequencies: tuple[Any, Any] | None = None,
-        segment: Any = None,
+        bands: Bands | None = None,
+        frequencies: Interval | None = None,
+        segment: Time | None = None,
         floor: float = 1e-6,
     ) -> xr.Dataset:
         """See `jaxfne_xr.spectrum_loss`."""

@@ -1,8 +1,8 @@
-"""The ``.jfne`` of a tree, such as a bundle: what is in it, and what can be done with all of it at once."""
+"""``.jfne`` on every DataTree, such as a bundle: its content, and functions of the whole tree."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -12,10 +12,7 @@ import xarray as xr
 
 from .core import validation
 from .core.cards import Badge, Card, Code, Content, Table
-from .display import overview
-from .display.html_report import report as write_report
-
-# functions of a room's name hide the room once the front door is open: so by their names
+from .display import html_report, overview
 from .io import netcdf
 from .workflow.bundles import Replay, replay
 from .workflow.configuration import stored_rows
@@ -25,7 +22,7 @@ from .workflow.configuration import stored_rows
 class JfneTreeAccessor:
     """The functions of `jaxfne_xr` that take a tree, as its methods.
 
-    Of one part, ``tree["signals"].to_dataset().jfne`` has all of them.
+    For a part of it, ``tree["signals"].to_dataset().jfne`` has the methods of a Dataset.
 
     Examples
     --------
@@ -54,7 +51,7 @@ class JfneTreeAccessor:
         return _card(self._tree).html()
 
     def validate(self) -> validation.Report:
-        """Return what `jaxfne_xr.validate` finds in every part, under its name."""
+        """Run `jaxfne_xr.validate` on every part; problems have its name."""
         parts = overview.parts_of(self._tree)
         found = {part: validation.validate(ds) for part, ds in parts.items()}
         return validation.Report(
@@ -76,14 +73,14 @@ class JfneTreeAccessor:
         path: str | PathLike[str],
         *,
         compression: str = "fast",
-        encoding: Mapping[Any, Any] | None = None,
+        encoding: Mapping[Hashable, Any] | None = None,
     ) -> Path:
         """See `jaxfne_xr.to_netcdf`."""
         return netcdf.to_netcdf(self._tree, path, compression=compression, encoding=encoding)
 
     def report(self, path: str | PathLike[str]) -> Path:
         """See `jaxfne_xr.report`."""
-        return write_report(self._tree, path)
+        return html_report.report(self._tree, path)
 
 
 def _stage(tree: xr.DataTree) -> str:
@@ -95,7 +92,7 @@ def _within(part: str, text: str) -> str:
 
 
 def _card(tree: xr.DataTree) -> Card:
-    """Return what a tree says of itself; nothing is computed."""
+    """Return the card of a tree; nothing is computed."""
     abouts = {part: overview.facts(ds) for part, ds in overview.parts_of(tree).items()}
     stage = _stage(tree)
     rows: list[tuple[str, Content]] = [*stored_rows(tree.attrs)]
@@ -105,7 +102,7 @@ def _card(tree: xr.DataTree) -> Card:
         for part, about in abouts.items()
         for line in overview.checks_lines(about["validation"])
     ]
-    rows.append(("checks", tuple(dict.fromkeys(checks)) or ("nothing in it",)))
+    rows.append(("checks", tuple(dict.fromkeys(checks)) or ("empty",)))
     first = next((part for part in abouts if part.isidentifier()), None)
     lines = ["tree.jfne.replay()"] if stage == "bundle" else []
     lines += [f'{first} = tree["{first}"].to_dataset()'] if first else []

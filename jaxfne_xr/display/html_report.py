@@ -1,15 +1,15 @@
-"""A report: one HTML file with pictures, tables, scope and provenance, for whoever has no Python at hand."""
+"""A report: one HTML file with pictures, tables, scope and provenance, to be read without Python."""
 
 from __future__ import annotations
 
 import base64
 import html
-import io as streams
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from jaxfne_xr.core.files import replace_file, target_problems
 from jaxfne_xr.core.inputs import no_dataset, site_dim
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, units_of
 from jaxfne_xr.core.validation import validate
 from jaxfne_xr.workflow.configuration import stored_rows
@@ -39,16 +40,16 @@ from jaxfne_xr.workflow.configuration import stored_rows
 from . import overview
 from .suggestions import drawn, drawn_whole
 
-#: A picture with more bytes as SVG than this is stored as pixels.
+#: Pictures with more bytes than this as SVG are stored as PNG.
 SVG_BYTES = 120_000
-#: Pixels per inch of such a picture.
+#: Resolution of these pictures, pixels per inch.
 DPI = 150
-#: Of more sites, so many are drawn as lines, evenly chosen.
+#: Maximum number of sites that are drawn as lines; of more sites, as many are selected at even steps.
 LINES = 40
-#: Parameters of a step are cut off after so many letters.
+#: Maximum number of characters of each parameter of a step.
 LONG = 200
 
-#: What one sees in a picture, for those who do not, by the function of `jaxfne_xr.plot` that draws it.
+#: Alternative text of pictures, for each function of `jaxfne_xr.plot`.
 SEEN = {
     "traces": "lines over time, one above the other",
     "lfp": "lines over time, each at the depth of its contact",
@@ -62,7 +63,7 @@ SEEN = {
 
 
 def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path:
-    """Write a report of a Dataset or a bundle: one HTML file, whole or not at all, that needs nothing else.
+    """Write a report of a Dataset or a bundle: one HTML file that needs no other files.
 
     Parameters
     ----------
@@ -70,24 +71,24 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
         Of any stage; NumPy-, JAX- or dask-backed, quantified or not. A tree, such as a bundle, has a section for each
         of its nodes.
     path : path-like
-        Its name ends in ``.html`` or ``.htm``; its folder must exist. A file that was there stays whole if anything
-        goes wrong.
+        Its name ends in ``.html`` or ``.htm``; its folder must exist. An existing file stays as it was if anything
+        fails.
 
     Returns
     -------
     Path
-        The file that was written. It has pictures with texts for those who do not see them, the least, mean and largest
-        value of every variable, scope in plain words, every step that led here with the versions that ran, and what
-        `validate` says. No script, and nothing from the network.
+        The file that was written. It has pictures with alternative texts, the minimum, mean and maximum of every
+        variable, the scope in plain words, every step that was run, with versions, and the report of `validate`. It has
+        no scripts, and loads nothing from the network.
 
     Raises
     ------
     MissingDependencyError
         If matplotlib is not installed.
     FileError
-        If the file cannot be written there, or its name is not that of a page.
+        If the file cannot be written, or its name does not end in ``.html`` or ``.htm``.
     ArgumentError
-        If it is neither a Dataset nor a tree, or JAX traces it.
+        If it is neither a Dataset nor a tree, or is traced by JAX.
 
     Examples
     --------
@@ -111,11 +112,11 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
 
 
 def _name_problems(target: Path) -> list[Problem]:
-    """Return the problem of a name that says something else: ``run.nc`` may well be where the data are."""
+    """Return the problem of a name with another suffix: ``run.nc`` may be the file with the data."""
     if target.suffix.lower() in (".html", ".htm") or target.is_dir():
         return []
     found, remedy = f"the name {target.name!r}", f'"{target.with_suffix(".html").name}"'
-    return [Problem("path", found, "one that ends in .html or .htm", remedy, FileError)]
+    return [Problem("path", found, "a name that ends in .html or .htm", remedy, FileError)]
 
 
 def _need_matplotlib() -> None:
@@ -127,14 +128,14 @@ def _need_matplotlib() -> None:
 
 def _traced(parts: Mapping[str, xr.Dataset]) -> list[Problem]:
     names = [str(n) for ds in parts.values() for n, v in ds.variables.items() if is_traced(v._data)]
-    expected, remedy = "concrete numbers", "write the report outside of jit and grad"
+    expected, remedy = "concrete values", "write the report outside jit and grad"
     return [Problem(n, "values that JAX traces", expected, remedy, ArgumentError) for n in names]
 
 
 # ----------------------------------------------------------------------------------------------------- the page
 
 
-def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) -> str:
+def _page(name: str, attrs: Mapping[Hashable, Any], parts: Mapping[str, xr.Dataset]) -> str:
     title = html.escape(name)
     abouts = {part: overview.facts(ds) for part, ds in parts.items()}
     sections = [
@@ -145,7 +146,8 @@ def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) 
     if len(parts) > 1:
         links = (f'<li><a href="#part-{i}">{html.escape(p)}</a></li>' for i, p in enumerate(parts))
         contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
-    shown = "".join(sections) or "<p>There is nothing in it.</p>"
+    shown = "".join(sections) or "<p>It is empty.</p>"
+    # the page has text from the data: a browser must run no script in it and load nothing
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -158,7 +160,7 @@ def _page(name: str, attrs: Mapping[Any, Any], parts: Mapping[str, xr.Dataset]) 
 
 
 def _section(anchor: str, part: str, ds: xr.Dataset, about: Mapping[str, Any]) -> str:
-    """Return what there is to say of one Dataset."""
+    """Return the section of one Dataset."""
     heading = part or str(about["stage"])
     outcome = overview.outcome(validate(ds))
     rows: list[tuple[str, Content]] = [("stage", str(about["stage"]))] if part else []
@@ -180,26 +182,26 @@ def _section(anchor: str, part: str, ds: xr.Dataset, about: Mapping[str, Any]) -
     )
 
 
-def _configuration(attrs: Mapping[Any, Any]) -> str:
-    """Return the configuration of a bundle, nothing where there is none that can be read."""
+def _configuration(attrs: Mapping[Hashable, Any]) -> str:
+    """Return the configuration of a bundle, or nothing if it cannot be read."""
     rows = stored_rows(attrs)
     return f'<section class="jfne"><h2>Configuration</h2>{listed(rows)}</section>' if rows else ""
 
 
 def _steps(about: Mapping[str, Any], heading: str) -> str:
-    """Return every step that made a Dataset."""
+    """Return a table of the steps that made a Dataset."""
     rows = tuple(
         (str(i), str(step.get("function")), _parameters(step.get("parameters", {})))
         for i, step in enumerate(about["steps"], 1)
     )
     if not rows:
-        return "<p>There is no record: by hand, or by other code.</p>"
-    places = about["stage"] in overview.PLACES  # which come from no traces
+        return "<p>No record: made by hand, or by other code.</p>"
+    places = about["stage"] in overview.PLACES  # not made from traces
     origin = "" if places else f"<p>Traces from: {html.escape(str(about['origin']))}</p>"
     return origin + to_html(Table(("step", "function", "parameters"), rows), f"Steps of {heading}")
 
 
-def _parameters(parameters: Any) -> str:
+def _parameters(parameters: object) -> str:
     if not isinstance(parameters, Mapping):
         return str(parameters)
     texts = (
@@ -209,7 +211,7 @@ def _parameters(parameters: Any) -> str:
 
 
 def _versions(abouts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the versions that made the data, of each part that has others."""
+    """Return the versions that made the data, once for all parts with the same ones."""
     found: dict[str, list[str]] = {}
     for part, about in abouts.items():
         if isinstance(about["versions"], Mapping) and about["versions"]:
@@ -225,7 +227,7 @@ def _versions(abouts: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _numbers(ds: xr.Dataset) -> tuple[Table, dict[str, str]]:
-    """Return the least, mean and largest value of each variable, and the range of each as text."""
+    """Return a table with minimum, mean and maximum of each variable, and the range of each as text."""
     rows, ranges = [], {}
     for name, array in ds.data_vars.items():
         data = magnitude(array.variable._data)
@@ -239,7 +241,8 @@ def _numbers(ds: xr.Dataset) -> tuple[Table, dict[str, str]]:
         total = f"{mean * array.size:.10g}" if np.dtype(array.dtype).kind == "b" else ""
         rows.append((str(name), *cells, "" if unit == "1" else unit, total, str(bad or "")))
         ranges[str(name)] = f"from {low:.4g} to {high:.4g} {'' if unit == '1' else unit}".strip()
-    titles = ("variable", "least", "mean", "largest", "units", "number true", "not finite")
+    titles = ("variable", "min", "mean", "max", "units", "count of true", "not finite")
+    # columns that are empty for all variables are left out
     kept = [i for i in range(len(titles)) if i < 5 or any(row[i] for row in rows)]
     table = Table(
         tuple(titles[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows)
@@ -247,8 +250,8 @@ def _numbers(ds: xr.Dataset) -> tuple[Table, dict[str, str]]:
     return table, ranges
 
 
-def _spread(data: Any) -> tuple[float, float, float, int]:
-    """Return the least, mean and largest of the finite values, and how many are not finite."""
+def _spread(data: Array) -> tuple[float, float, float, int]:
+    """Return minimum, mean and maximum of the finite values, and the number of others."""
     if is_dask(data):
         import dask.array as array
 
@@ -261,11 +264,12 @@ def _spread(data: Any) -> tuple[float, float, float, int]:
         else:
             lazy = data.min(), data.mean(), data.max(), array.zeros((), dtype=int)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of blocks in which nothing is finite
+            warnings.simplefilter("ignore", RuntimeWarning)  # from blocks without finite values
             low, mean, high, bad = array.compute(*lazy)
         return float(low), float(mean), float(high), int(bad)
     values = np.asarray(data)
     bad = 0
+    # the sum is finite only if all values are: one pass instead of a mask, in the usual case
     if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=float)):
         values = values[np.isfinite(values)]
         bad = data.size - values.size
@@ -278,7 +282,7 @@ def _spread(data: Any) -> tuple[float, float, float, int]:
 
 
 def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]) -> Iterator[str]:
-    """Yield every picture of a Dataset with its caption, or why there is none."""
+    """Yield every picture of a Dataset with its caption, or the reason why there is none."""
     if whole := drawn_whole(ds, about["stage"], about["steps"]):
         yield _figure(whole, ds, {}, whole)
         return
@@ -292,7 +296,7 @@ def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]
         if function == "traces" and site and ds.sizes[site] > LINES:
             chosen = np.unique(np.linspace(0, ds.sizes[site] - 1, LINES).round().astype(int))
             part = ds.isel({site: chosen})
-            said.append(f"{len(chosen)} of {ds.sizes[site]} {site}s, evenly chosen")
+            said.append(f"{len(chosen)} of {ds.sizes[site]} {site}s, at even steps")
         if function in ("csd", "lfp"):
             for dim in (d for d in array.dims if d not in (TIME, "contact", "depth")):
                 part = part.isel({dim: 0})
@@ -311,7 +315,7 @@ def _figures(ds: xr.Dataset, about: Mapping[str, Any], ranges: Mapping[str, str]
 def _figure(
     function: str, ds: xr.Dataset, options: Mapping[str, Any], caption: str, reach: str = ""
 ) -> str:
-    """Return a picture in HTML, or in its place what keeps it from being drawn."""
+    """Return a picture in HTML, or the error that prevents it."""
     try:
         source = _image(function, ds, options)
     except MissingDependencyError:
@@ -327,11 +331,11 @@ def _figure(
 
 
 def _image(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
-    """Return a picture as a data URI: SVG, or PNG where that would be larger than `SVG_BYTES`."""
+    """Return a picture as a data URI: SVG, or PNG if the SVG is larger than `SVG_BYTES`."""
     import matplotlib
     import matplotlib.pyplot as plt
 
-    # paths instead of fonts, that may be missing where it is read; the same bytes for the same data
+    # paths instead of fonts, which may be missing where the page is read; same bytes for same data
     style = {**matplotlib.rcParamsDefault, "svg.fonttype": "path", "svg.hashsalt": "jaxfne_xr"}
     style = {k: v for k, v in style.items() if not k.startswith(("backend", "interactive"))}
     before = {*plt.get_fignums()}
@@ -339,20 +343,20 @@ def _image(function: str, ds: xr.Dataset, options: Mapping[str, Any]) -> str:
         try:
             made = getattr(plot, function)(ds, **options)
             figure = np.ravel(np.asarray(made, dtype=object))[0].figure
-            stream = streams.BytesIO()
+            stream = BytesIO()
             figure.savefig(stream, format="svg", metadata={"Date": None}, bbox_inches="tight")
             kind = "svg+xml"
             if stream.tell() > SVG_BYTES:
-                stream = streams.BytesIO()
+                stream = BytesIO()
                 figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
                 kind = "png"
         finally:
-            for number in {*plt.get_fignums()} - before:  # also of what was stopped half way
+            for number in {*plt.get_fignums()} - before:  # also after an interruption
                 plt.close(number)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-#: The styles of the page around the cards, and of the cards where they are sections of it.
+#: Styles of the page, and of cards as its sections.
 _STYLE = (
     themed(".jfne-page")
     + """

@@ -1,4 +1,4 @@
-"""What there is to say of a Dataset at a glance: strict JSON, and the card that shows it. No data is computed."""
+"""Summarise a Dataset as strict JSON values, and as a card. No data is computed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from jaxfne_xr.core.errors import SchemaError
 from jaxfne_xr.core.inputs import as_dataset, site_dim
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.time_axis import TIME, even_times
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, units_of
 from jaxfne_xr.core.validation import VARIABLE
 
 from .suggestions import GROUPS, has_cable, next_steps, of_array
 
-#: So many sites are counted by group, and so many groups and variables named.
+#: Maximum number of sites that are counted by group, and of groups and variables that are named.
 COUNTED, NAMED = 100_000, 20
-#: Names with more letters are cut off.
+#: Maximum number of characters of a name.
 LONGEST = 40
-#: How parameters in a record say their unit.
+#: Suffixes of parameters in a record, and the unit that each means.
 _SUFFIXES = {"_S_per_m": "S/m", "_um": "um"}
-#: Stages that describe where things are, and have no amplitude to speak of.
+#: Stages that have positions only, and so no amplitudes.
 PLACES = ("probe", "morphology")
 
 #: What each claim says in plain words.
@@ -41,12 +42,10 @@ SOURCE_WORDS = {
     "uncalibrated_current": "The source is a current in nA that was given or made from spikes, calibrated by nothing.",
     "transmembrane_current": "The source is the current in nA through the membrane of every compartment.",
 }
-#: What there is to say of Traces, which claim nothing yet, and of a lead field, which has no amplitude of its own.
+#: The scope in words of Traces, which claim nothing yet; of DataArrays; of a lead field, which has no amplitude.
 TRACES_WORDS = ("No source and no field has been made of the voltages.",)
 #: A DataArray does not say how it was made.
-VARIABLE_WORDS = (
-    "A DataArray has no record of how it was made: what is computed from it claims the least.",
-)
+VARIABLE_WORDS = ("A DataArray has no record of how it was made: results have the weakest scope.",)
 LEAD_FIELD_WORDS = (
     "It takes currents in nA to uV; what those are worth, the currents have to say.",
 )
@@ -76,13 +75,13 @@ def in_words(claims: scope.Scope) -> tuple[str, ...]:
 
 
 def _awaits_field(claims: scope.Scope) -> bool:
-    """Whether there are transmembrane currents, of which a physical field may still be made."""
+    """Whether there are transmembrane currents, from which a physical field can still be computed."""
     source, solver = claims.source_calibration_status, claims.field_solver_status
     return (source, solver) == ("transmembrane_current", "not_computed")
 
 
 def _claimed(ds: xr.Dataset, stage: str, record: Mapping[str, Any], known: bool) -> dict[str, Any]:
-    """Return scope, and scope in words, of a Dataset; nothing where it is none of ours."""
+    """Return the scope of a Dataset, and the scope in words; nothing if this package did not make it."""
     if stage == VARIABLE:
         return {"scope": None, "scope_in_words": list(VARIABLE_WORDS)}
     if stage in PLACES or (stage == "traces" and not known):
@@ -100,14 +99,14 @@ def _claimed(ds: xr.Dataset, stage: str, record: Mapping[str, Any], known: bool)
 
 
 def facts(data: xr.Dataset | xr.DataArray) -> dict[str, Any]:
-    """Return what a Dataset is, as strict JSON values; nothing is computed and no value looked at.
+    """Describe a Dataset as strict JSON values, from names, dims and attrs; no values are read.
 
     Returns
     -------
     dict
         ``stage``; ``sizes``; ``sites`` with their dim, number and groups; ``time``; ``variables`` and ``coordinates``;
-        ``scope``, from Signals on, and ``scope_in_words``; ``model``, the last that made a field; ``steps`` that made
-        it, and ``versions``; ``validation``; ``next``, code that makes sense from here.
+        ``scope``, from Signals on, and ``scope_in_words``; ``model``, the last forward model that was used; ``steps``
+        that made it, and ``versions``; ``validation``; ``next``, suggested code.
 
     Examples
     --------
@@ -145,14 +144,14 @@ def facts(data: xr.Dataset | xr.DataArray) -> dict[str, Any]:
 
 
 def _shown(data: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return what there is to see; of a DataArray that is a coordinate, the coordinates."""
+    """Return the Dataset to describe; of a DataArray that is a coordinate, a Dataset of the coordinates."""
     if isinstance(data, xr.DataArray) and data.name in {*data.coords, *data.dims}:
         return data.coords.to_dataset()
     return as_dataset(data, "ds")
 
 
 def outcome(report: validation.Report) -> dict[str, Any]:
-    """Return what checks have found, as strict JSON values."""
+    """Return the result of checks as strict JSON values."""
     return {
         "valid": bool(report),
         "problems": [
@@ -164,7 +163,7 @@ def outcome(report: validation.Report) -> dict[str, Any]:
 
 
 def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return each Dataset of a tree under the name of its node; of a Dataset, itself without a name."""
+    """Return the Datasets of a tree by the path of their node; a Dataset by itself has the name ""."""
     if isinstance(data, xr.Dataset):
         return {"": data}
     nodes = {node.path.strip("/"): node.to_dataset() for node in data.subtree}
@@ -172,17 +171,17 @@ def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
 
 
 def card(data: xr.Dataset | xr.DataArray) -> Card:
-    """Return what a Dataset or a DataArray says of itself: see `facts`."""
+    """Return the card of a Dataset or a DataArray: see `facts`."""
     return card_of(facts(data))
 
 
 def card_of(about: Mapping[str, Any]) -> Card:
-    """Return the card of what there is to say."""
+    """Return the card of `facts`."""
     return Card(f"jaxfne_xr: {about['stage']}", tuple(card_rows(about)), badge(about))
 
 
 def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
-    """Return the rows of a card from what there is to say."""
+    """Return the rows of the card of `facts`."""
     rows: list[tuple[str, Content]] = []
     if about["sites"]:
         rows.append(("sites", _sites_text(about["sites"])))
@@ -225,7 +224,7 @@ def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
 
 
 def badge(about: Mapping[str, Any]) -> Badge | None:
-    """Return what is seen first: whether it is valid, and what its amplitudes are."""
+    """Return the badge of `facts`: whether the data is valid, and whether its amplitudes are physical."""
     if not about["validation"]["valid"]:
         return Badge("not valid", "bad")
     claims = None if about["scope"] is None else scope.Scope(**about["scope"])
@@ -237,7 +236,7 @@ def badge(about: Mapping[str, Any]) -> Badge | None:
 
 
 def _variables_table(variables: dict[str, Any]) -> Table:
-    """Return variables as a table."""
+    """Return a table of variables."""
     rows = [
         (
             named(name),
@@ -254,7 +253,7 @@ def _variables_table(variables: dict[str, Any]) -> Table:
 
 
 def checks_lines(validation: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the outcome of checks as lines."""
+    """Return the result of checks as lines."""
     problems = [
         f"{p['where']}: found {p['found']}; expected {p['expected']}"
         for p in validation["problems"]
@@ -278,7 +277,7 @@ def _sites(ds: xr.Dataset) -> dict[str, Any] | None:
         if is_dask(data) or is_traced(data):
             continue
         counts = Counter(map(str, ds.coords[name].values.tolist()))
-        if name == "unit":  # neurons, of which there may be many
+        if name == "unit":  # neurons may be too many to list
             groups[name] = {"number": len(counts)}
         else:
             groups[name] = dict(counts)
@@ -302,7 +301,7 @@ def _time(ds: xr.Dataset, report: validation.Report) -> dict[str, Any] | None:
     n = ds.sizes[TIME]
     if any(problem.where == TIME for problem in report.problems):
         return {"samples": n, "dt_ms": None, "start_ms": None, "duration_ms": None}
-    # the checks have seen that it is even: the ends say the rest, and there may be millions between them
+    # the checks found even steps, so the two ends are enough; there may be millions of samples between
     ends, step = even_times(ds.variables[TIME][[0, -1] if n > 1 else [0]], None)
     dt_ms = None if step is None else step / (n - 1)
     duration = None if dt_ms is None else n * dt_ms
@@ -319,13 +318,14 @@ def _time_text(time: dict[str, Any]) -> str:
 
 
 def length_of(ms: float) -> str:
-    """Return a length of time in words.
+    """Return a duration as text.
 
     Examples
     --------
     >>> [length_of(ms) for ms in (0.5, 999.9, 12_000, 600_000)]
     ['0.5 ms', '999.9 ms', '12 s', '10 min']
     """
+    # seconds up to two minutes
     for size, unit in ((60_000.0, "min"), (1000.0, "s")):
         if ms >= (2 * size if unit == "min" else size):
             return f"{ms / size:.6g} {unit}"
@@ -333,7 +333,7 @@ def length_of(ms: float) -> str:
 
 
 def _variable(variable: xr.Variable) -> dict[str, Any]:
-    data: Any = magnitude(variable._data)
+    data: Array = magnitude(variable._data)
     kind = "dask" if is_dask(data) else "JAX" if is_jax(data) else "NumPy"
     name = variable.attrs.get("long_name")
     return {
@@ -353,15 +353,15 @@ def _bytes(n: int) -> str:
 
 
 def named(name: str) -> str:
-    """Return a name as it can stand in a line: cut off, and what is written from the right kept to itself."""
+    """Return a name for a line of text: shortened, and isolated if its script is written from right to left."""
     name = name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
-    if not any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name):
+    if not any(unicodedata.bidirectional(character) in ("R", "AL") for character in name):
         return name
     return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
 
 
 def shortened(names: list[str]) -> list[str]:
-    """Return names, of which there may be many."""
+    """Return names, shortened to `NAMED` entries."""
     return (
         names
         if len(names) <= NAMED

@@ -1,8 +1,8 @@
-"""What makes sense to do next with a Dataset, and which function draws it: names and dims are looked at, no values."""
+"""Suggest code for a Dataset, and the function that draws it, from names and dims; no values are read."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -12,14 +12,14 @@ from jaxfne_xr.core.schema import VOLTAGES
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.validation import VARIABLE
 
-#: Coordinates that put sites, or contacts, into groups.
+#: Coordinates that group sites or contacts.
 GROUPS = ("population", "layer", "area", "shank")
-#: The bin of a summary, of which it wants two, ms.
+#: Default bin of a summary, which needs at least two bins, ms.
 BIN = 5.0
-#: The widest of the usual bands, Hz.
+#: The widest of the default bands, Hz.
 GAMMA = (30.0, 80.0)
 
-#: The function of `jaxfne_xr.plot` for each variable that has one, if it lies along these dims; the best to see first.
+#: The function of `jaxfne_xr.plot` for a variable along these dims. The first variable that exists is suggested.
 DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "spikes": ("raster", (TIME,)),
     **dict.fromkeys(("lfp", "lfp_proxy"), ("lfp", (TIME, "contact"))),
@@ -31,12 +31,14 @@ DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
     **dict.fromkeys(("eeg", "meg", "eeg_proxy", "meg_proxy", "emm_proxy"), ("traces", (TIME,))),
     **dict.fromkeys(("firing_rate", "dipole_moment"), ("traces", (TIME,))),
 }
-#: The function for a whole Dataset, by its stage or by the last step that made it.
+#: Functions that draw a whole Dataset, by its stage or by the last step that made it.
 DRAWN_WHOLE = ("probe", "morphology", "summary")
 
 
-def drawn_whole(ds: xr.Dataset, stage: str, steps: Any) -> str | None:
-    """Return which function draws all of a Dataset at once; None where each variable has its own picture."""
+def drawn_whole(
+    ds: xr.Dataset, stage: str, steps: Sequence[Mapping[str, Any]] | None
+) -> str | None:
+    """Return the function that draws a whole Dataset, or None if each variable has a picture."""
     last = steps[-1].get("function") if steps else None
     found = next((name for name in (stage, last) if name in DRAWN_WHOLE), None)
     unplaced = found == "probe" and not {"x", "z"} <= {*ds.coords}
@@ -44,15 +46,15 @@ def drawn_whole(ds: xr.Dataset, stage: str, steps: Any) -> str | None:
 
 
 def drawn(ds: xr.Dataset, name: Hashable) -> tuple[str, dict[str, Any]] | None:
-    """Return which function draws a variable, and with what; None where there is none, or nothing to draw."""
+    """Return the function that draws a variable, and its options, or None if there is nothing to draw."""
     function, dims = DRAWN.get(str(name), ("", ()))
     if name not in ds.data_vars or not ds[name].size:
         return None
     here = {str(d) for d in ds[name].dims}
-    if function == "csd" and {TIME, "depth"} <= here:  # the true density, in bins of depth
+    if function == "csd" and {TIME, "depth"} <= here:  # from ground_truth_csd
         return function, {"variable": name}
     if function in ("lfp", "csd") and TIME in here:
-        # beside sites, as `compute_readout` returns them, contacts have longer names
+        # in the result of `compute_readout`, which has sites too, positions of contacts have a prefix
         depths = ("depth", "z", "contact_z") if function == "csd" else ("z", "contact_z")
         depth = next((d for d in depths if d in ds.coords and ds[d].dims == ("contact",)), None)
         if depth is None:
@@ -67,7 +69,7 @@ def drawn(ds: xr.Dataset, name: Hashable) -> tuple[str, dict[str, Any]] | None:
 def next_steps(
     ds: xr.Dataset, record: Mapping[str, Any], stage: str, time: Mapping[str, Any] | None
 ) -> list[str]:
-    """Return code that makes sense from here, each line by itself."""
+    """Return lines of suggested code, each of which runs by itself."""
     has: set[Hashable] = set(ds.data_vars)
     placed = {"x", "y", "z"} <= set(ds.coords)
     timed = TIME in ds.dims
@@ -107,7 +109,7 @@ def next_steps(
     spectral = [n for n in ("lfp", "lfp_proxy", "csd", "csd_proxy", "eeg", "meg") if n in has]
     if several and spectral:
         steps.append(f'ds.jfne.psd("{spectral[0]}")')
-    if "psd" in has and _tells_bands_apart(ds):
+    if "psd" in has and _resolves_bands(ds):
         steps.append("ds.jfne.band_power()")
     if "lead_field" in has and sites:
         steps.append(f'lfp = (ds.lead_field * currents.i_membrane).sum("{sites}")')
@@ -115,7 +117,7 @@ def next_steps(
 
 
 def of_array(steps: Iterable[str]) -> list[str]:
-    """Return the steps that can be taken with a DataArray alone, which has no record to be kept in a file."""
+    """Return the steps that also work with a DataArray, which has no record to store in a file."""
     methods = ("report(", "to_netcdf(")
     return [
         step.replace("ds.jfne.", "array.jfne.")
@@ -133,8 +135,8 @@ def _next_of_probe(ds: xr.Dataset, placed: bool) -> list[str]:
     return ["ds.jfne.plot.probe()", "signals.jfne.lfp_proxy(ds)", "currents.jfne.lfp(ds)"]
 
 
-def _tells_bands_apart(ds: xr.Dataset) -> bool:
-    """Whether the widest of the usual bands, gamma, can be told apart: see `jaxfne_xr.band_power`."""
+def _resolves_bands(ds: xr.Dataset) -> bool:
+    """Whether the frequencies resolve the widest of the default bands, gamma: see `jaxfne_xr.band_power`."""
     if ds.sizes.get("frequency", 0) < 2 or "frequency" not in ds.coords:
         return False
     f = ds["frequency"].values
@@ -142,7 +144,7 @@ def _tells_bands_apart(ds: xr.Dataset) -> bool:
 
 
 def _plotting(ds: xr.Dataset, name: str, how: tuple[str, dict[str, Any]]) -> str:
-    """Return the line that draws a variable, without what would be the same unsaid."""
+    """Return the line that draws a variable, without arguments that are the default."""
     function, options = how
     usual = DRAWN[name][0] == function and "depth" not in options
     given = {} if usual else options
@@ -151,6 +153,6 @@ def _plotting(ds: xr.Dataset, name: str, how: tuple[str, dict[str, Any]]) -> str
 
 
 def has_cable(ds: xr.Dataset) -> bool:
-    """Whether there are voltages and conductances between some of them, which make transmembrane currents."""
+    """Whether there are voltages, and conductances between compartments, to compute transmembrane currents."""
     joined = "conductance" in ds.data_vars and ds["conductance"].size > 0
     return joined and bool({*ds.data_vars} & {*VOLTAGES})

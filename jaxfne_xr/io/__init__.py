@@ -1,1 +1,1 @@
-"""Bridges to other packages, one file each; none is imported before it is needed."""
+"""Read and write files, and read data of other packages: one module each, imported when first needed."""

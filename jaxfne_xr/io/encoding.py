@@ -1,7 +1,7 @@
-"""What a Dataset looks like in a netCDF file, and the way back.
+"""Encode a Dataset for netCDF, and decode it again.
 
-What netCDF cannot hold (quantities, bool and nested attributes, exact types) is kept in one JSON attribute beside the
-readable form, ``attrs["jaxfne_xr_file"]``.
+What netCDF cannot hold (quantities, bool and nested attributes, exact types) is also kept in one JSON attribute,
+``attrs["jaxfne_xr_file"]``, next to a form that other programs can read.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import FileError, Problem, SchemaError
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
 
 RECORD = "jaxfne_xr_file"
 RECORD_VERSION = 1
 
-#: Attributes kept in the record alone. The first would rescale, mask, recode or vanish on reading, by the conventions
-#: of netCDF; the others are the library's own.
+#: Attributes that are kept only in the record. Readers would apply the first ones (rescale, mask, recode, drop), by the
+#: conventions of netCDF; the others are internal to the netCDF library.
 RESERVED = frozenset(
     (
         "scale_factor",
@@ -40,19 +41,19 @@ RESERVED = frozenset(
     + ("_NCProperties", "_nc3_strict", "_SuperblockVersion", "_IsNetcdf4")
 )
 
-#: What netCDF takes as the name of a variable, a dimension or an attribute.
+#: Names that netCDF accepts for a variable, a dimension or an attribute.
 NAME = re.compile(r"[A-Za-z0-9_\x80-\U0010ffff][^\x00-\x1f\x7f/]*(?<! )")
 
 
 def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
-    """Return the record of what netCDF could not hold; empty where a plain to_netcdf wrote our data."""
+    """Return the record of what netCDF could not hold; an empty one if xarray's own to_netcdf wrote the file."""
     text = raw.attrs.get(RECORD)
     if text is None and provenance.KEY not in raw.attrs:
         raise SchemaError.of(
             "file",
             found=f"{path.name!r}, a netCDF file without the record of this package",
             expected="a file written by to_netcdf",
-            remedy="open(path, plain=True) for the Dataset as it is; then .jfne.to_signals() as with any",
+            remedy="open(path, plain=True) for the Dataset as it is, then .jfne.to_signals()",
         )
     try:
         record = json.loads(text) if text is not None else {"version": 0}
@@ -62,7 +63,7 @@ def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
             f'attrs["{RECORD}"]',
             found=f"text that is not a file record ({type(error).__name__}: {error})",
             expected="the JSON that to_netcdf writes",
-            remedy="copy the file again from where it was made, or open(path, plain=True)",
+            remedy="copy the file again from its source, or open(path, plain=True)",
         ) from error
     if version > RECORD_VERSION:
         raise SchemaError.of(
@@ -75,7 +76,7 @@ def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
 
 
 def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
-    """Return a Dataset that netCDF can hold with the record that restores it, and what cannot be stored."""
+    """Return a Dataset that netCDF can hold, with the record that restores it, and the problems found."""
     problems: list[Problem] = []
     record: dict[str, Any] = {"version": RECORD_VERSION, "attrs": {}}
     pint_indexes = {
@@ -86,6 +87,7 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
     for name, index in ds.xindexes.items():
         if type(index).__name__ == "PandasMultiIndex":
             problems.append(_unstorable(str(name), "a MultiIndex", f'ds.reset_index("{name}")'))
+    # noted before dequantify, after which nothing is a quantity
     quantified = {str(n): units_of(v) for n, v in ds.variables.items() if is_quantity(v._data)}
     if pint_indexes:
         ds = ds.pint.dequantify()
@@ -98,7 +100,7 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
             )
             continue
         if not is_dask(data) and not hasattr(data, "__array_function__"):
-            data = np.asarray(data)  # JAX
+            data = np.asarray(data)  # JAX arrays: netCDF4 writes NumPy and dask only
         problems += _variable_problems(name, data)
         attrs = dict(variable.attrs)
         if str(name) in quantified:
@@ -108,16 +110,15 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
             record["attrs"][str(name)] = kept
         problems += more
         variables[name] = xr.Variable(variable.dims, data, attrs)
-    own = {
-        key: value for key, value in ds.attrs.items() if key != RECORD
-    }  # of a file opened plainly
+    # a file opened with plain=True still has the record of the earlier writing, which no longer applies
+    own = {key: value for key, value in ds.attrs.items() if key != RECORD}
     attrs, kept, more = _attrs(own, "")
     if kept:
         record["attrs"][""] = kept
     problems += more
     problems += [
         _unstorable(
-            repr(name), "a name that netCDF does not take", f'ds.rename({{{name!r}: "a_name"}})'
+            repr(name), "a name that netCDF does not accept", f'ds.rename({{{name!r}: "a_name"}})'
         )
         for name in {**ds.variables, **ds.sizes}
         if not isinstance(name, str) or not NAME.fullmatch(name)
@@ -140,11 +141,12 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
 
 
 def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -> xr.Dataset:
-    """Return a Dataset as it was before `to_plain`, from what stands in the file, not decoded.
+    """Restore the Dataset that `to_plain` encoded, from the undecoded content of the file.
 
-    ``lazy`` leaves units in attrs: xarray computes no Dataset in which some dask arrays are quantities and others
+    ``lazy`` leaves units in attrs: xarray cannot compute a Dataset in which some dask arrays are quantities and others
     are not.
     """
+    # a number whose unit is "ms" or "days" would otherwise be decoded as a time or a duration
     numbers, timedeltas = record.get("numbers", ()), record.get("timedeltas", ())
     ds = xr.decode_cf(
         raw,
@@ -158,7 +160,8 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
         data = variable.data if variable.dtype == dtype else variable.data.astype(dtype)
         attrs = _restored_attrs(variable.attrs, record, str(name))
         quantified = name in record.get("quantified", ()) and name not in pint_indexes and not lazy
-        if quantified and "units" in attrs:  # the unit in the file: it may have been edited since
+        # read from the file, not the record: it may have been edited
+        if quantified and "units" in attrs:
             data = quantity(data, attrs.pop("units"))
         changed[name] = type(variable)(variable.dims, data, attrs)
     coords = {name: changed.pop(name) for name in ds.coords}
@@ -173,9 +176,9 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
 
 
 def _attrs(
-    attrs: Mapping[Any, Any], owner: str
+    attrs: Mapping[Hashable, Any], owner: str
 ) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
-    """Return attrs in a form that netCDF holds, those that the record must restore, and what cannot be kept."""
+    """Return attrs that netCDF can hold, those that the record must restore, and the problems of the others."""
     native: dict[str, Any] = {}
     kept: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -199,8 +202,8 @@ def _attrs(
     return native, kept, problems
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether netCDF gives a value back as it is: text, a NumPy number, or 1-D numbers that are not just one."""
+def _is_plain(value: object) -> bool:
+    """Whether netCDF returns a value unchanged: text, a NumPy number, or a 1-D array of at least two numbers."""
     if isinstance(value, str):
         return "\0" not in value
     if not isinstance(value, (np.generic, np.ndarray)) or value.dtype.kind not in "fiu":
@@ -210,14 +213,14 @@ def _is_plain(value: Any) -> bool:
 
 
 def _form(value: Any) -> list[Any] | None:
-    """Return the name of a value's type and its JSON form, from which `_value` makes it again, or None."""
+    """Return the name of a value's type and its JSON form, which `_value` converts back, or None."""
     if isinstance(value, (np.generic, np.ndarray)) and value.dtype.kind in "biufU":
         return [f"numpy:{value.dtype}", value.tolist()] if value.dtype.itemsize <= 8 else None
     plain = list(value) if isinstance(value, tuple) else value
     return [type(value).__name__, plain] if _is_json(plain) else None
 
 
-def _is_json(value: Any) -> bool:
+def _is_json(value: object) -> bool:
     if isinstance(value, dict):
         return all(isinstance(k, str) and _is_json(v) for k, v in value.items())
     if isinstance(value, list):
@@ -234,10 +237,11 @@ def _value(form: list[Any]) -> Any:
 
 
 def _readable(form: list[Any]) -> Any:
-    """Return what stands in the file, for others to read, for an attribute that is kept in the record."""
+    """Return the readable form, in the file, of an attribute that is kept in the record."""
     value = form[1]
     if isinstance(value, bool):
         return np.int8(value)
+    # netCDF has no integers over 64 bits
     is_number = isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) < 2**63)
     return value if is_number else json.dumps(value, sort_keys=True)
 
@@ -245,7 +249,7 @@ def _readable(form: list[Any]) -> Any:
 def _restored_attrs(
     attrs: Mapping[str, Any], record: Mapping[str, Any], owner: str
 ) -> dict[str, Any]:
-    """Return attrs in their own types; one that was edited in the file stays as it was edited."""
+    """Return attrs in their original types; an attribute edited in the file keeps its new value."""
     kept = record.get("attrs", {}).get(owner, {})
     unedited = {
         key: _value(form)
@@ -256,11 +260,11 @@ def _restored_attrs(
 
 
 def _is_native_type(dtype: np.dtype) -> bool:
-    """Whether netCDF gives values of this type back in it."""
+    """Whether netCDF returns values of this type unchanged."""
     return dtype.kind in "biufUS" and dtype.isnative
 
 
-def _variable_problems(name: Hashable, data: Any) -> list[Problem]:
+def _variable_problems(name: Hashable, data: Array) -> list[Problem]:
     where = f'ds["{name}"]'
     dtype = data.dtype
     if dtype.kind == "O" and not is_dask(data) and all(isinstance(x, str) for x in data.ravel()):
@@ -272,4 +276,4 @@ def _variable_problems(name: Hashable, data: Any) -> list[Problem]:
 
 
 def _unstorable(where: str, found: str, remedy: str) -> Problem:
-    return Problem(where, found, "something that netCDF can hold", remedy, FileError)
+    return Problem(where, found, "something that netCDF can store", remedy, FileError)

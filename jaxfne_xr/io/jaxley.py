@@ -1,8 +1,8 @@
-"""Jaxley: what ``jx.integrate`` returned becomes labelled traces, with where each row lies in the cell.
+"""Jaxley: label what ``jx.integrate`` returned, with the compartment of each row and its position.
 
-Read from the module's tables only: nothing is simulated, and nothing of the module is changed. Rows of
-``module.recordings`` name compartments by their label in ``module.nodes.index``, which has gaps in a network (branch
-points sit between the cells), and synapses by their number within their type.
+Only the tables of the module are read: nothing is simulated, and the module is not changed. ``module.recordings``
+refers to compartments by their label in ``module.nodes.index``, which has gaps in a network (branch points are numbered
+between the cells), and to synapses by their number within their type.
 """
 
 from __future__ import annotations
@@ -34,19 +34,20 @@ from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import GEOMETRY
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
+from jaxfne_xr.core.types import Array, ArrayLike, Time
 from jaxfne_xr.core.units import is_quantity, readable, scalar
 
-from . import jaxley_cable as cable
+from . import jaxley_cable
 
-#: The oldest Jaxley whose tables are known to be as they are read here.
+#: The oldest Jaxley version whose tables have the form that is read here.
 OLDEST = (0, 14)
 
 ROW = "recording"
 SYNAPSE = "synapse"
 
-#: Units of the states of Jaxley's own mechanisms, from their source; ``{}`` is the name of the instance. Not here, so
-#: to be named by the user: `w` of AdEx and `u` of Izhikevich, whose equations balance in no one unit. What a pump calls
-#: its current is a change of concentration; the Nernst pump's is zero, and is added to the calcium current.
+#: Units of the states of Jaxley's mechanisms, from their source code; ``{}`` is the name of the instance. `w` of AdEx
+#: and `u` of Izhikevich are left out, since no unit makes their equations consistent: the user has to name one. The
+#: "current" of a pump is a change of concentration; that of the Nernst pump is zero, and added to the calcium current.
 _STATES = {
     "HH": {"{}_m": "1", "{}_h": "1", "{}_n": "1"},
     "Na": {"{}_m": "1", "{}_h": "1"},
@@ -63,7 +64,7 @@ _STATES = {
     "TestSynapse": {"{}_c": "1"},
 }
 
-#: What tells a compartment from all others; every row has these, also where it lies on a dim of its own.
+#: Labels that identify a compartment. Every row has them, also on a dim such as ``recording_i_HH``.
 _LABELS = ("unit", "branch", "compartment", "compartment_id")
 
 _UNITS_OF_LABELS = {
@@ -75,9 +76,9 @@ _UNITS_OF_LABELS = {
 
 def from_jaxley(
     module: Any,
-    recordings: Any,
+    recordings: Array,
     *,
-    delta_t: Any,
+    delta_t: Time,
     dims: Sequence[str] = ("recording", "time"),
     units: Mapping[str, str] | None = None,
     quantify: bool | None = None,
@@ -93,13 +94,13 @@ def from_jaxley(
     delta_t : float, str or pint.Quantity
         The time step given to ``jx.integrate``, ms (or ``"25 us"``). The first sample is the initial state, at 0 ms.
     dims : sequence of str
-        The axes of `recordings`, in order. Under ``jax.vmap`` there is one more: ``("trial", "recording", "time")``.
+        The axes of `recordings`, in order. ``jax.vmap`` adds one: ``("trial", "recording", "time")``.
     units : mapping of str to str, optional
-        The unit of each recorded state that is not known here: of mechanisms that are not Jaxley's own. A unit is never
-        guessed. Names that are not recorded are passed over.
+        The unit of each recorded state whose unit is not known: those of mechanisms that are not part of Jaxley. A
+        unit is never guessed. Names that are not recorded are ignored.
     quantify : bool, optional
-        Whether units go on as pint quantities (True; JAX becomes NumPy) or in ``attrs["units"]`` (False; JAX stays
-        JAX). By default they do, unless JAX traces the data or it is dask.
+        True: pint quantities (JAX arrays become NumPy). False: units in ``attrs["units"]`` (JAX arrays stay JAX). By
+        default True, unless the data is traced by JAX, or dask.
 
     Returns
     -------
@@ -119,26 +120,27 @@ def from_jaxley(
         each group of the module
             Whether the row belongs to it: ``ds.query(recording="soma")``.
 
-        A state that was recorded elsewhere than ``v`` has a dim of its own, ``recording_<state>``, and the labels
-        ``unit_<state>`` ... on it. States of synapses are on ``synapse``, with ``pre_unit`` ... ``post_compartment``.
+        A state that was recorded at other compartments than ``v`` is on the dim ``recording_<state>``, with the labels
+        ``unit_<state>`` ... there. States of synapses are on ``synapse``, with ``pre_unit`` ... ``post_compartment``.
         ``conductance`` (uS) on ``edge`` is the axial conductance between compartments ``edge_from`` and ``edge_to``
-        (`compartment_id`) of each cell that has a voltage recorded, branch points eliminated. ``edge_unit``,
-        ``edge_from_branch`` ... ``edge_to_compartment`` name the two ends where they are not among the rows.
+        (`compartment_id`) of each cell with a recorded voltage, branch points eliminated. ``edge_unit``,
+        ``edge_from_branch`` ... ``edge_to_compartment`` label the two ends, also of compartments without a row.
 
     Raises
     ------
     ArgumentError, DimensionError, UnitError, TimeAxisError, DataError, NonFiniteError
-        All problems at once. Values are not checked under a JAX trace.
+        All problems are listed at once. Values are not checked under a JAX trace.
     MissingDependencyError
         If Jaxley is not installed, or older than 0.14.
 
     Notes
     -----
     Geometry and conductances are those of ``module.nodes``: after training lengths, radii or resistivities, call
-    ``module.write_trainables(params)`` first. Ends lie on the traced points, by path length; the middle is half-way
-    between them, as Jaxley's ``compute_compartment_centers`` has it. A soma traced as one point has no extent. A cell
-    that was not traced lies where Jaxley draws it, with the drawing's directions and the table's lengths: on top of all
-    others, until it is moved (``net.arrange_in_layers``, ``cell.move_to``). The provenance says which it was.
+    ``module.write_trainables(params)`` first. Ends are interpolated between the traced points, by path length; the
+    middle is half-way between them, as in Jaxley's ``compute_compartment_centers``. A soma traced as one point has no
+    extent. A cell without traced points is at the place where Jaxley draws it, with the directions of the drawing and
+    the lengths of the table: all such cells are at the same place until they are moved (``net.arrange_in_layers``,
+    ``cell.move_to``). The provenance records whether positions were traced or drawn.
 
     Examples
     --------
@@ -166,12 +168,13 @@ def from_jaxley(
 
     if quantify is None:
         quantify = not (is_traced(recordings) or is_dask(recordings))
+    # quantities hold NumPy arrays; a traced array cannot be converted
     if quantify and is_jax(recordings) and not is_traced(recordings):
         recordings = np.asarray(recordings)
-    table = cable.compartments(module)
+    table = jaxley_cable.compartments(module)
     variables: dict[str, tuple[xr.Variable, str]] = {}
     coords: dict[Hashable, xr.Variable] = {}
-    dim_of: dict[tuple[Any, ...], str] = {}  # states recorded at the same sites share a dim
+    dim_of: dict[tuple[str | int, ...], str] = {}  # states recorded at the same sites share a dim
     for state, unit in known.items():
         rows = np.flatnonzero(states == state)
         kind, sites, rows = _sites(module, state, index[rows], rows)
@@ -184,6 +187,7 @@ def from_jaxley(
         renamed = [dim_of[place] if d == ROW else d for d in dims]
         variable = xr.Variable(renamed, _taken(recordings, rows, dims.index(ROW)))
         variables[state] = checked(variable, state) if state == "v" else variable, unit
+    # only the voltage drives axial currents
     if "v" in variables:
         conductance, ends = _edges(module, table, np.unique(coords["unit"].values))
         variables["conductance"] = conductance, "uS"
@@ -195,7 +199,7 @@ def from_jaxley(
         "dt_ms": dt_ms,
         "dims": list(dims),
         "precision": str(recordings.dtype),
-        "geometry": cable.geometry(module),
+        "geometry": jaxley_cable.geometry(module),
         "jaxley": version,
     }
     return assemble(
@@ -211,7 +215,7 @@ def from_jaxley(
 
 
 def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr.Dataset:
-    """Return every compartment of a module that is simulated here, with the labels that `from_jaxley` gives.
+    """Return every compartment of a module, with the labels that `from_jaxley` gives, before it is simulated.
 
     Parameters
     ----------
@@ -222,7 +226,7 @@ def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr
     parameters : mapping
         Of the simulation, for the provenance.
     """
-    table = cable.compartments(module)
+    table = jaxley_cable.compartments(module)
     coords = _labels(table, np.arange(len(table["unit"])), ROW, suffix="")
     conductance, ends = _edges(module, table, np.unique(table["unit"]))
     coords |= ends
@@ -230,7 +234,7 @@ def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr
     parameters = {
         "module": type(module).__name__,
         **parameters,
-        "geometry": cable.geometry(module),
+        "geometry": jaxley_cable.geometry(module),
         "jaxley": importlib.metadata.version("jaxley"),
     }
     return assemble(
@@ -245,15 +249,15 @@ def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr
     )
 
 
-# ---------------------------------------------------------------------------------- what was handed in
+# ----------------------------------------------------------------------------------- checks of the input
 
 
 def require_module(module: Any) -> str:
-    """Return the version of Jaxley; raise unless `module` is a whole module of one that is new enough."""
+    """Return the version of Jaxley; raise if it is too old, or `module` is not a whole module."""
     try:
         from jaxley.modules.base import Module, View
     except ImportError as error:
-        raise missing_dependency("jaxley", "jaxley", "to read a module of it") from error
+        raise missing_dependency("jaxley", "jaxley", "to read its modules") from error
     version = importlib.metadata.version("jaxley")
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
         raise MissingDependencyError.of(
@@ -275,13 +279,13 @@ def require_module(module: Any) -> str:
     return version
 
 
-def _bare(recordings: Any) -> Any:
-    """Return `recordings` as an array; raise where it is something else."""
+def _bare(recordings: ArrayLike) -> Array:
+    """Return `recordings` as an array; raise if it is something else."""
     if isinstance(recordings, tuple):
         found = "a tuple, as jx.integrate(..., return_states=True) returns"
         remedy = "recordings, states = jx.integrate(...)"
     elif is_quantity(recordings) or isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
-        found, remedy = f"a {type(recordings).__name__}", "hand in the bare array"
+        found, remedy = f"a {type(recordings).__name__}", "pass the bare array"
     else:
         is_array = is_jax(recordings) or is_dask(recordings)
         return recordings if is_array else np.asarray(recordings)
@@ -327,8 +331,8 @@ def _axis_problems(
                 where="recordings",
                 found=f"{shape[dims.index(ROW)]} rows on axis {dims.index(ROW)}",
                 expected=f"{len(states)}, one for each row of module.recordings ({counts})",
-                remedy="hand in the module as it was when jx.integrate ran; "
-                "module.delete_recordings() before recording anew",
+                remedy="pass the module as it was when jx.integrate ran; "
+                "module.delete_recordings() before recording again",
                 error=DimensionError,
             )
         )
@@ -343,7 +347,7 @@ def _axis_problems(
 def _units(
     module: Any, states: Iterable[str], given: Mapping[str, str]
 ) -> tuple[dict[str, str], list[Problem]]:
-    """Return the unit of each state, the voltage first, and the problems of those that have none."""
+    """Return the unit of each state, that of the voltage first, and the problems of states without one."""
     units: dict[str, str] = {}
     problems: list[Problem] = []
     for state in sorted(states, key=lambda state: state != "v"):
@@ -354,13 +358,9 @@ def _units(
             problems += error.problems
             continue
         if unit is None:
-            problems.append(
-                _unit_problem(state, "a state whose unit is not known", "its unit by name")
-            )
+            problems.append(_unit_problem(state, "a state whose unit is not known", "its unit"))
         elif known is not None and unit != known:
-            problems.append(
-                _unit_problem(state, f"the unit {unit!r}", f"{known!r}, as Jaxley has it")
-            )
+            problems.append(_unit_problem(state, f"the unit {unit!r}", f"{known!r}, as in Jaxley"))
         else:
             units[state] = unit
     return units, problems
@@ -377,7 +377,7 @@ def _unit_problem(state: str, found: str, expected: str) -> Problem:
 
 
 def known_unit(module: Any, state: str) -> str | None:
-    """Return the unit of a recorded state where Jaxley's own code settles it."""
+    """Return the unit of a recorded state if Jaxley's own code determines it, else None."""
     mechanisms = [*module.channels, *module.pumps, *module.synapses]
     own = [m for m in mechanisms if type(m).__module__.startswith("jaxley.")]
     if state == "v":  # Rate makes the voltage a number without a unit
@@ -388,7 +388,7 @@ def known_unit(module: Any, state: str) -> str | None:
         for name, unit in _STATES.get(type(mechanism).__name__, {}).items()
         if name.format(mechanism.name) == state
     }
-    # The contracts of the base classes, which Jaxley enforces or converts by: densities and point currents.
+    # Jaxley's base classes require these units or convert by them: channel densities and synaptic point currents.
     if any(channel.current_name == state for channel in module.channels):
         found.add("mA/cm^2")
     if any(f"i_{synapse.name}" == state for synapse in module.synapses):
@@ -402,7 +402,7 @@ def known_unit(module: Any, state: str) -> str | None:
 def _sites(
     module: Any, state: str, index: np.ndarray, rows: np.ndarray
 ) -> tuple[str, np.ndarray, np.ndarray]:
-    """Return whether a state is of compartments or synapses, which of them each row is, and the rows that are any."""
+    """Return the dim of a state (compartments or synapses), the number of each row's site, and the valid rows."""
     edges = module.edges
     for synapse in module.synapses:
         if state not in synapse.synapse_states and state != f"i_{synapse.name}":
@@ -410,10 +410,11 @@ def _sites(
         of_type = np.flatnonzero(edges["type"].to_numpy() == synapse.name)
         there = index < len(of_type)
         if not there.all():
-            # module.record(state) counts the synapses of every type; JAX reads past the end as the last one.
+            # module.record(state) counts the synapses of all types together; JAX clips an index past the end to the
+            # last synapse of this type.
             warnings.warn(
                 f"{np.count_nonzero(~there)} of {len(rows)} rows of {state!r} are not synapses: there are "
-                f"{len(of_type)} of type {synapse.name}. Jaxley recorded the last one again; left out. "
+                f"{len(of_type)} of type {synapse.name}. Jaxley recorded the last one again; these rows are left out. "
                 f"Record with module.{synapse.name}.record({state!r}).",
                 stacklevel=3,
             )
@@ -421,8 +422,8 @@ def _sites(
     return ROW, module.nodes.index.get_indexer(index), rows
 
 
-def _taken(recordings: Any, rows: np.ndarray, axis: int) -> Any:
-    """Return some rows: a copy for NumPy, so that nobody else can change them; a slice for others where it is one."""
+def _taken(recordings: Array, rows: np.ndarray, axis: int) -> Array:
+    """Return some rows: a copy for NumPy, which cannot change later; a slice for other arrays if rows are adjacent."""
     if isinstance(recordings, np.ndarray):
         return np.take(recordings, rows, axis=axis)
     where = slice(rows[0], rows[-1] + 1) if (np.diff(rows) == 1).all() else rows
@@ -432,7 +433,7 @@ def _taken(recordings: Any, rows: np.ndarray, axis: int) -> Any:
 def _labels(
     table: Mapping[str, np.ndarray], sites: np.ndarray, dim: str, *, suffix: str
 ) -> dict[Hashable, xr.Variable]:
-    """Return the coordinates of `sites` on `dim`; without positions where the name has a suffix."""
+    """Return the coordinates of `sites` on `dim`; names with a suffix get no positions."""
     return {
         name + suffix: xr.Variable(
             dim, values[sites], {"units": unit} if (unit := _UNITS_OF_LABELS.get(name)) else None
@@ -445,7 +446,7 @@ def _labels(
 def _groups(
     module: Any, coords: Mapping[Hashable, xr.Variable], taken: set[Hashable]
 ) -> dict[Hashable, xr.Variable]:
-    """Return, for each group of the module, which rows belong to it."""
+    """Return for each group of the module whether each row belongs to it."""
     if "compartment_id" not in coords:
         return {}
     rows = coords["compartment_id"]
@@ -473,8 +474,8 @@ def _synapses(module: Any, compartments: Mapping[str, np.ndarray]) -> dict[str, 
 def _edges(
     module: Any, table: Mapping[str, np.ndarray], units: np.ndarray
 ) -> tuple[xr.Variable, dict[Hashable, xr.Variable]]:
-    """Return the axial conductances inside the cells `units`, and as coordinates the compartments that each joins."""
-    i, j, conductance = cable.axial_conductances(module)
+    """Return the axial conductances inside the cells `units`, and the coordinates of the compartments they join."""
+    i, j, conductance = jaxley_cable.axial_conductances(module)
     inside = np.isin(table["unit"][i], units)
     i, j, conductance = i[inside], j[inside], conductance[inside]
     ends = {"edge_from": i, "edge_to": j, "edge_unit": table["unit"][i]}

@@ -1,7 +1,7 @@
-"""The cable of a Jaxley module, read from its tables: where each compartment lies, and how they are joined.
+"""The cable of a Jaxley module, read from its tables: the position of each compartment, and their conductances.
 
-Compartments are numbered as the rows of ``module.nodes`` (``global_comp_index``). Its index is another numbering, with
-gaps in a network, where branch points sit between the cells; ``_comp_edges`` uses that one.
+Compartments are numbered by their row in ``module.nodes`` (``global_comp_index``). The index of that table is another
+numbering, which has gaps in a network, where branch points are numbered between the cells; ``_comp_edges`` uses it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-#: The columns of a table of compartments that say how well current flows along them.
+from jaxfne_xr.core.types import Array, ArrayLike
+
+#: Columns of the table of compartments from which the axial conductances follow.
 RESISTANCE = ("axial_resistivity", "resistive_load_in", "resistive_load_out")
 
 
@@ -21,7 +23,7 @@ def compartments(module: Any) -> dict[str, np.ndarray]:
     """Return labels, middle, ends and diameter (um), area (um^2), capacitance (uF/cm^2) of every compartment."""
     nodes = module.nodes
     start, end = _ends(module)
-    table: dict[str, Any] = {
+    table: dict[str, ArrayLike] = {
         "unit": nodes["global_cell_index"],
         "branch": nodes["local_branch_index"],
         "compartment": nodes["local_comp_index"],
@@ -38,7 +40,7 @@ def compartments(module: Any) -> dict[str, np.ndarray]:
 
 
 def geometry(module: Any) -> str:
-    """Return where the positions come from. Jaxley draws what was not traced, and gives it no radius along the way."""
+    """Return whether positions are traced or drawn by Jaxley, which leaves the radius of drawn points NaN."""
     drawn = [bool(np.isnan(points[:, 3]).any()) for points in module.xyzr]
     if not any(drawn):
         return "traced"
@@ -46,20 +48,20 @@ def geometry(module: Any) -> str:
 
 
 def axial_conductances(
-    module: Any, parameters: Mapping[str, Any] | None = None
-) -> tuple[np.ndarray, np.ndarray, Any]:
+    module: Any, parameters: Mapping[str, jax.Array] | None = None
+) -> tuple[np.ndarray, np.ndarray, Array]:
     """Return compartments i < j and the conductance between them, uS, with branch points eliminated.
 
     They are the off-diagonal of the Laplacian G of the module, whose rows sum to zero: ``I_m = G V`` in nA. With the
-    `parameters` of a simulation, by the labels of ``module.nodes.index`` as Jaxley holds them, the conductances are
-    those and JAX arrays; else they are those of the table.
+    `parameters` of a simulation (arrays indexed by the labels of ``module.nodes.index``, as in Jaxley), they are
+    computed from these, as JAX arrays; otherwise from the table.
 
     Notes
     -----
-    Two compartments of a branch meet through a half of each, ``g = 1 / (R_out + R_in)``. A branch point has no
-    membrane, so the half conductances ``g_a`` that meet there join into ``g_a g_b / sum(g)`` for every pair (star-mesh
-    transform). Jaxley's edges are of type 0 within a branch (both ways), 3 and 4 from the end of a parent and the start
-    of a child to the branch point.
+    Between the middles of two compartments of a branch is one half of each, ``g = 1 / (R_out + R_in)``. A branch point
+    has no membrane, so the half conductances ``g_a`` that meet there become ``g_a g_b / sum(g)`` between every pair
+    (star-mesh transform). Edges of Jaxley have type 0 within a branch (both directions), 3 from the end of a parent and
+    4 from the start of a child to the branch point.
     """
     nodes, edges = module.nodes, module._comp_edges
     kind = edges["type"].to_numpy()
@@ -71,25 +73,28 @@ def axial_conductances(
     else:
         xp = jnp
         table = {name: parameters[name][nodes.index.to_numpy()] for name in RESISTANCE}
-    # resistive load (1/um) * resistivity (ohm cm) is in 1e4 ohm: a hundredth of 1/uS
+    # resistive load (1/um) * resistivity (ohm cm) is in 1e4 ohm = 0.01 / uS
     resistivity, into, out_of = (table[name] for name in RESISTANCE)
     into, out_of = resistivity * into / 100, resistivity * out_of / 100
 
+    # each edge within a branch is listed in both directions: keep one
     within = (kind == 0) & (edges["ordered"].to_numpy() == 1)
     a, b = row(source[within]), row(sink[within])
     found = [(a, b, 1 / (out_of[a] + into[b]))]
 
+    # arms sorted by their branch point, so that pairs of the same point are at fixed shifts
     arm = np.flatnonzero(np.isin(kind, (3, 4)))
     arm = arm[np.argsort(sink[arm], kind="stable")]
     tip = row(source[arm])
     g = 1 / xp.where(kind[arm] == 3, out_of[tip], into[tip])
     _, hub, arms = np.unique(sink[arm], return_inverse=True, return_counts=True)
+    # segment_sum needs a static size, at least 1 also without branch points
     total = (
         np.bincount(hub, g)
         if parameters is None
         else jax.ops.segment_sum(g, hub, max(len(arms), 1))
     )
-    for shift in range(1, arms.max(initial=0)):  # every arm with the one `shift` places after it
+    for shift in range(1, arms.max(initial=0)):  # pairs of arms that are `shift` places apart
         first = np.flatnonzero(hub[:-shift] == hub[shift:])
         second = first + shift
         found.append((tip[first], tip[second], g[first] * g[second] / total[hub[first]]))
@@ -102,7 +107,7 @@ def axial_conductances(
 
 
 def _ends(module: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each compartment starts and ends (compartment, xyz), um: along its branch, by path length."""
+    """Return start and end of each compartment (compartment, xyz), um, by path length along its branch."""
     nodes = module.nodes
     branch = nodes["global_branch_index"].to_numpy()
     length = nodes["length"].to_numpy(dtype=float)
@@ -110,7 +115,7 @@ def _ends(module: Any) -> tuple[np.ndarray, np.ndarray]:
     total = by_branch.sum().to_numpy()
     stop = by_branch.cumsum().to_numpy()
 
-    # All branches at once: branch b runs from 2 b to 2 b + 1 on one axis.
+    # One interpolation for all branches: branch b has the interval from 2 b to 2 b + 1 of one axis.
     paths = _paths(module, total)
     owner = np.repeat(np.arange(len(paths)), [len(points) for points in paths])
     points = np.concatenate(paths)
@@ -118,7 +123,7 @@ def _ends(module: Any) -> tuple[np.ndarray, np.ndarray]:
     step[np.diff(owner, prepend=-1) != 0] = 0.0
     traced = np.bincount(owner, step)
     path = np.cumsum(step) - (np.cumsum(traced) - traced)[owner]
-    extended = traced > 0  # a soma traced as one point is not
+    extended = traced > 0  # False for a soma traced as one point
     axis = 2 * owner + np.clip(path / np.where(extended, traced, 1.0)[owner], 0.0, 1.0)
 
     def at(distance: np.ndarray) -> np.ndarray:
@@ -129,9 +134,9 @@ def _ends(module: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paths(module: Any, lengths: np.ndarray) -> list[np.ndarray]:
-    """Return the points (point, xyz) of each branch, um; drawn ones as long as their compartments are.
+    """Return the points (point, xyz) of each branch, um; drawn ones are scaled to the length of their compartments.
 
-    Jaxley draws an untraced cell when it is built, and ``module.set("length", ...)`` does not draw it again.
+    Jaxley draws an untraced cell once, when it is built; ``module.set("length", ...)`` does not update the drawing.
     """
     parents = np.asarray(module.comb_parents)
     paths: list[np.ndarray] = []

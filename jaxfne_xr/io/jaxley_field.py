@@ -1,15 +1,15 @@
-"""A field computed while Jaxley runs: what an electrode sees at every step, and no voltage kept.
+"""Compute a field while Jaxley simulates, without storing voltages.
 
-Jaxley's own functions step the module; the differences of voltage along its axial conductances become potentials a
-block of steps at a time.
+Jaxley's own functions step the module. The voltage differences along its axial conductances are multiplied by the lead
+field for a block of steps at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish, owned_data, with_unit
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
+from jaxfne_xr.core.types import Array, Time
 from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
@@ -36,12 +37,16 @@ from jaxfne_xr.signals.traces import quantify as with_quantities
 from .jaxley import ROW, from_jaxley, known_unit, require_module, sites_of
 from .jaxley_cable import axial_conductances
 
-#: What can be read in the loop.
+#: What can be read while the simulation runs.
 READOUTS = ("lfp", "dipole_moment", "recordings")
-#: Jaxley's name of each solver, and how a current belongs to its step: see `transmembrane_currents`.
+#: Solvers of Jaxley, and the scheme of `transmembrane_currents` that relates a current to its time step.
 SOLVERS = {"bwd_euler": "backward_euler", "crank_nicolson": "crank_nicolson"}
-#: Steps in one block, about: its voltages stay in cache, and one product serves them all.
+#: Approximate number of steps in a block: its voltages fit in the cache, and one matrix product serves all of them.
 BLOCK = 64
+#: Arrays by name: the state, the parameters and the inputs of Jaxley, and what is read of a state.
+Arrays: TypeAlias = dict[str, Array]
+#: (state, all_params, externals) -> the next state
+Step: TypeAlias = Callable[[Arrays, Arrays, Arrays], Arrays]
 #: Trainable parameters that change axial conductances.
 SHAPE = {"radius", "length", "axial_resistivity"}
 
@@ -50,78 +55,77 @@ def integrate_field(
     module: Any,
     probe: xr.Dataset | None = None,
     *,
-    delta_t: Any,
-    t_max: Any = None,
+    delta_t: Time,
+    t_max: Time | None = None,
     model: Model | None = None,
-    params: Sequence[Mapping[str, Any]] | None = None,
-    stimuli: tuple[Any, Any, Any] | None = None,
+    params: Sequence[Mapping[str, Array]] | None = None,
+    stimuli: tuple[Any, list[Any], list[Any]] | None = None,
     readouts: str | Sequence[str] = ("lfp",),
     checkpoint: int | Sequence[int] | None = None,
     solver: str = "bwd_euler",
     quantify: bool | None = None,
 ) -> xr.Dataset:
-    r"""Simulate a Jaxley module and return the field at a probe; voltages are read at each step and never kept.
+    r"""Simulate a Jaxley module and return the field at a probe, without storing voltages.
 
     .. math:: \phi_c[k] = \sum_e g_e (L_{ca} - L_{cb}) (V_b[k] - V_a[k])
 
     Parameters
     ----------
     module : jaxley.Compartment, Branch, Cell or Network
-        With its stimuli and clamps. It is not changed, and nothing of it has to be recorded.
+        With its stimuli and clamps. It is not changed; no recordings are needed.
     probe : xr.Dataset, optional
         Contacts, um: `linear_probe`, `grid_probe`, `probe_at`, `from_probeinterface`. Needed for ``"lfp"``. Positions
         may be JAX arrays, traced or not.
     delta_t : float, str or pint.Quantity
         Time step, ms (or ``"25 us"``).
     t_max : float, str or pint.Quantity, optional
-        Duration, ms: as many steps as ``jx.integrate(t_max=...)`` takes. By default that of the stimuli.
+        Duration, ms; gives as many steps as ``jx.integrate(t_max=...)``. By default that of the stimuli.
     model : PointSource, LineSource, RootAsPoint, Slab or callable, optional
         ``LineSource()`` by default; see `lead_field`. Its parameters may be JAX arrays.
     params : list of dict, optional
         What ``module.get_parameters()`` returned after ``module.make_trainable(...)``.
     stimuli : tuple, optional
-        What ``module.data_stimulate(current)`` returned: stimuli that change from call to call.
+        What ``module.data_stimulate(current)`` returned: stimuli that are passed with each call.
     readouts : sequence of {"lfp", "dipole_moment", "recordings"}
-        What to read: the potential; the dipole moment of each cell; the rows of ``module.recordings``.
+        What to compute: the potential; the dipole moment of each cell; the rows of ``module.recordings``.
     checkpoint : int or sequence of int, optional
-        For the reverse pass of a gradient: how many steps to run between two states that are kept, or as a sequence
-        how many parts each level is divided into, the last being steps. Must divide the steps. With ``n`` steps,
-        ``sqrt(n)`` keeps about ``2 sqrt(n)`` states instead of ``n``, for one more forward pass.
+        For the reverse pass of a gradient: number of steps between two stored states; or, as a sequence, the number of
+        parts of each level, the last of which are steps. Must divide the number of steps. With ``n`` steps, ``sqrt(n)``
+        stores about ``2 sqrt(n)`` states instead of ``n``, at the cost of one more forward pass.
     solver : {"bwd_euler", "crank_nicolson"}
-        Jaxley's. For the second, the current of a step belongs to the mean of the voltages at its two ends.
+        Solver of Jaxley. For ``"crank_nicolson"``, the current of a step is that of the mean voltage of its two ends.
     quantify : bool, optional
-        As for `from_jaxley`: pint quantities by default, unless JAX traces the result.
+        As in `from_jaxley`: pint quantities by default, unless the result is traced by JAX.
 
     Returns
     -------
     xr.Dataset
-        As ``lfp(from_jaxley(module, jx.integrate(module, ...), delta_t=...), probe, model)`` of all voltages returns,
-        to rounding: ``lfp`` (time, contact), uV, the initial state first, with the coordinates of the contacts. And,
-        where asked for, ``dipole_moment`` (time, xyz, unit), nA*um, about each cell's middle, and what `from_jaxley`
-        makes of the recordings. With several readouts the coordinates of contacts are ``contact_x``, ..., of dipoles
-        ``unit_x``, .... The stimulus is not included, as there.
+        ``lfp`` (time, contact), uV, the initial state first, with the coordinates of the contacts: up to rounding, the
+        same as ``lfp(from_jaxley(module, jx.integrate(module, ...), delta_t=...), probe, model)`` of all voltages. On
+        request also ``dipole_moment`` (time, xyz, unit), nA*um, about each cell's middle, and the recordings as
+        `from_jaxley` labels them. With several readouts the coordinates of contacts are ``contact_x``, ..., those of
+        dipoles ``unit_x``, .... As in `lfp`, the stimulus is not included.
 
     Raises
     ------
     ArgumentError, DimensionError, UnitError, VariableError
-        If it is not a module of Jaxley; if a readout or a solver is not known, or lacks the probe; if the checkpoint
-        does not divide the steps; if all contacts are over 10 mm from every site, whose places are not traced. When
-        called, or traced.
+        If it is not a module of Jaxley; if a readout or a solver is not known, or the probe is missing; if the
+        checkpoint does not divide the steps; if all contacts are over 10 mm from every site (not checked if positions
+        are traced). Raised when the function is called or traced.
     MissingDependencyError
         If Jaxley is not installed, or older than 0.14.
 
     Warns
     -----
     UserWarning
-        If contacts are inside of a site, and if the simulation is in float32: the largest error that its rounding can
-        cause.
+        If contacts are inside a site. If the simulation is in float32: says the largest error that rounding can cause.
 
     Notes
     -----
     Memory grows with contacts times time. Differentiable in `params` (conductances, radii, ...), in the stimuli, in
     the positions of the contacts and in the parameters of the model. Trainable radii, lengths and resistivities change
-    the currents; places and the diameters that bound the distance to a contact are those of ``module.nodes``. As with
-    ``jx.integrate``, wrap in `jax.jit` what is called more than once.
+    the currents; positions, and the diameters that limit the distance to a contact, are those of ``module.nodes``. As
+    with ``jx.integrate``, use `jax.jit` for code that is called more than once.
 
     Examples
     --------
@@ -188,6 +192,7 @@ def integrate_field(
         )
         if not any(map(is_traced, made.values())):
             jax.block_until_ready(made)
+    # Crank-Nicolson: the current of a step belongs to the mean voltage of its two ends
     if solver == "crank_nicolson":
         made |= {name: _between(made[name]) for name in weights}
     if quantify is None:
@@ -210,7 +215,7 @@ def integrate_field(
     return results[0] if len(results) == 1 else _side_by_side(results)
 
 
-# -------------------------------------------------------------------------------------------- what was asked for
+# ---------------------------------------------------------------------------------------- checks of the input
 
 
 def _request_problems(
@@ -244,7 +249,7 @@ def _request_problems(
         problems.append(
             Problem(
                 where="module",
-                found="a voltage that is a rate, without a unit",
+                found="a rate without a unit in place of the voltage",
                 expected="a membrane voltage in mV: a rate drives no current",
                 remedy="insert channels of a spiking or graded neuron, such as jaxley.channels.HH",
                 error=ArgumentError,
@@ -253,8 +258,8 @@ def _request_problems(
     return problems
 
 
-def _call_problems(module: Any, params: Any, stimuli: Any) -> list[Problem]:
-    """Return what is wrong with what Jaxley is handed in this call; it would pass over it, or stumble."""
+def _call_problems(module: Any, params: Any, stimuli: object) -> list[Problem]:
+    """Return the problems of arguments for Jaxley, which ignores wrong ones or fails with an unclear error."""
     problems = []
     if params is not None:
         expected = [sorted(entry) for entry in module.trainable_params]
@@ -289,19 +294,19 @@ def _unknown(where: str, found: object, known: Sequence[str], remedy: str) -> Pr
 
 
 def _require_near(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> None:
-    """Raise if the whole probe is nowhere near: a simulation is too long to find out afterwards."""
+    """Raise if no contact is near: checked before the simulation, which may take long."""
     near = nearest(sites, positions_along(probe, "contact", "xyz"), model)
     if near is not None and near[0].min() > FAR:
         raise DimensionError.of(
             "probe",
             found=f"contacts that are {near[0].min() / 1000:.3g} mm or more from the nearest compartment",
-            expected="a probe within 10 mm of the module, both in um and about the same origin",
+            expected="a probe within 10 mm of the module, both in um and with the same origin",
             remedy='jfx.probe_at(positions, units="mm") if they are in mm; module.move_to(x, y, z)',
         )
 
 
 def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, ...]:
-    """Return the lengths of the levels of the loop; without checkpoints, of blocks that hold all steps and few more."""
+    """Return the length of each level of the loop; without checkpoints, of blocks that hold all steps and few more."""
     if checkpoint is None:
         blocks = math.ceil(steps / BLOCK)
         return blocks, math.ceil(steps / blocks)
@@ -313,14 +318,15 @@ def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, .
             return steps // levels[0], levels[0]
         if math.prod(levels) == steps:
             return tuple(levels)
+    # suggest the divisor nearest to sqrt(steps), which stores the fewest states
     root = math.isqrt(steps)
     divisor = min((n for n in range(1, steps + 1) if steps % n == 0), key=lambda n: abs(n - root))
     raise ArgumentError.of(
         "checkpoint",
         found=f"{checkpoint!r} for {steps} steps",
-        expected="a number of steps that divides them, or numbers whose product they are",
+        expected="a divisor of this number, or numbers whose product it is",
         remedy=f"checkpoint={divisor}"
-        + ("" if divisor > 1 else "; a t_max of other length, since the number is prime"),
+        + ("" if divisor > 1 else "; another t_max, since the number of steps is prime"),
     )
 
 
@@ -328,9 +334,9 @@ def _lengths(steps: int, checkpoint: int | Sequence[int] | None) -> tuple[int, .
 
 
 def _externals(
-    module: Any, stimuli: Any, t_max: Any, dt_ms: float
-) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """Return stimuli and clamps (step, row), the rows they act on, and the number of steps, as Jaxley has it."""
+    module: Any, stimuli: Any, t_max: Time | None, dt_ms: float
+) -> tuple[Arrays, dict[str, Any], int]:
+    """Return stimuli and clamps (step, row), the rows they act on, and the number of steps, as in Jaxley."""
     from jaxley.integrate import add_stimuli
 
     externals, where = add_stimuli(module.externals.copy(), module.external_inds.copy(), stimuli)
@@ -349,24 +355,29 @@ def _externals(
         raise ArgumentError.of(
             "t_max", found=f"{duration:g} ms", expected="a positive duration", remedy="t_max=100.0"
         )
-    steps = int(duration // dt_ms + 1)
+    steps = int(duration // dt_ms + 1)  # as in jx.integrate
     for key, rows in externals.items():
+        # a stimulus that ends early is followed by zeros, as in jx.integrate; a clamp has no such default
         lacking = steps - len(rows)
         if lacking > 0 and key != "i":
             raise DimensionError.of(
                 f"clamp of {key}",
                 found=f"{len(rows)} samples",
                 expected=f"{steps}, one for each step",
-                remedy="clamp for as long as t_max, or a shorter t_max",
+                remedy="clamp for the whole of t_max, or reduce t_max",
             )
         externals[key] = jnp.pad(rows, ((0, max(lacking, 0)), (0, 0)))[:steps]
     return externals, where, steps
 
 
 def _stepping(
-    module: Any, params: Any, dt_ms: float, solver: str, where: dict[str, Any]
-) -> tuple[dict[str, Any], Callable[..., Any], dict[str, Any]]:
-    """Return the first state, a function (state, all_params, externals) -> state, and all parameters."""
+    module: Any,
+    params: Sequence[Mapping[str, Array]] | None,
+    dt_ms: float,
+    solver: str,
+    where: dict[str, Any],
+) -> tuple[Arrays, Step, Arrays]:
+    """Return the initial state, a function (state, all_params, externals) -> state, and all parameters."""
     from jaxley.integrate import build_init_and_step_fn
 
     module.to_jax()
@@ -374,25 +385,26 @@ def _stepping(
     initial, advance = build_init_and_step_fn(module, f"jaxley.dhs.{device}", solver)
     state, all_params = initial(list(params or ()), delta_t=dt_ms)
 
-    def step(state: Any, all_params: Any, externals: Any) -> Any:
+    def step(state: Arrays, all_params: Arrays, externals: Arrays) -> Arrays:
         return advance(state, all_params, externals, where, dt_ms)
 
     return state, step, all_params
 
 
-def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Any], dict[str, Any]]:
-    """Return a function that takes from a state what is read of it: differences along edges, and recorded rows."""
+def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Arrays], Arrays]:
+    """Return a function of a state that returns the voltage differences along edges, and the recorded rows."""
     label = module.nodes.index.to_numpy()
     start, stop = (label[end] for end in joined.ends.arrays)
     rows: dict[str, np.ndarray] = {}
-    order: Any = slice(None)
+    order: np.ndarray | slice = slice(None)
     if recorded:
         rows = {
             str(n): part.to_numpy() for n, part in module.recordings.groupby("state")["rec_index"]
         }
+        # rows are gathered state by state; the inverse permutation restores the order of module.recordings
         order = np.argsort(np.argsort(module.recordings["state"].to_numpy(), kind="stable"))
 
-    def take(state: Any) -> dict[str, Any]:
+    def take(state: Arrays) -> Arrays:
         v = state["v"]
         taken = {"differences": v[stop] - v[start]}
         if recorded:
@@ -402,11 +414,12 @@ def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Any], dict[
     return take
 
 
-def _read(samples: Any, weights: Any, *, unit: np.ndarray, n: int) -> dict[str, Any]:
-    """Return what is read of a block of samples: potentials (step, contact), moments (step, xyz, unit), rows."""
+def _read(samples: Arrays, weights: Arrays, *, unit: np.ndarray, n: int) -> Arrays:
+    """Return the readouts of a block of samples: potentials (step, contact), moments (step, xyz, unit), rows."""
     d = samples["differences"]
     made = {key: samples[key] for key in samples if key == "recordings"}
     if "lfp" in weights:
+        # GPUs would otherwise multiply in reduced precision
         made["lfp"] = jnp.matmul(d, weights["lfp"].T, precision=jax.lax.Precision.HIGHEST)
     if "dipole_moment" in weights:
         parts = d[:, None] * weights["dipole_moment"]
@@ -416,25 +429,25 @@ def _read(samples: Any, weights: Any, *, unit: np.ndarray, n: int) -> dict[str, 
 
 
 def _run(
-    step: Callable[..., Any],
-    take: Callable[..., Any],
-    read: Callable[..., Any],
-    state: Any,
-    all_params: Any,
-    externals: dict[str, Any],
-    weights: Any,
+    step: Step,
+    take: Callable[[Arrays], Arrays],
+    read: Callable[..., Arrays],
+    state: Arrays,
+    all_params: Arrays,
+    externals: Arrays,
+    weights: Arrays,
     lengths: tuple[int, ...],
     steps: int,
     checkpoint: bool,
-) -> dict[str, Any]:
-    """Return what is read of the first state and of every step."""
-    extra = math.prod(lengths) - steps  # simulated and thrown away; a clamp goes on as it ended
+) -> Arrays:
+    """Simulate, and return the readouts of the initial state and of every step."""
+    extra = math.prod(lengths) - steps  # simulated and discarded; a clamp keeps its last value
 
     @jax.jit
-    def run(state: Any, all_params: Any, externals: Any, weights: Any) -> dict[str, Any]:
+    def run(state: Arrays, all_params: Arrays, externals: Arrays, weights: Arrays) -> Arrays:
         weights = jax.tree.map(lambda w: jnp.asarray(w, state["v"].dtype), weights)
 
-        def advance(state: Any, now: Any) -> tuple[Any, Any]:
+        def advance(state: Arrays, now: Arrays) -> tuple[Arrays, Arrays]:
             state = step(state, all_params, now)
             return state, take(state)
 
@@ -450,20 +463,20 @@ def _run(
     return run(state, all_params, externals, weights)
 
 
-def _between(values: Any) -> Any:
-    """Return the means of neighbours in time, after the first value."""
+def _between(values: Array) -> Array:
+    """Return the first value, then the mean of each two neighbours in time."""
     return jnp.concatenate([values[:1], (values[:-1] + values[1:]) / 2])
 
 
-def _warn_of_rounding(weights: Any, dtype: Any) -> None:
-    """Say what rounding the voltages can do to the potential, where the simulation is in float32."""
+def _warn_of_rounding(weights: Array, dtype: np.dtype) -> None:
+    """Warn of the largest error that rounding of voltages can cause, if the simulation is in float32."""
     if np.dtype(dtype).itemsize >= 8 or is_traced(weights):
         return
     bound = float(np.abs(np.asarray(weights, float)).sum(axis=1).max(initial=0))
     bound *= float(np.spacing(np.float32(LARGEST)))
     warn(
         f"the simulation is in {dtype}: the rounding of its voltages can change a potential by up to {bound:.1e} uV. "
-        'Simulate in float64 where that is too much: jax.config.update("jax_enable_x64", True).'
+        'If that is too much, simulate in float64: jax.config.update("jax_enable_x64", True).'
     )
 
 
@@ -471,9 +484,9 @@ def _warn_of_rounding(weights: Any, dtype: Any) -> None:
 
 
 def _labelled_lfp(
-    sites: xr.Dataset, potential: Any, probe: Any, model: Model, inside: int | None
+    sites: xr.Dataset, potential: Array, probe: Any, model: Model, inside: int | None
 ) -> xr.Dataset:
-    """Return potentials (time, contact) with the labels that `lfp` gives."""
+    """Label potentials (time, contact) as `lfp` does."""
     parameters = {
         "of": "voltage",
         "source": "transmembrane_current",
@@ -484,8 +497,9 @@ def _labelled_lfp(
     return labelled_lfp(sites, variable, probe, model, parameters)
 
 
-def _labelled_dipoles(sites: xr.Dataset, moments: Any) -> xr.Dataset:
-    """Return moments (time, xyz, unit) with the labels that `dipole_moment` gives."""
+def _labelled_dipoles(sites: xr.Dataset, moments: Array) -> xr.Dataset:
+    """Label moments (time, xyz, unit) as `dipole_moment` does."""
+    # dipole_moment of one sample without current has the labels, at little cost
     still = np.zeros((1, sites.sizes[ROW]))
     one = sites.isel({TIME: [0]}).assign(i_membrane=((TIME, ROW), still, {"units": "nA"}))
     like = dipole_moment(one)
@@ -506,9 +520,9 @@ def _labelled_dipoles(sites: xr.Dataset, moments: Any) -> xr.Dataset:
 
 
 def _conducting(
-    rows: xr.Dataset, conductance: Any, sites: xr.Dataset, quantify: bool
+    rows: xr.Dataset, conductance: Array, sites: xr.Dataset, quantify: bool
 ) -> xr.Dataset:
-    """Return recordings with the axial conductances (edge) that they were simulated with, not those of the module."""
+    """Return recordings with the axial conductances (edge) of the simulation instead of those of the module."""
     known = np.isin(np.asarray(sites["edge_unit"]), np.asarray(rows["edge_unit"]))
     variable = rows.variables["conductance"]
     attrs = {name: value for name, value in variable.attrs.items() if name != "units"}
@@ -517,9 +531,9 @@ def _conducting(
 
 
 def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Return several results in one Dataset; where two have a coordinate of one name, its dim goes before it."""
-    variables: dict[Any, xr.Variable] = {}
-    coords: dict[Any, xr.Variable] = {}
+    """Merge results into one Dataset; coordinates of the same name get their dim as a prefix."""
+    variables: dict[Hashable, xr.Variable] = {}
+    coords: dict[Hashable, xr.Variable] = {}
     dims = {dim for result in results for dim in result.dims}
     for result in results:
         variables |= {name: v.variable for name, v in result.data_vars.items()}

@@ -1,4 +1,4 @@
-"""Jaxley-style voltage arrays to Signals in one call, with no Jaxley installed."""
+"""Make Signals of a bare voltage array in one call, without Jaxley."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.time_axis import check_dt
+from jaxfne_xr.core.types import Array, Time, Voltage
 from jaxfne_xr.core.units import factor, scalar
 from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV, to_signals
 from jaxfne_xr.signals.traces import LAYOUTS, traces
@@ -19,33 +20,33 @@ from jaxfne_xr.signals.traces import LAYOUTS, traces
 
 @dataclass(frozen=True)
 class JaxleyTraceSpec:
-    """How a bare voltage array is to be read.
+    """Describe how to read a bare voltage array.
 
-    Scope is not among the fields: it follows from what the data is, and cannot be declared.
+    There is no field for the scope: it follows from the data and cannot be declared.
 
     Parameters
     ----------
     trace_name : str
-        What the trace is called in the provenance.
+        Name of the trace in the provenance.
     backend : str
         The simulator that made it.
     layout : {"time_by_unit", "unit_by_time", "recording_by_time"}
-        The order of its axes.
+        Order of its axes.
     dt_ms : float, str or pint.Quantity
         Sampling interval, ms.
     spike_threshold : float, str, pint.Quantity or None
-        mV; None: no spikes.
+        mV; None to detect no spikes.
     spike_rule : {"crossing", "level"}
         See `to_signals`.
     units : str
         Unit of the array.
     metadata : mapping
-        Anything JSON-safe that should travel in the provenance.
+        JSON-safe values to keep in the provenance.
 
     Raises
     ------
     ArgumentError, TimeAxisError, UnitError
-        All problems at once.
+        All problems are listed at once.
 
     Examples
     --------
@@ -56,34 +57,27 @@ class JaxleyTraceSpec:
     trace_name: str = "jaxley_trace"
     backend: str = "jaxley"
     layout: str = "time_by_unit"
-    dt_ms: Any = 0.025
-    spike_threshold: Any = 0.0
+    dt_ms: Time = 0.025
+    spike_threshold: Voltage | None = 0.0
     spike_rule: str = "crossing"
     units: str = "mV"
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.layout not in LAYOUTS:
-            problems.append(
-                Problem(
-                    where="layout",
-                    found=repr(self.layout),
-                    expected=f"one of {list(LAYOUTS)}",
-                    remedy='layout="time_by_unit"',
-                    error=ArgumentError,
-                )
+        problems = [
+            Problem(
+                where=name,
+                found=repr(given),
+                expected=f"one of {list(known)}",
+                remedy=f'{name}="{next(iter(known))}"',
+                error=ArgumentError,
             )
-        if self.spike_rule not in SPIKE_RULES:
-            problems.append(
-                Problem(
-                    where="spike_rule",
-                    found=repr(self.spike_rule),
-                    expected=f"one of {list(SPIKE_RULES)}",
-                    remedy='spike_rule="crossing"',
-                    error=ArgumentError,
-                )
+            for name, given, known in (
+                ("layout", self.layout, LAYOUTS),
+                ("spike_rule", self.spike_rule, SPIKE_RULES),
             )
+            if given not in known
+        ]
         try:
             factor(self.units, "mV")
         except UnitError as error:
@@ -123,35 +117,35 @@ class JaxleyTraceSpec:
 
 
 def jaxley_trace_to_signals(
-    trace: Any,
+    trace: Array,
     *,
     spec: JaxleyTraceSpec | None = None,
-    dt_ms: Any = None,
+    dt_ms: Time | None = None,
     layout: str | None = None,
-    source: Any = None,
+    source: Array | None = None,
     quantify: bool | None = None,
 ) -> xr.Dataset:
-    """Return Signals from a bare voltage array, as Jaxley or another simulator returns it.
+    """Make Signals of a bare voltage array, as Jaxley or another simulator returns it.
 
     Parameters
     ----------
     trace : array (two axes, as `layout` names them)
-        Membrane voltage, in the spec's unit; NumPy, JAX or dask.
+        Membrane voltage, in the unit of `spec`; NumPy, JAX or dask.
     spec : JaxleyTraceSpec, optional
         How to read it; by default time by unit, 0.025 ms, threshold 0 mV.
     dt_ms : float, str or pint.Quantity, optional
-        Sampling interval, ms; goes before the spec's.
+        Sampling interval, ms; overrides that of `spec`.
     layout : str, optional
-        Goes before the spec's.
+        Order of the axes; overrides that of `spec`.
     source : array (dims of the trace), optional
-        The current that acts as the source, nA. Without one, the voltage stands for it as a proxy.
+        The current that is the source, nA. By default the voltage is used as a proxy of it.
     quantify : bool, optional
-        As for `traces`: False keeps a JAX array one.
+        As in `traces`: False keeps JAX arrays.
 
     Returns
     -------
     xr.Dataset
-        As from `to_signals`. Dims stay in the order of the array.
+        As from `to_signals`, with dims in the order of the array.
 
     Raises
     ------

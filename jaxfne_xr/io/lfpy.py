@@ -1,4 +1,4 @@
-"""LFPy: the segments, axial conductances, voltages and currents of a cell, as NEURON has them."""
+"""LFPy: read the segments, axial conductances, voltages and currents of a cell from NEURON."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.time_axis import TIME, even_times
 from jaxfne_xr.geometry.morphology import ROW, joined, segments
 
-#: What `from_lfpy` reads of a cell.
+#: Attributes of a cell that `from_lfpy` reads.
 _NEEDED = ("allseclist", "totnsegs", "x", "y", "z", "d", "area", "somaidx")
 
 
 def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
-    """Label what LFPy simulated: which segment each row is, when, and how the segments are joined.
+    """Label what LFPy simulated: the segment and time of each value, and how the segments are joined.
 
     Parameters
     ----------
     cell : LFPy.Cell, or a sequence of them
-        While its NEURON sections exist. After ``cell.simulate(rec_vmem=True)`` with its voltages, after
-        ``rec_imem=True`` with its transmembrane currents; before, a morphology. Several cells are one ``unit`` each.
+        Its NEURON sections must still exist. Voltages are there after ``cell.simulate(rec_vmem=True)``, transmembrane
+        currents after ``rec_imem=True``; before a simulation the result is a morphology. Each cell is one ``unit``.
     quantify : bool
-        Whether units go on as pint quantities, or in ``attrs["units"]``.
+        Whether to return pint quantities, or units in ``attrs["units"]``.
 
     Returns
     -------
     xr.Dataset
-        ``v`` (mV) and ``i_membrane`` (nA, with what electrodes inject) on ``recording`` and ``time``, as far as they
+        ``v`` (mV) and ``i_membrane`` (nA, including the current of electrodes) on ``recording`` and ``time``, if they
         were recorded; ``conductance`` (uS) on ``edge``; on ``recording`` ``unit``, ``branch`` (the section),
         ``compartment`` (the segment in it), ``section`` (its name), ``compartment_id``, positions and ``diameter``
         (um), ``membrane_area`` (um^2), ``soma``.
@@ -38,14 +38,14 @@ def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
     Raises
     ------
     ArgumentError
-        If it is no such cell, its sections are gone, or several cells were not simulated together.
+        If it is not such a cell, its sections do not exist any more, or several cells were not simulated together.
     TimeAxisError
         If the samples are not evenly spaced, as with ``variable_dt=True``.
 
     Notes
     -----
-    The conductances are NEURON's own (``segment.ri()``), points without membrane eliminated. With them
-    `transmembrane_currents` gives LFPy's ``imem`` to rounding, but for what electrodes inject, which is not part of it.
+    The conductances are those of NEURON (``segment.ri()``), with points without membrane eliminated. With them
+    `transmembrane_currents` returns LFPy's ``imem`` up to rounding, without the current of electrodes.
 
     Examples
     --------
@@ -58,12 +58,12 @@ def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
     for one in cells:
         missing = [name for name in _NEEDED if getattr(one, name, None) is None]
         if missing or not list(one.allseclist):
-            raise _refuse(
+            raise _cell_error(
                 f"a {type(one).__name__} without {missing or 'sections'}",
                 "an LFPy.Cell, with its sections",
             )
     if not cells:
-        raise _refuse("no cells", "one at least")
+        raise _cell_error("no cells", "at least one")
 
     labels, links, offset = [], [], 0
     for unit, one in enumerate(cells):
@@ -72,7 +72,8 @@ def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
         offset += one.totnsegs
     merged = {name: np.concatenate([x[name] for x in labels]) for name in labels[0]}
     a, b, g = (np.concatenate(part) for part in zip(*links, strict=True))
-    points = np.where(b < 0, offset - 1 - b, b)  # points of all cells were numbered -1, -2, ...
+    # points of all cells are numbered -1, -2, ...: after the segments
+    points = np.where(b < 0, offset - 1 - b, b)
     recorded, time = _recorded(cells)
     ends = [
         np.concatenate([np.stack([c.x[:, k], c.y[:, k], c.z[:, k]], axis=1) for c in cells])
@@ -118,16 +119,15 @@ def _labels(cell: Any, unit: int, offset: int) -> dict[str, np.ndarray]:
 
 
 def _links(cell: Any, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what NEURON joins to what, and the conductance, uS: points without membrane have negative numbers."""
+    """Return the ends of each connection in NEURON, and its conductance, uS; points without membrane are negative."""
     sections = list(cell.allseclist)
     first = dict(
         zip(sections, np.cumsum([0, *(sec.nseg for sec in sections)]).tolist(), strict=False)
     )
     number = {sec: k for k, sec in enumerate(sections)}
 
-    def end(
-        sec: Any,
-    ) -> int:  # the point at x = 1 of a section; that at x = 0 of a root is one before it
+    # two numbers for each section: of the point at x = 1, and, if it is a root, of the point at x = 0
+    def end(sec: Any) -> int:
         return -2 * (offset + number[sec]) - 2
 
     def attached(sec: Any) -> int:
@@ -143,9 +143,10 @@ def _links(cell: Any, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     a, b, g = [], [], []
     for sec in sections:
         if sec.orientation() != 0:
-            raise _refuse(
-                f"section {sec.name()}, attached by its end", "sections attached by their start"
+            raise _cell_error(
+                f"section {sec.name()}, connected at its end", "sections connected at their start"
             )
+        # from the parent through all segments to the end; ri() is the resistance towards the parent
         nodes = [
             attached(sec),
             *range(offset + first[sec], offset + first[sec] + sec.nseg),
@@ -155,13 +156,13 @@ def _links(cell: Any, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         a += nodes[1:-1] + [nodes[-2]]
         b += nodes[:-2] + [nodes[-1]]
         g += [1 / r for r in resistance]
-    # a segment first, a point second
+    # a segment has the larger number, so it comes first, a point second
     pairs = np.array([a, b])
     return pairs.max(axis=0), pairs.min(axis=0), np.array(g)
 
 
 def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]], np.ndarray | None]:
-    """Return the voltages and currents that all cells have, and their times, ms."""
+    """Return the voltages and currents that were recorded in all cells, and their times, ms."""
     found: dict[str, tuple[xr.Variable, str]] = {}
     for name, attribute, unit in (("v", "vmem", "mV"), ("i_membrane", "imem", "nA")):
         given = [getattr(c, attribute, None) for c in cells]
@@ -169,9 +170,9 @@ def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]],
         if not rows:
             continue
         if len(rows) != len(cells) or len({x.shape[1] for x in rows}) != 1:
-            raise _refuse(
-                f"{attribute} of {len(rows)} of {len(cells)} cells, or of other lengths",
-                "one run of all",
+            raise _cell_error(
+                f"{attribute} of {len(rows)} of {len(cells)} cells, or of different lengths",
+                "all cells simulated together",
             )
         found[name] = xr.Variable((ROW, TIME), np.concatenate(rows)), unit
     if not found:
@@ -180,7 +181,7 @@ def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]],
     return found, even_times(times, None)[0].copy()
 
 
-def _refuse(found: str, expected: str) -> ArgumentError:
+def _cell_error(found: str, expected: str) -> ArgumentError:
     return ArgumentError.of(
         "cell",
         found=found,

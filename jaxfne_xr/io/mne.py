@@ -1,4 +1,4 @@
-"""Electrode montages of MNE."""
+"""MNE: electrode montages."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from jaxfne_xr.geometry.probes import probe_at
 
 
 def montage(name: str, head: FourSphere | None = None) -> xr.Dataset:
-    """Return the electrodes of a standard montage of MNE, on the scalp of a head.
+    """Place the electrodes of a standard montage of MNE on the scalp of a head.
 
     Parameters
     ----------
     name : str
-        As `mne.channels.make_standard_montage` knows it: ``"easycap-M1"``, ``"biosemi64"``, ...
+        A name that `mne.channels.make_standard_montage` knows: ``"easycap-M1"``, ``"biosemi64"``, ...
     head : FourSphere, optional
-        Whose scalp; ``FourSphere()`` by default.
+        The head model with the scalp; ``FourSphere()`` by default.
 
     Returns
     -------
     xr.Dataset
         Sensors for `eeg`, along ``channel``, with the electrodes' names as ``name``: x to the right, y to the front,
-        z up. The sphere that fits the montage's own positions best becomes the scalp; directions from its centre are
-        kept.
+        z up. The sphere that fits the positions of the montage best is scaled to the scalp; directions from its centre
+        are kept.
 
     Raises
     ------
     MissingDependencyError
         If MNE is not installed.
     ArgumentError
-        If there is no such montage.
+        If the montage is not known.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def montage(name: str, head: FourSphere | None = None) -> xr.Dataset:
     try:
         import mne
     except ImportError as error:
-        raise missing_dependency("mne", "mne", "to know where electrodes lie") from error
+        raise missing_dependency("mne", "mne", "for the positions of electrodes") from error
     head = FourSphere() if head is None else head
     try:
         electrodes = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]

@@ -1,4 +1,4 @@
-"""One netCDF file: written whole or not at all, read back identical, and readable by anyone's xarray."""
+"""NetCDF files: written completely or not at all, read back identical, and readable by plain xarray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import xarray as xr
 
@@ -24,14 +24,17 @@ from jaxfne_xr.core.validation import validate
 
 from .encoding import RECORD, record_of, restore, to_plain
 
-#: What each choice of compression does to a variable, by the kind of its dtype. All are HDF5's own filters.
+#: Encoding of a variable for each choice of compression, by the kind of its dtype. All filters are part of HDF5.
 COMPRESSION: dict[str, Callable[[str], dict[str, Any]]] = {
     "none": lambda kind: {},
     "fast": lambda kind: {"zlib": True, "complevel": 1, "shuffle": True} if kind == "b" else {},
     "small": lambda kind: {"zlib": True, "complevel": 4, "shuffle": True} if kind in "biuf" else {},
 }
 
-#: Nothing is decoded on reading: `restore` does it, knowing what was written. (`open_groups` ignores
+#: Chunk sizes of dask arrays, as xarray takes them.
+Chunks: TypeAlias = int | str | Mapping[Any, Any] | None
+
+#: Options that decode nothing on reading: `restore` does it, from the record. (`open_groups` ignores
 #: ``decode_cf=False``.)
 RAW: dict[str, Any] = dict.fromkeys(
     ("mask_and_scale", "decode_times", "decode_timedelta", "concat_characters", "decode_coords"),
@@ -44,27 +47,27 @@ def to_netcdf(
     path: str | os.PathLike[str],
     *,
     compression: str = "fast",
-    encoding: Mapping[Any, Any] | None = None,
+    encoding: Mapping[Hashable, Any] | None = None,
 ) -> Path:
-    """Write a Dataset, or a tree of them such as a bundle, to one netCDF file, whole or not at all.
+    """Write a Dataset, or a tree of them such as a bundle, to one netCDF file.
 
-    The file is written beside `path`, synced, and moved into place: whatever goes wrong, a file that was there stays
-    whole.
+    The file is written under a temporary name in the same folder, synced, and moved to `path`: if anything fails, an
+    existing file stays as it was.
 
     Parameters
     ----------
     data : xr.Dataset or xr.DataTree
-        Anything that `validate` finds nothing wrong with; NumPy-, JAX- or dask-backed, quantified or not. The nodes
-        of a tree become the groups of the file.
+        Must pass `validate`; NumPy-, JAX- or dask-backed, quantified or not. The nodes of a tree become the groups of
+        the file.
     path : path-like
         Its folder must exist.
     compression : {"fast", "none", "small"}
-        ``"fast"``: spikes are deflated (to about a hundredth), everything else is stored raw, which is fastest to
-        write and read. ``"small"``: everything is deflated, about twenty times slower. Every netCDF4 and HDF5 reader
-        opens all of them.
+        ``"fast"``: spikes are deflated (to about 1 %), everything else is stored uncompressed, which is fastest to
+        write and read. ``"small"``: everything is deflated, which is about twenty times slower. All netCDF4 and HDF5
+        readers can open the file.
     encoding : mapping, optional
         Per variable, as `xarray.Dataset.to_netcdf` takes it, or per group and variable, as
-        `xarray.DataTree.to_netcdf` does; goes before `compression`.
+        `xarray.DataTree.to_netcdf` does; overrides `compression`.
 
     Returns
     -------
@@ -74,9 +77,10 @@ def to_netcdf(
     Raises
     ------
     FileError
-        If the folder is not there, or something in `data` cannot be stored: everything is listed, nothing is written.
+        If the folder does not exist, or something in `data` cannot be stored: all problems are listed, and nothing is
+        written.
     JfneError
-        Whatever `validate` reports, a scope that claims more than its provenance supports among it.
+        If `validate` finds a problem, such as a scope that claims more than the provenance supports.
 
     Examples
     --------
@@ -126,59 +130,60 @@ def to_netcdf(
 def open(
     path: str | os.PathLike[str],
     *,
-    chunks: Any = None,
+    chunks: Chunks = None,
     plain: bool = False,
 ) -> Any:
-    """Open a netCDF file that `to_netcdf` wrote; it comes back identical.
+    """Open a netCDF file that `to_netcdf` wrote, and return what was written, identical.
 
     Parameters
     ----------
     path : path-like
         The file.
     chunks : int, dict, "auto" or None
-        None reads everything and closes the file. Anything else gives dask arrays of these chunks, read when
-        computed, with their units in attrs.
+        None reads everything and closes the file. Anything else returns dask arrays of these chunks, which are read
+        when computed, with units in attrs.
     plain : bool
-        Open any netCDF file, as `xarray.open_dataset` gives it, without looking at its schema, units or scope.
+        Open any netCDF file as `xarray.open_dataset` does, without checks of its schema, units or scope.
 
     Returns
     -------
     xr.Dataset or xr.DataTree
-        As it was saved, a tree where the file has groups; what was JAX-backed comes back as NumPy with its units in
-        attrs (``.jfne.to_jax()``).
+        As it was saved; a tree if the file has groups. JAX arrays are returned as NumPy with units in attrs
+        (``.jfne.to_jax()`` converts them back).
 
     Raises
     ------
     FileError
-        If the file is not there, is not netCDF, or is cut short.
+        If the file does not exist, is not netCDF, or is truncated.
     SchemaError
         If it was not written by this package, or by a newer version of it.
     JfneError
-        Whatever `validate` reports.
+        If `validate` finds a problem.
     """
     return read(path, chunks=chunks, plain=plain, check=True)
 
 
 def read(
-    path: str | os.PathLike[str], *, chunks: Any = None, plain: bool = False, check: bool = False
+    path: str | os.PathLike[str], *, chunks: Chunks = None, plain: bool = False, check: bool = False
 ) -> Any:
-    """Return what is in a file as `open` does; without the checks of `validate` unless asked for."""
+    """Return the content of a file as `open` does, with the checks of `validate` only if `check` is True."""
     source = Path(path).expanduser()
     if not source.is_file():
         raise _unreadable(source, "no such file" if not source.exists() else "a folder")
     try:
         groups = xr.open_groups(source, engine="netcdf4", chunks=chunks, **RAW)
     except (OSError, ValueError) as error:
-        raise _unreadable(source, f"a file that is not netCDF, or cut short ({error})") from error
+        raise _unreadable(source, f"a file that is not netCDF, or truncated ({error})") from error
     try:
-        # with `chunks` nothing is read yet
+        # with `chunks` nothing is read yet: no progress to show
         with working(f"reading {source.name}") if chunks is None else nullcontext():
             if plain:
                 made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
             else:
-                ours = record_of(groups["/"], source)  # says if it is none of ours
+                # raises if this package did not write the file
+                root = record_of(groups["/"], source)
                 records = {
-                    g: record_of(raw, source) if RECORD in raw.attrs else ours
+                    g: record_of(raw, source) if RECORD in raw.attrs else root
                     for g, raw in groups.items()
                 }
                 lazy = chunks is not None
@@ -187,10 +192,10 @@ def read(
                     raise_problems(p for ds in made.values() for p in validate(ds).problems)
             if chunks is None:
                 made = {group: ds.load() for group, ds in made.items()}
-    except BaseException as error:
+    except BaseException as error:  # also an interruption leaves no open file
         _close(groups)
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, JfneError):
-            raise _unreadable(source, f"a file that cannot be read to its end ({error})") from error
+            raise _unreadable(source, f"a file that cannot be read completely ({error})") from error
         raise
     result = made["/"] if len(made) == 1 else xr.DataTree.from_dict(made)
     if chunks is None:
@@ -201,7 +206,7 @@ def read(
 
 
 def _checked(ds: xr.Dataset) -> xr.Dataset:
-    """Return `ds` with the voltages and currents that are dask checked to be finite as they are written."""
+    """Return `ds` with checks that voltages and currents in dask arrays are finite, run as they are written."""
     lazy = {
         name: checked(ds.variables[name], name)
         for name in FINITE
@@ -237,5 +242,5 @@ def _unreadable(path: Path, found: str) -> FileError:
         "path",
         found=found,
         expected="a netCDF file written by to_netcdf",
-        remedy=f"check the name {path.name!r}, or copy the file again from where it was made",
+        remedy=f"check the name {path.name!r}, or copy the file again from its source",
     )

@@ -1,4 +1,4 @@
-"""Probes of probeinterface."""
+"""probeinterface: read probes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from jaxfne_xr.geometry.probes import probe_at
 
 
 def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
-    """Return the contacts of a `probeinterface` probe.
+    """Read the contacts of a `probeinterface` probe.
 
     Parameters
     ----------
     probe : probeinterface.Probe
-        In two dimensions, its x is taken for ours and its y for depth (z), as its pictures show it.
+        In two dimensions, its x is used as x and its y as depth (z), as in the pictures of probeinterface.
     name : str
-        Used where the probe's contacts have no names of their own.
+        Used if the contacts of the probe have no names.
 
     Returns
     -------
     xr.Dataset
-        With ``radius`` (for a square or rectangle, that of the disc of equal area), and ``shank`` where there are
-        several.
+        With ``radius`` (for a square or rectangle, that of the disc of equal area), and ``shank`` if there are several.
 
     Raises
     ------
     ArgumentError
-        If it is not such a probe.
+        If it is not a probe of probeinterface.
 
     Examples
     --------
@@ -48,6 +47,7 @@ def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
         )
     positions = np.asarray(probe.contact_positions, float)
     if positions.shape[1] == 2:
+        # probeinterface has y upwards in the plane of the probe; here z is upwards, and y is the third axis
         positions = np.stack([positions[:, 0], np.zeros(len(positions)), positions[:, 1]], axis=1)
     sides = [
         _area(shape, p)

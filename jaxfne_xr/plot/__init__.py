@@ -1,6 +1,6 @@
-"""Pictures, drawn by matplotlib (the extra ``plot``): functions of a Dataset, each a method of ``ds.jfne.plot`` too.
+"""Pictures with matplotlib (the extra ``plot``): functions of a Dataset, which are also methods of ``ds.jfne.plot``.
 
-Each takes ``ax=``, or ``row=`` and ``col=`` for facets, and returns the Axes it drew in. None shows anything by itself.
+Each takes ``ax=``, or ``row=`` and ``col=`` for facets, and returns the Axes it drew in. None calls ``plt.show()``.
 """
 
 from .groups import summary as summary
@@ -17,5 +17,5 @@ from .spikes import raster as raster
 
 
 def __dir__() -> list[str]:
-    """List the public names alone, so that completion shows no modules."""
+    """List only the public names, so that completion shows no modules."""
     return sorted(name for name in [*vars(Plot), "Plot"] if not name.startswith("_"))

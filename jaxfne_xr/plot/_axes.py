@@ -1,11 +1,12 @@
-"""Axes to draw in: one, handed in or new, or a grid of them for facets."""
+"""Axes to draw in: one, given or new, or a grid of them for facets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -22,20 +23,27 @@ from jaxfne_xr.core.units import pretty, units_of
 
 from ._beside import bare, nothing
 from ._rows import group_labels
-from ._text import names
+from ._text import Text, names
 
-#: The most facets in one figure.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+
+#: Maximum number of facets in one figure.
 MOST_PANELS = 100
-#: Points of an envelope to an inch: what a figure is commonly saved with.
+#: Points of an envelope per inch: a common resolution of saved figures.
 PER_INCH = 200
-#: Width of a line of data, points.
+#: Line width of data, points.
 THIN = 0.8
 #: Arguments that name a dim or a coordinate.
 NAMING = ("by", "order", "depth", "row", "col")
-#: What the note above axes is found by.
+#: The gid that identifies the note above axes.
 NOTE = "jfne.note"
 
 P = ParamSpec("P")
+
+#: A dim, and the index or the indices along it of one value of a facet.
+Pick: TypeAlias = tuple[Hashable, int | np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,33 +53,33 @@ class Panels:
     Attributes
     ----------
     axes : list of Axes
-        One, or one for each facet of which there is something, row by row.
+        One, or one for each facet with data, row by row.
     parts : list of xr.Dataset
-        What is drawn in each.
+        The data of each.
     result : Axes, or array (row, col) of Axes
-        What the picture returns.
+        The return value of the picture.
     blank : list of Axes
-        Those of facets of which there is nothing.
+        Those of facets without data.
     """
 
-    axes: list[Any]
+    axes: list[Axes]
     parts: list[xr.Dataset]
     result: Any
-    blank: list[Any] = field(default_factory=list)
+    blank: list[Axes] = field(default_factory=list)
 
-    def __iter__(self) -> Iterator[tuple[Any, xr.Dataset]]:
+    def __iter__(self) -> Iterator[tuple[Axes, xr.Dataset]]:
         return iter(zip(self.axes, self.parts, strict=True))
 
     @property
     def columns(self) -> int:
-        """How many points an envelope in one of the axes has."""
+        """Number of points of an envelope in one of the axes."""
         ax = self.axes[0]
         inches = ax.get_window_extent().width / ax.figure.dpi
         return max(64, int(inches * max(PER_INCH, ax.figure.dpi)))
 
     @property
-    def corner(self) -> Any:
-        """The axes at the upper right, for what is said once."""
+    def corner(self) -> Axes:
+        """The axes with data at the upper right, for the legend and the scale bar."""
         if not self.faceted:
             return self.result
         from_the_right = self.result[:, ::-1].T.ravel()
@@ -82,8 +90,8 @@ class Panels:
         """Whether there is a grid of axes."""
         return isinstance(self.result, np.ndarray)
 
-    def label(self, x: tuple[str, dict[str, Any]], y: tuple[str, dict[str, Any]]) -> None:
-        """Label the axes, of facets the outer ones, and take off what carries nothing."""
+    def label(self, x: Text, y: Text) -> None:
+        """Label the axes (of facets, only the outer ones), and remove the upper and right borders."""
         for ax in (*self.axes, *self.blank):
             place = ax.get_subplotspec() if self.faceted else None
             if place is None or place.is_last_row():
@@ -94,38 +102,41 @@ class Panels:
             if self.faceted and ax.get_xscale() == "linear":
                 _thin_out(ax)
 
-    def colour_bar(self, mesh: Any, what: tuple[str, dict[str, Any]], **options: Any) -> Any:
+    def colour_bar(self, mesh: Any, what: Text, **options: Any) -> Colorbar:
         """Draw one colour bar for all axes, and return it."""
         figure = self.axes[0].figure
-        there = list(self.result.ravel()) if self.faceted else self.result
-        bar = figure.colorbar(mesh, ax=there, pad=0.02, **options)
+        shared = list(self.result.ravel()) if self.faceted else self.result
+        bar = figure.colorbar(mesh, ax=shared, pad=0.02, **options)
         bar.set_label(what[0], **what[1])
         bar.outline.set_visible(False)
         return bar
 
     def note(self, *texts: str) -> None:
-        """Say something in small letters above the right end of the axes and their title, of facets below them."""
+        """Write a note in a small font: above the axes and their title, at the right; of facets, below the figure."""
         ax = self.axes[0]
         each, font = names(filter(None, texts), 120)
         if not each:
             return
         wide = ax.figure.bbox.width if self.faceted else ax.get_window_extent().width
-        fits = sum(map(len, each)) < _letters(wide / ax.figure.dpi, "x-small")
+        fits = sum(map(len, each)) < _characters(wide / ax.figure.dpi, "x-small")
         said = ("; " if fits else "\n").join(each)
-        look = {"ha": "right", "fontsize": "x-small", **font}
+        look: dict[str, Any] = {"ha": "right", "fontsize": "x-small", **font}
         if self.faceted:
             ax.figure.supxlabel(said, x=0.99, **look)
             return
         before = next((text for text in ax.texts if text.get_gid() == NOTE), None)
         if before is None:
-            at = {"xycoords": (ax.transAxes, ax.title), "textcoords": "offset points"}
+            at: dict[str, Any] = {
+                "xycoords": (ax.transAxes, ax.title),
+                "textcoords": "offset points",
+            }
             ax.annotate(said, (1, 1), (0, 1), va="bottom", gid=NOTE, **at, **look)
-        elif said not in before.get_text():  # of another picture in the same axes
+        elif said not in before.get_text():  # another picture in the same axes has a note already
             before.set_text(f"{before.get_text()}\n{said}")
 
 
-def pyplot() -> Any:
-    """Return matplotlib.pyplot."""
+def pyplot() -> ModuleType:
+    """Import and return matplotlib.pyplot."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -136,12 +147,12 @@ def pyplot() -> Any:
 def picture(
     draw: Callable[Concatenate[xr.Dataset, P], Any],
 ) -> Callable[Concatenate[xr.Dataset | xr.DataArray, P], Any]:
-    """Return a function that draws, with what all of them refuse, and that leaves no figure behind an error.
+    """Decorate a function that draws: check common arguments, and close figures that it made before an error.
 
     Raises
     ------
     ArgumentError
-        If what is drawn is no Dataset or DataArray, or a list is given where one dim or coordinate is named.
+        If the data is not a Dataset or DataArray, or a list is given for a single dim or coordinate.
     """
 
     @wraps(draw)
@@ -156,11 +167,11 @@ def picture(
         ds = as_dataset(ds, "ds")
         raise_problems(problems)
         plt = pyplot()
-        there = plt.get_fignums()
+        opened = plt.get_fignums()
         try:
             return draw(ds, *args, **options)
         except BaseException:
-            for number in {*plt.get_fignums()}.difference(there):
+            for number in {*plt.get_fignums()}.difference(opened):
                 plt.close(number)
             raise
 
@@ -169,7 +180,7 @@ def picture(
 
 def panels(
     ds: xr.Dataset,
-    ax: Any,
+    ax: Axes | None,
     row: Hashable | None,
     col: Hashable | None,
     size: tuple[float, float],
@@ -178,29 +189,29 @@ def panels(
     sharey: bool = True,
     layout: str = "constrained",
 ) -> Panels:
-    """Return the axes to draw a Dataset in.
+    """Make or check the axes to draw a Dataset in, and select the data of each.
 
     Parameters
     ----------
     ds : xr.Dataset
-        What is drawn.
+        The data to draw.
     ax : Axes or None
-        None: a new figure.
+        None makes a new figure.
     row, col : str or None
-        A dim, or a coordinate along one dim, of which each value has its own axes.
+        A dim, or a coordinate along one dim, for facets: one axes for each value.
     size : (float, float)
-        Of a new figure with one axes, inches.
+        Size of a new figure with one axes, inches.
     along : str, optional
-        The dim along the axes, which makes no facets.
+        The dim along the x axis, which cannot be a facet.
     sharey : bool
-        Whether facets have one y axis in common.
+        Whether facets share the y axis.
     layout : str
-        Of a new figure: ``"compressed"`` where what is drawn is to scale.
+        Layout of a new figure: ``"compressed"`` for pictures that are to scale.
 
     Raises
     ------
     ArgumentError, DimensionError
-        If `ax` is no Axes, or comes with facets; if `row` or `col` is neither a dim nor a coordinate along one.
+        If `ax` is not an Axes, or is given with facets; if `row` or `col` is neither a dim nor a coordinate along one.
     """
     plt = pyplot()
     facets = [(key, facet) for key, facet in (("row", row), ("col", col)) if facet is not None]
@@ -208,7 +219,8 @@ def panels(
     if not facets:
         if ax is None:
             ax = plt.figure(figsize=size, layout=layout).add_subplot()
-        for axis in "xy":  # where it was another, what is drawn would not fit
+        # a spectrum leaves logarithmic scales behind, on which other data would not fit
+        for axis in "xy":
             if getattr(ax, f"get_{axis}scale")() != "linear":
                 ax.set(**{f"{axis}scale": "linear"})
         return Panels([ax], [ds], ax)
@@ -221,6 +233,7 @@ def panels(
             expected=f"up to {MOST_PANELS}",
             remedy=f"select some first: ds.isel({facets[0][1]}=slice(0, 5))",
         )
+    # facets are smaller than a single picture, but not below a readable size
     one = max(2.4, size[0] * 0.62), max(1.8, size[1] * 0.62)
     _, grid = plt.subplots(
         *shape,
@@ -248,14 +261,14 @@ def panels(
     return made
 
 
-def _ax_problems(ax: Any, faceted: bool) -> list[Problem]:
+def _ax_problems(ax: object, faceted: bool) -> list[Problem]:
     from matplotlib.axes import Axes
 
     plain = isinstance(ax, Axes) and "top" in ax.spines and not hasattr(ax, "zaxis")
     if ax is None or (plain and not faceted):
         return []
-    what = "ax beside row or col" if plain else f"a {type(ax).__name__}"
-    expected = "one plain matplotlib Axes, or, for facets, none: they make a figure of their own"
+    what = "ax together with row or col" if plain else f"a {type(ax).__name__}"
+    expected = "one plain matplotlib Axes; none with row or col, which make a new figure"
     return [Problem("ax", what, expected, "fig, ax = plt.subplots()", ArgumentError)]
 
 
@@ -277,8 +290,8 @@ def _facet_problems(
     ]
 
 
-def _selections(ds: xr.Dataset, facet: Hashable | None) -> list[tuple[Any, Any]]:
-    """Return each value of a facet, and its place: (dim, index or indices)."""
+def _selections(ds: xr.Dataset, facet: Hashable | None) -> list[tuple[Any, Pick | None]]:
+    """Return each value of a facet, and its position: (dim, index or indices)."""
     if facet is None:
         return [(None, None)]
     if facet in ds.dims:
@@ -295,12 +308,12 @@ def _unit(ds: xr.Dataset, facet: Hashable) -> str:
     return "" if unit is None else f" {pretty(unit)}".rstrip()
 
 
-def _rounded(label: Any) -> Any:
+def _rounded(label: object) -> object:
     return f"{label:.6g}" if isinstance(label, (float, np.floating)) else label
 
 
-def _picked(ds: xr.Dataset, *picks: Any) -> tuple[xr.Dataset, Hashable | None]:
-    """Return what is in two selections, which may lie along one dim; and that dim, where there is nothing."""
+def _picked(ds: xr.Dataset, *picks: Pick | None) -> tuple[xr.Dataset, Hashable | None]:
+    """Apply two selections, possibly along the same dim; return the result, and the dim along which it is empty."""
     given = [p for p in picks if p is not None]
     if len(given) == 2 and given[0][0] == given[1][0]:
         given = [(given[0][0], np.intersect1d(given[0][1], given[1][1]))]
@@ -308,18 +321,18 @@ def _picked(ds: xr.Dataset, *picks: Any) -> tuple[xr.Dataset, Hashable | None]:
     return ds.isel(dict(given)), empty
 
 
-def _thin_out(ax: Any) -> None:
-    """Have no more ticks along the x axis of a narrow facet than there is room for their labels."""
+def _thin_out(ax: Axes) -> None:
+    """Limit the ticks along the x axis of a narrow facet to the space for their labels."""
     from matplotlib import rcParams
 
     each = 1 + max(len(f"{abs(x):.3g}") for x in ax.get_xlim())
     inches = ax.get_window_extent().width / ax.figure.dpi
-    room = _letters(inches, rcParams["xtick.labelsize"]) / each
-    ax.locator_params(axis="x", nbins=int(np.clip(room, 1, 9)))
+    most = _characters(inches, rcParams["xtick.labelsize"]) / each
+    ax.locator_params(axis="x", nbins=int(np.clip(most, 1, 9)))
 
 
-def _letters(inches: float, size: Any) -> float:
-    """Return how many digits, which are wider than most letters, there is room for."""
+def _characters(inches: float, size: float | str) -> float:
+    """Return how many characters fit, taking all to be as wide as digits, which are wider than the average."""
     from matplotlib.font_manager import FontProperties
 
     return inches * 72 / (0.65 * float(FontProperties(size=size).get_size_in_points()))

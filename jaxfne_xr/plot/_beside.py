@@ -1,31 +1,34 @@
-"""What is drawn beside the data: colours, bars, legends, names along axes."""
+"""Drawn next to the data: colours, scale bars, legends, tick labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._text import name, names, number
 
-#: Colours that those who see few colours tell apart (Okabe and Ito 2008), the darkest and the palest left out.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Colours for all kinds of colour vision (Okabe and Ito 2008), without the darkest and the palest.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-#: The most names to an inch of an axis.
+#: Maximum number of names per inch of an axis.
 NAMES_PER_INCH = 4
-#: The most names in a legend.
+#: Maximum number of names in a legend.
 MOST_GROUPS = 16
 
 
 def foreground() -> str:
-    """Return the colour of text, black or white by the theme."""
+    """Return the text colour of the theme, black or white."""
     from matplotlib import rcParams
 
     return str(rcParams["text.color"])
 
 
 def colours(n: int) -> list[Any]:
-    """Return colours for so many groups: the user's cycle where there is one, else ones that all can tell apart."""
+    """Return `n` colours of the user's cycle if one is set, else of `COLOURS`; of a colour map if there are too few."""
     import matplotlib
     from matplotlib import rcParams, rcParamsDefault
 
@@ -37,18 +40,18 @@ def colours(n: int) -> list[Any]:
     return list(matplotlib.colormaps["viridis"](np.linspace(0.1, 0.9, n)))
 
 
-def bare(ax: Any) -> None:
-    """Take off the upper and right borders of axes."""
+def bare(ax: Axes) -> None:
+    """Remove the upper and right borders of axes."""
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def nothing(ax: Any, why: str) -> None:
-    """Say in empty axes why they are empty."""
+def nothing(ax: Axes, why: str) -> None:
+    """Write into empty axes why they are empty."""
     ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", alpha=0.6)
 
 
 def nice(largest: float) -> float:
-    """Return the largest of 1, 2 and 5 times a power of ten that is no larger.
+    """Round down to 1, 2 or 5 times a power of ten.
 
     Examples
     --------
@@ -59,16 +62,19 @@ def nice(largest: float) -> float:
     return float(f"{max(k for k in (1, 2, 5) if k * ten <= largest * (1 + 1e-9)) * ten:.0e}")
 
 
-def scale_bar(ax: Any, length: float, unit: str | None, *, bottom: float, per: float = 1.0) -> None:
-    """Draw a bar of `length`, beside the right end of axes whose y axis has `per` of the unit to a step."""
+def scale_bar(
+    ax: Axes, length: float, unit: str | None, *, bottom: float, per: float = 1.0
+) -> None:
+    """Draw a bar of `length` at the right of axes; a step of their y axis is `per` of the unit."""
     from matplotlib.transforms import blended_transform_factory
 
-    beside = blended_transform_factory(ax.transAxes, ax.transData)
+    # x in shares of the axes, outside of them; y in data
+    transform = blended_transform_factory(ax.transAxes, ax.transData)
     top = bottom + length / per
     ax.plot(
         [1.015, 1.015],
         [bottom, top],
-        transform=beside,
+        transform=transform,
         clip_on=False,
         color=foreground(),
         lw=1.5,
@@ -80,15 +86,15 @@ def scale_bar(ax: Any, length: float, unit: str | None, *, bottom: float, per: f
         1.03,
         (bottom + top) / 2,
         number(length, unit),
-        transform=beside,
+        transform=transform,
         va="center",
         ha="left",
         fontsize="small",
     )
 
 
-def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | None) -> None:
-    """Name the colours of groups, whatever the names are, beside the axes; of very many, some of them."""
+def legend(ax: Axes, handles: Sequence[Any], labels: Iterable[Any], title: str | None) -> None:
+    """Draw a legend at the right of axes; of more than `MOST_GROUPS` names, only every n-th."""
     texts, font = names(labels)
     every = -(-len(texts) // MOST_GROUPS) or 1
     if every > 1:
@@ -96,7 +102,7 @@ def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | 
     handles, texts = handles[::every], texts[::every]
     made = ax.legend(
         handles,
-        ["x"] * len(handles),  # a label that begins with _ would be left out
+        ["x"] * len(handles),  # replaced below: matplotlib leaves out labels that begin with _
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
         frameon=False,
@@ -111,22 +117,26 @@ def legend(ax: Any, handles: Sequence[Any], labels: Iterable[Any], title: str | 
         made.get_title().set(fontsize="small", **font)
 
 
-def room(ax: Any, share: float = 1.0) -> int:
-    """Return how many names there is room for along a share of the y axis."""
+def names_that_fit(ax: Axes, share: float = 1.0) -> int:
+    """Return how many names fit along a share of the y axis."""
     return max(1, int(share * NAMES_PER_INCH * ax.get_window_extent().height / ax.figure.dpi))
 
 
 def ticks(
-    axis: Callable[..., Any], where: Any, labels: Sequence[Any], most: int, **text: Any
+    axis: Callable[..., object],
+    where: Sequence[float] | np.ndarray,
+    labels: Sequence[Any],
+    most: int,
+    **text: Any,
 ) -> None:
-    """Label places along an axis, as many as there is room for."""
+    """Label positions along an axis, at most `most` of them."""
     every = -(-len(where) // most) if len(where) else 1
     texts, font = names(labels[::every], 20)
     axis(list(where[::every]), texts, **font, **text)
 
 
 def edges(middle: np.ndarray) -> np.ndarray:
-    """Return the borders of cells around rising middles: half way to the neighbours, the outermost as far outside.
+    """Return the borders of cells around rising middles: half-way to neighbours, and as far on the outside.
 
     Examples
     --------

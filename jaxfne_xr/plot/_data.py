@@ -1,11 +1,10 @@
-"""What is drawn of a Dataset: one variable, its numbers and places; of long ones the envelope."""
+"""Data of a picture: the variable to draw, its values and positions, and the envelope of long ones."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,22 +18,23 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_of
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn of a variable along one dim: every sample, or the least and the largest of `samples` at a time.
+    """A variable along one dim: every sample, or the minimum and maximum of every `samples` samples.
 
     Attributes
     ----------
     x : array (point)
-        The coordinate, in the middle of each point.
+        The coordinate at the middle of each point.
     low, high : array (row, point)
-        Equal where every sample is drawn. NaN where a value is not finite.
+        Minimum and maximum; equal if every sample is drawn. NaN where a value is not finite.
     samples : int
-        How many samples there are to a point.
+        Number of samples per point.
     """
 
     x: np.ndarray
@@ -44,17 +44,17 @@ class Drawn:
 
     @property
     def note(self) -> str:
-        """What is to be said about it, where not every sample is drawn."""
+        """The note for the picture, empty if every sample is drawn."""
         return f"min-max envelope of {self.samples} samples per point" if self.samples > 1 else ""
 
 
 def chosen(ds: xr.Dataset, variable: str | None, preferred: Sequence[str], along: Hashable) -> str:
-    """Return the name of the variable to draw: the one named, the first known one, or the only one along a dim.
+    """Choose the variable to draw: the named one, the first known one, or the only one along a dim.
 
     Raises
     ------
     VariableError, DimensionError, DataError
-        If there is none or several, if it does not lie along the dim, is empty, or is traced.
+        If there is none or more than one, if it does not lie along the dim, is empty, or is traced.
     """
     here = [str(n) for n, x in ds.data_vars.items() if along in x.dims]
     found = variable if variable is not None else next((n for n in preferred if n in here), None)
@@ -73,14 +73,14 @@ def chosen(ds: xr.Dataset, variable: str | None, preferred: Sequence[str], along
 
 
 def _naming(ds: xr.Dataset, here: list[str], along: Hashable) -> str:
-    """Return what to type where no variable was found along a dim: one that is, or how to name the dim."""
+    """Return the remedy for a missing variable along a dim: another variable, or how to rename the dim."""
     if here:
         return f"variable={here[0]!r}"
     return f'ds.rename({next(iter(ds.dims), "your_dim")}="{along}"), if that is what it is'
 
 
 def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
-    """Return what is wrong with a variable of which nothing can be drawn: it is empty, traced, or holds no numbers."""
+    """Return the problems of a variable that cannot be drawn: empty, traced, or not numeric."""
     variable = ds.variables[name]
     empty = [str(d) for d, n in variable.sizes.items() if n == 0]
     problems = []
@@ -90,7 +90,7 @@ def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
                 where=name,
                 found=f"an empty selection: {', '.join(f'{d}: 0' for d in empty)}",
                 expected="something to draw",
-                remedy="check the selection that led here",
+                remedy="check the selection that was made before",
                 error=DimensionError,
             )
         )
@@ -119,16 +119,18 @@ def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
 
 
 def places(ds: xr.Dataset, dim: Hashable, axes: Sequence[str]) -> np.ndarray:
-    """Return where each step along a dim is, (dim, axes), um.
+    """Return the positions along a dim, (dim, axes), um.
 
     Raises
     ------
     DimensionError, UnitError, NonFiniteError
-        If there are no such positions, or one is nowhere.
+        If there are no such positions, or one is not finite.
     """
     where = np.asarray(positions_of(ds, dim, axes), float)
     named = zip(axes, where.T, strict=True)
-    raise_problems(p for axis, x in named for p in _gaps(dim, axis, x, f"a place for every {dim}"))
+    raise_problems(
+        p for axis, x in named for p in _gaps(dim, axis, x, f"a position for every {dim}")
+    )
     return where
 
 
@@ -140,12 +142,12 @@ def values(variable: xr.Variable) -> np.ndarray:
 
 
 def coordinate(ds: xr.Dataset, dim: Hashable) -> xr.Variable:
-    """Return the coordinate of a dim, or the number of each step where there is none.
+    """Return the coordinate of a dim, or the index if there is none.
 
     Raises
     ------
     NonFiniteError
-        If it has gaps.
+        If a value is not finite.
     """
     if dim in ds.coords:
         variable = ds.variables[dim]
@@ -161,7 +163,7 @@ def coordinate(ds: xr.Dataset, dim: Hashable) -> xr.Variable:
 
 
 def _gaps(dim: Hashable, name: Hashable, x: np.ndarray, expected: str) -> list[Problem]:
-    """Return the problem of a coordinate along a dim that is not everywhere finite."""
+    """Return the problem of a coordinate with values that are not finite."""
     n = int((~np.isfinite(x)).sum())
     if not n:
         return []
@@ -171,7 +173,7 @@ def _gaps(dim: Hashable, name: Hashable, x: np.ndarray, expected: str) -> list[P
 
 
 def drawn(ds: xr.Dataset, name: str, along: Hashable, columns: int) -> tuple[Drawn, list[Hashable]]:
-    """Return what is drawn of a variable in so many columns of pixels, and the dims of its rows, in their order."""
+    """Reduce a variable to about `columns` points, and return it with the dims of its rows, in their order."""
     variable = ds.variables[name]
     rest = [d for d in variable.dims if d != along]
     x = np.asarray(magnitude(coordinate(ds, along).data), float)
@@ -182,29 +184,29 @@ def drawn(ds: xr.Dataset, name: str, along: Hashable, columns: int) -> tuple[Dra
 
 
 def envelope(
-    data: Any, axis: int, columns: int, x: np.ndarray
+    data: Array, axis: int, columns: int, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return the least and the largest of so many samples that about one stretch of them falls into a column.
+    """Compute minimum and maximum of stretches of samples, about one stretch for each column of pixels.
 
     Parameters
     ----------
     data : array (any dims), NumPy, JAX or dask
-        On dask a chunk at a time, each from its own first sample on.
+        Dask arrays are computed chunk by chunk; each chunk starts a new stretch.
     axis : int
-        Along which.
+        The axis of the samples.
     columns : int
-        All samples are kept where there are less than two to a column.
+        All samples are kept if there are fewer than two per column.
     x : array (sample)
-        Where each is.
+        The coordinate.
 
     Returns
     -------
     low, high : float array (rest dims, point)
         NaN where a value is infinite, or all are NaN.
     middle : array (point)
-        Half way between the first and the last sample of each.
+        Half-way between the first and the last sample of each stretch.
     samples : int
-        In each point (the last of an array or chunk may have less).
+        Number of samples per point (the last point of an array or chunk may have fewer).
     """
     n = data.shape[axis]
     step = -(-n // columns) if n >= 2 * columns else 1
@@ -234,9 +236,10 @@ def envelope(
 
 
 def _extremes(block: np.ndarray, axis: int, step: int) -> np.ndarray:
-    """Return the least and the largest of every `step` samples of a block, (2, *dims)."""
+    """Return minimum and maximum of every `step` samples of a block, (2, *dims)."""
     if block.dtype.kind == "b" or _float(block.dtype).itemsize > block.dtype.itemsize > 1:
-        block = block.astype(_float(block.dtype))  # truth values and half precision: small
+        # bool and two-byte types are converted first, which is cheap
+        block = block.astype(_float(block.dtype))
     if step == 1:
         return np.stack([block, block]).astype(_float(block.dtype))
     whole = block.shape[axis] // step * step
@@ -246,8 +249,9 @@ def _extremes(block: np.ndarray, axis: int, step: int) -> np.ndarray:
     )
     rest = block[take(axis, slice(whole, None))]
     made = []
-    for least, without_nan in ((np.min, np.fmin), (np.max, np.fmax)):
-        part = least(body, axis=axis + 1)
+    # np.min is much faster than np.fmin.reduce, which is needed only if there are NaN
+    for reduce, without_nan in ((np.min, np.fmin), (np.max, np.fmax)):
+        part = reduce(body, axis=axis + 1)
         if part.dtype.kind == "f" and np.isnan(part).any():
             part = without_nan.reduce(body, axis=axis + 1)
         if rest.shape[axis]:
@@ -257,5 +261,5 @@ def _extremes(block: np.ndarray, axis: int, step: int) -> np.ndarray:
     return np.stack(made).astype(_float(block.dtype), copy=False)
 
 
-def _float(dtype: Any) -> np.dtype:
+def _float(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64 if np.dtype(dtype).itemsize > 4 else np.float32)

@@ -1,4 +1,4 @@
-"""The rows of a picture: every combination of some dims, with labels, in groups, in order."""
+"""Rows of a picture: every combination of some dims, with labels, grouped and ordered."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import xarray as xr
 from jaxfne_xr.core.errors import DataError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.units import magnitude
 
-#: The coordinates that tell the group of a site where none is named, the first found.
+#: Coordinates that group sites by default; the first one found is used.
 GROUPS = ("population", "layer", "area")
-#: The group of a site that has none.
+#: The label of sites without a group.
 UNGROUPED = "none"
-#: The coordinates that name a row where its dim has no labels of its own.
+#: Coordinates that label a row if its dim has no coordinate.
 NAMES = ("name", "channel_name", "contact_name")
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of all that is drawn: what tells them, None where nothing does, and their labels."""
+    """The groups in a picture: the coordinate that defines them (None: no groups), and their labels."""
 
     by: str | None
     labels: list[Any]
@@ -30,16 +30,16 @@ class Groups:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a picture, in the order in which they are drawn, from the top.
+    """The rows of a picture, from the top.
 
     Attributes
     ----------
     dims : tuple of str
-        What a step from row to row is.
+        The dims that the rows combine.
     order : int array (row)
-        Where in the data each row is, all dims in one.
+        Index of each row in the flattened data.
     labels : list of str
-        Of each row.
+        Label of each row.
     group : int array (row)
         The number of each row's group.
     """
@@ -51,14 +51,14 @@ class Rows:
 
 
 def groups_of(ds: xr.Dataset, dims: Sequence[Hashable], by: str | None) -> Groups:
-    """Return the groups along some dims, in the order in which they first come.
+    """Find the groups along some dims, in the order of their first occurrence.
 
     Parameters
     ----------
     ds : xr.Dataset
-        All that is drawn.
+        All data of the picture.
     dims : sequence of str
-        Of its rows and facets.
+        Dims of its rows and facets.
     by : str or None
         A coordinate along some of them; ``"auto"``: the first of `GROUPS`, or none.
 
@@ -78,14 +78,14 @@ def groups_of(ds: xr.Dataset, dims: Sequence[Hashable], by: str | None) -> Group
 def rows(
     ds: xr.Dataset, dims: Sequence[Hashable], groups: Groups, order: str | None = None
 ) -> Rows:
-    """Return all combinations of some dims as rows, ordered by group, then by a coordinate, the largest on top.
+    """Combine some dims to rows, ordered by group, then by a coordinate, with its largest value on top.
 
     Parameters
     ----------
     ds : xr.Dataset
-        What is drawn in one of the axes.
+        The data of one axes.
     dims : sequence of str
-        In the order in which they lie in the data.
+        In the order of the data.
     groups : Groups
         From `groups_of`.
     order : str or None
@@ -139,7 +139,7 @@ def _lies_along(ds: xr.Dataset, name: Hashable, dims: Sequence[Hashable]) -> boo
 def _coordinate_problems(
     ds: xr.Dataset, name: str, dims: Sequence[Hashable], argument: str
 ) -> list[Problem]:
-    """Return the problem of a name that is no coordinate along what is drawn."""
+    """Return the problem of a name that is not a coordinate along the dims of a picture."""
     if name in ds.coords and set(ds[name].dims) <= set(dims):
         return []
     along = [str(c) for c in ds.coords if _lies_along(ds, c, dims)]
@@ -147,7 +147,7 @@ def _coordinate_problems(
         Problem(
             where=argument,
             found=f"{name!r}, and along {tuple(map(str, dims))} there are {along}",
-            expected="a coordinate along what is drawn",
+            expected="a coordinate along the dims of the picture",
             remedy=f"{argument}={along[0]!r}" if along else f"{argument}=None",
             error=DimensionError,
         )
@@ -155,20 +155,22 @@ def _coordinate_problems(
 
 
 def _ranks(along: np.ndarray, order: str) -> np.ndarray:
-    """Return the rank of each value of a coordinate, equal ones the same."""
+    """Return the rank of each value of a coordinate; equal values have the same rank."""
     try:
         return np.unique(along, return_inverse=True)[1].ravel()
     except TypeError as error:
-        found = f"{order!r}, whose values do not compare"
+        found = f"{order!r}, whose values cannot be compared"
         raise DataError.of(
-            "order", found=found, expected="numbers, or names throughout", remedy="order=None"
+            "order", found=found, expected="only numbers, or only names", remedy="order=None"
         ) from error
 
 
 def group_labels(ds: xr.Dataset, by: Hashable) -> np.ndarray:
-    """Return the group of each, "none" where there is none."""
+    """Return the group of each site, "none" if it has no group."""
     given = np.asarray(magnitude(ds[by].variable.data))
+    # x != x: NaN
     labels = [UNGROUPED if x is None or x == "" or x != x else x for x in given.ravel().tolist()]
+    # assigned, since np.array would make two dims of labels that are tuples
     made = np.empty(len(labels), object)
     made[:] = labels
     return made.reshape(given.shape)

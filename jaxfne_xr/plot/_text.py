@@ -1,20 +1,22 @@
-"""What is written in pictures: names shortened, in fonts that have their letters, and labels with units."""
+"""Text in pictures: shortened names, fonts with the characters they need, and labels with units."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import xarray as xr
 
 from jaxfne_xr.core.schema import LONG_NAMES
 from jaxfne_xr.core.units import pretty, units_of
 
-#: The most characters of one name in a picture.
+#: Text, and the font that it needs, as options of matplotlib.
+Text: TypeAlias = tuple[str, dict[str, Any]]
+#: Maximum number of characters of a name in a picture.
 LONGEST = 24
-#: Fonts to look for where the one in use lacks a letter, those with the most letters first.
+#: Fonts to try if the one in use lacks a character, those with the most characters first.
 FALLBACKS = (
     "DejaVu Sans",
     "Noto Sans CJK JP",
@@ -35,14 +37,14 @@ FALLBACKS = (
     "Arial Unicode MS",
     "Segoe UI",
 )
-#: What stands for a letter that no font has.
+#: Replaces a character that no font has.
 MISSING = "□"
 
 
-def names(values: Iterable[Any], longest: int = LONGEST) -> tuple[list[str], dict[str, Any]]:
-    r"""Return names as matplotlib can write them, and the font they need as an option for it.
+def names(values: Iterable[object], longest: int = LONGEST) -> tuple[list[str], dict[str, Any]]:
+    r"""Return names in a form that matplotlib can draw, and an option with the fonts that they need.
 
-    Too long ones end in an ellipsis, ``$`` is no formula, and a letter that no font has is a box.
+    Long names end in an ellipsis, ``$`` is escaped, and a character that no font has becomes a box.
 
     Examples
     --------
@@ -59,24 +61,24 @@ def names(values: Iterable[Any], longest: int = LONGEST) -> tuple[list[str], dic
     return [name.replace("$", r"\$") for name in made], option
 
 
-def name(value: Any, longest: int = LONGEST) -> tuple[str, dict[str, Any]]:
-    """Return one name as `names` does."""
+def name(value: object, longest: int = LONGEST) -> Text:
+    """Return one name, as `names` does."""
     (made,), option = names([value], longest)
     return made, option
 
 
-def label(variable: xr.Variable | xr.DataArray, called: Any) -> tuple[str, dict[str, Any]]:
-    """Return the label of an axis: the long name of a variable and its unit, and its font."""
+def label(variable: xr.Variable | xr.DataArray, called: Hashable) -> Text:
+    """Return the label of an axis, the long name of a variable with its unit, and its font option."""
     return with_unit(long_name(variable, called), units_of(variable))
 
 
-def long_name(variable: xr.Variable | xr.DataArray, called: Any) -> str:
-    """Return what a variable is called in full."""
+def long_name(variable: xr.Variable | xr.DataArray, called: Hashable) -> str:
+    """Return the long name of a variable."""
     return str(variable.attrs.get("long_name") or LONG_NAMES.get(str(called), called))
 
 
-def with_unit(what: Any, unit: str | None) -> tuple[str, dict[str, Any]]:
-    """Return what is along an axis, with its unit."""
+def with_unit(what: object, unit: str | None) -> Text:
+    """Return the label of an axis with its unit, and its font option."""
     text, option = name(what, 60)
     if unit is None:
         return text, option
@@ -89,7 +91,7 @@ def number(value: float, unit: str | None) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return one line of text without what cannot be printed."""
+    """Return text on one line, without control characters; unassigned characters become boxes."""
     kinds = [(c, unicodedata.category(c)) for c in " ".join(text.split())]
     return "".join(
         MISSING if kind in {"Cs", "Co", "Cn"} else c
@@ -111,11 +113,11 @@ def _font_in_use() -> str:
 
 
 @lru_cache(maxsize=64)
-def _fonts(letters: frozenset[str], in_use: str) -> tuple[list[str], frozenset[str]]:
-    """Return the families that add letters which the font in use lacks, and the letters that none has."""
+def _fonts(characters: frozenset[str], in_use: str) -> tuple[list[str], frozenset[str]]:
+    """Return font families for characters that the font in use lacks, and the characters that no font has."""
     from matplotlib.font_manager import FontProperties, findfont, fontManager
 
-    lacking = letters - _has(in_use) - {" "}
+    lacking = characters - _has(in_use) - {" "}
     found, installed = [], set(fontManager.get_font_names())
     for family in FALLBACKS:
         if lacking and family in installed:
@@ -127,8 +129,8 @@ def _fonts(letters: frozenset[str], in_use: str) -> tuple[list[str], frozenset[s
 
 
 @lru_cache(maxsize=32)
-def _has(path: Any) -> frozenset[str]:
-    """Return the letters of a font."""
+def _has(path: str) -> frozenset[str]:
+    """Return the characters of a font."""
     from matplotlib.font_manager import get_font
 
     return frozenset(map(chr, get_font(path).get_charmap()))

@@ -1,9 +1,10 @@
-"""What each group of sites does, as bars, and how the groups go together, as matrices."""
+"""Pictures of a summary: bars for each group of sites, and matrices for pairs of groups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -24,54 +25,62 @@ from ._beside import bare, colours, foreground, legend, nothing
 from ._data import coordinate, emptiness, values
 from ._text import label, name, names
 
-#: What is drawn of a summary where nothing is named, as far as it is there: of each group, then of pairs.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Variables that are drawn by default, if they exist: of each group, then of pairs of groups.
 LOCAL = ("firing_rate", "mean_V_m", "synchrony", "pairwise_correlation", "field_power")
 GLOBAL = ("rate_correlation", "between_correlation", "coherence")
-#: Limits of what has limits.
+#: Colour limits of variables with a fixed range.
 LIMITS = {
     "rate_correlation": (-1.0, 1.0),
     "between_correlation": (-1.0, 1.0),
     "coherence": (0.0, 1.0),
 }
-#: What has no meaningful zero for a bar to stand on.
+#: Variables without a meaningful zero, for which bars would mislead.
 WITHOUT_ZERO = ("mean_V_m",)
-#: Up to so many groups, the numbers are written into a matrix.
+#: Maximum number of groups for which numbers are written into a matrix.
 MOST_WRITTEN = 5
-#: Up to so many names along an axis.
+#: Maximum number of names along an axis.
 MOST_NAMES = 24
-#: Axes in a row of a new figure, and how wide each is, inches.
+#: Axes per row of a new figure, and the width of each, inches.
 IN_A_ROW, WIDE = 5, 2.4
 
 
 @picture
-def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax: Any = None) -> Any:
-    """Draw a summary: bars for what each group does, matrices for how the groups go together.
+def summary(
+    ds: xr.Dataset,
+    variables: str | Sequence[str] | None = None,
+    *,
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Any:
+    """Draw a summary: bars for each group, matrices for pairs of groups.
 
     Parameters
     ----------
     ds : xr.Dataset
-        From `jaxfne_xr.summary`; or Signals, which are summarised by ``population`` first.
+        From `jaxfne_xr.summary`; or Signals, which are first summarised by ``population``.
     variables : str or sequence of str, optional
         What to draw. By default the rate, voltage, synchrony, correlation and power of each group, and the
-        correlations and coherence between groups, as far as they are there.
+        correlations and coherence between groups, if they exist.
     ax : matplotlib Axes, or sequence of Axes, optional
-        As many as there are variables; by default a new figure.
+        One for each variable; by default a new figure.
 
     Returns
     -------
     matplotlib Axes, or array (variable) of Axes
-        One where one variable is named, or one Axes is handed in.
+        One if a single variable or a single Axes is given.
 
     Raises
     ------
     VariableError, DimensionError, ArgumentError, MissingDependencyError
-        If it is no summary, has other dims than groups (select or average first), or matplotlib is not installed.
+        If it is not a summary, has other dims than groups (select or average first), or matplotlib is not installed.
 
     Notes
     -----
-    Coherence is its mean over the frequencies of the summary's bands. A number that is not defined is left out, and a
-    dash stands for it. The dashed line across the rates is the rate of all. The mean voltage, whose zero is arbitrary,
-    and the power in bands, on a logarithmic axis, are dots rather than bars.
+    Coherence is averaged over the frequencies of the summary's bands. A dash stands for a value that is not defined.
+    The dashed line in the rates is the rate of all sites. The mean voltage, whose zero is arbitrary, and the power in
+    bands, on a logarithmic axis, are dots rather than bars.
 
     Examples
     --------
@@ -103,22 +112,22 @@ def summary(ds: xr.Dataset, variables: str | Sequence[str] | None = None, *, ax:
     for one, variable in zip(axes, chosen, strict=True):
         if f"{by}_other" in ds[variable].dims:
             _matrix(one, ds, variable, by)
-        else:  # where others name the colours of groups, bars by band do not
+        else:  # other bars have the names of groups along their axis, and so explain the colours
             _bars(one, ds, variable, by, named=not {*chosen} & {*LOCAL} - {"field_power"})
-    if ax is None:  # side by side, one set of names will do
+    if ax is None:  # side by side, one set of names is enough
         bars = [a for a, v in zip(axes, chosen, strict=True) if ds[v].dims == (by,)]
         for one in bars[1:]:
             one.tick_params(axis="y", labelleft=False)
             one.set_ylabel("")
-    if isinstance(variables, str) or (ax is not None and np.ndim(ax) == 0):
+    if isinstance(variables, str) or (ax is not None and np.asarray(ax, object).ndim == 0):
         return axes[0]
     made = np.empty(len(axes), object)
     made[:] = axes
     return made
 
 
-def _new(plt: Any, ds: xr.Dataset, chosen: list[str], by: str) -> list[Any]:
-    """Return axes in a new figure: bars above, matrices below, as many to a row as fit."""
+def _new(plt: ModuleType, ds: xr.Dataset, chosen: list[str], by: str) -> list[Axes]:
+    """Make axes in a new figure: bars above, matrices below, at most `IN_A_ROW` in a row."""
     pairs = [f"{by}_other" in ds[v].dims for v in chosen]
     kinds = [
         [v for v, two in zip(chosen, pairs, strict=True) if two is kind] for kind in (False, True)
@@ -128,7 +137,7 @@ def _new(plt: Any, ds: xr.Dataset, chosen: list[str], by: str) -> list[Any]:
     tall = min(5.0, 1.5 + 0.25 * ds.sizes[by])
     figure = plt.figure(figsize=(wide, tall * len(lines)), layout="constrained")
     outer = figure.add_gridspec(len(lines), 1)
-    made: dict[str, Any] = {}
+    made: dict[str, Axes] = {}
     for k, line in enumerate(lines):
         inner = outer[k].subgridspec(1, len(line))
         made |= {variable: figure.add_subplot(inner[j]) for j, variable in enumerate(line)}
@@ -136,7 +145,7 @@ def _new(plt: Any, ds: xr.Dataset, chosen: list[str], by: str) -> list[Any]:
 
 
 def _group_dim(ds: xr.Dataset) -> str:
-    """Return the dim of groups: the one that has another of the same name and ``_other``."""
+    """Return the dim of groups: the one for which there is a second dim with the suffix ``_other``."""
     found = [str(d) for d in ds.dims if f"{d}_other" in ds.dims]
     if len(found) == 1:
         return found[0]
@@ -149,7 +158,7 @@ def _group_dim(ds: xr.Dataset) -> str:
 
 
 def _chosen(ds: xr.Dataset, variables: str | Sequence[str] | None, by: str) -> list[str]:
-    """Return the names of the variables to draw, all of which are there."""
+    """Return the variables to draw; raise if one does not exist."""
     if variables is None:
         return [v for v in (*LOCAL, *GLOBAL) if v in ds]
     if isinstance(variables, str) or not isinstance(variables, Iterable):
@@ -171,8 +180,8 @@ def _problems(ds: xr.Dataset, variable: str, by: str) -> list[Problem]:
         return [
             Problem(
                 variable,
-                f"the dims {extra} beside {by}",
-                "none: one summary to a picture",
+                f"the dims {extra} in addition to {by}",
+                "none: a picture shows one summary",
                 f"select or average first: summary.isel({extra[0]}=0)",
                 DimensionError,
             )
@@ -180,8 +189,8 @@ def _problems(ds: xr.Dataset, variable: str, by: str) -> list[Problem]:
     return emptiness(ds, variable)
 
 
-def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> None:
-    """Draw a bar for each group, or, where there are bands, a dot or a bar for each band and group."""
+def _bars(ax: Axes, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> None:
+    """Draw a bar for each group, or, if there are bands, a dot or a bar for each band and group."""
     x = ds[variable].variable
     length = values(x.transpose(by, ...))
     n = len(length)
@@ -194,9 +203,11 @@ def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> No
     elif length.ndim == 2:
         apart = 0.8 / n
         at = [where + (g - (n - 1) / 2) * apart for g in range(n)]
-        if (length[seen] > 0).all():  # on a logarithmic axis a bar would stand on nothing
+        if (length[seen] > 0).all():  # dots: a logarithmic axis has no zero for bars to start from
             ax.set_xscale("log")
-            bars = [ax.plot(length[g], at[g], "o", color=palette[g], ms=4)[0] for g in range(n)]
+            bars: list[Any] = [
+                ax.plot(length[g], at[g], "o", color=palette[g], ms=4)[0] for g in range(n)
+            ]
         else:
             bars = [ax.barh(at[g], length[g], apart, color=palette[g]) for g in range(n)]
         if named:
@@ -208,7 +219,7 @@ def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> No
         ax.barh(where, length, 0.65, color=palette)
         ax.axvline(0, color=foreground(), lw=0.6)
         for k in np.flatnonzero(~seen):
-            ax.text(0, k, " –", va="center")
+            ax.text(0, float(k), " –", va="center")
         if variable == "firing_rate" and "population_rate" in ds and ds.population_rate.ndim == 0:
             rate = float(values(ds["population_rate"].variable))
             ax.axvline(rate, ls="--", lw=0.8, color=foreground())
@@ -223,15 +234,15 @@ def _bars(ax: Any, ds: xr.Dataset, variable: str, by: str, *, named: bool) -> No
     bare(ax)
 
 
-def _name_groups(axis: Any, ds: xr.Dataset, dim: str, **options: Any) -> None:
-    """Write the labels of a dim at 0, 1, ... along an axis."""
+def _name_groups(axis: Callable[..., object], ds: xr.Dataset, dim: str, **options: Any) -> None:
+    """Label the steps of a dim at 0, 1, ... along an axis."""
     texts, font = names(ds[dim].values, 14)
     every = -(-len(texts) // MOST_NAMES)
     axis(np.arange(len(texts))[::every], texts[::every], fontsize="small", **font, **options)
 
 
-def _matrix(ax: Any, ds: xr.Dataset, variable: str, by: str) -> None:
-    """Draw a matrix of groups and others."""
+def _matrix(ax: Axes, ds: xr.Dataset, variable: str, by: str) -> None:
+    """Draw a matrix of pairs of groups."""
     x, said = ds[variable].variable, ""
     if FREQUENCY in x.dims:
         f = values(coordinate(ds, FREQUENCY))
@@ -265,7 +276,8 @@ def _matrix(ax: Any, ds: xr.Dataset, variable: str, by: str) -> None:
             if not np.isfinite(value):
                 ax.text(j, i, "–", ha="center", va="center")
                 continue
+            # white on dark colours, by their luma: the background is the colour map, not the theme
             red, green, blue, _ = image.cmap(image.norm(value))
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
-            colour = "white" if dark else "black"  # on a colour of the map, whatever the theme
+            colour = "white" if dark else "black"
             ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize="small", color=colour)

@@ -1,16 +1,17 @@
-"""Images over time: the current source density by depth, and power by frequency."""
+"""Images over time: current source density by depth, and power by frequency."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.analysis.spectra import psd, segments
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Frequency, Scalar, Time
 from jaxfne_xr.core.units import magnitude, product, scalar, units_of
 from jaxfne_xr.geometry.positions import position_name
 
@@ -20,15 +21,18 @@ from ._data import chosen, coordinate, drawn, places, values
 from ._text import label, long_name, with_unit
 from .lines import POTENTIALS, TRACES, one_dim
 
-#: Which end of a map from red through white to blue a sink gets.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Colour map for each colour of sinks (negative values).
 SINKS = {"red": "RdBu", "blue": "RdBu_r"}
 DENSITIES = ("csd", "csd_proxy")
-#: Segments of a spectrogram, unless told: so many side by side would fill the time.
+#: Number of segments in the duration, without overlap, by default.
 SEGMENTS = 10
-#: Share of a segment that it has in common with the next in a spectrogram.
+#: Share of a segment that overlaps with the next, by default.
 OVERLAP = 0.9
-#: Powers below this share of the largest are drawn as if they had it.
-LEAST_POWER = 1e-6
+#: Powers below this share of the largest one are drawn in the lowest colour.
+LOWEST_POWER = 1e-6
 
 
 @picture
@@ -38,12 +42,12 @@ def csd(
     *,
     depth: str | None = None,
     sink: str = "red",
-    limit: Any = None,
-    ax: Any = None,
+    limit: Scalar | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
-    """Draw current source density as an image of time and depth, with limits that are symmetric about zero.
+    """Draw current source density as an image of time and depth, with limits symmetric about zero.
 
     Parameters
     ----------
@@ -52,17 +56,17 @@ def csd(
     variable : str, optional
         By default ``csd``, or its proxy; or the only one along time.
     depth : str, optional
-        The coordinate that is the depth, um: by default ``depth``, which rises downwards where it names contacts, else
-        ``z``. Depths may be uneven.
+        The coordinate with the depth, um: by default ``depth``, which increases downwards if it is along contacts, else
+        ``z``. Depths may be unevenly spaced.
     sink : {"red", "blue"}
-        Colour of sinks, where current flows into cells and the density is negative. Both are in use.
+        Colour of sinks, where current flows into cells and the density is negative. Both conventions are in use.
     limit : float, str or pint.Quantity, optional
-        The density with the fullest colour. By default the largest there is; where there is more, the colour bar ends
-        in arrows.
+        The density at the ends of the colour map. By default the largest absolute value; if values exceed the limit,
+        the colour bar ends in arrows.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure.
 
     Returns
     -------
@@ -72,12 +76,12 @@ def csd(
     Raises
     ------
     VariableError, DimensionError, DataError, ArgumentError, UnitError, MissingDependencyError
-        If there is nothing to draw, no depth, two contacts at one depth, or matplotlib is not installed.
+        If there is nothing to draw, no depth, two contacts at the same depth, or matplotlib is not installed.
 
     Notes
     -----
-    The border between two cells is half way between the contacts. Of more samples than there are columns of pixels, the
-    largest in size is drawn, and it is said above the axes.
+    Borders in the image are half-way between contacts. If there are more samples than columns of pixels, the value with
+    the largest size in each column is drawn, and a note above the axes says so.
 
     Examples
     --------
@@ -100,6 +104,7 @@ def csd(
     made = panels(ds, ax, row, col, (6.4, 3.8), along=TIME)
     depths = [_depths(part, dim, depth) for part in made.parts]
     points = [drawn(part, found, TIME, made.columns)[0] for part in made.parts]
+    # of the envelope, the extreme with the larger size
     shown = [np.where(-p.low > p.high, p.low, p.high) for p in points]
     largest = _limit(limit, unit, shown)
     mesh = None
@@ -120,13 +125,14 @@ def csd(
         if not np.isfinite(image).any():
             nothing(axes, "no finite values")
     axis = depths[0][0]
-    downwards = axis == "depth" and dim != "depth"  # where it is a dim, it is along z
+    downwards = axis == "depth" and dim != "depth"  # the dim depth, of ground_truth_csd, is along z
     for axes in made.axes:
         axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
     called = long_name(ds[position_name(ds, axis, dim)], axis)
     made.label(label(coordinate(ds, TIME), TIME), with_unit(called, "um"))
     more = any(np.nanmax(np.abs(x), initial=0.0) > largest for x in shown)
-    extend, beyond = ("both", 0.05) if more else ("neither", 0.0)  # arrows: there is more than that
+    # arrows for values above the limit
+    extend, beyond = ("both", 0.05) if more else ("neither", 0.0)
     bar = made.colour_bar(mesh, label(ds[found].variable, found), extend=extend)
     for word, at, side in (("source", 1.02 + beyond, "bottom"), ("sink", -0.02 - beyond, "top")):
         bar.ax.text(0.5, at, word, transform=bar.ax.transAxes, ha="center", va=side)
@@ -140,31 +146,31 @@ def spectrogram(
     ds: xr.Dataset,
     variable: str | None = None,
     *,
-    segment: Any = None,
+    segment: Time | None = None,
     overlap: float = OVERLAP,
-    up_to: Any = "200 Hz",
-    ax: Any = None,
+    up_to: Frequency = "200 Hz",
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
-    """Draw the power of a signal as an image of time and frequency, its colour on a logarithmic scale.
+    """Draw the power of a signal as an image of time and frequency, in logarithmic colours.
 
     Parameters
     ----------
     ds : xr.Dataset
-        With ``time`` and, beside facets, no other dim: select one, ``ds.isel(contact=0)``.
+        With ``time`` and no other dim except facets: select one signal, ``ds.isel(contact=0)``.
     variable : str, optional
         By default ``lfp``, ``V_m`` or another that this package makes; or the only one along time.
     segment : float, str or pint.Quantity, optional
-        Duration of a segment, ms: one over the frequency spacing. By default a tenth of the time.
+        Duration of a segment, ms: the inverse of the frequency spacing. By default a tenth of the duration.
     overlap : float
-        Share of a segment that it has in common with the next, from 0 up to and without 1.
+        Share of a segment that overlaps with the next: at least 0, below 1.
     up_to : float, str or pint.Quantity
-        Highest frequency to draw, Hz; as far as there is.
+        Highest frequency to draw, Hz; at most the Nyquist frequency.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure.
 
     Returns
     -------
@@ -178,8 +184,8 @@ def spectrogram(
 
     Notes
     -----
-    Each column is the spectrum (`jaxfne_xr.psd`, with its Hann taper) of the segment around it. Of more segments than
-    there are columns of pixels, the mean power is drawn, and it is said above the axes. The colours reach down to a
+    Each column is the spectrum (`jaxfne_xr.psd`, Hann window) of the segment around it. If there are more segments than
+    columns of pixels, their mean power is drawn, and a note above the axes says so. The colours reach down to a
     millionth of the largest power.
 
     Examples
@@ -197,8 +203,8 @@ def spectrogram(
     if rest:
         raise DimensionError.of(
             found,
-            found=f"the dims {[str(d) for d in rest]} beside time",
-            expected="one signal to a picture",
+            found=f"the dims {[str(d) for d in rest]} in addition to time",
+            expected="a single signal",
             remedy=f'ds.isel({rest[0]}=0), or col="{rest[0]}"',
         )
     n = ds.sizes[TIME]
@@ -208,19 +214,22 @@ def spectrogram(
     dt, cut = segments(ds, segment, overlap, "hann", "constant")
     highest = scalar(up_to, "Hz", "up_to")
     if not highest > 0:
-        raise_problems(
-            [Problem("up_to", f"{highest:g} Hz", "a positive one", 'up_to="200 Hz"', ArgumentError)]
+        raise ArgumentError.of(
+            "up_to",
+            found=f"{highest:g} Hz",
+            expected="a positive frequency",
+            remedy='up_to="200 Hz"',
         )
     made = panels(ds, ax, row, col, (6.4, 3.8), along=TIME)
     images = [_powers(part, found, cut, dt, highest, made.columns) for part in made.parts]
     positive = [x[np.isfinite(x) & (x > 0)] for _, _, x, _ in images]
     top = max((float(x.max()) for x in positive if x.size), default=1.0)
-    least = top * LEAST_POWER
-    norm = LogNorm(least, top)
+    lowest = top * LOWEST_POWER
+    norm = LogNorm(lowest, top)
     mesh = None
     for axes, (x, y, power, _) in zip(made.axes, images, strict=True):
         mesh = axes.pcolormesh(
-            x, y, np.fmax(power, least), cmap="viridis", norm=norm, rasterized=True
+            x, y, np.fmax(power, lowest), cmap="viridis", norm=norm, rasterized=True
         )
         axes.set_ylim(max(y[0], 0.0), y[-1])
         if not (power > 0).any():
@@ -263,7 +272,7 @@ def _powers(
 
 
 def _depths(ds: xr.Dataset, dim: Hashable, depth: str | None) -> tuple[str, np.ndarray]:
-    """Return what the depth of each is called, and where each is, um."""
+    """Return the name of the depth coordinate, and the depths, um."""
     here = [c for c in ("depth", "z") if c in ds.coords and ds[c].dims == (dim,)]
     axis = depth or (here[0] if here else "z")
     if axis == dim and units_of(ds[axis]) is None:
@@ -273,15 +282,15 @@ def _depths(ds: xr.Dataset, dim: Hashable, depth: str | None) -> tuple[str, np.n
     if len(np.unique(where)) < len(where):
         raise DimensionError.of(
             axis,
-            found="two at one depth",
-            expected=f"each {dim} at its own depth",
-            remedy=f"one column: ds.isel({dim}=ds.column.values == 0)",
+            found="two contacts at the same depth",
+            expected=f"a different depth for each {dim}",
+            remedy=f"select one column: ds.isel({dim}=ds.column.values == 0)",
         )
     return axis, where
 
 
-def _limit(limit: Any, unit: str | None, shown: list[np.ndarray]) -> float:
-    """Return the density with the fullest colour."""
+def _limit(limit: Scalar | None, unit: str | None, shown: list[np.ndarray]) -> float:
+    """Return the density at the end of the colour map."""
     if limit is None:
         sizes = [float(np.nanmax(np.abs(x))) for x in shown if np.isfinite(x).any()]
         return max(sizes, default=0.0) or 1.0
@@ -293,7 +302,7 @@ def _limit(limit: Any, unit: str | None, shown: list[np.ndarray]) -> float:
 
 
 def _borders(middle: np.ndarray, time: xr.Variable) -> np.ndarray:
-    """Return the borders in time around the middles of points, the outermost those of the samples."""
+    """Return the borders in time around the middles of points; the outer ones are those of the outer samples."""
     made = edges(middle)
     x = np.asarray(magnitude(time.data), float)
     if len(x) > 1 and len(middle) > 1:

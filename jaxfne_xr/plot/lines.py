@@ -1,27 +1,31 @@
-"""Lines along time, one above the other: voltages, currents, potentials."""
+"""Lines over time, one above the other: voltages, currents, potentials."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Scalar
 from jaxfne_xr.core.units import magnitude, pretty, scalar, units_of
 from jaxfne_xr.geometry.positions import position_name
 
 from ._axes import THIN, Panels, panels, picture
-from ._beside import colours, foreground, legend, nice, nothing, room, scale_bar, ticks
+from ._beside import colours, foreground, legend, names_that_fit, nice, nothing, scale_bar, ticks
 from ._data import Drawn, chosen, coordinate, drawn, places
 from ._rows import Groups, Rows, groups_of, rows
-from ._text import label, long_name, name, with_unit
+from ._text import Text, label, long_name, name, with_unit
 
-#: What `traces` draws where nothing is named, the first found.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Variables that `traces` draws by default; the first one found is used.
 TRACES = ("V_m", "v", "source", "i_membrane", "source_proxy", "vm", "eeg", "meg", "eeg_proxy")
-#: What `lfp` draws where nothing is named, the first found.
+#: Variables that `lfp` draws by default; the first one found is used.
 POTENTIALS = ("lfp", "lfp_proxy")
 
 
@@ -32,31 +36,31 @@ def traces(
     *,
     by: str | None = "auto",
     order: str | None = None,
-    scale: Any = None,
-    ax: Any = None,
+    scale: Scalar | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
-    """Draw a variable along time, the rows one above the other.
+    """Draw a variable over time, one row above the other.
 
     Parameters
     ----------
     ds : xr.Dataset
-        With ``time`` and any other dims, in any order: each combination of these is a row.
+        With ``time`` and any other dims, in any order: each combination of the others is a row.
     variable : str, optional
-        By default ``V_m``, ``v`` or another that this package makes; or the only one along time.
+        By default ``V_m``, ``v`` or another variable of this package; or the only one along time.
     by : str or None
-        The coordinate that tells the group of a row: groups lie together, each in its colour. ``"auto"``:
-        ``population``, ``layer`` or ``area``, where there is one.
+        The coordinate with the group of each row: groups are drawn together, each in its colour.
+        ``"auto"``: ``population``, ``layer`` or ``area``, if there is one.
     order : str, optional
-        The coordinate to order by within groups, such as ``"z"``, its largest on top. By default as in the data, the
-        first on top.
+        The coordinate to order by within groups, such as ``"z"``, with the largest value on top. By default the order
+        of the data, with the first row on top.
     scale : float, str or pint.Quantity, optional
-        How much of the variable there is from row to row, in its unit. By default the range of the most lively row.
+        Distance between rows, in the unit of the variable. By default the range of the row with the largest range.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure.
 
     Returns
     -------
@@ -69,9 +73,9 @@ def traces(
 
     Notes
     -----
-    Each row is drawn about its own median. Where there are more samples than a figure can show, what is drawn is their
-    least and largest in stretches of equal length, so that no peak is lost, and it is said above the axes, or below
-    facets; select a time to see more of it.
+    Each row is drawn about its own median. If there are more samples than a figure can show, their minimum and maximum
+    in stretches of equal length are drawn, so that no peak is lost, and a note above the axes, or below facets, says
+    so; select a shorter time to see every sample.
 
     Examples
     --------
@@ -94,9 +98,11 @@ def traces(
         height = -np.arange(len(those.order), dtype=float)
         palette = colours(len(groups.labels)) if groups.by else [foreground()]
         _draw(axes, points, those, height, step, palette)
-        ticks(axes.set_yticks, height, those.labels, room(axes, len(height) / max(most, 1)))
+        ticks(
+            axes.set_yticks, height, those.labels, names_that_fit(axes, len(height) / max(most, 1))
+        )
     ends = [y for axes in made.axes for y in axes.dataLim.intervaly if np.isfinite(y)]
-    for axes in made.axes:  # one scale for all of them
+    for axes in made.axes:  # the same scale in all facets
         axes.set_ylim(min([*ends, 0.6 - most]) - 0.1, max([*ends, 0.4]) + 0.1)
     rows_are = ", ".join(map(str, rest)) or chosen_name
     _finish(ds, made, chosen_name, lines, name(rows_are), step, step)
@@ -112,12 +118,12 @@ def lfp(
     variable: str | None = None,
     *,
     depth: str = "z",
-    scale: Any = None,
-    ax: Any = None,
+    scale: Scalar | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
-    """Draw the potentials at the contacts of a probe along time, each at its depth.
+    """Draw the potentials at the contacts of a probe over time, each at its depth.
 
     Parameters
     ----------
@@ -126,14 +132,14 @@ def lfp(
     variable : str, optional
         By default ``lfp``, or its proxy; or the only one along time.
     depth : str
-        The coordinate of contacts that is their depth, um. One that is called ``depth`` rises downwards.
+        The coordinate with the depth of contacts, um. ``depth`` increases downwards.
     scale : float, str or pint.Quantity, optional
-        How much of the variable there is from contact to contact, in its unit. By default the range of the most lively
-        one is two steps.
+        Distance between contacts, in the unit of the variable. By default half the range of the contact with the
+        largest range.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure.
 
     Returns
     -------
@@ -146,8 +152,8 @@ def lfp(
 
     Notes
     -----
-    A contact's median lies at its depth. Where two contacts are at one depth, contacts are spaced evenly instead, in
-    the order of their depths, which are then written beside them. Long data are drawn as by `traces`.
+    The median of a contact is at its depth. If two contacts have the same depth, all are spaced evenly instead, in the
+    order of their depths, which then label the axis. Long data are drawn as by `traces`.
 
     Examples
     --------
@@ -173,6 +179,7 @@ def lfp(
         places(part, dim, [depth])[those.order, 0]
         for part, (_, those) in zip(made.parts, lines, strict=True)
     ]
+    # contacts at the same depth, up to rounding, would be drawn over each other
     gaps = np.concatenate([-np.diff(where) for where in depths])
     even = bool(len(gaps)) and gaps.min() <= 1e-6 * max(*map(np.ptp, depths), 1e-9)
     spacing = float(np.median(gaps)) if len(gaps) and not even else 1.0
@@ -183,9 +190,9 @@ def lfp(
         ends += [height[-1] - spacing, height[0] + spacing]
         ends += [y for y in axes.dataLim.intervaly if np.isfinite(y)]
         if even or ds.sizes[dim] == 1:
-            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], room(axes))
+            ticks(axes.set_yticks, height, [f"{z:g}" for z in where], names_that_fit(axes))
     downwards = depth == "depth" and not even
-    for axes in made.axes:  # one scale for all of them
+    for axes in made.axes:  # the same scale in all facets
         axes.set_ylim(*sorted([min(ends), max(ends)], reverse=downwards))
     called = with_unit(long_name(ds[order], depth), "um")
     _finish(ds, made, chosen_name, lines, called, 2 * step, step / spacing)
@@ -193,10 +200,10 @@ def lfp(
 
 
 def one_dim(variable: str, rest: list[str], expected: str) -> ArgumentError:
-    """Return the error of a variable with more dims, or less, than a picture shows."""
+    """Return the error of a variable with more or fewer dims than a picture shows."""
     return ArgumentError.of(
         variable,
-        found=f"the dims {rest} beside time" if rest else "no dim beside time",
+        found=f"the dims {rest} in addition to time" if rest else "no dim in addition to time",
         expected=f"one, such as {expected}",
         remedy=f'col="{rest[0]}", or ds.isel({rest[0]}=0)'
         if rest
@@ -211,8 +218,10 @@ def _lines(
     return points, rows(part, rest, groups, order)
 
 
-def _step(scale: Any, unit: str | None, lines: list[Drawn], rows_in_range: float = 1.0) -> float:
-    """Return how much of the variable there is from row to row."""
+def _step(
+    scale: Scalar | None, unit: str | None, lines: list[Drawn], rows_in_range: float = 1.0
+) -> float:
+    """Return the distance between rows, in the unit of the variable."""
     if scale is not None:
         step = scalar(scale, unit or "1", "scale")
         if not 0 < step < np.inf:
@@ -227,7 +236,7 @@ def _step(scale: Any, unit: str | None, lines: list[Drawn], rows_in_range: float
 
 
 def _range(points: Drawn) -> np.ndarray:
-    """Return the range of each row that has one."""
+    """Return the range of each row with finite values."""
     if not points.low.size:
         return np.zeros(0)
     seen = np.isfinite(points.low).any(axis=1)
@@ -237,29 +246,30 @@ def _range(points: Drawn) -> np.ndarray:
 
 
 def _draw(
-    ax: Any, points: Drawn, those: Rows, height: np.ndarray, step: float, palette: list[Any]
+    ax: Axes, points: Drawn, those: Rows, height: np.ndarray, step: float, palette: list[Any]
 ) -> None:
-    """Draw each row about its height, in the colour of its group, with `step` of the variable to one of the axis."""
+    """Draw each row about its height, in the colour of its group; `step` of the variable is one step of the axis."""
     low, high = (x[those.order] for x in (points.low, points.high))
     seen = np.isfinite(low).any(axis=1) if low.size else np.zeros(0, bool)
     if not seen.any():
-        return nothing(ax, "no finite values")
+        nothing(ax, "no finite values")
+        return
     middle = np.zeros(len(low))
     middle[seen] = np.nanmedian((low[seen] + high[seen]) / 2, axis=1)
     x = points.x if points.samples == 1 else np.repeat(points.x, 2)
     for k in np.flatnonzero(seen):
         y = low[k] if points.samples == 1 else np.stack([low[k], high[k]], axis=1).ravel()
         finite = np.isfinite(y)
-        alone = "." if finite.sum() == 1 else None
+        # a line through a single point is invisible
+        marker = "." if finite.sum() == 1 else None
         ax.plot(
             x,
             height[k] + (y - middle[k]) / step,
             color=palette[those.group[k]],
             lw=THIN,
-            marker=alone,
+            marker=marker,
             ms=4,
         )
-    return None
 
 
 def _finish(
@@ -267,11 +277,11 @@ def _finish(
     made: Panels,
     variable: str,
     lines: list[tuple[Drawn, Rows]],
-    rows_are: tuple[str, dict[str, Any]],
+    rows_are: Text,
     step: float,
     per: float,
 ) -> None:
-    """Add limits in time, labels, a scale bar of up to `step`, and what is to be said."""
+    """Add limits in time, labels, a scale bar of up to `step`, and notes."""
     time = coordinate(ds, TIME)
     x = np.asarray(magnitude(time.data), float)
     if len(x) > 1:
@@ -280,6 +290,7 @@ def _finish(
     made.label(label(time, TIME), rows_are)
     if any(np.isfinite(p.low).any() for p, _ in lines):
         bottom, top = sorted(made.corner.get_ylim())
-        length = nice(max(step, per * (top - bottom) / 40))  # of many rows, one that can be seen
+        # with many rows, long enough to be seen
+        length = nice(max(step, per * (top - bottom) / 40))
         scale_bar(made.corner, length, units_of(ds[variable]), bottom=bottom, per=per)
     made.note(long_name(ds[variable].variable, variable), lines[0][0].note)

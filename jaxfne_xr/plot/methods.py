@@ -1,13 +1,18 @@
-"""``ds.jfne.plot``: each method calls the function of the same name, and nothing is kept."""
+"""``ds.jfne.plot``: each method calls the function of the same name; no state is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from jaxfne_xr.core.types import ArrayLike, Frequency, Scalar, Time
+
 from . import groups, images, lines, scalp, space, spectra, spikes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Plot:
@@ -33,8 +38,8 @@ class Plot:
         *,
         by: str | None = "auto",
         order: str | None = None,
-        scale: Any = None,
-        ax: Any = None,
+        scale: Scalar | None = None,
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:
@@ -56,8 +61,8 @@ class Plot:
         by: str | None = "auto",
         order: str | None = None,
         rate: bool = True,
-        bin: Any = None,
-        ax: Any = None,
+        bin: Time | None = None,
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:
@@ -78,8 +83,8 @@ class Plot:
         variable: str | None = None,
         *,
         depth: str = "z",
-        scale: Any = None,
-        ax: Any = None,
+        scale: Scalar | None = None,
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:
@@ -100,8 +105,8 @@ class Plot:
         *,
         depth: str | None = None,
         sink: str = "red",
-        limit: Any = None,
-        ax: Any = None,
+        limit: Scalar | None = None,
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:
@@ -122,8 +127,8 @@ class Plot:
         variable: str | None = None,
         *,
         by: str | None = "auto",
-        segment: Any = None,
-        ax: Any = None,
+        segment: Time | None = None,
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:
@@ -142,10 +147,10 @@ class Plot:
         self,
         variable: str | None = None,
         *,
-        segment: Any = None,
+        segment: Time | None = None,
         overlap: float = 0.9,
-        up_to: Any = "200 Hz",
-        ax: Any = None,
+        up_to: Frequency = "200 Hz",
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:
@@ -165,7 +170,7 @@ class Plot:
         self,
         variables: str | Sequence[str] | None = None,
         *,
-        ax: Any = None,
+        ax: Axes | Sequence[Axes] | None = None,
     ) -> Any:
         """See `jaxfne_xr.plot.summary`."""
         return groups.summary(
@@ -180,7 +185,7 @@ class Plot:
         *,
         cell: xr.Dataset | None = None,
         plane: str = "xz",
-        ax: Any = None,
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:
@@ -201,7 +206,7 @@ class Plot:
         *,
         by: str | None = None,
         plane: str = "xz",
-        ax: Any = None,
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:
@@ -220,9 +225,9 @@ class Plot:
         self,
         variable: str | None = None,
         *,
-        centre: Any = (0.0, 0.0, 0.0),
+        centre: ArrayLike = (0.0, 0.0, 0.0),
         names: bool = False,
-        ax: Any = None,
+        ax: Axes | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
     ) -> Any:

@@ -1,14 +1,15 @@
-"""Potentials and fields on the head, seen from above, drawn by MNE."""
+"""Potentials and magnetic fields on the head, seen from above, drawn by MNE."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, missing_dependency
+from jaxfne_xr.core.types import ArrayLike
 from jaxfne_xr.core.units import values_in
 
 from ._axes import panels, picture
@@ -19,7 +20,10 @@ from ._text import label
 from ._text import names as written
 from .space import coloured, scale
 
-#: Fewer sensors than this leave nothing to interpolate.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Minimum number of sensors for an interpolation.
 LEAST_SENSORS = 4
 
 
@@ -28,9 +32,9 @@ def topomap(
     ds: xr.Dataset,
     variable: str | None = None,
     *,
-    centre: Any = (0.0, 0.0, 0.0),
+    centre: ArrayLike = (0.0, 0.0, 0.0),
     names: bool = False,
-    ax: Any = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -42,16 +46,16 @@ def topomap(
         ``channel`` with positions ``x`` (to the right), ``y`` (to the front), ``z`` (up), um, and a variable at one
         time: ``eeg.sel(time=100, method="nearest")``.
     variable : str, optional
-        By default the only variable that lies on the channels alone.
+        By default the only variable with no dim other than ``channel``.
     centre : (3,)
-        Of the head, um.
+        Centre of the head, um.
     names : bool
         Whether to write the channels' names.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure: ``col="time"`` for a few
-        times.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure. ``col="time"``
+        shows a few times.
 
     Returns
     -------
@@ -60,14 +64,14 @@ def topomap(
     Raises
     ------
     VariableError, DimensionError, DataError, ArgumentError, UnitError
-        If there are no positions, less than four sensors, or the variable has other dims.
+        If there are no positions, fewer than four sensors, or the variable has other dims.
     MissingDependencyError
         If MNE (the extra ``mne``) or matplotlib is not installed.
 
     Notes
     -----
-    A sensor's distance from the middle is its angle from the vertical through the centre; the circle of the head is at
-    a right angle to it. Between sensors the field is interpolated, and beyond them it is a guess.
+    The distance of a sensor from the middle of the picture is its angle from the vertical through the centre; the
+    circle of the head is at 90 degrees. Between sensors the field is interpolated; outside of them it is extrapolated.
 
     Examples
     --------
@@ -79,7 +83,7 @@ def topomap(
         raise DimensionError.of(
             "channel",
             found=f"the dims {list(map(str, ds.dims))}",
-            expected="channel, with the places of electrodes or sensors",
+            expected="channel, with the positions of electrodes or sensors",
             remedy='jfx.eeg(dipoles, sensors), or ds.rename(your_dim="channel")',
         )
     found = coloured(ds, "channel", variable, {row, col}, needed=True)
@@ -94,8 +98,8 @@ def topomap(
     if apart < LEAST_SENSORS:
         raise ArgumentError.of(
             "channel",
-            found=f"sensors at {apart} places",
-            expected=f"{LEAST_SENSORS} at least, to interpolate between",
+            found=f"sensors at {apart} positions",
+            expected=f"at least {LEAST_SENSORS}, for an interpolation",
             remedy="ds.jfne.plot.probe()",
         )
     try:
@@ -123,7 +127,7 @@ def topomap(
         )  # fmt: skip
         for text in axes.texts:
             text.set(**font)
-        for line in axes.lines:  # MNE's are black in any theme
+        for line in axes.lines:  # MNE draws black lines in any theme
             line.set_color(foreground())
     for axes in made.blank:
         axes.set_axis_off()
@@ -133,8 +137,9 @@ def topomap(
 
 
 def _from_above(place: np.ndarray, radius: float) -> np.ndarray:
-    """Return where sensors are seen from above, (sensor, 2): the angle from the vertical becomes a distance, m."""
+    """Project sensors to a plane, (sensor, 2), m: the angle from the vertical becomes the distance from the middle."""
     away = np.linalg.norm(place[:, :2], axis=1)
     angle = np.arctan2(away, place[:, 2])
     stretched = radius * angle / (np.pi / 2)
+    # double where: a sensor at the vertex stays at the middle
     return place[:, :2] * np.where(away > 0, stretched / np.where(away > 0, away, 1), 0.0)[:, None]

@@ -1,9 +1,9 @@
-"""Where things are: contacts, sensors and segments in a plane, to scale, a field as their colour."""
+"""Maps to scale: contacts, sensors and segments in a plane, coloured by a field."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -25,17 +25,20 @@ from ._data import emptiness, places, values
 from ._rows import groups_of, rows
 from ._text import label, with_unit
 
-#: Corners of a polygon that stands for a circle.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Number of corners of the polygons that approximate circles.
 CORNERS = 24
-#: Width of the outline of a segment, points: the least that is seen of a thin one.
+#: Width of the outline of a segment, points, which keeps thin segments visible.
 OUTLINE = 0.5
-#: How contacts are set off from what is behind them.
-OUTLINED = {"edgecolors": "0.5", "linewidths": 0.4, "zorder": 3}
-#: The least share of its height that a picture has in width, and the other way round.
+#: Outline of contacts, which separates them from cells behind them.
+OUTLINED: dict[str, Any] = {"edgecolors": "0.5", "linewidths": 0.4, "zorder": 3}
+#: Minimum ratio of width to height of a picture, and of height to width.
 LEAST_SHARE = 0.25
-#: Share of the height that is left free below for the scale bar.
-BAR_ROOM = 0.06
-#: Size of what has no extent, points.
+#: Share of the height below the data that is left free for the scale bar.
+BAR_SPACE = 0.06
+#: Size of contacts and sites without extent, points.
 DOT = 4.0
 
 
@@ -46,29 +49,29 @@ def probe(
     *,
     cell: xr.Dataset | None = None,
     plane: str = "xz",
-    ax: Any = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
-    """Draw the contacts of a probe in a plane, to scale, with a field as their colour and cells beside them.
+    """Draw the contacts of a probe in a plane, to scale, coloured by a field, with cells behind them.
 
     Parameters
     ----------
     ds : xr.Dataset
-        A probe, or what was read out at one: ``contact`` or ``channel`` with positions ``x``, ``y``, ``z`` and perhaps
+        A probe, or readouts at one: ``contact`` or ``channel`` with positions ``x``, ``y``, ``z`` and optionally
         ``radius`` (um).
     variable : str, optional
-        What colours the contacts, at one time: ``lfp.sel(time=5, method="nearest")``. By default the only variable that
-        lies on the contacts alone, if there is one.
+        Colour of the contacts, at one time: ``lfp.sel(time=5, method="nearest")``. By default the only variable with no
+        other dim than that of the contacts, if there is one.
     cell : xr.Dataset, optional
-        Segments to draw behind, as by `morphology`.
+        Segments to draw behind the contacts, as by `morphology`.
     plane : str
-        Two of x, y and z: what lies to the right, and what upwards.
+        Two of x, y and z: the first points to the right, the second upwards.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure: ``col="time"`` for a few
-        times.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure. ``col="time"``
+        shows a few times.
 
     Returns
     -------
@@ -81,8 +84,8 @@ def probe(
 
     Notes
     -----
-    A contact with a radius is a disc of that size, but for an outline that keeps very small ones in sight; one without
-    is a dot, whose size means nothing. Colours are symmetric about zero where the field has both signs.
+    A contact with a radius is a disc of that size, with an outline that keeps very small ones visible; one without a
+    radius is a dot of arbitrary size. Colours are symmetric about zero if the field has both signs.
 
     Examples
     --------
@@ -99,7 +102,7 @@ def probe(
     extent = _extent(where, cell, axes_of)
     made = panels(ds, ax, row, col, _size(*extent), layout="compressed")
     box = made.axes[0].get_window_extent()
-    points = 72 / made.axes[0].figure.dpi * box.height / max(extent[1], 1e-9)  # to a um
+    points = 72 / made.axes[0].figure.dpi * box.height / max(extent[1], 1e-9)  # per um
     artists = []
     for axes, part in made:
         where = places(part, dim, axes_of)
@@ -113,7 +116,9 @@ def probe(
             circles = _circles(where, size)
             shape = _polygons(axes, circles, facecolors=foreground(), **look)
         else:
-            shape = axes.scatter(*where.T, s=2 * DOT**2, facecolors=foreground(), **OUTLINED)
+            shape = axes.scatter(
+                where[:, 0], where[:, 1], s=2 * DOT**2, facecolors=foreground(), **OUTLINED
+            )
         if found:
             artists.append((axes, shape, values(part[found].variable)))
     _finish(made, ds, found, artists, axes_of)
@@ -127,7 +132,7 @@ def morphology(
     *,
     by: str | None = None,
     plane: str = "xz",
-    ax: Any = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -139,16 +144,16 @@ def morphology(
         From `jaxfne_xr.morphology`, or anything with ``recording`` or ``unit`` and positions: ends ``x_start`` ...
         ``z_end`` and ``diameter`` for segments, else ``x``, ``y``, ``z`` (um).
     variable : str, optional
-        What colours the segments, at one time: ``currents.sel(time=5, method="nearest")``. By default the only variable
-        that lies on the segments alone, if there is one.
+        Colour of the segments, at one time: ``currents.sel(time=5, method="nearest")``. By default the only variable
+        with no other dim than that of the segments, if there is one.
     by : str, optional
-        The coordinate that tells the group of a segment, and its colour where no variable does: ``"unit"``.
+        The coordinate with the group of each segment, and its colour if there is no variable: ``"unit"``.
     plane : str
-        Two of x, y and z: what lies to the right, and what upwards.
+        Two of x, y and z: the first points to the right, the second upwards.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure.
 
     Returns
     -------
@@ -161,8 +166,8 @@ def morphology(
 
     Notes
     -----
-    Segments are as wide as they are, but for an outline of half a point, which keeps thin ones in sight. Sites without
-    ends are dots, whose size means nothing.
+    Segments are drawn with their diameter and an outline of half a point, which keeps thin ones visible. Sites without
+    ends are dots of arbitrary size.
 
     Examples
     --------
@@ -211,7 +216,7 @@ def _plane(plane: str) -> tuple[str, str]:
 
 
 def _sensors(ds: xr.Dataset, variable: str | None) -> str:
-    """Return the dim of what is drawn; of contacts and channels side by side, the one that the variable lies on."""
+    """Return the dim of the sensors; if there are both contacts and channels, the one along which the variable is."""
     if not {*SENSORS} <= {*ds.dims}:
         return sensor_dim(ds)
     on = {str(n): next((d for d in SENSORS if d in x.dims), None) for n, x in ds.data_vars.items()}
@@ -220,7 +225,7 @@ def _sensors(ds: xr.Dataset, variable: str | None) -> str:
         raise VariableError.of(
             "variable",
             found="none named" if variable is None else repr(variable),
-            expected=f"one of {list(on)}, to tell which of contacts and channels to draw",
+            expected=f"one of {list(on)}, to choose between contacts and channels",
             remedy=f"variable={next(iter(on), 'lfp')!r}",
         )
     return str(on[variable])
@@ -246,7 +251,7 @@ def coloured(
     *,
     needed: bool = False,
 ) -> str | None:
-    """Return the variable that is the colour, None where there is none; checked to lie on what is drawn alone."""
+    """Return the variable for the colour, or None; raise if it has dims other than `dim` and the facets."""
     if dim in facets:
         expected = f"another dim, or a coordinate along {dim}"
         raise DimensionError.of(
@@ -269,13 +274,13 @@ def coloured(
             remedy = f'ds.sel({extra[0]}=..., method="nearest"), or a mean or a minimum over it'
         raise VariableError.of(
             "variable",
-            found=f"{named!r} on {dims}" if dims else f"{named!r}, which is not there",
+            found=f"{named!r} on {dims}" if dims else f"{named!r}, which does not exist",
             expected=f"a variable on {dim!r} alone; there are {fit}",
             remedy=remedy,
         )
     if not ds.sizes[dim]:
         found = f"an empty selection: {dim}: 0"
-        remedy = "check the selection that led here"
+        remedy = "check the selection that was made before"
         raise DimensionError.of(dim, found=found, expected="something to draw", remedy=remedy)
     if variable is not None:
         raise_problems(emptiness(ds, variable))
@@ -285,7 +290,7 @@ def coloured(
 def _extent(
     where: np.ndarray, cell: xr.Dataset | None, axes_of: tuple[str, str]
 ) -> tuple[float, float]:
-    """Return how wide and how high it is where things are, um."""
+    """Return width and height of the region with data, um."""
     if cell is not None:
         dim = site_dim(cell.dims) or "recording"
         where = np.concatenate([where, places(cell, dim, axes_of)])
@@ -294,20 +299,20 @@ def _extent(
 
 
 def _size(width: float, height: float) -> tuple[float, float]:
-    """Return the size of a figure that what is drawn to scale fills."""
+    """Return the size of a figure, inches, in which a picture to scale leaves no empty margin."""
     width, height = max(width, LEAST_SHARE * height, 1e-9), max(height, LEAST_SHARE * width, 1e-9)
     tall = float(np.clip(3.4 * np.sqrt(height / width), 2.6, 5.5))
     return float(np.clip(tall * width / height, 1.4, 6.0)) + 1.8, tall
 
 
-def _segments(ax: Any, ds: xr.Dataset, axes_of: tuple[str, str], colour: dict[str, Any]) -> Any:
-    """Draw segments as wide as they are, or dots where there are no ends; return what was drawn."""
+def _segments(ax: Axes, ds: xr.Dataset, axes_of: tuple[str, str], colour: dict[str, Any]) -> Any:
+    """Draw segments with their diameter, or dots if there are no ends; return the artist."""
     dim = str(site_dim(ds.dims))
     ends = [[a + side for a in axes_of] for side in ("_start", "_end")]
     needed = [*ends[0], *ends[1], "diameter"]
     if not all(n in ds.coords and ds[n].dims == (dim,) for n in needed):
         where = places(ds, dim, axes_of)
-        return ax.scatter(*where.T, s=DOT**2, color=colour["facecolor"])
+        return ax.scatter(where[:, 0], where[:, 1], s=DOT**2, color=colour["facecolor"])
     start, end = (places(ds, dim, names) for names in ends)
     radius = places(ds, dim, ["diameter"])[:, 0] / 2
     return _polygons(
@@ -316,7 +321,7 @@ def _segments(ax: Any, ds: xr.Dataset, axes_of: tuple[str, str], colour: dict[st
 
 
 def _outlines(start: np.ndarray, end: np.ndarray, radius: np.ndarray) -> list[np.ndarray]:
-    """Return the corners of each segment in the plane: four, or those of a circle where it is seen end on."""
+    """Return the corners of each segment in the plane: four, or those of a circle if it is seen end on."""
     along = end - start
     length = np.linalg.norm(along, axis=1)
     flat = length > 1e-9
@@ -330,12 +335,12 @@ def _outlines(start: np.ndarray, end: np.ndarray, radius: np.ndarray) -> list[np
 
 
 def _circles(where: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Return the corners of polygons that stand for circles, (circle, corner, 2)."""
+    """Return the corners of polygons that approximate circles, (circle, corner, 2)."""
     angle = 2 * np.pi * np.arange(CORNERS) / CORNERS
     return where[:, None] + radius[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _polygons(ax: Any, corners: Any, **options: Any) -> Any:
+def _polygons(ax: Axes, corners: Any, **options: Any) -> Any:
     from matplotlib.collections import PolyCollection
 
     made = ax.add_collection(PolyCollection(corners, **options))
@@ -347,17 +352,18 @@ def _finish(
     made: Panels,
     ds: xr.Dataset,
     variable: str | None,
-    artists: list[tuple[Any, Any, np.ndarray]],
+    artists: list[tuple[Axes, Any, np.ndarray]],
     axes_of: tuple[str, str],
 ) -> None:
     """Add colours and their bar, labels, an equal aspect and a scale bar."""
     for ax in made.axes:
         ax.margins(0.08)
-    first = made.axes[0]  # facets share their limits
+    first = made.axes[0]  # facets share limits
     bottom, top = first.get_ylim()
-    limits = first.get_xlim(), (bottom - BAR_ROOM * (top - bottom), top)
+    limits = first.get_xlim(), (bottom - BAR_SPACE * (top - bottom), top)
     least = LEAST_SHARE * max(np.ptp(one) for one in limits)
-    for (low, high), widen in zip(limits, (first.set_xlim, first.set_ylim), strict=True):
+    setters: tuple[Callable[..., object], ...] = (first.set_xlim, first.set_ylim)
+    for (low, high), widen in zip(limits, setters, strict=True):
         more = max(0.0, least - (high - low)) / 2
         widen(low - more, high + more)
     for ax in made.axes:
@@ -367,6 +373,7 @@ def _finish(
         colour_of = scale(np.concatenate([x for _, _, x in artists]))
         for axes, shape, x in artists:
             shape.set(array=np.ma.masked_invalid(x), **colour_of)
+            # outlines of segments get the colour of the field; those of contacts, which are in front, stay
             if len(x) and hasattr(shape, "get_joinstyle") and shape.get_zorder() < 3:
                 shape.set_edgecolor("face")
             if not np.isfinite(x).any():
@@ -376,7 +383,7 @@ def _finish(
 
 
 def scale(x: np.ndarray) -> dict[str, Any]:
-    """Return the colours of a field: symmetric about zero where it has both signs."""
+    """Return colour map and limits of a field: symmetric about zero if it has both signs."""
     x = x[np.isfinite(x)]
     low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 1.0)
     if low < 0 < high:
@@ -387,8 +394,8 @@ def scale(x: np.ndarray) -> dict[str, Any]:
     return {"cmap": "viridis", "clim": (low, high)}
 
 
-def _length_bar(ax: Any) -> None:
-    """Draw a bar with its length in um below the lower right end of axes that are to scale."""
+def _length_bar(ax: Axes) -> None:
+    """Draw a scale bar with its length in um at the lower right of axes that are to scale."""
     left, right = ax.get_xlim()
     bottom, top = ax.get_ylim()
     length = nice(0.4 * (right - left))

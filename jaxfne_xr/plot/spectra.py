@@ -1,15 +1,16 @@
-"""Power spectra as lines, group by group."""
+"""Power spectra as lines, coloured by group."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.analysis.spectra import FREQUENCY, psd
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Time
 
 from ._axes import panels, picture
 from ._beside import colours, foreground, legend, nothing
@@ -18,7 +19,10 @@ from ._rows import Groups, groups_of, rows
 from ._text import label, name
 from .lines import POTENTIALS, TRACES
 
-#: With more lines than this, each is faint, and their mean is drawn too.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: With more lines than this, each is faint, and their mean is also drawn.
 MOST_LINES = 6
 
 
@@ -28,8 +32,8 @@ def spectrum(
     variable: str | None = None,
     *,
     by: str | None = "auto",
-    segment: Any = None,
-    ax: Any = None,
+    segment: Time | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
@@ -38,19 +42,19 @@ def spectrum(
     Parameters
     ----------
     ds : xr.Dataset
-        From `jaxfne_xr.psd`, with ``frequency``; or signals with ``time``, whose spectra are taken first. Each
+        From `jaxfne_xr.psd`, with ``frequency``; or signals with ``time``, whose spectra are computed first. Each
         combination of the other dims is a line.
     variable : str, optional
-        By default ``psd``; of signals ``lfp``, ``V_m`` or another that this package makes, or the only one along time.
+        By default ``psd``; of signals ``lfp``, ``V_m`` or another variable of this package, or the only one along time.
     by : str or None
-        The coordinate that tells the group of a line, and its colour. ``"auto"``: ``population``, ``layer`` or
-        ``area``, where there is one.
+        The coordinate with the group of each line, and so its colour. ``"auto"``: ``population``, ``layer`` or
+        ``area``, if there is one.
     segment : float, str or pint.Quantity, optional
-        For signals, as for `jaxfne_xr.psd`, ms.
+        Duration of a segment, ms, for signals: see `jaxfne_xr.psd`.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure.
 
     Returns
     -------
@@ -63,8 +67,8 @@ def spectrum(
 
     Notes
     -----
-    The power at 0 Hz has no place on a logarithmic axis and is left out. Lines of groups, and more than six lines of
-    one, are drawn faintly, with their mean over them.
+    The power at 0 Hz is left out, since the axis is logarithmic. Lines of groups, and more than six lines without
+    groups, are drawn faintly, with their mean over them.
 
     Examples
     --------
@@ -97,19 +101,20 @@ def spectrum(
     return made.result
 
 
-def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Groups) -> bool:
-    """Draw the lines of one of the axes; whether there is any power to draw."""
+def _draw(ax: Axes, part: xr.Dataset, variable: str, f: np.ndarray, groups: Groups) -> bool:
+    """Draw the lines of one axes; return whether there is any power to draw."""
     x = part.variables[variable]
     rest = [d for d in x.dims if d != FREQUENCY]
     power = values(x.transpose(*rest, FREQUENCY)).reshape(-1, len(f))
     those = rows(part, rest, groups)
     power = np.where(power > 0, power, np.nan)[those.order][:, f > 0]
     f = f[f > 0]
-    alone = {"marker": "." if len(f) == 1 else None}
+    # a line through a single point is invisible
+    marker: dict[str, Any] = {"marker": "." if len(f) == 1 else None}
     n = len(power)
     if groups.by is None and n <= MOST_LINES:
         for line, colour in zip(power, _few(n), strict=True):
-            ax.plot(f, line, color=colour, lw=1.2, **alone)
+            ax.plot(f, line, color=colour, lw=1.2, **marker)
         if n > 1:
             legend(ax, ax.lines[-n:], those.labels, ", ".join(those.dims))
         return bool(np.isfinite(power).any())
@@ -117,8 +122,8 @@ def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Group
     for g in np.unique(those.group):
         member = power[those.group == g]
         many = len(member) > 1
-        faint = {"lw": 0.5, "alpha": 0.3} if many else {"lw": 1.2}
-        ax.plot(f, member.T, color=palette[g], **faint, **alone)
+        faint: dict[str, Any] = {"lw": 0.5, "alpha": 0.3} if many else {"lw": 1.2}
+        ax.plot(f, member.T, color=palette[g], **faint, **marker)
         seen = np.isfinite(member).any(axis=0)
         if many and seen.any():
             ax.plot(
@@ -127,7 +132,7 @@ def _draw(ax: Any, part: xr.Dataset, variable: str, f: np.ndarray, groups: Group
                 color=palette[g],
                 lw=1.6,
                 zorder=3,
-                **alone,
+                **marker,
             )
     if groups.by is None:
         said, font = name(f"thick: mean of {n}", 40)

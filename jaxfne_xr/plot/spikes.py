@@ -1,10 +1,10 @@
-"""Spikes: a raster, group by group, and the rate of each group above it."""
+"""Spikes: a raster by group, and the rate of each group above it."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -12,27 +12,31 @@ import xarray as xr
 from jaxfne_xr.core.errors import ArgumentError, raise_problems
 from jaxfne_xr.core.inputs import spikes_of
 from jaxfne_xr.core.time_axis import TIME, sampling
+from jaxfne_xr.core.types import Time
 from jaxfne_xr.core.units import magnitude, scalar
 
 from ._axes import panels, picture
-from ._beside import bare, colours, foreground, nice, nothing, room, ticks
+from ._beside import bare, colours, foreground, names_that_fit, nice, nothing, ticks
 from ._data import emptiness, values
 from ._rows import Groups, Rows, groups_of, rows
 from ._text import name
 
-#: More spikes than this are drawn as an image, which is as true as pixels can be.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: More spikes than this are drawn as an image, with the same result at the resolution of pixels.
 MOST_MARKS = 100_000
-#: About how many bins of the rate there are.
+#: Approximate number of bins of the rate, by default.
 BINS = 80
-#: Share of the rows by which groups stand apart.
+#: Gap between groups, as a share of the rows.
 APART = 0.03
-#: Share of the axes that the rate takes, with the gap below it.
+#: Share of the axes for the rate, with the gap below it.
 ABOVE = 0.27
 
 
 @dataclass(frozen=True)
 class _Events:
-    """When there were spikes (ms), how many, in which row, and where the rows are, from 0 down."""
+    """Time (ms), number and row of spikes, and the y position of each row, from 0 downwards."""
 
     time: np.ndarray
     number: np.ndarray
@@ -48,37 +52,36 @@ def raster(
     by: str | None = "auto",
     order: str | None = None,
     rate: bool = True,
-    bin: Any = None,
-    ax: Any = None,
+    bin: Time | None = None,
+    ax: Axes | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
 ) -> Any:
-    """Draw every spike as a mark in the row of its neuron, and the rate of each group above.
+    """Draw every spike as a mark in the row of its neuron, with the rate of each group above.
 
     Parameters
     ----------
     ds : xr.Dataset
-        Signals: ``spikes`` on ``time`` and any other dims, in any order; each combination of these is a row.
+        Signals: ``spikes`` on ``time`` and any other dims, in any order; each combination of the others is a row.
     by : str or None
-        The coordinate that tells the group of a row: groups stand apart, each in its colour. ``"auto"``:
-        ``population``, ``layer`` or ``area``, where there is one.
+        The coordinate with the group of each row: groups are drawn apart, each in its colour. ``"auto"``:
+        ``population``, ``layer`` or ``area``, if there is one.
     order : str, optional
-        The coordinate to order by within groups, such as ``"z"``, its largest on top. By default as in the data, the
-        first on top.
+        The coordinate to order by within groups, such as ``"z"``, with the largest value on top. By default the order
+        of the data, with the first row on top.
     rate : bool
-        Whether the rate is drawn, in axes of its own that share the time.
+        Whether to draw the rate, in separate axes that share the time.
     bin : float, str or pint.Quantity, optional
-        Duration, ms, in which spikes are counted for the rate, rounded to whole samples; by default about an
-        eightieth of the time.
+        Bin width of the rate, ms, rounded to whole samples; by default about 1/80 of the duration.
     ax : matplotlib Axes, optional
-        By default a new figure. The rate takes its upper quarter.
+        By default a new figure. The rate is drawn in the upper quarter.
     row, col : str, optional
-        A dim, or a coordinate along one, whose values have axes of their own, in a new figure.
+        A dim, or a coordinate along one, for facets: separate axes for each value, in a new figure.
 
     Returns
     -------
     matplotlib Axes, or array (row, col) of Axes
-        Of the spikes; those of the rate are in their ``child_axes``.
+        The axes of the spikes; those of the rate are in their ``child_axes``.
 
     Raises
     ------
@@ -87,8 +90,8 @@ def raster(
 
     Notes
     -----
-    The rate of a group is that of its mean row: spikes in a bin over its duration and the number of rows. Over 100 000
-    spikes are drawn as an image, the darker the more of them fall into a pixel, and it is said above the axes.
+    The rate of a group is the mean over its rows: spikes in a bin, divided by its duration and the number of rows. More
+    than 100 000 spikes are drawn as an image, darker for more spikes in a pixel, and a note above the axes says so.
 
     Examples
     --------
@@ -116,10 +119,11 @@ def raster(
         _rows(axes, events, groups, palette, share)
         if samples:
             axes.spines.left.set_bounds(axes.get_ylim()[0], 0.7)
-            first = not made.faceted or axes.get_subplotspec().is_first_col()
+            place = axes.get_subplotspec() if made.faceted else None
+            first = place is None or place.is_first_col()
             above.append(_rate(axes, events, time, float(dt or 0.0), samples, palette, named=first))
     largest = max((ax.get_ylim()[1] for ax in above), default=None)
-    for ax in above:  # one scale for all of them
+    for ax in above:  # the same scale in all facets
         ax.set_ylim(0, largest)
     what = ", ".join(str(d) for d in dims if d not in {row, col}) or "spikes"
     what += f", by {groups.by}" if groups.by else ""
@@ -130,15 +134,15 @@ def raster(
     return made.result
 
 
-def _samples(bin: Any, dt: float, n: int) -> int:
-    """Return how many samples a bin holds."""
+def _samples(bin: Time | None, dt: float, n: int) -> int:
+    """Return the number of samples in a bin."""
     if bin is None:
         return max(1, round(nice(max(n / BINS, 1) * dt) / dt))
     duration = scalar(bin, "ms", "bin")
     samples = round(duration / dt) if np.isfinite(duration) else 0
     if not 1 <= samples <= n:
         found = f"{duration:g} ms, {samples} samples of {n}"
-        expected = "one sample at least, and no more than there are"
+        expected = "at least one sample, and at most all"
         raise ArgumentError.of("bin", found=found, expected=expected, remedy='bin="5 ms"')
     return samples
 
@@ -150,6 +154,7 @@ def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | Non
     spikes = _numbers(variable)
     where = np.nonzero(spikes)
     found = dict(zip(variable.dims, where, strict=True))
+    # the inverse of `order`: the row in which each site is drawn
     place = np.empty(len(those.order), int)
     place[those.order] = np.arange(len(those.order))
     sizes = [part.sizes[d] for d in rest]
@@ -157,27 +162,28 @@ def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | Non
     for d, size in zip(rest, sizes, strict=True):
         flat = flat * size + found[d]
     gap = max(1.0, APART * len(those.order))
-    number = np.unique(those.group, return_inverse=True)[1].ravel()  # of those that are here
+    # no gaps for groups of other facets
+    number = np.unique(those.group, return_inverse=True)[1].ravel()
     height = -np.arange(len(those.order), dtype=float) - gap * number
     return _Events(time[found[TIME]], spikes[where].astype(float), place[flat], height, those)
 
 
 def _numbers(variable: xr.Variable) -> np.ndarray:
-    """Return how many spikes there are, in memory; none where that is not known."""
+    """Return the number of spikes in each sample, in memory; 0 for NaN."""
     if variable.dtype.kind in "fc":
         return np.nan_to_num(values(variable), copy=False, nan=0.0)
     return np.asarray(magnitude(variable.data))
 
 
 def _draw(
-    ax: Any,
+    ax: Axes,
     events: _Events,
     time: np.ndarray,
     columns: int,
     palette: list[Any],
     share: float,
 ) -> str:
-    """Draw the spikes of every group in the lower share of the axes, and return what is to be said about it."""
+    """Draw the spikes of every group in the lower share of the axes, and return a note."""
     half = (time[1] - time[0]) / 2 if len(time) > 1 else 0.5
     limits = time[0] - half, time[-1] + half
     ax.set_xlim(limits)
@@ -189,10 +195,11 @@ def _draw(
     if len(events.time) > MOST_MARKS:
         return _image(ax, events, limits, ax.get_ylim(), columns, palette)
     window = share * ax.get_window_extent().height * 72 / ax.figure.dpi / (top - bottom)
-    tall = max(0.42, 0.75 / window)  # a mark is at least 1.5 points high
+    tall = max(0.42, 0.75 / window)  # marks are at least 1.5 points high
     group = events.those.group[events.row]
     for g in np.unique(group):
         here = group == g
+        # one line with gaps (NaN) is much faster than a line for each spike
         x = np.repeat(events.time[here], 3)
         y = np.repeat(events.height[events.row[here]], 3)
         y += np.tile([-tall, tall, np.nan], int(here.sum()))
@@ -201,14 +208,14 @@ def _draw(
 
 
 def _image(
-    ax: Any,
+    ax: Axes,
     events: _Events,
     x: tuple[float, float],
     y: tuple[float, float],
     columns: int,
     palette: list[Any],
 ) -> str:
-    """Draw spikes as an image, in the colour of their group, the less transparent the more there are."""
+    """Draw spikes as an image, in the colour of their group, more opaque for more spikes; return a note."""
     from matplotlib.colors import to_rgb
 
     box = ax.get_window_extent()
@@ -226,20 +233,21 @@ def _image(
     for g in np.unique(group):
         here = np.bincount(cell[group == g], minlength=size) > 0
         image[here, :3] = to_rgb(palette[g])
+    # a percentile, so that one crowded pixel does not make all others pale
     largest = np.percentile(count[count > 0], 99)
     image[:, 3] = np.where(count > 0, 0.15 + 0.85 * np.clip(count / largest, 0, 1), 0)
     ax.imshow(image.reshape(*shape, 4), extent=(*x, *y), origin="lower", aspect="auto", zorder=2)
     return f"{len(events.time):,} spikes as an image, up to {count.max()} in a pixel"
 
 
-def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any], share: float) -> None:
-    """Label the rows, or their groups in the middle of each."""
+def _rows(ax: Axes, events: _Events, groups: Groups, palette: list[Any], share: float) -> None:
+    """Label the rows, or each group at the middle of its rows."""
     if groups.by is None:
         ticks(ax.set_yticks, events.height, events.those.labels, 12)
         return
     here = np.unique(events.those.group)
     middle = [events.height[events.those.group == g].mean() for g in here]
-    most = room(ax, share)
+    most = names_that_fit(ax, share)
     ticks(ax.set_yticks, middle, [groups.labels[g] for g in here], most)
     for tick, g in zip(ax.yaxis.get_major_ticks(), here[:: -(-len(here) // most)], strict=True):
         tick.label1.set_color(palette[g])
@@ -247,7 +255,7 @@ def _rows(ax: Any, events: _Events, groups: Groups, palette: list[Any], share: f
 
 
 def _rate(
-    beside: Any,
+    parent: Axes,
     events: _Events,
     time: np.ndarray,
     dt: float,
@@ -256,13 +264,13 @@ def _rate(
     *,
     named: bool,
 ) -> Any:
-    """Draw the rate of every group in axes in the upper share of others, and return them."""
-    ax = beside.inset_axes((0, 1.04 - ABOVE, 1, ABOVE - 0.04), sharex=beside, facecolor="none")
+    """Draw the rate of every group in new axes in the upper share of `parent`, and return them."""
+    ax = parent.inset_axes((0, 1.04 - ABOVE, 1, ABOVE - 0.04), sharex=parent, facecolor="none")
     ax.tick_params(axis="x", labelbottom=False, length=0)
     bare(ax)
     start = time[0] - dt / 2
     count = max(1, len(time) // samples)
-    borders = start + samples * dt * np.arange(count + 1)  # whole bins only
+    borders = start + samples * dt * np.arange(count + 1)  # an incomplete last bin is left out
     group = events.those.group[events.row]
     for g in np.unique(events.those.group):
         n, _ = np.histogram(events.time[group == g], borders, weights=events.number[group == g])

@@ -1,1 +1,1 @@
-"""A run described once: configuration, model, readouts, bundles, and replaying them."""
+"""Configure a run, construct its model, compute readouts, save all in a bundle, and replay it."""

@@ -1,4 +1,4 @@
-"""Bundles: a run as one tree, to be saved as one file, and run again to the same bits."""
+"""Bundles: a run as one tree, which is saved as one file and can be repeated bit for bit."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SCHEMA_VERSION = 1
 
 
 def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTree:
-    """Return a run as one tree, which `to_netcdf` writes as one file and `replay` runs again.
+    """Collect a run in one tree, which `to_netcdf` writes as one file and `replay` repeats.
 
     Parameters
     ----------
     model : Model
-        What made the Signals.
+        The model that made the Signals.
     signals : xr.Dataset
         From ``model.simulate_external``.
     readouts : xr.Dataset
@@ -45,16 +45,17 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
     Returns
     -------
     xr.DataTree
-        The groups ``signals``, ``readouts`` and, as far as there are, ``probe`` and ``sensors``; in the attrs of the
-        root the configuration (JSON) and its hash, scope, provenance with versions, and the report of `validate`.
+        The groups ``signals``, ``readouts`` and, if the model has them, ``probe`` and ``sensors``. The attrs of the
+        root hold the configuration (JSON) and its hash, scope, provenance with versions, and the report of `validate`.
 
     Raises
     ------
     NonFiniteError
-        If a readout is not finite: which. On dask when the tree is computed or written, of which nothing is left then.
+        If a readout is not finite; the error names it. For dask arrays, raised when the tree is computed or written;
+        no file is left then.
     SchemaError
-        If the readouts are not as ``compute_readout`` returned them, which alone `replay` can repeat; if Signals or
-        readouts are something else, such as each other.
+        If the readouts are not as ``compute_readout`` returned them, since `replay` can repeat nothing else; if Signals
+        or readouts are something else, such as swapped.
 
     Examples
     --------
@@ -88,7 +89,7 @@ def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTr
 
 
 def _watched(readouts: xr.Dataset) -> xr.Dataset:
-    """Return readouts whose dask arrays are checked to be finite as they are computed: nothing is read twice for it."""
+    """Return readouts with checks that dask arrays are finite, run as they are computed: nothing is read twice."""
     lazy = {
         name: checked(variable.variable, str(name))
         for name, variable in readouts.data_vars.items()
@@ -98,7 +99,7 @@ def _watched(readouts: xr.Dataset) -> xr.Dataset:
 
 
 def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
-    """Return the problem of readouts that `replay` could not compute again."""
+    """Return the problems of readouts that `replay` could not compute again."""
     steps = provenance.steps_of(readouts)
     last = steps[-1]["function"] if steps else "no record"
     if last == "compute_readout":
@@ -106,9 +107,9 @@ def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
         return [
             Problem(
                 where=key,
-                found=f"a setting that no file holds: {value[UNRECORDED][:60]}",
-                expected="numbers, texts, arrays of them, or a model of this package",
-                remedy="a readout of your own that makes it, or save the result beside the bundle",
+                found=f"a setting that cannot be stored: {value[UNRECORDED][:60]}",
+                expected="numbers, strings, arrays of them, or a model of this package",
+                remedy="define a readout that makes it, or save the result next to the bundle",
                 error=SchemaError,
             )
             for key, value in settings.items()
@@ -119,7 +120,7 @@ def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
             where="readouts",
             found=f"{last!r} as the last step of their provenance",
             expected="what model.compute_readout returned, or some of its variables",
-            remedy="model.compute_readout(signals, names); save other results beside the bundle",
+            remedy="model.compute_readout(signals, names); save other results next to the bundle",
             error=SchemaError,
         )
     ]
@@ -127,13 +128,13 @@ def _unknown_origin(readouts: xr.Dataset) -> list[Problem]:
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of running a bundle again; true if every number is the same to the bit.
+    """The result of running a bundle again; true if every number is bit-identical.
 
     Attributes
     ----------
     differences : mapping of str to float
-        For each variable, as ``"signals/V_m"``, the largest difference: 0.0 where it is the same to the bit;
-        infinite where shape or kind differ.
+        The largest difference of each variable, such as ``"signals/V_m"``: 0.0 if it is bit-identical, infinite if
+        shape or dtype differ.
     """
 
     differences: Mapping[str, float]
@@ -151,18 +152,18 @@ class Replay:
 
     def _result(self) -> str:
         same = [gap for gap in self.differences.values() if gap == 0]
-        return f"{len(same)} of {len(self.differences)} variables the same to the bit"
+        return f"{len(same)} of {len(self.differences)} variables bit-identical"
 
     def _repr_html_(self) -> str:
         gaps = self.differences.items()
-        rows = tuple((name, f"{gap:g}" if gap else "none, to the bit") for name, gap in gaps)
+        rows = tuple((name, f"{gap:g}" if gap else "none: bit-identical") for name, gap in gaps)
         badge = Badge("the same", "good") if self else Badge("differs", "bad")
         table = Table(("variable", "largest difference"), rows)
         return Card("Replay", (("result", self._result()), ("variables", table)), badge).html()
 
 
 def replay(tree: xr.DataTree) -> Replay:
-    """Run the stored configuration on the stored source again, and compare with what was stored.
+    """Run the stored configuration on the stored source again, and compare with the stored results.
 
     Parameters
     ----------
@@ -172,12 +173,12 @@ def replay(tree: xr.DataTree) -> Replay:
     Returns
     -------
     Replay
-        True if everything is the same to the bit, as it is on the same machine with the same versions.
+        True if everything is bit-identical, as it is on the same machine with the same versions.
 
     Raises
     ------
     SchemaError
-        If it is no bundle, or of a newer version.
+        If it is not a bundle, or was made by a newer version.
     """
     is_bundle = isinstance(tree, xr.DataTree) and {"signals", "readouts"} <= set(tree.children)
     attrs = tree.attrs if is_bundle else {}
@@ -186,17 +187,19 @@ def replay(tree: xr.DataTree) -> Replay:
         raise SchemaError.of(
             "bundle",
             found="no bundle" if version is None else f"schema version {version}",
-            expected=f"a tree made by bundle, at most of version {SCHEMA_VERSION}",
+            expected=f"a tree made by bundle, of version {SCHEMA_VERSION} or older",
             remedy="jfx.bundle(model, signals, readouts)"
             if version is None
             else "pip install --upgrade jaxfne-xr",
         )
     stored_signals, stored = tree["signals"].to_dataset(), tree["readouts"].to_dataset()
     model = construct(Configuration.from_dict(json.loads(attrs["configuration"])))
+    # signals hold the voltage as V_m; a source that was given with the voltages drives the model too
     source = BARE[model.configuration.stages["emitter"]["mode"]][0]
     source = "V_m" if source == "v" else source
     driving = [source, *({"source"} & {*stored_signals} if source == "V_m" else ())]
     driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
+    # conductances (edge) are not simulated, so they are passed on as they are
     structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
     asked = provenance.steps_of(stored)[-1]["parameters"]
     settings = {key: restored(value) for key, value in asked["settings"].items()}
@@ -217,18 +220,19 @@ def replay(tree: xr.DataTree) -> Replay:
 
 
 def _difference(a: xr.Variable, b: xr.Variable | None) -> float:
-    """Return the largest difference between two variables; 0 only if they are the same to the bit."""
+    """Return the largest difference between two variables; 0 only if they are bit-identical."""
     if b is None or a.dims != b.dims or a.shape != b.shape or a.dtype != b.dtype:
         return float("inf")
     x, y = (np.asarray(magnitude(v.data)) for v in (a, b))
     if x.tobytes() == y.tobytes():
         return 0.0
     gap = np.abs(x.astype(float) - y.astype(float)).max()
-    return float(gap) if gap > 0 else float("inf")  # -0.0 or another NaN: not the same bits
+    # equal numbers, other bits: -0.0, or another NaN
+    return float(gap) if gap > 0 else float("inf")
 
 
 def _computed_on(signals: xr.Dataset) -> dict[str, Any]:
-    """Return on what kind of arrays Signals were computed; how they are cut up and lie decides the rounding."""
+    """Return the kind of array of Signals, with chunks or strides, on which the order of sums, so rounding, depends."""
     variable = next(iter(signals.data_vars.values())).variable
     data = magnitude(variable.data)
     if is_dask(data):
@@ -247,7 +251,7 @@ def _computed_on(signals: xr.Dataset) -> dict[str, Any]:
 
 
 def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
-    """Return stored data on the kind of arrays that it was computed on, cut up and in memory as they were."""
+    """Return stored data in the kind of array it was computed on, with the same chunks or strides."""
     if on["kind"] == "jax":
         return to_jax(ds)
     changed = {}
@@ -267,7 +271,7 @@ def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
 
 
 def _laid_out(data: np.ndarray, strides: Sequence[int]) -> np.ndarray:
-    """Return a copy with its elements as many bytes apart: of what was sliced, NumPy adds up in another order."""
+    """Return a copy with the given strides: NumPy sums a sliced array in another order than a contiguous one."""
     reach = [step * (n - 1) for step, n in zip(strides, data.shape, strict=True)]
     memory = np.empty(sum(map(abs, reach)) + data.itemsize, np.uint8)
     first = -sum(step for step in reach if step < 0)

@@ -1,7 +1,7 @@
-"""The configuration of a workflow: what drives it, where its field lies, and what reads it.
+"""The configuration of a workflow: its network, what drives it, its field, and its probe.
 
-A configuration is a value: each call returns a new one, it shows as the pipeline it is, and it goes to JSON and
-back unchanged.
+A configuration is immutable: each method returns a new one. It is displayed as a pipeline, and survives the round trip
+through JSON unchanged.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.registry import readouts
+from jaxfne_xr.core.types import ArrayLike, Length, Scalar, Time, Voltage
 from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import positions_along
@@ -34,20 +35,20 @@ from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV
 
 from .options import Frozen, from_json, own, rows, to_json
 
-#: Version of the form that `Configuration.to_dict` writes, and what that has.
+#: Version and keys of what `Configuration.to_dict` writes.
 SCHEMA_VERSION = 1
 FORM = ("schema", "stages")
-#: What may drive a model.
+#: Kinds of activity that can drive a model.
 MODES = ("external_voltage", "external_current", "external_spikes")
-#: What is suggested for a stage that is missing.
+#: Suggested calls for stages that are missing.
 EXAMPLES = {
     "network": 'network(groups={"E": 80, "I": 20})',
     "emitter": 'emitter(mode="external_voltage")',
     "field": 'field(domain="point")',
     "probe": 'probe(name="pipette", modes=["lfp_proxy", "spike_rate_hz"])',
 }
-#: The stages, in the order in which data walks through them, all of which are needed: under which argument each takes
-#: back what it stored.
+#: The stages, all of them required, in the order in which data passes through them. Maps each stored option to the
+#: argument that sets it.
 STAGES: dict[str, dict[str, str]] = {
     "network": {"n": "n", "labels": "groups"},
     "emitter": {
@@ -69,12 +70,12 @@ STAGES: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Configuration:
-    """A pipeline being described; made by `configuration`, completed by its methods, run by `construct`.
+    """Description of a pipeline: made by `configuration`, completed by its methods, run by `construct`.
 
     Attributes
     ----------
     stages : mapping
-        Each stage that was set, with its options in plain units. It cannot be changed: call a method for a new one.
+        Each stage that was set, with its options in plain units. Read-only: methods return a new configuration.
 
     Examples
     --------
@@ -95,16 +96,23 @@ class Configuration:
         """Freeze the stages."""
         object.__setattr__(self, "stages", Frozen(self.stages))
 
-    def network(self, *, n: int | None = None, groups: Any = None, **unknown: Any) -> Configuration:
-        """Say how many sites there are, and in which groups.
+    def network(
+        self,
+        *,
+        n: int | None = None,
+        groups: Mapping[str, int | Sequence[int]] | None = None,
+        **unknown: Any,
+    ) -> Configuration:
+        """Set the number of sites, and their groups.
 
         Parameters
         ----------
         n : int, optional
             Number of sites; the data must have as many.
         groups : mapping, optional
-            Label of each group: how many sites it has, one group after the other (``{"E": 80, "I": 20}``), or their
-            indices (``{"E": [0, 2], "I": [1, 3]}``). Becomes the coordinate ``population``. Every site needs one.
+            For each label the number of its sites, group after group (``{"E": 80, "I": 20}``), or their indices
+            (``{"E": [0, 2], "I": [1, 3]}``). Every site must have exactly one group. Becomes the coordinate
+            ``population``.
 
         Returns
         -------
@@ -113,7 +121,7 @@ class Configuration:
         Raises
         ------
         ArgumentError, DimensionError
-            If neither is given, a site has no group or two, or the numbers disagree.
+            If neither is given, a site has no group or two groups, or the numbers disagree.
         """
         problems = _unknown("network", unknown, ("n", "groups"))
         if n is None and groups is None:
@@ -131,21 +139,21 @@ class Configuration:
         *,
         family: str = "custom",
         mode: str = "external_voltage",
-        spike_threshold: Any = 0.0,
+        spike_threshold: Voltage | None = 0.0,
         spike_rule: str = "crossing",
         kernel: str = "exponential",
-        tau: Any = 5.0,
-        weight: Any = 1.0,
+        tau: Time = 5.0,
+        weight: Scalar = 1.0,
         **unknown: Any,
     ) -> Configuration:
-        """Say what drives the model.
+        """Set what drives the model.
 
         Parameters
         ----------
         family : {"custom"}
-            Activity that comes from elsewhere.
+            Activity that was simulated or recorded elsewhere.
         mode : {"external_voltage", "external_current", "external_spikes"}
-            What `Model.simulate_external` is given: voltages (mV), currents (nA), or spikes, which go through a
+            The input of `Model.simulate_external`: voltages (mV), currents (nA), or spikes, which are filtered with a
             synaptic kernel.
         spike_threshold, spike_rule
             For voltages, as in `to_signals`.
@@ -159,12 +167,13 @@ class Configuration:
         Raises
         ------
         ArgumentError, UnitError
-            If a name is not known or a value is of the wrong kind: lists what is known. If the mode does not use it.
+            If a name is not known, a value is of the wrong kind, or the mode does not use it. Lists what is known.
         """
         known = ("family", "mode", "spike_threshold", "spike_rule", "kernel", "tau", "weight")
         problems = _unknown("emitter", unknown, known)
         problems += _choices(("family", family, ("custom",)), ("mode", mode, MODES))
         problems += _choices(("spike_rule", spike_rule, SPIKE_RULES), ("kernel", kernel, SYNAPSES))
+        # an option that the mode does not use is refused only if it was given, that is, not the default
         for_voltages = {
             "spike_threshold": _other(spike_threshold, 0.0),
             "spike_rule": _other(spike_rule, "crossing"),
@@ -197,23 +206,27 @@ class Configuration:
         if mode == "external_spikes":
             tau_ms = scalar(tau, "ms", "tau")
             if not 0 < tau_ms < float("inf"):
-                raise_problems([_problem("tau", f"{tau_ms:g} ms", "a positive time", 'tau="5 ms"')])
+                found, expected = f"{tau_ms:g} ms", "a positive time"
+                raise ArgumentError.of("tau", found=found, expected=expected, remedy='tau="5 ms"')
             weight_nA = scalar(weight, "nA", "weight")
             if not np.isfinite(weight_nA):
-                found = f"{weight_nA:g} nA"
-                raise_problems([_problem("weight", found, "a finite current", 'weight="1 nA"')])
+                found, expected, remedy = f"{weight_nA:g} nA", "a finite current", 'weight="1 nA"'
+                raise ArgumentError.of("weight", found=found, expected=expected, remedy=remedy)
             options |= {"kernel": kernel, "tau_ms": tau_ms, "weight_nA": weight_nA}
         return self._with("emitter", **options)
 
-    def field(self, *, domain: str = "point", sigma: Any = None, **unknown: Any) -> Configuration:
-        """Say where the field lies.
+    def field(
+        self, *, domain: str = "point", sigma: Length | None = None, **unknown: Any
+    ) -> Configuration:
+        """Set the domain of the field.
 
         Parameters
         ----------
         domain : {"point", "laminar", "volume"}
-            Whether distance counts not at all, in depth (z) only, or in three dimensions.
+            Whether distance does not count, counts in depth (z) only, or in three dimensions.
         sigma : float, str or pint.Quantity, optional
-            Width of the kernel, um (or ``"0.12 mm"``); needed for all but a point, which has none.
+            Width of the kernel, um (or ``"0.12 mm"``); required for ``"laminar"`` and ``"volume"``, not allowed for
+            ``"point"``.
 
         Returns
         -------
@@ -232,10 +245,13 @@ class Configuration:
         width = float("nan") if sigma is None else scalar(sigma, "um", "sigma")
         if not 0 < width < float("inf"):
             found = "none" if sigma is None else f"{width:g} um"
-            raise_problems([_problem("sigma", found, "a positive length", "sigma=120.0")])
+            expected, remedy = "a positive length", "sigma=120.0"
+            raise ArgumentError.of("sigma", found=found, expected=expected, remedy=remedy)
         if domain == "point":
-            expected = "none for a point, which has no extent"
-            raise_problems([_problem("sigma", f"{width:g} um", expected, 'domain="laminar"')])
+            found, expected = f"{width:g} um", "none for a point, which has no extent"
+            raise ArgumentError.of(
+                "sigma", found=found, expected=expected, remedy='domain="laminar"'
+            )
         return self._with("field", domain=domain, sigma_um=width)
 
     def probe(
@@ -245,21 +261,21 @@ class Configuration:
         contacts: xr.Dataset | None = None,
         sensors: xr.Dataset | None = None,
         modes: Sequence[str] = (),
-        eeg_lead_field: Any = None,
-        meg_lead_field: Any = None,
+        eeg_lead_field: ArrayLike | None = None,
+        meg_lead_field: ArrayLike | None = None,
         **unknown: Any,
     ) -> Configuration:
-        """Say what reads the model.
+        """Set the probe, the sensors and the readouts.
 
         Parameters
         ----------
         name : str
-            Of the probe.
+            Name of the probe.
         contacts, sensors : xr.Dataset, optional
             From `linear_probe`, `grid_probe` or `probe_at`: along ``contact``, and along ``channel`` for EEG and MEG.
-            Of contacts, depth (z) alone will do in the domain ``"laminar"``. Lengths are kept in um.
+            In the domain ``"laminar"``, contacts need the depth (z) only. Lengths are stored in um.
         modes : sequence of str
-            The readouts that `Model.compute_readout` computes if it is not told which.
+            Readouts that `Model.compute_readout` computes by default.
         eeg_lead_field, meg_lead_field : array (channel, site), optional
             See `eeg_proxy`.
 
@@ -301,7 +317,7 @@ class Configuration:
         return [stage for stage in STAGES if stage not in self.stages]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON-safe values; `from_dict` takes them back without a loss."""
+        """Return the configuration as JSON-safe values, which `from_dict` reads back without loss."""
         plain = {
             stage: {key: to_json(value) for key, value in options.items()}
             for stage, options in self.stages.items()
@@ -310,15 +326,16 @@ class Configuration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
-        """Return the configuration that `to_dict` wrote, every value of it checked as when it was first given.
+        """Read the configuration that `to_dict` wrote, with the same checks as when it was first given.
 
         Raises
         ------
         SchemaError
-            If it is of a newer schema, or no configuration at all.
+            If it has a newer schema, or is not a configuration.
         JfneError
-            If a stage, an option or a value is not known: all of them, and what is known.
+            If a stage, an option or a value is not known. Lists all of them, and what is known.
         """
+        # a bool is an int, and True would pass as version 1
         version = values.get("schema") if isinstance(values, Mapping) else None
         known = isinstance(version, int) and not isinstance(version, bool) and version >= 1
         newer = isinstance(version, int) and version > SCHEMA_VERSION
@@ -326,7 +343,7 @@ class Configuration:
             raise SchemaError.of(
                 "configuration",
                 found=f"schema version {version}" if newer else f"{str(values)[:60]!r}",
-                expected=f"the output of to_dict, at most of version {SCHEMA_VERSION}",
+                expected=f"the output of to_dict, of version {SCHEMA_VERSION} or older",
                 remedy="pip install --upgrade jaxfne-xr" if newer else "cfg.to_dict()",
             )
         problems = _unknown(
@@ -349,23 +366,24 @@ class Configuration:
         return made
 
     def _stored(self, stage: str, options: Mapping[str, Any]) -> Configuration:
-        """Return a configuration with a stage as `to_dict` wrote it."""
+        """Return a configuration with a stage that `to_dict` wrote."""
         arguments = STAGES[stage]
         other = {key: value for key, value in options.items() if key not in arguments}
         raise_problems(_unknown(stage, other, list(arguments)))
         given = {arguments[key]: from_json(key, value) for key, value in options.items()}
         made = getattr(self, stage)(**given)
+        # options that this mode or domain does not store are as wrong as unknown ones
         kept = made.stages[stage]
         unused = {key: options[key] for key in options if key not in kept}
         raise_problems(_unknown(stage, unused, list(kept)))
         return made
 
     def to_json(self) -> str:
-        """Return the configuration as one line of JSON, the same for equal configurations."""
+        """Return the configuration as one line of JSON; equal configurations give the same line."""
         return json.dumps(self.to_dict(), sort_keys=True, allow_nan=False)
 
     def hash(self) -> str:
-        """Return 16 hexadecimal digits that are the same for equal configurations, on any machine."""
+        """Return 16 hexadecimal digits, the same for equal configurations on any machine."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def __eq__(self, other: object) -> bool:
@@ -389,7 +407,7 @@ class Configuration:
         return self.card().html()
 
     def card(self) -> Card:
-        """Return what is printed, and what a notebook shows."""
+        """Return the card that is printed or shown in a notebook."""
         missing = self.missing()
         badge = (
             Badge(f"needs {', '.join(missing)}", "caution")
@@ -400,7 +418,7 @@ class Configuration:
         return Card("Configuration", (*self.rows(), ("next", Code((step,)))), badge)
 
     def rows(self) -> tuple[tuple[str, str], ...]:
-        """Return each stage that is set, with those of its options that are not as usual."""
+        """Return each stage that is set, with its options that differ from the default."""
         return tuple(
             (stage, ", ".join(_shown(k, v) for k, v in self.stages[stage].items() if _worth(k, v)))
             for stage in STAGES
@@ -412,7 +430,7 @@ class Configuration:
 
 
 def configuration() -> Configuration:
-    """Return an empty configuration, to be completed by its methods.
+    """Start an empty configuration, to be completed by its methods.
 
     Examples
     --------
@@ -422,22 +440,22 @@ def configuration() -> Configuration:
     return Configuration()
 
 
-def _labels(groups: Any, n: int | None) -> list[str]:
+def _labels(groups: Mapping[str, Any], n: int | None) -> list[str]:
     """Return the label of each site."""
     if not isinstance(groups, Mapping) or not groups:
-        raise DimensionError(_groups_problem(repr(groups), n))
+        raise _groups_error(repr(groups), n)
     kinds = {np.asarray(v).dtype.kind for v in groups.values()}
     if not kinds <= set("iu"):
-        raise DimensionError(_groups_problem(f"{groups!r}, not whole numbers", n))
+        raise _groups_error(f"{groups!r}, not integers", n)
     dims = {np.ndim(v) for v in groups.values()}
     if dims not in ({0}, {1}):
-        raise DimensionError(_groups_problem(f"{groups!r}, numbers of sites and indices mixed", n))
+        raise _groups_error(f"{groups!r}, with counts and indices mixed", n)
     if dims == {0}:
         if min(groups.values()) < 1:
-            raise DimensionError(_groups_problem(f"a group of {min(groups.values())} sites", n))
+            raise _groups_error(f"a group of {min(groups.values())} sites", n)
         labels = [str(label) for label, count in groups.items() for _ in range(int(count))]
         if n is not None and len(labels) != n:
-            raise DimensionError(_groups_problem(f"groups of {len(labels)} sites in all", n))
+            raise _groups_error(f"groups of {len(labels)} sites in total", n)
         return labels
     members = {str(label): [int(i) for i in v] for label, v in groups.items()}
     sites = [i for indices in members.values() for i in indices]
@@ -445,17 +463,22 @@ def _labels(groups: Any, n: int | None) -> list[str]:
     twice = sorted(i for i, times in Counter(sites).items() if times > 1)
     without = sorted(set(range(count)) - set(sites))
     beyond = sorted(i for i in set(sites) if not 0 <= i < count)
-    for what, which in (("in two groups", twice), ("in no group", without), ("not there", beyond)):
+    for what, which in (
+        ("in two groups", twice),
+        ("in no group", without),
+        ("out of range", beyond),
+    ):
         if which:
-            found = f"{len(which)} site(s) {what}, the first of them {which[0]}"
-            raise DimensionError(_groups_problem(found, n))
+            found = f"{len(which)} site(s) {what}, the first is {which[0]}"
+            raise _groups_error(found, n)
     site_of = {i: label for label, indices in members.items() for i in indices}
     return [site_of[i] for i in range(count)]
 
 
-def _groups_problem(found: str, n: int | None) -> Problem:
+def _groups_error(found: str, n: int | None) -> DimensionError:
     expected = "a group for every site" + ("" if n is None else f" of the {n}")
-    return Problem("groups", found, expected, 'groups={"E": 80, "I": 20}', DimensionError)
+    remedy = 'groups={"E": 80, "I": 20}'
+    return DimensionError.of("groups", found=found, expected=expected, remedy=remedy)
 
 
 def _shown(key: str, value: Any) -> str:
@@ -468,15 +491,15 @@ def _shown(key: str, value: Any) -> str:
     return f"{key}={list(value) if isinstance(value, tuple) else value!r}"
 
 
-#: Options that are not shown while they are what they usually are.
+#: Options that are not shown while they have these values.
 _USUAL = {"spike_threshold_mV": 0.0, "spike_rule": "crossing", "modes": ()}
 
 
-def _worth(key: str, value: Any) -> bool:
+def _worth(key: str, value: object) -> bool:
     return value is not None and not (key in _USUAL and value == _USUAL[key])
 
 
-def _choices(*given: tuple[str, Any, Any]) -> list[Problem]:
+def _choices(*given: tuple[str, object, Collection[str]]) -> list[Problem]:
     return [
         _problem(name, repr(value), f"one of {list(known)}", f"{name}={next(iter(known))!r}")
         for name, value, known in given
@@ -484,8 +507,8 @@ def _choices(*given: tuple[str, Any, Any]) -> list[Problem]:
     ]
 
 
-def _other(value: Any, usual: Any) -> bool:
-    """Whether a value differs from the usual one, whatever it is: a text or a quantity was given on purpose."""
+def _other(value: object, usual: float | str) -> bool:
+    """Whether a value differs from the default, or cannot be compared, such as a quantity: then it was given."""
     return not isinstance(value, (int, float, str)) or value != usual
 
 
@@ -493,7 +516,7 @@ def _unknown(stage: str, unknown: Mapping[str, Any], known: Sequence[str]) -> li
     return [
         _problem(
             stage,
-            f"{key}={value!r}, which it does not take",
+            f"{key}={value!r}, which is not an option",
             f"some of {list(known)}",
             "leave it out",
         )
@@ -505,8 +528,8 @@ def _problem(where: str, found: str, expected: str, remedy: str) -> Problem:
     return Problem(where, found, expected, remedy, ArgumentError)
 
 
-def stored_rows(attrs: Mapping[Any, Any]) -> list[tuple[str, str]]:
-    """Return what the configuration in the attrs of a bundle says, and its hash; nothing where none can be read."""
+def stored_rows(attrs: Mapping[Hashable, Any]) -> list[tuple[str, str]]:
+    """Return the stages and the hash of the configuration in the attrs of a bundle, or nothing if it cannot be read."""
     try:
         stages = Configuration.from_dict(json.loads(attrs["configuration"])).rows()
     except (JfneError, KeyError, TypeError, ValueError):

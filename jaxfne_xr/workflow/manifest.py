@@ -1,4 +1,4 @@
-"""The manifest: what a run was and what came out, as strict JSON values."""
+"""The manifest: a run and its results as strict JSON values."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from .configuration import Configuration
 def manifest(
     configuration: Configuration, signals: xr.Dataset, readouts: xr.Dataset
 ) -> dict[str, Any]:
-    """Return what a run was and what came out, as strict JSON values: numbers are finite, arrays are described.
+    """Describe a run and its results as strict JSON values: numbers are finite, arrays are summarised.
 
     Parameters
     ----------
     configuration : Configuration
-        Of the model that made them.
+        The configuration of the model that made them.
     signals, readouts : xr.Dataset
         From ``model.simulate_external`` and ``model.compute_readout``.
 
     Returns
     -------
     dict
-        ``json.dumps(manifest(...), allow_nan=False)`` works. A scalar readout has its ``value``; a series its dims,
-        shape, dtype, and its least, mean and largest value.
+        ``json.dumps(manifest(...), allow_nan=False)`` works. A scalar readout has its ``value``; an array has its dims,
+        shape and dtype, and its minimum, mean and maximum.
 
     Raises
     ------
     NonFiniteError
-        If a readout is not finite: which.
+        If a readout is not finite; the error names it.
     SchemaError
-        If Signals or readouts are something else, such as each other.
+        If Signals or readouts are something else, such as swapped.
     """
     raise_problems(mistaken(signals, readouts))
     readouts = in_memory(readouts)
@@ -62,7 +62,7 @@ def manifest(
 
 
 def mistaken(signals: Any, readouts: Any) -> list[Problem]:
-    """Return the problem of what is no Dataset, or says that it is of another stage: the two swapped."""
+    """Return the problems of arguments that are not Datasets, or Datasets of another stage, such as swapped ones."""
     given = (
         ("signals", signals, "Signals", "model.simulate_external(source)", "readout"),
         ("readouts", readouts, "readouts", "model.compute_readout(signals)", "signals"),
@@ -78,9 +78,9 @@ def mistaken(signals: Any, readouts: Any) -> list[Problem]:
 
 
 def in_memory(ds: xr.Dataset) -> xr.Dataset:
-    """Return `ds` with its dask arrays computed, in one go: what they share is computed once.
+    """Return `ds` with its dask arrays computed together, so that what they share is computed once.
 
-    xarray alone refuses to compute dask arrays with and without a quantity together.
+    xarray itself cannot compute dask arrays with and without a quantity together.
     """
     lazy = {n: v.variable for n, v in ds.data_vars.items() if is_dask(magnitude(v.variable._data))}
     if not lazy:
@@ -99,7 +99,7 @@ def in_memory(ds: xr.Dataset) -> xr.Dataset:
 
 
 def not_finite(readouts: xr.Dataset) -> list[Problem]:
-    """Return the problem of every readout with NaN or Inf in it; of dask arrays, nothing is known yet."""
+    """Return the problem of every readout with NaN or Inf; dask arrays are not checked here."""
     problems = []
     for name, variable in readouts.data_vars.items():
         data = magnitude(variable.variable.data)
@@ -112,7 +112,7 @@ def not_finite(readouts: xr.Dataset) -> list[Problem]:
                     where=str(name),
                     found=f"{bad} of {data.size} values not finite",
                     expected="finite readouts, which JSON can hold",
-                    remedy=f'readouts.drop_vars("{name}"), or look for where the source is not finite',
+                    remedy=f'readouts.drop_vars("{name}"), or check that the source is finite',
                     error=NonFiniteError,
                 )
             )

@@ -1,4 +1,4 @@
-"""The workflow: a configuration is constructed into a model, which takes activity from elsewhere and reads it out."""
+"""Construct a model from a configuration; the model labels external activity and computes readouts."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from jaxfne_xr.core.registry import chain, readouts
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
+from jaxfne_xr.core.types import ArrayLike, Time
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, units_of
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
@@ -37,7 +38,7 @@ from .configuration import EXAMPLES, Configuration
 from .manifest import manifest
 from .readouts import asked_for, compute_readout
 
-#: The name that bare data gets in each mode, and the unit it is read in.
+#: The name of bare data in each mode, and its unit.
 BARE = {
     "external_voltage": ("v", "mV"),
     "external_current": ("source", "nA"),
@@ -46,17 +47,17 @@ BARE = {
 
 
 def construct(configuration: Configuration) -> Model:
-    """Return the model that a complete configuration describes.
+    """Construct the model of a complete configuration.
 
     Parameters
     ----------
     configuration : Configuration
-        With all of its stages.
+        With all stages set.
 
     Raises
     ------
     SchemaError
-        If a stage is missing, or the probe lacks contacts or positions that the field's domain needs: which.
+        If a stage is missing, or the probe lacks contacts or positions that the domain of the field needs.
 
     Examples
     --------
@@ -90,7 +91,7 @@ def construct(configuration: Configuration) -> Model:
 
 
 def _contact_problems(configuration: Configuration) -> list[Problem]:
-    """Return the problem of a field that has an extent, and a probe that is nowhere in it."""
+    """Return the problem of a probe without the positions that the domain of the field needs."""
     contacts = configuration.stages["probe"]["contacts"]
     domain = configuration.stages["field"]["domain"]
     if not DOMAINS[domain]:
@@ -107,7 +108,7 @@ def _contact_problems(configuration: Configuration) -> list[Problem]:
             found=f"{missing}, in a field of the domain {domain!r}",
             expected=f"contacts with {' and '.join(DOMAINS[domain])}, um",
             remedy=".probe(contacts=jfx.linear_probe(n=16)), "
-            'or .field(domain="point"), where distance does not count',
+            'or .field(domain="point"), for which distance does not count',
             error=SchemaError,
         )
     ]
@@ -120,7 +121,7 @@ class Model:
     Attributes
     ----------
     configuration : Configuration
-        What it was made from.
+        The configuration that it was made from.
     """
 
     configuration: Configuration
@@ -135,7 +136,7 @@ class Model:
         return self.card().html()
 
     def card(self) -> Card:
-        """Return what is printed, and what a notebook shows."""
+        """Return the card that is printed or shown in a notebook."""
         steps = (
             "signals = model.simulate_external(data, dt_ms=0.1)",
             "readouts = model.compute_readout(signals)",
@@ -144,28 +145,29 @@ class Model:
         rows = (("hash", self.configuration.hash()), *self.configuration.rows())
         return Card("Model", (*rows, ("next", Code(steps))))
 
-    def simulate_external(self, source: Any, dt_ms: Any = None) -> xr.Dataset:
-        """Return Signals from activity that was simulated elsewhere.
+    def simulate_external(
+        self, source: xr.Dataset | xr.DataArray | ArrayLike, dt_ms: Time | None = None
+    ) -> xr.Dataset:
+        """Make Signals of activity that was simulated elsewhere.
 
         Parameters
         ----------
         source : xr.Dataset, xr.DataArray or array (time, neuron) or (time, neuron, feature)
-            What the emitter's mode says: voltages (mV), currents (nA) or spikes. In a Dataset, the variable named
-            ``v`` or ``V_m``,
-            ``source``, or ``spikes``; or the only one.
+            Voltages (mV), currents (nA) or spikes, by the mode of the emitter. Of a Dataset, the variable ``v`` or
+            ``V_m``, ``source``, or ``spikes`` is used; or the only one.
         dt_ms : float, str or pint.Quantity, optional
-            Sampling interval, ms; needed where `source` has no ``time`` coordinate.
+            Sampling interval, ms; required if `source` has no ``time`` coordinate.
 
         Returns
         -------
         xr.Dataset
-            ``V_m`` and ``spikes``; or ``source``; or ``spikes`` and ``source``. ``population`` labels the sites if
-            groups were set.
+            ``V_m`` and ``spikes``; or ``source``; or ``spikes`` and ``source``, by mode. With the coordinate
+            ``population`` if groups were set.
 
         Raises
         ------
         DimensionError
-            If the number of sites is not the network's.
+            If the number of sites differs from the network's.
         JfneError
             As `traces`, `to_signals` and `synaptic_source` do.
         """
@@ -189,16 +191,16 @@ class Model:
     def compute_readout(
         self, signals: xr.Dataset, names: str | Sequence[str] | None = None, **settings: Any
     ) -> xr.Dataset:
-        """Return readouts of Signals, with the configuration's probe and field.
+        """Compute readouts of Signals, with the probe and the field of the configuration.
 
         Parameters
         ----------
         signals : xr.Dataset
             From `simulate_external`.
         names : str or sequence of str, optional
-            Some of `readouts`; by default the probe's modes.
+            Some of `readouts`; by default the modes of the probe.
         **settings
-            Of the readouts; they go before the configuration's.
+            Keyword parameters of the readouts; they override those of the configuration.
 
         Returns
         -------
@@ -215,6 +217,7 @@ class Model:
                 remedy='model.compute_readout(signals, ["vm"]), or .probe(modes=["vm"])',
             )
         options = {**self._settings(), **settings}
+        # settings of the configuration that no readout takes are dropped; unknown ones of the user raise an error
         taken = {key for name in chain(names) for key in readouts()[name].settings}
         options = {key: v for key, v in options.items() if key in taken or key in settings}
         return compute_readout(
@@ -222,7 +225,7 @@ class Model:
         )
 
     def manifest(self, signals: xr.Dataset, readouts: xr.Dataset) -> dict[str, Any]:
-        """Return what a run was and what came out, as strict JSON values.
+        """Describe a run and its results as strict JSON values.
 
         Parameters
         ----------
@@ -232,18 +235,18 @@ class Model:
         Returns
         -------
         dict
-            Configuration and hash, scope, provenance, versions, validation report; a scalar readout has its
-            ``value``, a series its dims, shape, dtype, and its least, mean and largest value.
+            Configuration and hash, scope, provenance, versions, validation report. A scalar readout has its ``value``;
+            an array has its dims, shape and dtype, and its minimum, mean and maximum.
 
         Raises
         ------
         NonFiniteError
-            If a readout is not finite: which.
+            If a readout is not finite; the error names it.
         """
         return manifest(self.configuration, signals, readouts)
 
     def contacts(self) -> xr.Dataset | None:
-        """Return the probe's contacts; for a point, which needs no place, one that bears the probe's name."""
+        """Return the contacts of the probe; in the domain "point", by default one without position."""
         probe = self.configuration.stages["probe"]
         if probe["contacts"] is None and self.configuration.stages["field"]["domain"] == "point":
             return probe_at([[0.0, 0.0, 0.0]], name=[probe["name"]]).drop_vars(("x", "y", "z"))
@@ -260,7 +263,7 @@ class Model:
         return settings
 
     def _grouped(self, signals: xr.Dataset) -> xr.Dataset:
-        """Return Signals with as many sites as the network has, labelled by group."""
+        """Label Signals by group; raise if they have not as many sites as the network."""
         network = self.configuration.stages["network"]
         dim = site_dim(signals.dims)
         count = 1 if dim is None else signals.sizes[dim]
@@ -271,7 +274,7 @@ class Model:
                 if dim
                 else f"no dim of sites, {' or '.join(SITES)}, among {tuple(signals.dims)}",
                 expected=f"the {network['n']} of network(n={network['n']})",
-                remedy=f"network(n={count}), or select one site for each neuron first"
+                remedy=f"network(n={count}), or select one site of each neuron first"
                 if dim
                 else 'source.rename(your_dim="unit")',
             )
@@ -282,8 +285,10 @@ class Model:
         return signals.assign_coords(population=(dim, np.array(network["labels"])))
 
 
-def _labelled(source: Any, mode: str, dt_ms: Any) -> xr.Dataset:
-    """Return what drives the model as a Dataset."""
+def _labelled(
+    source: xr.Dataset | xr.DataArray | ArrayLike, mode: str, dt_ms: Time | None
+) -> xr.Dataset:
+    """Return the input of the model as a Dataset."""
     name, units = BARE[mode]
     if isinstance(source, xr.Dataset):
         return source
@@ -315,8 +320,8 @@ def _labelled(source: Any, mode: str, dt_ms: Any) -> xr.Dataset:
     return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
 
 
-def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
-    """Return Signals without a voltage: a current, or spikes."""
+def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
+    """Make Signals of a current or of spikes, without a voltage."""
     name, units = BARE[mode]
     variables = list(ds.data_vars)
     chosen = name if name in variables else variables[0] if len(variables) == 1 else None
@@ -335,7 +340,8 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Any) -> xr.Dataset:
     data = magnitude(variable.data)
     if mode == "external_spikes":
         problems = []
-        if data.dtype.kind != "b":  # of truth values, xarray keeps the unit of what was compared
+        # a comparison returns bool, but xarray keeps the unit of what was compared
+        if data.dtype.kind != "b":
             problems += kind_problems(data, str(chosen))
             if units_of(variable) is not None:
                 problems += unit_problem(variable, str(chosen), units)

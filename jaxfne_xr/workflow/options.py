@@ -1,4 +1,4 @@
-"""The options of a configuration's stages: values that nobody changes, and the JSON that they go to and come from."""
+"""Options of the stages of a configuration: immutable values, and their conversion to and from JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import DimensionError, SchemaError
+from jaxfne_xr.core.types import ArrayLike
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, units_of
 
-#: What is a length, of a probe's coordinates.
+#: Coordinates of a probe that are lengths.
 LENGTHS = ("x", "y", "z", "radius")
 
 
 class Frozen(Mapping[str, Any]):
-    """A mapping that nobody can change: nor what is in it."""
+    """An immutable mapping, with immutable values."""
 
     __slots__ = ("_values",)
 
@@ -26,7 +27,7 @@ class Frozen(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         value = self._values[key]
-        # a Dataset can be assigned to: everyone gets one of their own, of the same read-only arrays
+        # a Dataset can be assigned to, so each caller gets a copy, which shares the read-only arrays
         return value.copy(deep=False) if isinstance(value, xr.Dataset) else value
 
     def __iter__(self) -> Iterator[str]:
@@ -38,7 +39,7 @@ class Frozen(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[Frozen], tuple[Mapping[str, Any]]]:
         return Frozen, (self._values,)
 
 
@@ -56,7 +57,7 @@ def _frozen(value: Any) -> Any:
 
 
 def own(places: xr.Dataset | None) -> xr.Dataset | None:
-    """Return places with lengths in um, units in attrs, and without the record of which versions made them."""
+    """Return positions with lengths in um and units in attrs, without the record of the versions that made them."""
     if places is None:
         return None
     changed = {}
@@ -68,11 +69,12 @@ def own(places: xr.Dataset | None) -> xr.Dataset | None:
         target = "um" if length else str(units)
         data = convert(magnitude(variable.data), str(units), target)
         changed[name] = xr.Variable(variable.dims, data, {**variable.attrs, "units": target})
+    # the record has versions, with which equal configurations would have different hashes
     return places.drop_attrs(deep=False).assign(changed)
 
 
-def rows(matrix: Any, name: str) -> Any:
-    """Return a lead field as nested lists, which JSON holds."""
+def rows(matrix: ArrayLike | None, name: str) -> list[list[float]] | None:
+    """Return a lead field as nested lists for JSON."""
     if matrix is None:
         return None
     if isinstance(matrix, xr.DataArray):
@@ -95,7 +97,7 @@ def rows(matrix: Any, name: str) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """Return an option as JSON-safe values."""
+    """Convert an option to JSON-safe values."""
     if isinstance(value, xr.Dataset):
         kept = value.as_numpy().to_dict(data="list")
         kinds = {str(name): str(v.dtype) for name, v in value.variables.items()}
@@ -104,14 +106,14 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(key: str, value: Any) -> Any:
-    """Return an option as the stage takes it."""
+    """Convert the JSON form of an option to the argument of its stage."""
     if key == "labels" and isinstance(value, (list, tuple)):
         if all(isinstance(label, str) for label in value):
             return {
                 label: [i for i, other in enumerate(value) if other == label] for label in value
             }
         raise SchemaError.of(
-            key, found=repr(value), expected="a text for each site", remedy="cfg.to_dict()"
+            key, found=repr(value), expected="a string for each site", remedy="cfg.to_dict()"
         )
     if not isinstance(value, Mapping) or "dataset" not in value:
         return value
@@ -121,7 +123,7 @@ def from_json(key: str, value: Any) -> Any:
             {name: ds[name].astype(dtype) for name, dtype in value["dtypes"].items()}
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        found = f"values that are no Dataset ({type(error).__name__}: {error})"
+        found = f"values that do not form a Dataset ({type(error).__name__}: {error})"
         raise SchemaError.of(
             key, found=found, expected="what to_dict wrote", remedy="cfg.to_dict()"
         ) from error

@@ -1,9 +1,8 @@
-"""Readouts: what is read from Signals, one decorated function each, and all that are asked for in one Dataset.
+"""Compute readouts: quantities derived from Signals, each by one decorated function, in one Dataset.
 
-A readout is a function whose positional parameters name what it needs (``signals``, ``probe``, ``sensors``, or
-another readout;
-with a default, what of the first three it can do without) and whose keyword-only parameters are settings.
-`compute_readout` computes each once, however many others need it.
+The positional parameters of a readout name its inputs: ``signals``, ``probe``, ``sensors``, or another readout. One of
+the first three is optional if it has a default. Keyword-only parameters are settings. `compute_readout` computes each
+readout once, also if several others need it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset
-from jaxfne_xr.core.registry import GIVEN, _refuse, chain
+from jaxfne_xr.core.registry import GIVEN, chain
 from jaxfne_xr.core.units import is_quantity, magnitude
 from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
@@ -39,7 +38,7 @@ def compute_readout(
     sensors: xr.Dataset | None = None,
     **settings: Any,
 ) -> xr.Dataset:
-    """Return readouts of Signals in one Dataset; what several of them need is computed once.
+    """Compute readouts of Signals in one Dataset; what several of them need is computed once.
 
     Parameters
     ----------
@@ -50,23 +49,24 @@ def compute_readout(
     probe, sensors : xr.Dataset, optional
         Contacts for fields, and channels for EEG and MEG.
     **settings
-        Keyword parameters of the readouts asked for, and of those they need: ``sigma``, ``domain``, ``window``, ...
+        Keyword parameters of these readouts, and of those they need: ``sigma``, ``domain``, ``window``, ...
 
     Returns
     -------
     xr.Dataset
-        One variable a readout, with the attrs of the Signals that are not ours. Sites keep ``x``, ``y``, ``z``; those
-        of contacts are ``contact_x``, ..., of channels ``channel_x``, ..., of dipoles ``dipole_x``, ....
+        One variable for each readout, and the user's attrs of the Signals. Positions of sites keep the names ``x``,
+        ``y``, ``z``; those of contacts are ``contact_x``, ..., of channels ``channel_x``, ..., of dipoles ``dipole_x``,
+        ....
 
     Raises
     ------
     ArgumentError
-        If a name or a setting is not known, or the Signals are no Dataset.
+        If a name or a setting is not known, or the Signals are not a Dataset.
     VariableError
-        If a readout lacks an input: which, and how to give it; or a readout of your own returns something else than a
-        Dataset with one variable of its name.
+        If an input of a readout is missing: the error says which, and how to pass it. If a user-defined readout returns
+        something else than a Dataset with one variable of its name.
     DimensionError
-        If what a readout returns has another time, other sites or other contacts than the Signals or another readout.
+        If the result of a readout has another time, other sites or other contacts than the Signals or another readout.
 
     Examples
     --------
@@ -89,16 +89,16 @@ def compute_readout(
             p for other in together for p in _misfits(name, result, other, together[other])
         )
         together[name] = result
-    variables: dict[Hashable, Any] = {}
-    coords: dict[Hashable, Any] = {}
+    variables: dict[Hashable, xr.DataArray] = {}
+    coords: dict[Hashable, xr.Variable] = {}
     dims = {*signals.dims, *(d for result in results for d in result.dims)}
     for name, result in zip(asked, results, strict=True):
         variables |= result.data_vars
         for label, variable in result.variables.items():
             if label in result.coords:
-                coords[_beside(label, variable.dims, name, signals, dims)] = variable
+                coords[_unique_name(label, variable.dims, name, signals, dims)] = variable
     held = xr.Dataset({n: v.variable for n, v in variables.items()}, coords, signals.attrs)
-    # a readout of the user's own may return what was not made from these Signals: it claims for itself
+    # a user-defined readout may return data that was not made from these Signals: its own claims count then
     made_here = [provenance.continues(result, signals) for result in results]
     line = [result for result, here in zip(results, made_here, strict=True) if here]
     return provenance.extend(
@@ -114,20 +114,23 @@ def asked_for(names: str | Sequence[str]) -> list[str]:
     if isinstance(names, str):
         return [names]
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise _refuse(
-            "names", repr(names), f"some of {list(registry.KNOWN)}", 'names=["vm", "lfp_proxy"]'
+        raise ArgumentError.of(
+            "names",
+            found=repr(names),
+            expected=f"some of {list(registry.KNOWN)}",
+            remedy='names=["vm", "lfp_proxy"]',
         )
     return list(names)
 
 
-def _beside(
+def _unique_name(
     label: Hashable,
     along: tuple[Hashable, ...],
     name: str,
     signals: xr.Dataset,
     dims: set[Hashable],
 ) -> Hashable:
-    """Return the name of a readout's coordinate in a Dataset that holds others too: sites keep the names they have."""
+    """Return a unique name for a coordinate of a readout in the merged Dataset; those of sites keep their names."""
     if "dipole" in along and label != "dipole":
         return f"dipole_{label}"
     label = prefixed(label, along)
@@ -170,7 +173,7 @@ def _json_safe(value: Any) -> Any:
 
 
 def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]) -> xr.Dataset:
-    """Return a readout, computed with all that it needs unless it was made before."""
+    """Compute a readout and all that it needs, unless it was made before."""
     if name not in made:
         entry = registry.KNOWN[name]
         for need in entry.needs:
@@ -194,8 +197,8 @@ def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]
     return made[name]
 
 
-def _output_problems(name: str, result: Any) -> list[Problem]:
-    """Return what is wrong with what a readout returned."""
+def _output_problems(name: str, result: object) -> list[Problem]:
+    """Return the problems of the result of a readout."""
     remedy = f"end the readout in: return xr.Dataset({{{name!r}: ...}}), or array.to_dataset(name={name!r})"
     if isinstance(result, xr.Dataset):
         found = f"the variables {list(map(str, result.data_vars))}"
@@ -204,12 +207,12 @@ def _output_problems(name: str, result: Any) -> list[Problem]:
         remedy = f"end the readout in: return made.rename(your_name={name!r}), or made[[{name!r}]]"
     else:
         found = "None" if result is None else f"a {type(result).__name__}"
-    expected = f"a Dataset with the one variable {name!r}"
+    expected = f"a Dataset with one variable, {name!r}"
     return [Problem(f"readout {name}", f"{found}, returned", expected, remedy, VariableError)]
 
 
 def _misfits(name: str, result: xr.Dataset, whose: str, other: xr.Dataset) -> list[Problem]:
-    """Return the problem of every dim that a readout shares with another Dataset, and on which the two differ."""
+    """Return the problem of every dim that a readout and another Dataset share, but with other sizes or labels."""
     problems = []
     sizes, against = result.sizes, other.sizes
     for dim in (d for d in sizes if d in against):
@@ -225,9 +228,9 @@ def _misfits(name: str, result: xr.Dataset, whose: str, other: xr.Dataset) -> li
                 Problem(
                     where=f"readout {name}",
                     found=found,
-                    expected=f"the same {dim}, or a dim of another name",
+                    expected=f"the same {dim}, or a dim with another name",
                     remedy=f'made.rename({dim}="{dim}_of_{name}") in the readout, '
-                    "or a compute_readout of its own",
+                    "or call compute_readout separately",
                     error=DimensionError,
                 )
             )

@@ -171,7 +171,7 @@ def test_an_empty_dataset(tmp_path):
 
 def test_many_sites_are_thinned_and_dims_are_named(tmp_path):
     ds = jfx.traces(np.zeros((100, 50)), ("unit", "time"), dt_ms=0.1)
-    assert "40 of 100 units, evenly chosen" in Page(jfx.report(ds, tmp_path / "a.html")).text
+    assert "40 of 100 units, at even steps" in Page(jfx.report(ds, tmp_path / "a.html")).text
     z = ("contact", [0.0, 50.0, 100.0], {"units": "um"})
     lfp = xr.Dataset(
         {
@@ -262,7 +262,7 @@ def test_fields_of_unknown_place_are_drawn_as_lines(tmp_path, stages, bundle):
 
 
 def test_an_empty_tree(tmp_path):
-    assert "nothing in it" in Page(jfx.report(xr.DataTree(), tmp_path / "run.html")).text
+    assert "empty" in Page(jfx.report(xr.DataTree(), tmp_path / "run.html")).text
 
 
 INTERRUPTED = """

@@ -231,7 +231,7 @@ def test_two_contacts_at_one_depth(refused, lfp):
     ax = two.jfne.plot.lfp()
     assert [t.get_text() for t in ax.get_yticklabels()][:3] == ["700", "700", "600"]
     by_hand = density(lfp).assign_coords(z=two.z)
-    with refused(jfx.DimensionError, "two at one depth"):
+    with refused(jfx.DimensionError, "two contacts at the same depth"):
         by_hand.jfne.plot.csd()
 
 

@@ -84,7 +84,7 @@ def test_files_that_cannot_be_read(tmp_path, capsys, command):
 def test_a_truncated_file(run_nc, capsys):
     run_nc.write_bytes(run_nc.read_bytes()[:2000])
     assert main(["validate", str(run_nc)]) == 2
-    assert "cut short" in capsys.readouterr().err
+    assert "truncated" in capsys.readouterr().err
 
 
 def test_report(run_nc, capsys):

@@ -166,7 +166,7 @@ def test_replay_after_a_file_is_bit_for_bit(kind, order, tmp_path):
             *("signals/V_m", "signals/spikes", "readouts/source_proxy"),
             *(f"readouts/{name}" for name in NAMES if name != "source"),
         }
-    assert str(again) == "replay: 17 of 17 variables the same to the bit"
+    assert str(again) == "replay: 17 of 17 variables bit-identical"
     assert "17 of 17" in again._repr_html_()
 
 
@@ -237,7 +237,7 @@ def test_replay_in_another_process(tmp_path):
     path = jfx.to_netcdf(jfx.bundle(*a_run()), tmp_path / "run.nc")
     code = f"import jaxfne_xr as jfx; print(jfx.replay(jfx.open({str(path)!r})))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "replay: 17 of 17 variables the same to the bit"
+    assert out.stdout.strip() == "replay: 17 of 17 variables bit-identical"
 
 
 def test_replay_with_settings_of_its_own(tmp_path):
@@ -284,7 +284,7 @@ def test_what_differs_is_said():
     assert again.differences["readouts/mean_V_m"] == math.inf  # of another kind
     assert again.differences["readouts/vm"] == 0
     assert str(again).splitlines() == [
-        "replay: 3 of 5 variables the same to the bit",
+        "replay: 3 of 5 variables bit-identical",
         "readouts/lfp_proxy: differs by up to 0.25",
         "readouts/mean_V_m: differs by up to inf",
     ]

@@ -177,5 +177,5 @@ def test_a_setting_that_no_file_holds_is_refused(refused):
         return np.ones((N, N))
 
     readouts = model.compute_readout(signals, "lfp", model=mine)
-    with refused(jfx.SchemaError, "model: found a setting that no file holds: <function"):
+    with refused(jfx.SchemaError, "model: found a setting that cannot be stored: <function"):
         jfx.bundle(model, signals, readouts)
