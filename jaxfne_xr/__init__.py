@@ -88,6 +88,7 @@ from .io.netcdf import to_netcdf as to_netcdf
 from .io.probeinterface import from_probeinterface as from_probeinterface
 from .signals import activity  # noqa: F401  # isort: split
 from .signals.activity import mean_V_m as mean_V_m
+from .signals.activity import silent_fraction as silent_fraction
 from .signals.activity import source_abs_mean as source_abs_mean
 from .signals.activity import spike_count as spike_count
 from .signals.activity import spike_rate_hz as spike_rate_hz
@@ -214,6 +215,7 @@ __all__ = [
     "report",
     "rotate",
     "scan",
+    "silent_fraction",
     "soft_firing_rate",
     "soft_spike_times",
     "source",

@@ -230,6 +230,10 @@ class OfOneVariable(Generic[Data]):
         """See `jaxfne_xr.spike_count`."""
         return activity.spike_count(self._data, window=window)
 
+    def silent_fraction(self, *, window: Interval | None = None) -> xr.Dataset:
+        """See `jaxfne_xr.silent_fraction`."""
+        return activity.silent_fraction(self._data, window=window)
+
     def mean_V_m(self, *, window: Interval | None = None) -> xr.Dataset:
         """See `jaxfne_xr.mean_V_m`."""
         return activity.mean_V_m(self._data, window=window)

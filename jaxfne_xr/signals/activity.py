@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arrays import precision_of
@@ -10,7 +11,7 @@ from jaxfne_xr.core.inputs import V_m_of, as_dataset, source_of, spikes_of, time
 from jaxfne_xr.core.means import _reduced, _window, mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
-from jaxfne_xr.core.time_axis import sampling, windowed
+from jaxfne_xr.core.time_axis import TIME, sampling, windowed
 from jaxfne_xr.core.types import Interval
 from jaxfne_xr.core.units import magnitude
 
@@ -87,6 +88,31 @@ def spike_count(
         data = data.sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
     count = xr.Variable(tuple(d for d in spikes.dims if d not in dims), data)
     return finish(signals, "spike_count", count, "1", _window(chosen, sampling(signals, None)[1]))
+
+
+@readout(units="1", formula="sites without a spike / sites")
+def silent_fraction(
+    signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None
+) -> xr.Dataset:
+    """Compute the fraction of sites that fire no spike in the time window; see `spike_rate_hz` for `window`.
+
+    Examples
+    --------
+    >>> import numpy as np, jaxfne_xr as jfx
+    >>> v = np.array([[-65.0, 20.0], [-65.0, -65.0], [-65.0, -60.0], [-65.0, -70.0]])
+    >>> float(silent_fraction(jfx.traces(v, ("unit", "time"), dt_ms=0.1).jfne.to_signals()).silent_fraction.data.m)
+    0.75
+    """
+    signals = as_dataset(signals, "signals")
+    chosen = windowed(signals, window)
+    spikes = spikes_of(chosen)
+    bare = xr.Variable(spikes.dims, magnitude(spikes.data))
+    with precision_of(bare.data):
+        silent = ~bare.astype(bool).any(TIME)
+        silent = silent.astype("f8" if bare.dtype == np.float64 else "f4")
+    fraction = mean_over(silent, _reduced(silent))
+    window_ms = _window(chosen, sampling(signals, None)[1])
+    return finish(signals, "silent_fraction", fraction, "1", window_ms)
 
 
 @readout(units="mV", formula="mean of V_m over time and sites")

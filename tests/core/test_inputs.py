@@ -210,7 +210,7 @@ def run():
         "dipole_moment": ((currents, "i_membrane"), ()),
         "ground_truth_csd": ((currents, "i_membrane"), ([0.0, 10.0, 20.0],)),
         **dict.fromkeys(("spike_times", "firing_rate", "spk", "spike_rate_hz"), (spikes, ())),
-        **dict.fromkeys(("spike_count", "synaptic_source"), (spikes, ())),
+        **dict.fromkeys(("silent_fraction", "spike_count", "synaptic_source"), (spikes, ())),
         **dict.fromkeys(("vm", "mean_V_m"), ((signals, "V_m"), ())),
         **dict.fromkeys(("source", "source_abs_mean"), ((signals, "source"), ())),
         **dict.fromkeys(("eeg_proxy", "meg_proxy"), ((signals, "source"), (cap,))),

@@ -58,6 +58,7 @@ MAKES = {
     "vm": lambda s: jfx.vm(s["signals"]),
     "spk": lambda s: jfx.spk(s["signals"]),
     "spike_rate_hz": lambda s: jfx.spike_rate_hz(s["signals"]),
+    "silent_fraction": lambda s: jfx.silent_fraction(s["signals"]),
     "spike_count": lambda s: jfx.spike_count(s["signals"]),
     "mean_V_m": lambda s: jfx.mean_V_m(s["signals"]),
     "source_abs_mean": lambda s: jfx.source_abs_mean(s["source"]),

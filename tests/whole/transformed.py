@@ -327,6 +327,7 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
     "vm": {"": Row(lambda x: jfx.vm(signals(x)), V)},
     "spk": {"": Row(lambda x: jfx.spk(signals(x)), V, gradient="0")},
     "spike_rate_hz": {"": Row(lambda x: jfx.spike_rate_hz(signals(x)), V, gradient="0")},
+    "silent_fraction": {"": Row(lambda x: jfx.silent_fraction(signals(x)), V, gradient="0")},
     "spike_count": {"": Row(lambda x: jfx.spike_count(signals(x)), V, gradient="0")},
     "mean_V_m": {"": Row(lambda x: jfx.mean_V_m(signals(x)), V)},
     "source_abs_mean": {
