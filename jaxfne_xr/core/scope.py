@@ -1,6 +1,7 @@
-"""What the numbers may be taken to mean: scope, derived from the record of how they were made.
+"""Scope: what the numbers may be taken to mean, derived from how they were made.
 
-Scope is derived from the provenance (see `jaxfne_xr.provenance`) and from nothing else, so no argument can raise it.
+Scope is derived from the provenance (see `jaxfne_xr.core.provenance`) and from nothing else, so no argument can raise
+it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
 
-#: How segments act as sources, and what the medium is: each combination is a solver.
+#: Source models of segments, and media: each combination is a solver.
 SOURCE_MODELS = ("point_source", "root_as_point", "line_source")
 MEDIA = ("homogeneous", "anisotropic", "slab")
 #: Conductors around current dipoles.
 HEADS = ("infinite_homogeneous", "spherical", "four_sphere")
 
-#: What each claim is worth, weakest first. A claim that is not listed is worth nothing.
+#: The possible claims of each kind, the weakest first. A claim that is not listed here does not count.
 STRENGTH: dict[str, tuple[Any, ...]] = {
     "model_status": ("computational_scaffold",),
     "amplitude_status": (False, True),
@@ -40,7 +41,8 @@ STRENGTH: dict[str, tuple[Any, ...]] = {
 
 #: Forward models in physical units, from a declared conductor.
 PHYSICAL_SOLVERS = {f"{source}_{medium}" for source in SOURCE_MODELS for medium in MEDIA} | {*HEADS}
-#: Where a morphology comes from that is one: reconstructed, or stated number by number; not drawn for want of a better.
+#: Origins of a geometry that count as a real morphology: reconstructed, or given number by number; not invented as a
+#: placeholder.
 PHYSICAL_GEOMETRIES = {"traced", "declared"}
 
 
@@ -53,11 +55,12 @@ class Scope:
     model_status : str
         ``"computational_scaffold"``: a simulation, not a measurement.
     amplitude_status : bool
-        True only where a current went through a declared conductor in physical units all the way; else a proxy.
+        True only if currents in physical units were the source, of a declared conductor, at every step; otherwise
+        the amplitude is that of a proxy.
     source_calibration_status : str
-        What stands for the source: a voltage as a proxy, or a current in nA.
+        What the source is: a voltage as a proxy, or a current in nA.
     field_solver_status : str
-        The forward model that made the field, ``"not_computed"`` where there is none.
+        The forward model that made the field, ``"not_computed"`` if there is no field.
     """
 
     model_status: str = "computational_scaffold"
@@ -77,7 +80,7 @@ class Scope:
 
 
 def weaker(a: Scope, b: Scope) -> Scope:
-    """Return the weaker claim of each kind: what a combination of two Datasets may claim.
+    """Combine two scopes: the weaker claim of each kind.
 
     Examples
     --------
@@ -93,15 +96,15 @@ def weaker(a: Scope, b: Scope) -> Scope:
 
 
 def derive(provenance: Mapping[str, Any] | None) -> Scope:
-    """Return the scope that a provenance supports; the weakest where there is none.
+    """Derive the scope that a provenance supports; the weakest if there is none.
 
-    Of what several Datasets were combined in, the weaker claim of each kind.
+    If several Datasets were combined, the scope has the weakest claim of each kind.
     """
-    return reduce(weaker, (_claims(*road) for road in _roads(provenance)))
+    return reduce(weaker, (_claims(*path) for path in _paths(provenance)))
 
 
-def _roads(provenance: Mapping[str, Any] | None) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
-    """Yield the origin and the parameters of every step of each Dataset that went in, up to the result."""
+def _paths(provenance: Mapping[str, Any] | None) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
+    """Yield, for each input Dataset, its origin and the parameters of all steps from it to the result."""
     if provenance is None:
         yield None, []
         return
@@ -110,11 +113,13 @@ def _roads(provenance: Mapping[str, Any] | None) -> Iterator[tuple[Any, list[Map
     yield provenance.get("origin"), parameters
     for k, step in enumerate(steps):
         for other in step.get("with", ()):
-            for origin, before in _roads(other):
+            # an input that joined at step k went through that step and all later ones
+            for origin, before in _paths(other):
                 yield origin, [*before, *parameters[k:]]
 
 
 def _claims(origin: Any, parameters: Sequence[Mapping[str, Any]]) -> Scope:
+    # the last step that names a source decides, as a voltage may have been replaced by a current
     last = next((p["source"] for p in reversed(parameters) if "source" in p), "voltage")
     if last == "transmembrane_current":
         source = "transmembrane_current"
@@ -135,9 +140,9 @@ def _claims(origin: Any, parameters: Sequence[Mapping[str, Any]]) -> Scope:
 
 
 def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every field was made of transmembrane currents, of a physical morphology, by a declared conductor.
+    """Whether all fields are those of transmembrane currents of a real morphology in a declared conductor.
 
-    And no dipole of currents that depend on an origin, and no gain fitted to something else, came in between.
+    False too if a dipole moment depends on the origin, since its currents do not sum to zero, or if a gain was fitted.
     """
     fields_made = [p for p in parameters if "field_solver" in p]
     known = next((p["geometry"] for p in reversed(parameters) if "geometry" in p), None)
@@ -151,9 +156,9 @@ def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def geometry(provenance: Mapping[str, Any] | None) -> str:
-    """Return where the geometry of all that went in comes from, ``"unknown"`` where that differs or is not recorded."""
+    """Return the origin of the geometry of all inputs, ``"unknown"`` if they differ or it is not recorded."""
     found = {
         next((p["geometry"] for p in reversed(steps) if "geometry" in p), "unknown")
-        for _, steps in _roads(provenance)
+        for _, steps in _paths(provenance)
     }
     return str(found.pop()) if len(found) == 1 else "unknown"

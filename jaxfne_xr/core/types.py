@@ -1,7 +1,7 @@
-"""Types for signatures: what an argument may be, and the unit in which a bare number is read.
+"""Types for signatures: what an argument may be, and the unit of a bare number.
 
-The names are aliases: `help` and editors show them as written, and mypy reads what they stand for. Wherever a number
-may be bare it may also be text with a unit (``"50 um"``) or a quantity, and is converted.
+The names are aliases: `help` and editors show them as written, and mypy checks what they stand for. A bare number is
+taken to be in the unit named here; a string with a unit (``"50 um"``) or a quantity is converted to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Quantity(Protocol):
-    """A number or an array with a unit, such as pint's; a protocol, since pint is imported only when first needed."""
+    """A number or an array with a unit, as pint's; a protocol, since pint is imported only when it is first needed."""
 
     @property
     def magnitude(self) -> Any:

@@ -1,4 +1,4 @@
-"""Reading a simulation while it runs: a block of steps at a time, so that what is not read is never kept.
+"""Read results out of a simulation while it runs, a block of steps at a time, so that its states are never all kept.
 
 Functions are pure JAX on bare arrays and pytrees of them.
 """
@@ -24,24 +24,24 @@ def read_in_blocks(
     *,
     checkpoint: bool,
 ) -> Any:
-    """Return what `read` makes of every block of samples of a recurrence, joined along the first axis.
+    """Run a recurrence, apply `read` to every block of its samples, and join the results along the first axis.
 
     Parameters
     ----------
     step : callable
         ``step(state, input) -> (state, sample)``.
     read : callable
-        ``read(samples) -> result``, arrays whose first axis is that of the samples: a product over a whole block costs
-        a fraction of one product a step.
+        ``read(samples) -> result``, arrays whose first axis is that of the samples. It gets a whole block, since one
+        matrix product of a block takes a fraction of the time of one product for each step.
     state : pytree
-        The first state.
+        The initial state.
     inputs : pytree of arrays, (step, ...)
-        One row a step.
+        One row for each step.
     lengths : sequence of int
-        How many parts each level is divided into; the last one is the number of steps in a block. Their product is the
-        number of steps.
+        The number of parts that each level is divided into; the last one is the number of steps in a block. Their
+        product is the number of steps.
     checkpoint : bool
-        Whether every level but the last keeps only the states between its parts for the reverse pass, and runs each
+        Whether all levels but the last keep only the states between their parts for the reverse pass, and run each
         part again. Memory then grows with the sum of the lengths, not their product; each level adds one forward pass.
 
     Returns
@@ -70,6 +70,7 @@ def _level(
     lengths: tuple[int, ...],
     keep: bool,
 ) -> tuple[Any, Any]:
+    """Run the parts of one level; return the last state and the results of `read`, joined."""
     length, *below = lengths
     if not below:
         state, samples = jax.lax.scan(step, state, inputs, length)
