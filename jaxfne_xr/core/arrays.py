@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import jax
 import numpy as np
 
 from .errors import DataError, NonFiniteError, Problem
+from .types import Array, ArrayLike
 
 #: Bytes of input in one block of a large NumPy array: the block and its results stay in the cache.
 BLOCK_BYTES = 1 << 20
@@ -37,7 +37,7 @@ def is_staged() -> bool:
     return is_traced(jax.lax.iota("int32", 1))
 
 
-def check_traced(where: str, ok: Callable[[], Any], expected: str) -> None:
+def check_traced(where: str, ok: Callable[[], jax.Array], expected: str) -> None:
     """Check traced values under `jaxfne_xr.checkify`, which reports that they are not as `expected`.
 
     Otherwise `ok` is not called: a compiled function with a check in it, used or not, takes ten times as long to call
@@ -57,7 +57,7 @@ def is_dask(data: object) -> bool:
     return dask_array is not None and isinstance(data, dask_array.Array)
 
 
-def precision_of(data: Any, *, host: bool = False) -> AbstractContextManager[Any]:
+def precision_of(data: Array, *, host: bool = False) -> AbstractContextManager[object]:
     """Return the context in which JAX keeps the precision of `data`: float64 stays float64.
 
     ``host`` is for NumPy data, whose counts and booleans become float64 when they are averaged, as in NumPy.
@@ -96,7 +96,7 @@ def all_finite(block: np.ndarray) -> bool:
 
 
 def require_finite(
-    data: Any,
+    data: ArrayLike,
     dims: Sequence[Hashable],
     name: str,
     offset: Sequence[int] = (),
@@ -111,7 +111,7 @@ def require_finite(
 
 
 def require_counts(
-    data: Any,
+    data: ArrayLike,
     dims: Sequence[Hashable],
     name: str,
     offset: Sequence[int] = (),
@@ -153,7 +153,7 @@ def _place(dims: Sequence[Hashable], first: Sequence[int], offset: Sequence[int]
 
 
 def nonfinite_problem(
-    data: Any,
+    data: ArrayLike,
     dims: Sequence[Hashable],
     name: str,
     offset: Sequence[int] = (),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,16 +84,16 @@ def owned(data: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an empty array that XLA reads in place; it copies any other to new pages of memory."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = int(np.prod(shape)) * dtype.itemsize
     memory = np.empty(size + ALIGNED, np.uint8)
     start = -memory.ctypes.data % ALIGNED
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @jax.jit
-def _product(block: Any, weights: Any) -> Any:
+def _product(block: jax.Array | np.ndarray, weights: jax.Array) -> jax.Array:
     return jnp.matmul(block, weights.T, precision=jax.lax.Precision.HIGHEST)
 
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from numpy.typing import DTypeLike
 
 from jaxfne_xr.kernels import mean as mean_kernel
 
@@ -36,13 +37,17 @@ from .arrays import (
 from .blocks import product
 from .blocks import total as sum_over
 from .progress import progress, working
+from .types import Array
 from .units import magnitude
 
 #: Bytes from which work that is not done in blocks may take seconds, and is shown by a progress bar.
 SHOWN_BYTES = 1 << 24
 
-#: A kernel that looks back: (array, *parameters, axis=) -> array, shorter by `look_back` samples along the axis.
+#: A function of bare arrays and parameters, with axis numbers and other static options by keyword; it returns an
+#: array or a tuple of arrays.
 Kernel = Callable[..., Any]
+#: The static options of a kernel, hashable as `jit` needs them.
+_Static = tuple[tuple[str, Hashable], ...]
 
 
 def along(
@@ -51,8 +56,8 @@ def along(
     dim: Hashable,
     *parameters: float,
     look_back: int,
-    fill: Any,
-    dtype: Any,
+    fill: bool | float,
+    dtype: DTypeLike,
     finite: str | None = None,
 ) -> xr.Variable:
     """Apply `kernel` to every sample of a variable along `dim`.
@@ -140,14 +145,21 @@ def checked(variable: xr.Variable, name: str, *, counts: bool = False) -> xr.Var
     return variable
 
 
-def _check_finite(data: Any, name: str) -> None:
+def _check_finite(data: jax.Array, name: str) -> None:
     check_traced(name, lambda: jnp.isfinite(data).all(), "finite values only")
 
 
 @partial(jax.jit, static_argnames=("kernel", "axis", "look_back", "fill", "check"))
 def _jax(
-    data: Any, parameters: Any, *, kernel: Kernel, axis: int, look_back: int, fill: Any, check: bool
-) -> tuple[Any, Any]:
+    data: jax.Array,
+    parameters: tuple[float, ...],
+    *,
+    kernel: Kernel,
+    axis: int,
+    look_back: int,
+    fill: bool | float,
+    check: bool,
+) -> tuple[jax.Array, jax.Array | bool]:
     out = kernel(data, *parameters, axis=axis)
     pad = [(0, 0)] * data.ndim
     pad[axis] = (min(look_back, data.shape[axis]), 0)
@@ -165,8 +177,8 @@ def _numpy(
     *,
     axis: int,
     look_back: int,
-    fill: Any,
-    dtype: Any,
+    fill: bool | float,
+    dtype: DTypeLike,
 ) -> tuple[np.ndarray, bool]:
     """Return the kernel's result over blocks of `data`, and whether all values are finite."""
     out = np.empty_like(data, dtype=dtype, subok=False)  # in the memory order of the input
@@ -188,15 +200,15 @@ def _numpy(
 
 
 def _dask(
-    data: Any,
+    data: Array,
     run: Kernel,
     parameters: tuple[float, ...],
     *,
     axis: int,
     look_back: int,
-    fill: Any,
-    dtype: Any,
-) -> Any:
+    fill: bool | float,
+    dtype: DTypeLike,
+) -> Array:
     import dask.array
 
     if data.shape[axis] <= look_back:  # more than dask can overlap
@@ -220,7 +232,7 @@ def _dask_chunk(
     parameters: tuple[float, ...],
     axis: int,
     look_back: int,
-    fill: Any,
+    fill: bool | float,
 ) -> np.ndarray:
     """Return the kernel's result for a chunk with its halo, of the same shape: dask trims the halo afterwards."""
     result = np.asarray(run(chunk, *parameters))
@@ -246,7 +258,7 @@ def _require_chunk(
 
 
 def contract(
-    matrix: Any, variable: xr.Variable, dim: Hashable, new_dim: Hashable | None
+    matrix: Array, variable: xr.Variable, dim: Hashable, new_dim: Hashable | None
 ) -> xr.Variable:
     """Sum a variable over `dim`, weighted by each row of a matrix: a lead field, a group mean.
 
@@ -289,19 +301,19 @@ def contract(
 
 
 @partial(jax.jit, static_argnames="axes")
-def _jax_product(matrix: Any, data: Any, *, axes: tuple[int, ...]) -> Any:
+def _jax_product(matrix: jax.Array, data: jax.Array, *, axes: tuple[int, ...]) -> jax.Array:
     weights = matrix.T.astype(jnp.result_type(data, 1.0))
     return jnp.matmul(data.transpose(axes), weights, precision=jax.lax.Precision.HIGHEST)
 
 
 def whole(
-    kernel: Callable[..., Any],
+    kernel: Kernel,
     variable: xr.Variable,
     dim: Hashable,
     /,
-    *numbers: float,
+    *numbers: float | jax.Array,
     new_dim: Hashable | None = None,
-    **static: Any,
+    **static: Hashable,
 ) -> xr.Variable:
     """Apply a kernel to all of `dim` at once, separately for each entry of the other dims.
 
@@ -341,14 +353,14 @@ def whole(
 
 
 def across(
-    kernel: Callable[..., Any],
-    host: Callable[..., Any],
+    kernel: Kernel,
+    host: Kernel,
     variable: xr.Variable,
     dim: Hashable,
     /,
-    *parameters: Any,
+    *parameters: Array,
     look_back: int = 0,
-    **static: Any,
+    **static: Hashable,
 ) -> xr.Variable:
     """Apply a kernel to all of `dim` at every sample, and return an array of the same shape.
 
@@ -374,7 +386,7 @@ def across(
     data = magnitude(variable.data)
     axis = variable.get_axis_num(dim)
     time_axis = variable.get_axis_num("time") if "time" in variable.dims else None
-    options = {"axis": axis, "time_axis": time_axis, **static}
+    options: dict[str, Any] = {"axis": axis, "time_axis": time_axis, **static}
     if is_jax(data) or (not is_dask(data) and any(map(is_traced, parameters))):
         with precision_of(data):
             made = _jitted(kernel, (data,), _like(parameters, data), tuple(options.items()))
@@ -398,23 +410,25 @@ def across(
     return xr.Variable(variable.dims, made)
 
 
-def _on_host(block: np.ndarray, host: Any, parameters: Any, **options: Any) -> np.ndarray:
+def _on_host(
+    block: np.ndarray, host: Kernel, parameters: tuple[np.ndarray, ...], **options: Any
+) -> np.ndarray:
     return host(block, *parameters, **options)
 
 
-def _like(parameters: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
+def _like(parameters: tuple[Array, ...], data: Array) -> tuple[Array, ...]:
     """Return parameters in the precision of `data`: otherwise they would change the precision of the result."""
     dtype = data.dtype if data.dtype.kind == "f" else np.dtype(np.float64)
     return tuple(p.astype(dtype) for p in parameters)
 
 
 def jointly(
-    kernel: Callable[..., Any],
+    kernel: Kernel,
     /,
     *variables: xr.Variable,
     dims: Sequence[Sequence[Hashable]],
-    numbers: tuple[Any, ...] = (),
-    **static: Any,
+    numbers: tuple[Array, ...] = (),
+    **static: Hashable,
 ) -> list[xr.Variable]:
     """Apply a kernel to several variables at once: a correlation, a coherence.
 
@@ -455,7 +469,7 @@ def jointly(
     ]
 
 
-def on_arrays(kernel: Callable[..., Any], /, *arrays: Any, **static: Any) -> Any:
+def on_arrays(kernel: Kernel, /, *arrays: Array, **static: Hashable) -> Any:
     """Apply a kernel to small bare arrays, such as positions; the result is NumPy, or JAX if one of them is JAX."""
     like = next((a for a in arrays if is_jax(a)), None)
     if like is not None:
@@ -501,7 +515,7 @@ def mean_over(
 _jax_mean = jax.jit(mean_kernel.mean_over, static_argnames=("axes", "of"))
 
 
-def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -> np.ndarray:
+def _numpy_mean(data: np.ndarray, centre: Array, axes: tuple[int, ...], of: str) -> np.ndarray:
     dtype = data.dtype if data.dtype.kind == "f" else np.dtype(np.float64)
     # in float64, since float32 loses digits in the sum of many samples
     total = np.zeros([n for i, n in enumerate(data.shape) if i not in axes])
@@ -519,7 +533,7 @@ def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -
     return np.asarray(total / count, dtype)
 
 
-def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: Any) -> Any:
+def _on_bare(kernel: Kernel, /, *arrays: Array, numbers: tuple[Array, ...], static: _Static) -> Any:
     """Call the jitted `kernel`; for NumPy arrays return NumPy, in their precision."""
     host = not any(map(is_jax, arrays))
     # Inside a user's jit, NumPy arrays would otherwise be traced, and the result would not be NumPy. Only there:
@@ -531,17 +545,19 @@ def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: 
         return jax.tree.map(np.array, made) if host else made
 
 
-def _shown(*arrays: Any) -> AbstractContextManager[None]:
+def _shown(*arrays: Array) -> AbstractContextManager[None]:
     """Return the context that shows that work goes on, if the arrays are large."""
     large = sum(a.nbytes for a in arrays) > SHOWN_BYTES
     return working("computing") if large else nullcontext()
 
 
-def _widest(arrays: Sequence[Any]) -> Any:
+def _widest(arrays: Sequence[Array]) -> Array:
     """Return the array of the highest precision; counts and booleans become float64."""
     return max(arrays, key=lambda a: 8 if a.dtype.kind in "iub" else a.dtype.itemsize)
 
 
 @partial(jax.jit, static_argnames=("kernel", "static"))
-def _jitted(kernel: Callable[..., Any], arrays: Any, numbers: Any, static: Any) -> Any:
+def _jitted(
+    kernel: Kernel, arrays: tuple[Array, ...], numbers: tuple[Array, ...], static: _Static
+) -> Any:
     return kernel(*arrays, *numbers, **dict(static))

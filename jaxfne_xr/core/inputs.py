@@ -25,6 +25,7 @@ from .errors import (
 )
 from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
 from .time_axis import TIME, sampling, time_problem
+from .types import Array
 from .units import (
     convert,
     factor,
@@ -45,7 +46,7 @@ GET_CABLE = (
 # ---------------------------------------------------------------------------------------- a Dataset or a DataArray
 
 
-def as_dataset(data: Any, where: str, *, name: Hashable | None = None) -> xr.Dataset:
+def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.Dataset:
     """Return a Dataset as it is, and a DataArray as a Dataset of one variable; every public function begins with this.
 
     Parameters
@@ -80,7 +81,7 @@ def as_dataset(data: Any, where: str, *, name: Hashable | None = None) -> xr.Dat
     return data.to_dataset(name=name)
 
 
-def no_dataset(data: Any, where: str, expected: str) -> ArgumentError:
+def no_dataset(data: object, where: str, expected: str) -> ArgumentError:
     """Make the error of an argument of the wrong type; the remedy makes a Dataset of it."""
     found, ndim = f"a {type(data).__name__}", getattr(data, "ndim", 2)
     dims = {1: '["time"]', 3: '("trial", "unit", "time")'}.get(ndim, '("unit", "time")')
@@ -192,7 +193,7 @@ def kept_unit(name: str, unit: str) -> str:
     return UNITS[name]
 
 
-def kind_problems(data: Any, name: str) -> list[Problem]:
+def kind_problems(data: Array, name: str) -> list[Problem]:
     """Return the problem of data that are not real numbers."""
     if np.dtype(data.dtype).kind in "fiu" or data.dtype.name == "bfloat16":
         return []
@@ -221,7 +222,7 @@ def converted(variable: xr.Variable, unit: str, long_name: str) -> xr.Variable:
     return _like(variable, data, unit, long_name)
 
 
-def _like(variable: xr.Variable, data: Any, unit: str, long_name: str) -> xr.Variable:
+def _like(variable: xr.Variable, data: Array, unit: str, long_name: str) -> xr.Variable:
     """Return other data with the dims of a variable and a unit, as a quantity if the variable is one."""
     if is_quantity(variable._data):
         return xr.Variable(variable.dims, quantity(data, unit), {"long_name": long_name})

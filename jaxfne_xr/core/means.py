@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import xarray as xr
 
@@ -11,12 +10,11 @@ from .dispatch import mean_over
 from .results import finish
 from .schema import SENSORS, SITES
 from .time_axis import TIME, sampling, windowed
+from .types import Window
 from .units import product, units_of
 
 
-def mean_of(
-    name: str, ds: xr.Dataset, variable: str, of: str, window: tuple[Any, Any] | None
-) -> xr.Dataset:
+def mean_of(name: str, ds: xr.Dataset, variable: str, of: str, window: Window | None) -> xr.Dataset:
     """Average one variable over time and its sites, contacts or channels."""
     chosen = windowed(ds, window)
     data = chosen.variables[variable]

@@ -10,7 +10,7 @@ import importlib.util
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -90,8 +90,8 @@ class _Bar:
     def __init__(self, what: str, total: int | None = None) -> None:
         self.what, self.total, self.count = what, total, 0
         self.start = time.time()
-        self.shown: Any = None
-        self.place: Any = None
+        self.shown: Any = None  # tqdm's bar
+        self.place: Any = None  # IPython's display handle
 
     def add(self) -> None:
         self.count += 1
@@ -136,10 +136,10 @@ def _dask_tasks(bar: _Bar) -> Iterator[None]:
         return
     from dask.callbacks import Callback
 
-    def begin(dsk: Any, state: Any) -> None:
+    def begin(dsk: object, state: Mapping[str, Any]) -> None:
         bar.total = (bar.total or 0) + sum(len(state[k]) for k in ("ready", "waiting"))
 
-    def end(key: Any, result: Any, dsk: Any, state: Any, worker: Any) -> None:
+    def end(key: object, result: object, dsk: object, state: object, worker: object) -> None:
         bar.add()
 
     with Callback(start_state=begin, posttask=end):

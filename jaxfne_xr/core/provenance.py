@@ -25,6 +25,7 @@ import xarray as xr
 from .arrays import is_traced
 from .errors import Problem, SchemaError, ScopeError
 from .scope import STRENGTH, Scope, derive
+from .types import Record
 
 #: The attribute that holds the provenance, and the newest version of its schema that this package reads.
 KEY = "jaxfne_xr"
@@ -104,13 +105,13 @@ def problems(attrs: Mapping[Any, Any]) -> list[Problem]:
 
 
 def record(
-    previous: Mapping[str, Any] | None,
+    previous: Record | None,
     function: str,
     parameters: Mapping[str, Any],
     *,
     stage: str,
     origin: str | None = None,
-    others: Sequence[Mapping[str, Any] | None] = (),
+    others: Sequence[Record | None] = (),
 ) -> dict[str, Any]:
     """Add one step to a provenance.
 
@@ -131,7 +132,7 @@ def record(
         are kept, each once.
     """
     step: dict[str, Any] = {"function": function, "parameters": dict(parameters)}
-    different: list[Any] = []
+    different: list[Record | None] = []
     for other in others:
         if other != previous and other not in different:
             different.append(other)
@@ -146,7 +147,7 @@ def record(
     }
 
 
-def recorded(value: Any) -> Any:
+def recorded(value: object) -> Any:
     """Return a parameter in a form that JSON can hold: arrays become lists, traced values ``"traced"``."""
     if value is None or isinstance(value, (str, int)):
         return value
@@ -159,7 +160,7 @@ def recorded(value: Any) -> Any:
     return numbers.tolist() if np.isfinite(numbers).all() else str(numbers.tolist())
 
 
-def attrs(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def attrs(provenance: Record) -> dict[str, Any]:
     """Return the attrs of a Dataset with this provenance: the record and, for all stages but traces, the scope."""
     text = json.dumps(provenance, sort_keys=True, allow_nan=False)
     scope = {} if provenance["stage"] == "traces" else derive(provenance).attrs()
@@ -232,7 +233,7 @@ def gathered(ds: xr.Dataset, results: Sequence[xr.Dataset], *, stage: str) -> xr
     stage : str
         What `ds` is.
     """
-    steps: list[Any] = []
+    steps: list[Record] = []
     for result in results:
         steps += [step for step in steps_of(result) if step not in steps]
     unknown = {"schema": SCHEMA_VERSION, "origin": "unknown", "versions": versions()}

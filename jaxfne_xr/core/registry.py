@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import xarray as xr
 
 from .cards import Card, Code, Content, Table
 from .errors import ArgumentError
+
+#: The function of a readout, which the decorator returns unchanged.
+F = TypeVar("F", bound=Callable[..., xr.Dataset])
 
 #: Inputs of readouts that are not readouts: passed to `compute_readout`, or set in a configuration.
 GIVEN = {
@@ -111,9 +114,7 @@ class Readouts(Mapping[str, Readout]):
 KNOWN: dict[str, Readout] = {}
 
 
-def readout(
-    *, units: str, formula: str, settings: Sequence[str] = ()
-) -> Callable[[Callable[..., xr.Dataset]], Any]:
+def readout(*, units: str, formula: str, settings: Sequence[str] = ()) -> Callable[[F], F]:
     """Register a function as a readout under its name.
 
     Parameters
@@ -144,7 +145,7 @@ def readout(
     True
     """
 
-    def register(function: Callable[..., xr.Dataset]) -> Callable[..., xr.Dataset]:
+    def register(function: F) -> F:
         name = function.__name__
         parameters = inspect.signature(function).parameters.values()
         named = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} | {*settings}

@@ -19,6 +19,7 @@ from .blocks import owned
 from .errors import DataError
 from .schema import GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
+from .types import Array, ArrayLike
 from .units import convert, is_quantity, magnitude, quantity, units_of
 
 #: A bare variable; its unit, None for booleans and for data that carry their own; and more attrs for it.
@@ -147,7 +148,7 @@ def finish_several(
     return provenance.extend(new, function, parameters or {}, stage=stage, of=ds, others=others)
 
 
-def is_quantified(of: xr.Dataset | xr.Variable, data: Any = None) -> bool:
+def is_quantified(of: xr.Dataset | xr.Variable, data: Array | None = None) -> bool:
     """Whether results made from `of` become pint quantities: if any variable of it is one.
 
     `data` are the numbers of the result: it is never a quantity if they are JAX, which pint does not wrap.
@@ -175,7 +176,7 @@ def with_unit(
     return xr.Variable(variable.dims, variable.data, {**(attrs or {}), "units": unit})
 
 
-def owned_data(data: Any, quantify: bool) -> Any:
+def owned_data(data: ArrayLike, quantify: bool) -> Array:
     """Return data that does not change when the user's array does: a copy, unless the data is immutable."""
     if is_dask(data) or (is_jax(data) and not quantify):
         return data

@@ -6,10 +6,12 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
+
+from .types import Record
 
 #: Source models of segments, and media: each combination is a solver.
 SOURCE_MODELS = ("point_source", "root_as_point", "line_source")
@@ -95,7 +97,7 @@ def weaker(a: Scope, b: Scope) -> Scope:
     )
 
 
-def derive(provenance: Mapping[str, Any] | None) -> Scope:
+def derive(provenance: Record | None) -> Scope:
     """Derive the scope that a provenance supports; the weakest if there is none.
 
     If several Datasets were combined, the scope has the weakest claim of each kind.
@@ -103,7 +105,7 @@ def derive(provenance: Mapping[str, Any] | None) -> Scope:
     return reduce(weaker, (_claims(*path) for path in _paths(provenance)))
 
 
-def _paths(provenance: Mapping[str, Any] | None) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
+def _paths(provenance: Record | None) -> Iterator[tuple[str | None, list[Record]]]:
     """Yield, for each input Dataset, its origin and the parameters of all steps from it to the result."""
     if provenance is None:
         yield None, []
@@ -118,7 +120,7 @@ def _paths(provenance: Mapping[str, Any] | None) -> Iterator[tuple[Any, list[Map
                 yield origin, [*before, *parameters[k:]]
 
 
-def _claims(origin: Any, parameters: Sequence[Mapping[str, Any]]) -> Scope:
+def _claims(origin: str | None, parameters: Sequence[Record]) -> Scope:
     # the last step that names a source decides, as a voltage may have been replaced by a current
     last = next((p["source"] for p in reversed(parameters) if "source" in p), "voltage")
     if last == "transmembrane_current":
@@ -139,7 +141,7 @@ def _claims(origin: Any, parameters: Sequence[Mapping[str, Any]]) -> Scope:
     )
 
 
-def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
+def _physical(parameters: Sequence[Record]) -> bool:
     """Whether all fields are those of transmembrane currents of a real morphology in a declared conductor.
 
     False too if a dipole moment depends on the origin, since its currents do not sum to zero, or if a gain was fitted.
@@ -155,7 +157,7 @@ def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-def geometry(provenance: Mapping[str, Any] | None) -> str:
+def geometry(provenance: Record | None) -> str:
     """Return the origin of the geometry of all inputs, ``"unknown"`` if they differ or it is not recorded."""
     found = {
         next((p["geometry"] for p in reversed(steps) if "geometry" in p), "unknown")

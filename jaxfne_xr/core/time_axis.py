@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,6 +10,7 @@ from xarray.indexes import PandasIndex
 
 from .arrays import is_traced
 from .errors import DimensionError, TimeAxisError, UnitError
+from .types import Window
 from .units import convert, magnitude, scalar, units_of
 
 TIME = "time"
@@ -76,7 +76,7 @@ def coords_along(
     return xr.Coordinates(kept, indexes=indexes)
 
 
-def windowed(ds: xr.Dataset, window: tuple[Any, Any] | None) -> xr.Dataset:
+def windowed(ds: xr.Dataset, window: Window | None) -> xr.Dataset:
     """Select the samples of a Dataset from ``window[0]`` up to, but not including, ``window[1]``.
 
     Parameters

@@ -41,6 +41,8 @@ Conductivity: TypeAlias = Scalar
 Scalars: TypeAlias = Scalar | Sequence[Scalar]
 #: First and last.
 Interval: TypeAlias = tuple[Scalar, Scalar]
+#: Start and stop, ms; None for that end of the data.
+Window: TypeAlias = tuple[Time | None, Time | None]
 #: The lowest and the highest frequency of each band, Hz.
 Bands: TypeAlias = Mapping[str, tuple[Frequency, Frequency]]
 
@@ -48,3 +50,6 @@ Bands: TypeAlias = Mapping[str, tuple[Frequency, Frequency]]
 Array: TypeAlias = Any
 #: What NumPy makes an array of: an array of any kind, or numbers in nested sequences.
 ArrayLike: TypeAlias = Any
+
+#: A provenance, or one of its steps, as read from JSON.
+Record: TypeAlias = Mapping[str, Any]

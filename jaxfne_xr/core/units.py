@@ -10,16 +10,17 @@ from __future__ import annotations
 import numbers
 import sys
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import xarray as xr
 
 from .arrays import check_traced, is_jax, is_traced, precision_of
 from .errors import ArgumentError, UnitError
+from .types import Array, Quantity, Scalar, Scalars
 
 
-def is_quantity(data: object) -> bool:
+def is_quantity(data: object) -> TypeGuard[Any]:
     """Whether `data` is a pint quantity (without importing pint)."""
     pint = sys.modules.get("pint")
     return pint is not None and isinstance(data, pint.Quantity)
@@ -158,12 +159,12 @@ def product(*units: str) -> str:
     return text_of(made)
 
 
-def magnitude(data: Any) -> Any:
+def magnitude(data: Array) -> Array:
     """Return the bare array in a quantity; anything else as it is."""
     return data.magnitude if is_quantity(data) else data
 
 
-def convert(data: Any, source: str, target: str) -> Any:
+def convert(data: Array, source: str, target: str) -> Array:
     """Convert bare `data` from unit `source` to `target`, in its precision; the same object if the units are equal."""
     scale = factor(source, target)
     if scale == 1.0:
@@ -174,7 +175,7 @@ def convert(data: Any, source: str, target: str) -> Any:
     return data * scale
 
 
-def quantity(data: Any, unit: str) -> Any:
+def quantity(data: Array, unit: str) -> Quantity:
     """Make a pint quantity of NumPy or dask `data`."""
     return registry(for_arrays=True).Quantity(data, _parse(unit))
 
@@ -185,7 +186,7 @@ def example(unit: str) -> str:
     return f"{usual.get(unit, '0.1')} {unit}" if unit != "1" else "0.5"
 
 
-def scalar(value: Any, unit: str, name: str) -> float:
+def scalar(value: Scalar, unit: str, name: str) -> float:
     """Convert a number, a string with a unit, or a pint quantity to one number in `unit`.
 
     Parameters
@@ -232,7 +233,7 @@ def scalar(value: Any, unit: str, name: str) -> float:
     return float(value)
 
 
-def positive(value: Any, unit: str, name: str) -> Any:
+def positive(value: Scalar, unit: str, name: str) -> Any:
     """Convert to one positive, finite number in `unit`, as `scalar` does; a JAX scalar is returned as it is.
 
     Examples
@@ -240,7 +241,7 @@ def positive(value: Any, unit: str, name: str) -> Any:
     >>> positive("3 mS/cm", "S/m", "conductivity")
     0.3
     """
-    number = value if is_jax(value) else scalar(value, unit, name)
+    number: Any = value if is_jax(value) else scalar(value, unit, name)
     if is_traced(number):
         check_traced(name, lambda: (number > 0) * (number < np.inf), "a positive, finite number")
     if not is_traced(number) and not 0 < float(number) < float("inf"):
@@ -253,7 +254,7 @@ def positive(value: Any, unit: str, name: str) -> Any:
     return number
 
 
-def values_in(value: Any, unit: str, name: str) -> Any:
+def values_in(value: Scalars | xr.DataArray, unit: str, name: str) -> Array:
     """Convert one or several numbers to a float64 array in `unit`; JAX arrays are taken to be in `unit`.
 
     Parameters
@@ -282,4 +283,4 @@ def values_in(value: Any, unit: str, name: str) -> Any:
         return np.array([values_in(v, unit, name) for v in value], dtype=float)
     if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "fiu":
         return value.astype(float)
-    return np.asarray(scalar(value, unit, name))
+    return np.asarray(scalar(cast(Scalar, value), unit, name))

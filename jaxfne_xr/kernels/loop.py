@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from jaxtyping import PyTree
 
 __all__ = ["read_in_blocks"]
 
 
 def read_in_blocks(
-    step: Callable[[Any, Any], tuple[Any, Any]],
-    read: Callable[[Any], Any],
-    state: Any,
-    inputs: Any,
+    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
+    read: Callable[[PyTree], PyTree],
+    state: PyTree,
+    inputs: PyTree,
     lengths: Sequence[int],
     *,
     checkpoint: bool,
-) -> Any:
+) -> PyTree:
     """Run a recurrence, apply `read` to every block of its samples, and join the results along the first axis.
 
     Parameters
@@ -62,14 +65,14 @@ def read_in_blocks(
 
 
 def _level(
-    state: Any,
-    inputs: Any,
+    state: PyTree,
+    inputs: PyTree,
     *,
-    step: Callable[..., Any],
-    read: Callable[..., Any],
+    step: Callable[..., PyTree],
+    read: Callable[..., PyTree],
     lengths: tuple[int, ...],
     keep: bool,
-) -> tuple[Any, Any]:
+) -> tuple[PyTree, PyTree]:
     """Run the parts of one level; return the last state and the results of `read`, joined."""
     length, *below = lengths
     if not below:
