@@ -1,1 +1,1 @@
-"""What every stage uses: arrays and dispatch, units, names, checks of inputs, results, provenance, scope, errors."""
+"""What all stages use: arrays and dispatch, units, names, checks of inputs, results, provenance, scope, errors."""

@@ -1,22 +1,23 @@
-"""What kind of array this is, cache-sized blocks of it, and whether all of it is finite."""
+"""The kind of an array, cache-sized blocks of it, and whether all its values are finite."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import jax
 import numpy as np
 
 from .errors import DataError, NonFiniteError, Problem
+from .types import Array, ArrayLike
 
-#: Bytes of input that one block of a large NumPy array holds: the block and what is made of it stay in cache.
+#: Bytes of input in one block of a large NumPy array: the block and its results stay in the cache.
 BLOCK_BYTES = 1 << 20
 
 
-#: Whether checks of values go into what JAX traces, for `jaxfne_xr.checkify`. JAX keeps the two apart in its caches.
+#: Whether checks of values are part of traced functions, for `jaxfne_xr.checkify`. A user context is part of the keys
+#: of JAX's caches, so that functions compiled with and without checks are kept apart.
 CHECKS = jax.make_user_context(default_value=False)
 
 
@@ -26,24 +27,26 @@ def is_jax(data: object) -> bool:
 
 
 def is_traced(data: object) -> bool:
-    """Whether `data` is a JAX tracer, whose values cannot be looked at."""
+    """Whether `data` is a JAX tracer, whose values are not known."""
     return isinstance(data, jax.core.Tracer)
 
 
 def is_staged() -> bool:
-    """Whether JAX is tracing what is called from here, to compile it."""
+    """Whether the caller is being traced by JAX, to be compiled."""
+    # under a trace even an array without inputs is a tracer
     return is_traced(jax.lax.iota("int32", 1))
 
 
-def check_traced(where: str, ok: Callable[[], Any], expected: str) -> None:
-    """Let `jaxfne_xr.checkify` say that traced values are not as `expected`; without it, `ok` is not even called.
+def check_traced(where: str, ok: Callable[[], jax.Array], expected: str) -> None:
+    """Check traced values under `jaxfne_xr.checkify`, which reports that they are not as `expected`.
 
-    They are not always there for JAX to throw away: a function with a check in it, used or not, is called ten times
-    slower (80 us instead of 8 for a small one).
+    Otherwise `ok` is not called: a compiled function with a check in it, used or not, takes ten times as long to call
+    (80 us instead of 8 for a small one).
     """
     if CHECKS.value:
         from jax.experimental import checkify
 
+        # checkify formats the text with str.format
         text = f"{where}: expected {expected}".replace("{", "{{").replace("}", "}}")
         checkify.debug_check(ok(), text)
 
@@ -54,10 +57,10 @@ def is_dask(data: object) -> bool:
     return dask_array is not None and isinstance(data, dask_array.Array)
 
 
-def precision_of(data: Any, *, host: bool = False) -> AbstractContextManager[Any]:
+def precision_of(data: Array, *, host: bool = False) -> AbstractContextManager[object]:
     """Return the context in which JAX keeps the precision of `data`: float64 stays float64.
 
-    ``host`` is for NumPy data, whose counts and truth values become float64 when they are averaged, as NumPy has it.
+    ``host`` is for NumPy data, whose counts and booleans become float64 when they are averaged, as in NumPy.
     """
     dtype = np.dtype(data.dtype)
     wide = dtype.itemsize == 8 or (host and dtype.kind in "iub")
@@ -66,39 +69,44 @@ def precision_of(data: Any, *, host: bool = False) -> AbstractContextManager[Any
     return nullcontext()
 
 
-def blocks(data: np.ndarray) -> tuple[int, list[slice]]:
-    """Return the axis along which `data` lies most widely spaced in memory, and slices of it of one block each.
+def widest_axis(data: np.ndarray) -> int:
+    """Return the axis with the largest stride of those that are longer than 1."""
+    return int(
+        np.argmax([abs(s) if n > 1 else -1 for s, n in zip(data.strides, data.shape, strict=True)])
+    )
 
-    Each block is then one stretch of memory, whatever the order of the axes.
+
+def blocks(data: np.ndarray) -> tuple[int, list[slice]]:
+    """Split `data` along the axis with the largest stride: return that axis, and slices of it of one block each.
+
+    Each block is then contiguous in memory, whatever the order of the axes.
     """
     if data.nbytes <= BLOCK_BYTES:
         return 0, [slice(None)] if data.ndim else []
-    axis = int(
-        np.argmax([abs(s) if n > 1 else -1 for s, n in zip(data.strides, data.shape, strict=True)])
-    )
+    axis = widest_axis(data)
     length = data.shape[axis]
     step = max(1, length * BLOCK_BYTES // data.nbytes)
     return axis, [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def take(axis: int, where: slice) -> tuple[slice, ...]:
-    """Return the index that takes the slice `where` of `axis` and all of the axes before it."""
+    """Return the index that selects the slice `where` along `axis`."""
     return (slice(None),) * axis + (where,)
 
 
 def all_finite(block: np.ndarray) -> bool:
     """Whether a NumPy block holds neither NaN nor Inf."""
-    # A sum of squares takes a third of this, but BLAS then starts threads for every block.
+    # A sum of squares takes a third of the time, but BLAS then starts threads for every block.
     return block.dtype.kind in "iub" or bool(np.isfinite(block).all())
 
 
 def require_finite(
-    data: Any,
+    data: ArrayLike,
     dims: Sequence[Hashable],
     name: str,
     offset: Sequence[int] = (),
 ) -> None:
-    """Raise if concrete NumPy or JAX `data` holds NaN or Inf: how many, and where the first is.
+    """Raise if concrete NumPy or JAX `data` holds NaN or Inf; the error gives their number and the first one's index.
 
     ``offset`` is the index of the first element in a larger array, of which `data` is one chunk.
     """
@@ -108,12 +116,12 @@ def require_finite(
 
 
 def require_counts(
-    data: Any,
+    data: ArrayLike,
     dims: Sequence[Hashable],
     name: str,
     offset: Sequence[int] = (),
 ) -> None:
-    """Raise if concrete `data` are no counts: as `require_finite`, and if any is negative."""
+    """Raise if concrete `data` are not counts: as `require_finite`, and if any is negative."""
     require_finite(data, dims, name, offset)
     array = np.asarray(data)
     if array.dtype.kind in "bu":
@@ -132,7 +140,7 @@ def require_counts(
 def _bad(
     array: np.ndarray, is_bad: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[int, tuple[int, ...] | None]:
-    """Return how many values are bad, and the index of the first."""
+    """Return how many values are bad, and the index of the first in C order."""
     count, first = 0, None
     for start, block in _scan(array):
         bad = is_bad(block)
@@ -150,18 +158,19 @@ def _place(dims: Sequence[Hashable], first: Sequence[int], offset: Sequence[int]
 
 
 def nonfinite_problem(
-    data: Any,
+    data: ArrayLike,
     dims: Sequence[Hashable],
     name: str,
     offset: Sequence[int] = (),
 ) -> Problem | None:
-    """Return the problem of NaN or Inf in concrete NumPy or JAX `data`, None where all is finite."""
+    """Return the problem of NaN or Inf in concrete NumPy or JAX `data`; None if all values are finite."""
     array = np.asarray(data)
+    # In memory order first, which is faster; in C order, to find the first bad value, only if there is one.
     axis, slices = blocks(array)
     if all(all_finite(array[take(axis, where)]) for where in slices):
         return None
     count, first = _bad(array, lambda block: ~np.isfinite(block))
-    if first is None:  # pragma: no cover - only if somebody changed the data meanwhile
+    if first is None:  # pragma: no cover - only if the data changed meanwhile
         return None
     kind = "NaN" if np.isnan(array[first]) else "Inf"
     place = _place(dims, first, offset)
@@ -169,14 +178,14 @@ def nonfinite_problem(
         where=name,
         found=f"{count} of {array.size} values not finite; the first is {kind} at index {place}",
         expected="finite values only",
-        remedy="mend the simulation (a smaller time step?), or fill or drop them: "
+        remedy="fix the simulation (try a smaller time step), or fill or drop them: "
         f'ds["{name}"].fillna(...), or select what is finite',
         error=NonFiniteError,
     )
 
 
 def _scan(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield stretches of `array` in C order with the flat index at which each starts."""
+    """Yield parts of `array` in C order, with the flat index at which each starts."""
     if array.ndim == 0:
         yield 0, array.reshape(1)
         return

@@ -1,7 +1,7 @@
-"""How things show themselves: one card, as text in a terminal and as HTML in a notebook, light and dark.
+"""Cards: how objects are shown, as text in a terminal and as HTML in a notebook, light and dark.
 
-A card is what is said, without a word on how it looks. Its HTML needs no script and nothing from elsewhere; whatever it
-is given is escaped here and nowhere else.
+A card holds the content, without its looks. Its HTML needs no script and loads nothing; all text is escaped here and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 #: Width of a card as text.
 WIDTH = 100
 
-#: What steers a terminal, breaks a line or turns letters around: names in a file that one receives may hold anything.
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]")
+#: Characters that control a terminal, break a line or change the direction of text: names in a file from elsewhere may
+#: hold any of them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]")
 
-#: Every colour, by what it is for; text on what lies behind it has a contrast of 4.5 at least (WCAG AA).
+#: Colours by their use; text has a contrast of at least 4.5 to its background (WCAG AA).
 LIGHT = {
     "text": "#1f2328",
     "muted": "#57606a",
@@ -49,7 +50,8 @@ DARK = {
     "bad-back": "#5c1a22",
 }
 
-#: How a page says that it is light or dark: Jupyter, Sphinx, VS Code. Without a word, the reader's system says it.
+#: CSS selectors with which Jupyter, Sphinx and VS Code mark a page as light or dark. Without them the reader's system
+#: decides.
 _HOSTS = {
     "light": ('[data-jp-theme-light="true"]', '[data-theme="light"]', ".vscode-light"),
     "dark": ('[data-jp-theme-light="false"]', '[data-theme="dark"]', ".vscode-dark"),
@@ -58,7 +60,7 @@ _HOSTS = {
 
 @dataclass(frozen=True)
 class Badge:
-    """A word or two that are seen first; `tone` is one of "good", "caution" and "bad"."""
+    """A word or two in colour next to a title; `tone` is one of "good", "caution" and "bad"."""
 
     text: str
     tone: str
@@ -84,7 +86,7 @@ Content = str | Badge | Table | Code | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Card:
-    """What an object says of itself.
+    """A title and labelled rows that describe an object.
 
     Attributes
     ----------
@@ -93,7 +95,7 @@ class Card:
     rows : tuple of (label, content)
         A sentence, a badge, several lines, a table, or code.
     badge : Badge, optional
-        Beside the title.
+        Next to the title.
 
     Examples
     --------
@@ -117,7 +119,7 @@ class Card:
         return "\n".join(lines)
 
     def html(self) -> str:
-        """Return the card as HTML that stands for itself, with its styles."""
+        """Return the card as HTML with its styles, for any page."""
         return f"<style>{STYLE}</style>{self.section()}"
 
     def section(self) -> str:
@@ -131,14 +133,14 @@ class Card:
 
 
 def printable(text: str) -> str:
-    """Return text with escapes in place of what would steer a terminal or break a line.
+    """Escape the characters of a text that would control a terminal or break a line.
 
     Examples
     --------
     >>> printable("V" + chr(27) + "[31m") == "V" + repr(chr(27))[1:-1] + "[31m"
     True
     """
-    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _escape(text: str) -> str:
@@ -146,7 +148,7 @@ def _escape(text: str) -> str:
 
 
 def model_card(name: str, equation: str, parameters: Iterable[tuple[str, str]]) -> Card:
-    """Return the card of a forward model: its equation, and each parameter with its unit."""
+    """Make the card of a forward model: its equation, and each parameter with its unit."""
     table = Table(("parameter", "value"), tuple(parameters))
     return Card(name, (("equation", equation), ("parameters", table)))
 
@@ -160,7 +162,7 @@ def listed(rows: Iterable[tuple[str, Content]]) -> str:
 
 
 def to_html(content: Content, label: str) -> str:
-    """Return what stands beside a label as HTML."""
+    """Return the content of a row as HTML."""
     if isinstance(content, str):
         return _escape(content)
     if isinstance(content, Badge):
@@ -181,7 +183,7 @@ def to_html(content: Content, label: str) -> str:
 
 
 def _scrolling(content: str, label: str) -> str:
-    """Return what may be wider than its place in a box that scrolls, by keyboard too."""
+    """Put content that may be too wide into a box that scrolls, with the keyboard too (hence `tabindex`)."""
     return (
         f'<div class="jfne-wide" role="group" tabindex="0" aria-label="{_escape(label)}">'
         f"{content}</div>"
@@ -216,14 +218,14 @@ def _text(content: Content, width: int) -> list[str]:
 
 
 def _columns(text: str) -> int:
-    """Return how many columns of a terminal a text takes: two for a letter of Chinese, none for an accent."""
+    """Return how many columns of a terminal a text takes: two for a Chinese character, none for a combining accent."""
     if text.isascii():
         return len(text)
     return sum(
         0
-        if unicodedata.category(letter) in ("Mn", "Me", "Cf")
-        else 1 + (unicodedata.east_asian_width(letter) in "WF")
-        for letter in text
+        if unicodedata.category(character) in ("Mn", "Me", "Cf")
+        else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
     )
 
 
@@ -233,17 +235,18 @@ def _colours(colours: Mapping[str, str], scheme: str) -> str:
 
 
 def themed(selector: str) -> str:
-    """Return the CSS that gives `selector` its colours, as its page or the reader's system has it."""
+    """Return the CSS that gives `selector` light or dark colours, as the page or else the reader's system asks for."""
     schemes = {"light": LIGHT, "dark": DARK}
-    asked = [
+    by_page = [
         ",".join(f"{host} {selector}" for host in _HOSTS[scheme]) + _colours(colours, scheme)
         for scheme, colours in schemes.items()
     ]
     preferred = f"@media (prefers-color-scheme:dark){{{selector}{_colours(DARK, 'dark')}}}"
-    return "\n".join([selector + _colours(LIGHT, "light"), preferred, *asked])
+    # the page's own choice comes last, to override the system's
+    return "\n".join([selector + _colours(LIGHT, "light"), preferred, *by_page])
 
 
-# Thrice, to go before what notebooks say of any table and list.
+# Three times, so that these rules override those of notebooks for tables and lists.
 _CARD = ".jfne.jfne.jfne"
 
 #: The styles of cards.

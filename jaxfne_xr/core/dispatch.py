@@ -1,9 +1,9 @@
-"""The one way from names to a kernel and back.
+"""Run bare-array kernels on labelled variables of NumPy, JAX or dask.
 
-A kernel sees a bare array and the number of its time axis. Here a dimension name becomes that number (nothing is
-transposed or copied), and the kernel runs as one jitted call on a JAX array, over cache-sized blocks of a NumPy array,
-or over the chunks of a dask array, each with as much of the past as the kernel looks back. Labels, units and scope are
-put on what comes back by the caller; nothing is carried over from the input.
+A kernel gets a bare array and the number of an axis. Here a dimension name becomes that number (nothing is transposed
+or copied), and the kernel runs as one jitted call on a JAX array, over cache-sized blocks of a NumPy array, or over the
+chunks of a dask array, each extended by as many earlier samples as the kernel looks back. The caller adds labels, units
+and scope to the result; no attrs are copied from the input.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from numpy.typing import DTypeLike
 
 from jaxfne_xr.kernels import mean as mean_kernel
 
@@ -36,13 +37,17 @@ from .arrays import (
 from .blocks import product
 from .blocks import total as sum_over
 from .progress import progress, working
+from .types import Array
 from .units import magnitude
 
-#: What is taken whole may take seconds from this size on, and shows that it does.
+#: Bytes from which work that is not done in blocks may take seconds, and is shown by a progress bar.
 SHOWN_BYTES = 1 << 24
 
-#: A kernel that looks back: (array, *parameters, axis=) -> array, shorter by `look_back` samples along the axis.
+#: A function of bare arrays and parameters, with axis numbers and other static options by keyword; it returns an
+#: array or a tuple of arrays.
 Kernel = Callable[..., Any]
+#: The static options of a kernel, hashable as `jit` needs them.
+_Static = tuple[tuple[str, Hashable], ...]
 
 
 def along(
@@ -51,17 +56,17 @@ def along(
     dim: Hashable,
     *parameters: float,
     look_back: int,
-    fill: Any,
-    dtype: Any,
+    fill: bool | float,
+    dtype: DTypeLike,
     finite: str | None = None,
 ) -> xr.Variable:
-    """Return what `kernel` makes of every sample of a variable along `dim`.
+    """Apply `kernel` to every sample of a variable along `dim`.
 
     Parameters
     ----------
     kernel : callable
         ``kernel(array, *parameters, axis=)``, written with operators that NumPy and JAX arrays share; its result is
-        `look_back` samples shorter than its input along the axis. A function of a module, so that dask can send it.
+        `look_back` samples shorter than its input along the axis. A function of a module, so that dask can pickle it.
     variable : xr.Variable
         NumPy-, JAX- or dask-backed, bare or quantified.
     dim : str
@@ -75,7 +80,8 @@ def along(
     dtype : dtype
         Of the result.
     finite : str, optional
-        The variable's name: raise where a value is not finite (when computed, for dask; not at all under a trace).
+        The variable's name: raise if a value is not finite. Traced values are checked under `jaxfne_xr.checkify` only,
+        and those of dask not at all (see `checked`).
 
     Returns
     -------
@@ -94,7 +100,7 @@ def along(
         with precision_of(data):
             out, ok = _jax(data, parameters, kernel=kernel, check=check, **call)
             if check and is_traced(ok):
-                # a constant inside somebody's jit: its values are known now
+                # a constant inside a user's jit: its values are known already, the result of the jitted call is not
                 if any(map(is_traced, parameters)):
                     require_finite(data, names, str(finite))
                     check = False
@@ -113,15 +119,15 @@ def along(
 
 
 def checked(variable: xr.Variable, name: str, *, counts: bool = False) -> xr.Variable:
-    """Return `variable` with its values checked to be finite, and `counts` not negative: now, or when dask computes it.
+    """Check that all values are finite, and `counts` not negative: now, or when dask computes them.
 
-    The same object comes back unless it is dask; traced values are looked at under `jaxfne_xr.checkify` only.
+    Returns the same object unless it is dask; traced values are checked under `jaxfne_xr.checkify` only.
     """
     data = magnitude(variable.data)
     names = tuple(str(d) for d in variable.dims)
     require = require_counts if counts else require_finite
     if is_dask(data):
-        looked = data.map_blocks(
+        made = data.map_blocks(
             _require_chunk,
             require=require,
             dims=names,
@@ -129,9 +135,9 @@ def checked(variable: xr.Variable, name: str, *, counts: bool = False) -> xr.Var
             dtype=data.dtype,
             meta=data._meta,
         )
-        if data is not variable.data:
-            looked = type(variable.data)(looked, variable.data.units)
-        return variable.copy(deep=False, data=looked)
+        if data is not variable.data:  # a quantity again
+            made = type(variable.data)(made, variable.data.units)
+        return variable.copy(deep=False, data=made)
     if is_traced(data):
         _check_finite(data, name)
     else:
@@ -139,14 +145,21 @@ def checked(variable: xr.Variable, name: str, *, counts: bool = False) -> xr.Var
     return variable
 
 
-def _check_finite(data: Any, name: str) -> None:
+def _check_finite(data: jax.Array, name: str) -> None:
     check_traced(name, lambda: jnp.isfinite(data).all(), "finite values only")
 
 
 @partial(jax.jit, static_argnames=("kernel", "axis", "look_back", "fill", "check"))
 def _jax(
-    data: Any, parameters: Any, *, kernel: Kernel, axis: int, look_back: int, fill: Any, check: bool
-) -> tuple[Any, Any]:
+    data: jax.Array,
+    parameters: tuple[float, ...],
+    *,
+    kernel: Kernel,
+    axis: int,
+    look_back: int,
+    fill: bool | float,
+    check: bool,
+) -> tuple[jax.Array, jax.Array | bool]:
     out = kernel(data, *parameters, axis=axis)
     pad = [(0, 0)] * data.ndim
     pad[axis] = (min(look_back, data.shape[axis]), 0)
@@ -164,16 +177,17 @@ def _numpy(
     *,
     axis: int,
     look_back: int,
-    fill: Any,
-    dtype: Any,
+    fill: bool | float,
+    dtype: DTypeLike,
 ) -> tuple[np.ndarray, bool]:
-    """Return the kernel's result over blocks of `data`, and whether every value seen was finite."""
+    """Return the kernel's result over blocks of `data`, and whether all values are finite."""
     out = np.empty_like(data, dtype=dtype, subok=False)  # in the memory order of the input
     out[take(axis, slice(0, look_back))] = fill
     block_axis, slices = blocks(data)
     ok = True
     for where in progress(slices, "computing"):
         if block_axis == axis:
+            # a block along time is read from `look_back` samples earlier on
             begin = max((where.start or 0) - look_back, 0)
             source = data[take(axis, slice(begin, where.stop))]
             target = out[take(axis, slice(begin + look_back, where.stop))]
@@ -186,15 +200,15 @@ def _numpy(
 
 
 def _dask(
-    data: Any,
+    data: Array,
     run: Kernel,
     parameters: tuple[float, ...],
     *,
     axis: int,
     look_back: int,
-    fill: Any,
-    dtype: Any,
-) -> Any:
+    fill: bool | float,
+    dtype: DTypeLike,
+) -> Array:
     import dask.array
 
     if data.shape[axis] <= look_back:  # more than dask can overlap
@@ -218,9 +232,9 @@ def _dask_chunk(
     parameters: tuple[float, ...],
     axis: int,
     look_back: int,
-    fill: Any,
+    fill: bool | float,
 ) -> np.ndarray:
-    """Return the kernel's result for a chunk and its halo; the halo's own samples are cut off afterwards."""
+    """Return the kernel's result for a chunk with its halo, of the same shape: dask trims the halo afterwards."""
     result = np.asarray(run(chunk, *parameters))
     pad = [(0, 0)] * chunk.ndim
     pad[axis] = (min(look_back, chunk.shape[axis]), 0)
@@ -234,6 +248,7 @@ def _require_chunk(
     name_: str,
     block_info: dict[Any, Any] | None = None,
 ) -> np.ndarray:
+    # dask fills `block_info` in: where the chunk lies in the whole array, so that the error gives that index
     where = block_info[0]["array-location"] if block_info else ()
     require(chunk, dims, name_, [start for start, _ in where])
     return chunk
@@ -243,23 +258,23 @@ def _require_chunk(
 
 
 def contract(
-    matrix: Any, variable: xr.Variable, dim: Hashable, new_dim: Hashable | None
+    matrix: Array, variable: xr.Variable, dim: Hashable, new_dim: Hashable | None
 ) -> xr.Variable:
-    """Return the sum of a variable over `dim`, weighted by each row of a matrix: a lead field, a group mean.
+    """Sum a variable over `dim`, weighted by each row of a matrix: a lead field, a group mean.
 
     Parameters
     ----------
-    matrix : array (new_dim, dim), NumPy or JAX, or dask with a dask variable; or (dim,) where `new_dim` is None
+    matrix : array (new_dim, dim), NumPy or JAX, or dask with a dask variable; or (dim,) if `new_dim` is None
         The weights, in the order of the variable's `dim`.
     variable : xr.Variable
         NumPy-, JAX- or dask-backed, bare or quantified.
     dim, new_dim : str
-        What is summed over, and what takes its place, as the last dim.
+        The dim to sum over, and the one that replaces it, as the last dim.
 
     Returns
     -------
     xr.Variable
-        The other dims, ``time`` first where there is one, then `new_dim`; bare. One product, in the precision of the
+        The other dims, ``time`` first if there is one, then `new_dim`; bare. One product, in the precision of the
         data; on dask one for each chunk of the other dims.
     """
     data = magnitude(variable.data)
@@ -277,9 +292,8 @@ def contract(
     if is_dask(data):
         import dask.array
 
-        rows = (
-            weights if weights.ndim == 2 else weights[None]
-        )  # with one axis, dask adds chunks up wrongly
+        # with a vector of weights, dask's tensordot adds the chunks up wrongly
+        rows = weights if weights.ndim == 2 else weights[None]
         made = dask.array.tensordot(data.transpose(axes), rows, axes=(-1, 1))
         return xr.Variable(dims, made if weights.ndim == 2 else made[..., 0])
     with _shown(data):
@@ -287,35 +301,35 @@ def contract(
 
 
 @partial(jax.jit, static_argnames="axes")
-def _jax_product(matrix: Any, data: Any, *, axes: tuple[int, ...]) -> Any:
+def _jax_product(matrix: jax.Array, data: jax.Array, *, axes: tuple[int, ...]) -> jax.Array:
     weights = matrix.T.astype(jnp.result_type(data, 1.0))
     return jnp.matmul(data.transpose(axes), weights, precision=jax.lax.Precision.HIGHEST)
 
 
 def whole(
-    kernel: Callable[..., Any],
+    kernel: Kernel,
     variable: xr.Variable,
     dim: Hashable,
     /,
-    *numbers: float,
+    *numbers: float | jax.Array,
     new_dim: Hashable | None = None,
-    **static: Any,
+    **static: Hashable,
 ) -> xr.Variable:
-    """Return what a kernel makes of all of `dim` at once, each of the other dims' entries for itself.
+    """Apply a kernel to all of `dim` at once, separately for each entry of the other dims.
 
     Parameters
     ----------
     kernel : callable
-        ``kernel(array, *numbers, axis=, **static)`` -> array with another length along the axis, or without it where
+        ``kernel(array, *numbers, axis=, **static)`` -> array with another length along the axis, or without it if
         `new_dim` is None. JAX, and a function of a module.
     variable : xr.Variable
         NumPy-, JAX- or dask-backed, bare or quantified. On dask, `dim` is gathered into one chunk.
     dim, new_dim : str
-        The dim that is taken whole, and the one that takes its place.
+        The dim that the kernel needs as a whole, and the one that replaces it.
     *numbers : float
-        Handed on; a new value compiles nothing anew.
+        Passed to the kernel; a new value does not compile it again.
     **static : hashable
-        Handed on; a new value compiles anew.
+        Passed to the kernel; a new value compiles it again.
     """
     data = magnitude(variable.data)
     axis = variable.get_axis_num(dim)
@@ -339,39 +353,40 @@ def whole(
 
 
 def across(
-    kernel: Callable[..., Any],
-    host: Callable[..., Any],
+    kernel: Kernel,
+    host: Kernel,
     variable: xr.Variable,
     dim: Hashable,
     /,
-    *parameters: Any,
+    *parameters: Array,
     look_back: int = 0,
-    **static: Any,
+    **static: Hashable,
 ) -> xr.Variable:
-    """Return what a kernel makes of all of `dim` at every sample; same shape.
+    """Apply a kernel to all of `dim` at every sample, and return an array of the same shape.
 
     Parameters
     ----------
     kernel : callable
         ``kernel(array, *parameters, axis=, time_axis=, **static)`` -> array of the same shape; `time_axis` is None
-        where there is no time. JAX, and a function of a module.
+        if there is no time. JAX, and a function of a module.
     host : callable
-        The same of NumPy arrays, by NumPy, in cache-sized tiles of its own.
+        The same function for NumPy arrays, written in NumPy, which divides them into cache-sized tiles itself.
     variable : xr.Variable
         NumPy-, JAX- or dask-backed, bare or quantified. On dask, `dim` is gathered into one chunk.
     dim : str
-        The dim that is taken whole.
+        The dim that the kernel needs as a whole.
     *parameters : array
-        Handed on in the precision of the data; new values compile nothing anew. If JAX traces one, the result is JAX.
+        Passed to the kernel in the precision of the data; new values do not compile it again. If JAX traces one, the
+        result is JAX.
     look_back : int
-        How many earlier samples one result needs; without them, at the start, the kernel makes do.
+        How many earlier samples one result needs; the kernel itself handles the start, where there are none.
     **static : hashable
-        Handed on; a new value compiles anew.
+        Passed to the kernel; a new value compiles it again.
     """
     data = magnitude(variable.data)
     axis = variable.get_axis_num(dim)
     time_axis = variable.get_axis_num("time") if "time" in variable.dims else None
-    options = {"axis": axis, "time_axis": time_axis, **static}
+    options: dict[str, Any] = {"axis": axis, "time_axis": time_axis, **static}
     if is_jax(data) or (not is_dask(data) and any(map(is_traced, parameters))):
         with precision_of(data):
             made = _jitted(kernel, (data,), _like(parameters, data), tuple(options.items()))
@@ -395,34 +410,36 @@ def across(
     return xr.Variable(variable.dims, made)
 
 
-def _on_host(block: np.ndarray, host: Any, parameters: Any, **options: Any) -> np.ndarray:
+def _on_host(
+    block: np.ndarray, host: Kernel, parameters: tuple[np.ndarray, ...], **options: Any
+) -> np.ndarray:
     return host(block, *parameters, **options)
 
 
-def _like(parameters: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
-    """Return parameters in the precision of `data`: JAX would else widen the result, or fail to."""
+def _like(parameters: tuple[Array, ...], data: Array) -> tuple[Array, ...]:
+    """Return parameters in the precision of `data`: otherwise they would change the precision of the result."""
     dtype = data.dtype if data.dtype.kind == "f" else np.dtype(np.float64)
     return tuple(p.astype(dtype) for p in parameters)
 
 
 def jointly(
-    kernel: Callable[..., Any],
+    kernel: Kernel,
     /,
     *variables: xr.Variable,
     dims: Sequence[Sequence[Hashable]],
-    numbers: tuple[Any, ...] = (),
-    **static: Any,
+    numbers: tuple[Array, ...] = (),
+    **static: Hashable,
 ) -> list[xr.Variable]:
-    """Return what a kernel makes of several variables at once: a correlation, a coherence.
+    """Apply a kernel to several variables at once: a correlation, a coherence.
 
     Parameters
     ----------
     kernel : callable
         ``kernel(*arrays, *numbers, **static)`` -> array, or a tuple of them. JAX, and a function of a module.
     *variables : xr.Variable
-        NumPy-, JAX- or dask-backed. On dask the result is lazy, and computing it gathers them: hand in what is small.
-    dims : sequence of dims
-        Those of each result.
+        NumPy-, JAX- or dask-backed. On dask the result is lazy, and computing it gathers them: pass small ones.
+    dims : sequence of sequences of str
+        The dims of each result.
     numbers, **static
         As for `whole`.
     """
@@ -452,8 +469,8 @@ def jointly(
     ]
 
 
-def on_arrays(kernel: Callable[..., Any], /, *arrays: Any, **static: Any) -> Any:
-    """Return what a kernel makes of small bare arrays, such as positions: NumPy of NumPy, JAX if one of them is JAX."""
+def on_arrays(kernel: Kernel, /, *arrays: Array, **static: Hashable) -> Any:
+    """Apply a kernel to small bare arrays, such as positions; the result is NumPy, or JAX if one of them is JAX."""
     like = next((a for a in arrays if is_jax(a)), None)
     if like is not None:
         arrays = tuple(jnp.asarray(a, like.dtype) for a in arrays)
@@ -466,18 +483,18 @@ def mean_over(
     of: str = "value",
     about: xr.Variable | None = None,
 ) -> xr.Variable:
-    """Return the mean of a variable, of its size or of its square over some dims, without an array in between.
+    """Average a variable, its absolute value or its square over some dims, without an intermediate array.
 
     Parameters
     ----------
     variable : xr.Variable
         NumPy-, JAX- or dask-backed, bare or quantified.
     dims : iterable of str
-        Those to average over.
+        The dims to average over.
     of : {"value", "abs", "square"}
         What is averaged.
     about : xr.Variable, optional
-        On the other dims: what is taken off first. With its mean, and ``"square"``, the variance.
+        On the other dims: what is subtracted first. With the mean, and ``"square"``, the result is the variance.
     """
     data = magnitude(variable.data)
     axes = tuple(variable.get_axis_num(d) for d in dims)
@@ -498,11 +515,10 @@ def mean_over(
 _jax_mean = jax.jit(mean_kernel.mean_over, static_argnames=("axes", "of"))
 
 
-def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -> np.ndarray:
+def _numpy_mean(data: np.ndarray, centre: Array, axes: tuple[int, ...], of: str) -> np.ndarray:
     dtype = data.dtype if data.dtype.kind == "f" else np.dtype(np.float64)
-    total = np.zeros(
-        [n for i, n in enumerate(data.shape) if i not in axes]
-    )  # float64: many samples
+    # in float64, since float32 loses digits in the sum of many samples
+    total = np.zeros([n for i, n in enumerate(data.shape) if i not in axes])
     axis, slices = blocks(data)
     for where in progress(slices, "averaging"):
         part = data[take(axis, where)]
@@ -511,17 +527,17 @@ def _numpy_mean(data: np.ndarray, centre: Any, axes: tuple[int, ...], of: str) -
         part = sum_over(mean_kernel.OF[of](part), axes)
         if axis in axes:
             total += part
-        else:
+        else:  # the number of that axis among those that are left
             total[take(axis - sum(a < axis for a in axes), where)] = part
     count = np.prod([data.shape[a] for a in axes])
     return np.asarray(total / count, dtype)
 
 
-def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: Any) -> Any:
-    """Return `kernel` of JAX arrays as it is; of NumPy arrays as NumPy, in their own precision."""
+def _on_bare(kernel: Kernel, /, *arrays: Array, numbers: tuple[Array, ...], static: _Static) -> Any:
+    """Call the jitted `kernel`; for NumPy arrays return NumPy, in their precision."""
     host = not any(map(is_jax, arrays))
-    # inside somebody's jit, NumPy arrays would else be traced, and not come back as NumPy; elsewhere this would
-    # compile every constant of a kernel by itself, which takes longer than the kernel
+    # Inside a user's jit, NumPy arrays would otherwise be traced, and the result would not be NumPy. Only there:
+    # elsewhere this would compile every constant of a kernel separately, which takes longer than the kernel.
     now = jax.ensure_compile_time_eval() if host and is_staged() else nullcontext()
     shown = _shown(*arrays) if host else nullcontext()
     with shown, precision_of(_widest(arrays), host=host), now:
@@ -529,17 +545,19 @@ def _on_bare(kernel: Callable[..., Any], /, *arrays: Any, numbers: Any, static: 
         return jax.tree.map(np.array, made) if host else made
 
 
-def _shown(*arrays: Any) -> AbstractContextManager[None]:
-    """Return what shows that work goes on, if there is much of it."""
+def _shown(*arrays: Array) -> AbstractContextManager[None]:
+    """Return the context that shows that work goes on, if the arrays are large."""
     large = sum(a.nbytes for a in arrays) > SHOWN_BYTES
     return working("computing") if large else nullcontext()
 
 
-def _widest(arrays: Sequence[Any]) -> Any:
-    """Return the array whose precision the others have to be raised to; counts and truth values become float64."""
+def _widest(arrays: Sequence[Array]) -> Array:
+    """Return the array of the highest precision; counts and booleans become float64."""
     return max(arrays, key=lambda a: 8 if a.dtype.kind in "iub" else a.dtype.itemsize)
 
 
 @partial(jax.jit, static_argnames=("kernel", "static"))
-def _jitted(kernel: Callable[..., Any], arrays: Any, numbers: Any, static: Any) -> Any:
+def _jitted(
+    kernel: Kernel, arrays: tuple[Array, ...], numbers: tuple[Array, ...], static: _Static
+) -> Any:
     return kernel(*arrays, *numbers, **dict(static))

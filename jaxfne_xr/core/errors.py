@@ -1,4 +1,4 @@
-"""Typed errors. Each lists every problem it found: what was found, what was expected, what to type."""
+"""Typed errors. Each lists all problems: what was found, what was expected, and what to type."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, and its remedy.
+    """One problem and its remedy.
 
     Attributes
     ----------
     where : str
         The variable, dimension, coordinate or argument concerned.
     found, expected, remedy : str
-        What is there, what should be, and what to type.
+        What is there, what should be there, and what to type.
     error : type of JfneError
-        The error to raise when this is the first problem.
+        The error to raise if this is the first problem.
     """
 
     where: str
@@ -35,7 +35,7 @@ class Problem:
 
 
 class JfneError(ValueError):
-    """Base of every error of this package; ``problems`` holds all that was found."""
+    """Base of all errors of this package; ``problems`` holds every problem found."""
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
@@ -43,7 +43,7 @@ class JfneError(ValueError):
 
     @classmethod
     def of(cls, where: str, *, found: str, expected: str, remedy: str) -> Self:
-        """Return the error of one problem."""
+        """Make the error of one problem."""
         return cls(Problem(where, found, expected, remedy, cls))
 
     def __str__(self) -> str:
@@ -63,19 +63,19 @@ class TimeAxisError(JfneError):
 
 
 class DataError(JfneError):
-    """The values are of a kind that cannot be used."""
+    """The values are of a type, or in a range, that cannot be used."""
 
 
 class NonFiniteError(DataError):
-    """NaN or Inf where every value must be finite."""
+    """There are NaN or Inf, and every value must be finite."""
 
 
 class VariableError(JfneError):
-    """A variable is missing, or several could be meant."""
+    """A variable is missing, or the choice between several is ambiguous."""
 
 
 class ArgumentError(JfneError):
-    """An argument's value is not one of those known."""
+    """An argument has a value that is not allowed."""
 
 
 class ScopeError(JfneError):
@@ -83,13 +83,13 @@ class ScopeError(JfneError):
 
 
 class SchemaError(JfneError):
-    """Not data of this package, or of a newer version of its schema."""
+    """The data is not from this package, or is of a newer version of its schema."""
 
 
 class FileError(JfneError, OSError):
     """A file cannot be written or read."""
 
-    # OSError formats from (errno, strerror); our text is in `problems`.
+    # OSError formats its text from (errno, strerror); ours is in `problems`.
     __str__ = JfneError.__str__
 
 
@@ -100,7 +100,7 @@ class MissingDependencyError(JfneError, ImportError):
 
 
 def listing(problems: Iterable[Problem]) -> str:
-    """Return the problems as text, numbered where there are several."""
+    """Return the problems as text, numbered if there are several."""
     problems = tuple(problems)
     if len(problems) == 1:
         return str(problems[0])
@@ -110,14 +110,15 @@ def listing(problems: Iterable[Problem]) -> str:
 
 
 def raise_problems(problems: Iterable[Problem]) -> None:
-    """Raise one error that lists all `problems`, of the first one's type; nothing where there are none."""
+    """Raise one error that lists all `problems`, of the first one's type; do nothing if there are none."""
     problems = tuple(problems)
     if problems:
         raise problems[0].error(*problems)
 
 
 def warn(text: str) -> None:
-    """Warn the user: the warning points to the first line outside this package."""
+    """Warn the user; the warning points to the first line outside this package."""
+    # `skip_file_prefixes` of warnings.warn would do this, from Python 3.12 on
     here, frame, level = str(Path(__file__).parents[1]), sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
         frame, level = frame.f_back, level + 1
@@ -125,7 +126,7 @@ def warn(text: str) -> None:
 
 
 def missing_dependency(package: str, extra: str, purpose: str) -> MissingDependencyError:
-    """Return the error for an optional package that is not installed."""
+    """Make the error for an optional package that is not installed."""
     return MissingDependencyError.of(
         package,
         found="that it is not installed",

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import FileError, Problem
 
 
 def target_problems(target: Path) -> list[Problem]:
-    """Return why a file cannot be written at `target`; nothing where it can."""
+    """Return the problems that prevent a file from being written at `target`; none if it can be."""
     if not target.parent.is_dir():
         found, remedy = f"no folder {target.parent.name!r}", "path.parent.mkdir(parents=True)"
     elif target.is_dir():
@@ -33,12 +33,13 @@ def target_problems(target: Path) -> list[Problem]:
 
 
 def replace_file(target: Path, write: Callable[[str], object]) -> None:
-    """Have `write` make a file beside `target`, sync it, and move it into place; leave nothing behind if it fails."""
-    # In a folder of its own: where one of dask's threads fails, others may write on, and make the file anew.
-    workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    temporary = workshop / target.name
+    """Let `write` make a temporary file, sync it, and move it to `target`; leave nothing behind if that fails."""
+    # In a separate folder next to `target`: if one of dask's threads fails, others may still write, and would create
+    # the file again after it was removed. In the same file system, so that os.replace is atomic.
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    temporary = folder / target.name
     try:
-        # made here, so that it gets the permissions that the umask leaves
+        # created here, so that it gets the permissions that the umask allows, not those of `mkdtemp`
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         write(str(temporary))
         with temporary.open("rb") as file:
@@ -47,17 +48,18 @@ def replace_file(target: Path, write: Callable[[str], object]) -> None:
             temporary.chmod(target.stat().st_mode & 0o777)
         os.replace(temporary, target)
     finally:
-        _remove(workshop)
+        _remove(folder)
     if os.name == "posix":
-        folder = os.open(target.parent, os.O_RDONLY)
+        # the new name of the file is kept in its folder, which has to be synced too
+        parent = os.open(target.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(parent)
         finally:
-            os.close(folder)
+            os.close(parent)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder into which somebody may still be writing."""
+    """Remove a folder into which other threads may still be writing."""
     for _ in range(100):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

@@ -1,4 +1,4 @@
-"""Find and check what a Dataset holds: each question that several functions ask is answered here, once."""
+"""Find and check the inputs in a Dataset: everything that several functions need to know is decided here."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from .errors import (
     VariableError,
     raise_problems,
 )
+from .results import with_unit
 from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
 from .time_axis import TIME, sampling, time_problem
+from .types import Array
 from .units import (
     convert,
     factor,
     is_quantity,
     magnitude,
-    quantity,
     readable,
     same_dimension,
     units_of,
 )
 
-#: How a Dataset gets the axial conductances of its cells.
+#: Remedy for a Dataset without the axial conductances of its cells.
 GET_CABLE = (
     "ds = jfx.from_jaxley(...) or jfx.from_lfpy(cell), which attach it; "
     "ds.jfne.with_morphology(jfx.morphology(start, end, diameter, parent)) for plain arrays"
@@ -45,19 +46,19 @@ GET_CABLE = (
 # ---------------------------------------------------------------------------------------- a Dataset or a DataArray
 
 
-def as_dataset(data: Any, where: str, *, name: Hashable | None = None) -> xr.Dataset:
-    """Return a Dataset as it is, and a DataArray as the Dataset of one variable: what every function begins with.
+def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.Dataset:
+    """Return a Dataset as it is, and a DataArray as a Dataset of one variable; every public function begins with this.
 
     Parameters
     ----------
     data : xr.Dataset or xr.DataArray
-        What was given. A DataArray has no record of how it was made: its attrs become those of the variable, so that
-        the scope of what is made of it is the weakest, whatever they say.
+        The argument. A DataArray has no provenance record: its attrs become those of the variable, so that the scope
+        of any result is the weakest, whatever they claim.
     where : str
         The name of the argument.
     name : str, optional
-        What a DataArray is called. By default its own name, else what its unit says, else `where` if that is the name
-        of a variable, else ``"array"``.
+        The name of the variable made of a DataArray. By default the DataArray's own name, else the one that its unit
+        suggests, else `where` if that is the name of a variable, else ``"array"``.
 
     Raises
     ------
@@ -74,14 +75,14 @@ def as_dataset(data: Any, where: str, *, name: Hashable | None = None) -> xr.Dat
         raise ArgumentError.of(
             where,
             found=f"a DataArray with the name of its coordinate {name!r}",
-            expected="a variable, under a name of its own",
+            expected="a variable with a name that none of its coordinates has",
             remedy='ds["v"], or array.rename("v")',
         )
     return data.to_dataset(name=name)
 
 
-def no_dataset(data: Any, where: str, expected: str) -> ArgumentError:
-    """Return the error of an argument that is not what was `expected`, with how to make a Dataset of it."""
+def no_dataset(data: object, where: str, expected: str) -> ArgumentError:
+    """Make the error of an argument of the wrong type; the remedy makes a Dataset of it."""
     found, ndim = f"a {type(data).__name__}", getattr(data, "ndim", 2)
     dims = {1: '["time"]', 3: '("trial", "unit", "time")'}.get(ndim, '("unit", "time")')
     remedy = f"jfx.traces(values, dims={dims}, dt_ms=0.1)"
@@ -102,7 +103,7 @@ def no_dataset(data: Any, where: str, expected: str) -> ArgumentError:
 
 
 def _name_by_kind(array: xr.DataArray, where: str) -> str:
-    """Return what a DataArray without a name is called."""
+    """Return a name for a DataArray without one, by its dtype, unit and dims."""
     if array.dtype.kind == "b":
         return "spikes"
     unit = units_of(array) or "1"
@@ -121,7 +122,8 @@ def variable_of(ds: xr.Dataset, name: str, expected: str, remedy: str) -> xr.Var
     Raises
     ------
     VariableError
-        If there is none: what was `expected`, and the `remedy`; or how to rename the only variable of its kind.
+        If there is none. `expected` and `remedy` are parts of the error; if the only variable of the Dataset has the
+        right kind of unit, the remedy renames it.
     """
     if name in ds.data_vars:
         return ds.variables[name]
@@ -133,14 +135,15 @@ def variable_of(ds: xr.Dataset, name: str, expected: str, remedy: str) -> xr.Var
 
 
 def _could_be(variable: xr.Variable, name: str) -> bool:
-    """Whether a variable of another name may be what is called `name` here, going by its unit."""
+    """Whether a variable of another name may be the one called `name` here, judged by its unit."""
     if name not in UNITS:
         return name == "spikes" and variable.dtype.kind == "b"
+    # a dimensionless number may be anything
     return UNITS[name] != "1" and same_dimension(units_of(variable) or "1", UNITS[name])
 
 
 def only_variable(ds: xr.Dataset, variable: str | None) -> str:
-    """Return the name of the variable that is meant, the only one if none is named; checked to lie along time."""
+    """Return the name of the chosen variable, by default of the only one; raise if it has no ``time`` dim."""
     names = [str(n) for n in ds.data_vars]
     chosen = variable if variable is not None else names[0] if len(names) == 1 else None
     if chosen not in names:
@@ -180,14 +183,17 @@ def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Proble
 
 
 def kept_unit(name: str, unit: str) -> str:
-    """Return the unit in which a variable given in `unit` is kept: its own, mV for any other voltage, else `unit`."""
+    """Return the unit that a variable given in `unit` is converted to: that of its name, mV for other voltages.
+
+    Any other variable keeps `unit`.
+    """
     if name not in UNITS:
         return "mV" if same_dimension(unit, "mV") else readable(unit)
     raise_problems(unit_problem(xr.Variable((), 0.0, {"units": unit}), name, UNITS[name]))
     return UNITS[name]
 
 
-def kind_problems(data: Any, name: str) -> list[Problem]:
+def kind_problems(data: Array, name: str) -> list[Problem]:
     """Return the problem of data that are not real numbers."""
     if np.dtype(data.dtype).kind in "fiu" or data.dtype.name == "bfloat16":
         return []
@@ -203,7 +209,7 @@ def kind_problems(data: Any, name: str) -> list[Problem]:
 
 
 def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
-    """Return the variable `name` in `unit`, as itself where it is; checked to convert."""
+    """Convert the variable `name` to `unit`; the same object if it is in `unit` already."""
     if units_of(variable) == unit:
         return variable
     raise_problems(unit_problem(variable, name, unit))
@@ -211,16 +217,15 @@ def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
 
 
 def converted(variable: xr.Variable, unit: str, long_name: str) -> xr.Variable:
-    """Return a variable in `unit`, quantified if it was; its values are shared where nothing had to be converted."""
+    """Convert a variable to `unit`, quantified if it was; the values are shared if they need no conversion."""
     data = convert(magnitude(variable.data), str(units_of(variable)), unit)
     return _like(variable, data, unit, long_name)
 
 
-def _like(variable: xr.Variable, data: Any, unit: str, long_name: str) -> xr.Variable:
-    """Return other data on the dims of a variable, with a unit, as a quantity if the variable is one."""
-    if is_quantity(variable._data):
-        return xr.Variable(variable.dims, quantity(data, unit), {"long_name": long_name})
-    return xr.Variable(variable.dims, data, {"long_name": long_name, "units": unit})
+def _like(variable: xr.Variable, data: Array, unit: str, long_name: str) -> xr.Variable:
+    """Return other data with the dims of a variable and a unit, as a quantity if the variable is one."""
+    made, quantify = xr.Variable(variable.dims, data), is_quantity(variable._data)
+    return with_unit(made, unit, quantify=quantify, attrs={"long_name": long_name})
 
 
 # ------------------------------------------------------------------------------------- voltage, spikes, current
@@ -232,9 +237,9 @@ def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
     Raises
     ------
     VariableError
-        If there is none, or several could be meant: lists the candidates.
+        If there is none, or the choice is ambiguous: the error lists the candidates.
     UnitError
-        If the voltage has no unit, or one that is not a voltage's.
+        If the voltage has no unit, or one that is not a unit of voltage.
     """
     names = list(ds.data_vars)
     if name is None:
@@ -268,7 +273,7 @@ def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
 
 
 def voltage_of(ds: xr.Dataset) -> xr.Variable:
-    """Return the voltage, bare, in mV, whose values are checked."""
+    """Return the voltage, bare, in mV; its values are checked to be finite real numbers."""
     name = find_voltage(ds)
     variable = ds.variables[name]
     raise_problems(kind_problems(magnitude(variable.data), str(name)))
@@ -283,7 +288,7 @@ def V_m_of(signals: xr.Dataset) -> xr.Variable:
 
 
 def spikes_of(signals: xr.Dataset) -> xr.Variable:
-    """Return the spikes of Signals, checked to lie along time."""
+    """Return the spikes of Signals; raise if they have no ``time`` dim."""
     how = _how_signals(signals, "spikes")
     spikes = variable_of(signals, "spikes", "Signals with spikes", how)
     require_time(signals, "spikes")
@@ -291,7 +296,10 @@ def spikes_of(signals: xr.Dataset) -> xr.Variable:
 
 
 def _how_signals(signals: xr.Dataset, name: str) -> str:
-    """Return how to get a voltage or spikes; Signals without a voltage may have been driven by something else."""
+    """Return the remedy for a missing voltage or missing spikes.
+
+    Signals made from a current or from spikes alone have no voltage to derive it from.
+    """
     others = [driven for driven in ("source", "spikes") if driven in signals.data_vars]
     if not others or {*VOLTAGES} & {*signals.data_vars}:
         return "ds.jfne.to_signals() first" + (
@@ -303,9 +311,9 @@ def _how_signals(signals: xr.Dataset, name: str) -> str:
 
 
 def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
-    """Return the name and the variable of the source in Signals, or in what `source` made of them.
+    """Return the name and the variable of the source in Signals, or in the result of `source`.
 
-    The current if there is one, else the voltage, whose numbers stand in for it as a proxy without a unit.
+    It is the current if there is one, else the voltage, whose numbers are a dimensionless proxy for it.
     """
     if "source" in signals.data_vars:
         return "source", in_unit(signals.variables["source"], "source", "nA")
@@ -316,14 +324,17 @@ def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
             "source",
             found=f"neither a source nor a voltage among {list(map(str, signals.data_vars))}",
             expected="Signals",
-            remedy="ds.jfne.to_signals() first, with source=... where there is a current",
+            remedy="ds.jfne.to_signals() first, with source=... if there is a current",
         )
     v = in_unit(signals.variables["V_m"], "V_m", "mV")
     return "source_proxy", _like(v, magnitude(v.data), "1", LONG_NAMES["source_proxy"])
 
 
 def current_name(ds: xr.Dataset) -> str | None:
-    """Return the name of the current in a Dataset, checked to be one in nA; None where there is only a voltage."""
+    """Return the name of the current, checked to be real and to convert to nA.
+
+    None if there are only voltages and axial conductances, from which the transmembrane currents follow.
+    """
     for name in CURRENTS:
         if name in ds.data_vars:
             raise_problems(unit_problem(ds.variables[name], name, "nA"))
@@ -338,20 +349,20 @@ def current_name(ds: xr.Dataset) -> str | None:
     raise VariableError.of(
         "source",
         found=f"no current among {have}",
-        expected="transmembrane currents in nA; a voltage is no source of a physical field",
-        remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals(source=...) with a current of your own; "
+        expected="transmembrane currents in nA; a voltage is not a source of a physical field",
+        remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals(source=...) with your own current; "
         "for a proxy, ds.jfne.lfp_proxy(...)",
     )
 
 
 def is_transmembrane(ds: xr.Dataset, name: str) -> bool:
-    """Whether a current is known, from the record, to be the transmembrane current of a morphology."""
+    """Whether the provenance says that a current is the transmembrane current of a morphology."""
     status = provenance.scope_of(ds).source_calibration_status
     return name == "i_membrane" and status == "transmembrane_current"
 
 
 def in_nA(variable: xr.Variable) -> xr.Variable:
-    """Return a current, bare, in nA."""
+    """Convert a current to nA; the result is bare."""
     return xr.Variable(
         variable.dims, convert(magnitude(variable.data), str(units_of(variable)), "nA")
     )
@@ -361,7 +372,7 @@ def in_nA(variable: xr.Variable) -> xr.Variable:
 
 
 def site_dim(dims: Iterable[Hashable]) -> str | None:
-    """Return which of `dims` sites lie along, ``unit`` or ``recording``; None if neither is there."""
+    """Return the dim of sites among `dims`, ``unit`` or ``recording``; None if there is neither."""
     dims = set(dims)
     return next((dim for dim in SITES if dim in dims), None)
 
@@ -373,50 +384,47 @@ def require_site_dim(
     site: str = "recording",
     error: type[JfneError] = DimensionError,
 ) -> str:
-    """Return the dim of a variable along which sites lie.
+    """Return the dim of sites of a variable.
 
     Parameters
     ----------
     variable : xr.Variable
         A voltage, current or spikes.
     name : str
-        Of the variable.
+        Name of the variable.
     site : str
-        What a dim of sites is likely to be: ``"recording"`` for compartments, ``"unit"`` for neurons.
+        The name that the remedy proposes: ``"recording"`` for compartments, ``"unit"`` for neurons.
     error : type of JfneError
-        What is raised if there is none.
+        The error to raise if there is none.
     """
     dim = site_dim(variable.dims)
     if dim is not None:
         return dim
     others = [d for d in variable.dims if d != TIME]
-    raise error(
-        Problem(
-            where=name,
-            found=f"the dims {variable.dims}",
-            expected=f"sites along one of {list(SITES)}",
-            remedy=f'ds.rename({{{others[0]!r}: "{site}"}}), if that is what it is'
-            if others
-            else f'ds.expand_dims("{site}") for a single trace',
-            error=error,
-        )
+    raise error.of(
+        name,
+        found=f"the dims {variable.dims}",
+        expected=f"sites along one of {list(SITES)}",
+        remedy=f'ds.rename({{{others[0]!r}: "{site}"}}), if that is what it is'
+        if others
+        else f'ds.expand_dims("{site}") for a single trace',
     )
 
 
 def source_dim(variable: xr.Variable, name: str = "source") -> str:
-    """Return the dim along which the source, or the spikes, of Signals lie."""
+    """Return the dim of sites of the source, or of the spikes, in Signals."""
     return require_site_dim(variable, name, site="unit", error=VariableError)
 
 
 def groups_of(ds: xr.Dataset, dim: str, by: str) -> tuple[list[Any], np.ndarray]:
-    """Return the labels of the groups that `by` names along `dim`, sorted, and the group of each row."""
+    """Return the sorted labels in the coordinate `by` along `dim`, and the number of each row's group."""
     if by == dim and by not in ds.coords:
         return list(range(ds.sizes[dim])), np.arange(ds.sizes[dim])
     if by not in ds.coords or ds.variables[by].dims != (dim,):
         known = [str(n) for n, c in ds.coords.items() if c.dims == (dim,)]
         raise VariableError.of(
             "by",
-            found=f"{by!r}, which is no coordinate along {dim!r}",
+            found=f"{by!r}, which is not a coordinate along {dim!r}",
             expected=f"one of {known}",
             remedy=f'ds.assign_coords({by}=("{dim}", labels))',
         )
@@ -427,7 +435,7 @@ def groups_of(ds: xr.Dataset, dim: str, by: str) -> tuple[list[Any], np.ndarray]
 def misaligned(
     ds: xr.Dataset, array: xr.DataArray, name: str, of: str = "the voltage"
 ) -> list[Problem]:
-    """Return the problem of every index on which a DataArray, given as `name`, and the data `of` `ds` differ."""
+    """Return a problem for every index that differs between `ds` and a DataArray passed as `name`."""
     return [
         Problem(
             where=name,
@@ -450,7 +458,7 @@ def _same_labels(labels: xr.Variable, others: xr.Variable) -> bool:
     if None not in units and units[0] != units[1]:
         a = convert(a, str(units[0]), str(units[1]))
     if a.dtype.kind == "f" and b.dtype.kind in "fiu":
-        # times that were computed in two ways differ by rounding
+        # times computed in different ways differ by rounding
         return np.allclose(a, b, rtol=1e-9, atol=1e-9)
     return bool(np.array_equal(a, b))
 
@@ -459,7 +467,7 @@ def _same_labels(labels: xr.Variable, others: xr.Variable) -> bool:
 
 
 def time_problems(name: str, dims: tuple[Hashable, ...]) -> list[Problem]:
-    """Return what is wrong with the dims of a variable that lies along time."""
+    """Return the problems of the dims of a variable that must have ``time``."""
     if TIME not in dims:
         expected = 'a dimension named "time"'
         other = [d for d in dims if d not in SITES]
@@ -469,7 +477,7 @@ def time_problems(name: str, dims: tuple[Hashable, ...]) -> list[Problem]:
     elif len({*dims}) < len(dims):
         expected, remedy = (
             "each dimension once",
-            "name the axes anew: jfx.traces(array, dims=(...), ...)",
+            "give each axis another name: jfx.traces(array, dims=(...), ...)",
         )
     else:
         return []
@@ -477,21 +485,21 @@ def time_problems(name: str, dims: tuple[Hashable, ...]) -> list[Problem]:
 
 
 def require_time(ds: xr.Dataset, name: Hashable) -> None:
-    """Raise if a variable has no ``time`` dimension, or one of its dimensions twice."""
+    """Raise if a variable has no ``time`` dimension, or a dimension twice."""
     raise_problems(time_problems(str(name), ds.variables[name].dims))
 
 
 def times_of(ds: xr.Dataset) -> tuple[np.ndarray, float]:
-    """Return the sample times and the interval between them, ms, of two samples or more.
+    """Return the sample times and the interval between them, ms, of at least two samples.
 
     Raises
     ------
     TimeAxisError
-        If there is a single sample, which has no interval; and as `sampling` does.
+        If there is a single sample, which has no interval; otherwise as `sampling`.
     """
     time, dt_ms = sampling(ds, None)
     if dt_ms is None:
         raise time_problem(
-            "one sample", "at least two, to tell the interval", "select more samples"
+            "one sample", "at least two, for the interval between them", "select more samples"
         )
     return time, dt_ms

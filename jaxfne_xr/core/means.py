@@ -1,9 +1,8 @@
-"""Means over time and sites within a window, as results."""
+"""Means over time and sites within a window."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import xarray as xr
 
@@ -11,13 +10,12 @@ from .dispatch import mean_over
 from .results import finish
 from .schema import SENSORS, SITES
 from .time_axis import TIME, sampling, windowed
+from .types import Window
 from .units import product, units_of
 
 
-def mean_of(
-    name: str, ds: xr.Dataset, variable: str, of: str, window: tuple[Any, Any] | None
-) -> xr.Dataset:
-    """Return the mean of one variable over time and its sites, contacts or channels."""
+def mean_of(name: str, ds: xr.Dataset, variable: str, of: str, window: Window | None) -> xr.Dataset:
+    """Average one variable over time and its sites, contacts or channels."""
     chosen = windowed(ds, window)
     data = chosen.variables[variable]
     units = str(units_of(data))
@@ -28,7 +26,7 @@ def mean_of(
 
 
 def _reduced(variable: xr.Variable) -> list[Hashable]:
-    """Return the dims that a scalar readout averages over; any others are kept."""
+    """Return the dims that a scalar readout averages over; others, such as trials, are kept."""
     return [d for d in variable.dims if d == TIME or d in SITES or d in SENSORS]
 
 

@@ -1,7 +1,7 @@
-"""A bar for what takes longer than two seconds, where somebody is there to see it.
+"""Progress bars for work that takes longer than two seconds, in a terminal or a notebook.
 
-With tqdm installed, in a terminal or a notebook; else nothing, without a word. tqdm is imported when the first bar is
-due. A bar goes away when its work ends, in whichever way it does.
+They need tqdm; without it nothing is shown, and nothing is said. tqdm is imported when the first bar is shown. A bar
+is removed when its work ends, whether it succeeded or not.
 """
 
 from __future__ import annotations
@@ -10,33 +10,33 @@ import importlib.util
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: What takes less shows nothing, s.
+#: Time until a bar is shown, s.
 DELAY = 2.0
-#: How often the time of work that cannot be counted is shown anew, s.
+#: Interval at which the bar of work that cannot be counted is updated, s.
 TICK = 0.5
 
 
 def progress(items: Iterable[T], what: str) -> Iterable[T]:
-    """Return `items` to loop over, with a bar named `what` once that takes over two seconds.
+    """Loop over `items` with a bar named `what`, shown after two seconds.
 
-    Where nobody watches, they come back as they are.
+    Without a terminal or a notebook, `items` are returned as they are.
     """
     return _counted(items, what) if _watched() else items
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show that work named `what` goes on, once it takes over two seconds: its time, and dask's tasks if any.
+    """Show after two seconds that work named `what` goes on: its time, and the number of dask's tasks if any.
 
-    Seen or not, it can be interrupted.
-    To be used in a ``with``: as a decorator it would put a frame between a warning and the user's line.
+    Whether a bar is shown or not, the work can be interrupted. Use it in a ``with`` statement: as a decorator it would
+    put a frame between a warning and the user's line.
     """
     if not _watched():
         with interruptible():
@@ -56,9 +56,9 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let go of dask's threads where Ctrl-C comes meanwhile.
+    """Release dask's threads on Ctrl-C.
 
-    One that is just being started is known to nobody afterwards: it would wait for work for ever, and Python for it.
+    A thread interrupted while it starts is registered nowhere: it would wait for work for ever, and Python for it.
     """
     try:
         yield
@@ -66,7 +66,7 @@ def interruptible() -> Iterator[None]:
         threaded: Any = sys.modules.get("dask.threaded")
         pool = getattr(threaded, "default_pool", None)
         if pool is not None:
-            threaded.default_pool = None  # the next computation makes another
+            threaded.default_pool = None  # dask makes another for the next computation
             pool.shutdown(wait=False, cancel_futures=True)
         raise
 
@@ -85,25 +85,27 @@ def _counted(items: Iterable[T], what: str) -> Iterator[T]:
 
 
 class _Bar:
-    """A count, and the bar that shows it once it is due."""
+    """A count, and the bar that shows it after the delay."""
 
     def __init__(self, what: str, total: int | None = None) -> None:
         self.what, self.total, self.count = what, total, 0
         self.start = time.time()
-        self.shown: Any = None
-        self.place: Any = None
+        self.shown: Any = None  # tqdm's bar
+        self.place: Any = None  # IPython's display handle
 
     def add(self) -> None:
         self.count += 1
 
     def show(self) -> None:
-        """Make the bar, or bring it up to date."""
+        """Make the bar, or update it."""
         if self.shown is None:
+            # without a total only the time is shown
             uncounted = {} if self.total else {"bar_format": "{desc}: {elapsed}"}
             options = {"desc": self.what, "total": self.total, "leave": False, **uncounted}
             self.shown, self.place = _drawn(options)
+            # count the time from the start of the work, not from the first display
             self.shown.start_t = self.shown.last_print_t = self.start
-        elif self.total and self.shown.total != self.total:  # dask has come to say how many
+        elif self.total and self.shown.total != self.total:  # dask has started, and its tasks count
             self.shown.bar_format = None
             self.shown.reset(self.total)
             self.shown.start_t = self.shown.last_print_t = self.start
@@ -112,7 +114,7 @@ class _Bar:
             self.shown.refresh()
 
     def tick(self, done: threading.Event) -> None:
-        """Show the bar from when it is due, until the work is done."""
+        """Show the bar from the delay on until the work is done."""
         if not done.wait(DELAY):
             self.show()
             while not done.wait(TICK):
@@ -120,24 +122,24 @@ class _Bar:
 
     def close(self) -> None:
         if self.shown is not None:
-            self.shown.total = None  # in a notebook, a bar that is not full would stay, in red
+            self.shown.total = None  # a notebook would keep a bar that is not full, in red
             self.shown.close()
-        if self.place is not None:  # a saved notebook would show for ever how far it was at first
+        if self.place is not None:  # a saved notebook would keep the text of the first update
             self.place.update({"text/plain": ""}, raw=True)
 
 
 @contextmanager
 def _dask_tasks(bar: _Bar) -> Iterator[None]:
-    """Count the tasks that dask does meanwhile in this process."""
+    """Count the tasks that dask runs in this process meanwhile."""
     if "dask" not in sys.modules:
         yield
         return
     from dask.callbacks import Callback
 
-    def begin(dsk: Any, state: Any) -> None:
+    def begin(dsk: object, state: Mapping[str, Any]) -> None:
         bar.total = (bar.total or 0) + sum(len(state[k]) for k in ("ready", "waiting"))
 
-    def end(key: Any, result: Any, dsk: Any, state: Any, worker: Any) -> None:
+    def end(key: object, result: object, dsk: object, state: object, worker: object) -> None:
         bar.add()
 
     with Callback(start_state=begin, posttask=end):
@@ -145,8 +147,8 @@ def _dask_tasks(bar: _Bar) -> Iterator[None]:
 
 
 def _watched() -> bool:
-    """Whether somebody would see a bar: in a terminal or a notebook, and if tqdm is there to draw it."""
-    if threading.current_thread() is not threading.main_thread():  # one of many, as dask's are
+    """Whether to show bars: in the main thread, in a terminal or a notebook, and if tqdm is installed."""
+    if threading.current_thread() is not threading.main_thread():  # each of dask's would show one
         return False
     return _is_interactive() and _has_tqdm()
 
@@ -162,11 +164,13 @@ def _in_notebook() -> bool:
 
 
 def _drawn(options: dict[str, Any]) -> tuple[Any, Any]:
-    """Return a bar of tqdm, and its place among a notebook's outputs if it is a widget there.
+    """Return a bar of tqdm, and its display handle if it is a widget of a notebook.
 
-    In a notebook without ipywidgets, `tqdm.auto` would warn, and write in red.
+    `tqdm.auto` is not used: in a notebook without ipywidgets it would warn, and write in red.
     """
     from tqdm import tqdm
+
+    # with any delay above 0 tqdm draws nothing yet: the caller sets the start time first
 
     if not _in_notebook():
         return tqdm(**options, delay=1e-6), None

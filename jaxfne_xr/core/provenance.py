@@ -2,13 +2,12 @@
 
 This module is the only writer of ``attrs["jaxfne_xr"]`` and of the four scope attrs.
 
-There are two kinds of functions, and one rule for the attrs of a Dataset that are not ours (a title, a subject, the
-version of a simulation):
+One rule decides about the attrs of a Dataset that are not ours (a title, a subject, the version of a simulation):
 
-* Functions that return *the same data with something added, moved, joined or read together* keep them: they end in
-  `extend`, which copies whatever attrs the Dataset has.
-* Functions that make *a new quantity* (a potential, a rate, a spectrum, a loss) drop them, since they describe the data
-  that went in: they end in `jaxfne_xr.results.finish`, which starts from empty attrs.
+* Functions that return *the same data with something added, moved, joined or read together* keep them: they return
+  with `extend`, which copies all attrs of the Dataset.
+* Functions that make *a new quantity* (a potential, a rate, a spectrum, a loss) drop them, since they describe the
+  input: they return with `jaxfne_xr.core.results.finish`, which starts from empty attrs.
 """
 
 from __future__ import annotations
@@ -26,8 +25,9 @@ import xarray as xr
 from .arrays import is_traced
 from .errors import Problem, SchemaError, ScopeError
 from .scope import STRENGTH, Scope, derive, supports
+from .types import Record
 
-#: The attribute that holds the provenance, and the newest version of its form that this package reads.
+#: The attribute that holds the provenance, and the newest version of its schema that this package reads.
 KEY = "jaxfne_xr"
 SCHEMA_VERSION = 1
 
@@ -36,7 +36,7 @@ OURS = frozenset({KEY, *STRENGTH})
 
 
 def read(attrs: Mapping[Any, Any]) -> dict[str, Any] | None:
-    """Return the provenance in `attrs`, None where there is none.
+    """Read the provenance in `attrs`; None if there is none.
 
     Raises
     ------
@@ -50,13 +50,13 @@ def read(attrs: Mapping[Any, Any]) -> dict[str, Any] | None:
         provenance = json.loads(text)
         version = int(provenance["schema"])
         if version <= SCHEMA_VERSION:
-            derive(provenance)
+            derive(provenance)  # fails if the steps are not as expected
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SchemaError.of(
             f'attrs["{KEY}"]',
             found=f"text that is not a provenance record ({type(error).__name__}: {error})",
             expected='the JSON that this package writes, with its "schema" version',
-            remedy=f'del ds.attrs["{KEY}"] to go on without it, as data made by hand',
+            remedy=f'del ds.attrs["{KEY}"] to go on without it, as with data made by hand',
         ) from error
     if version > SCHEMA_VERSION:
         raise SchemaError.of(
@@ -69,17 +69,17 @@ def read(attrs: Mapping[Any, Any]) -> dict[str, Any] | None:
 
 
 def steps_of(data: xr.Dataset | xr.DataTree) -> list[dict[str, Any]]:
-    """Return the steps that made a Dataset, the first of them first; none where it has no record."""
+    """Return the steps that made a Dataset, in order; none if it has no record."""
     return list((read(data.attrs) or {}).get("steps", ()))
 
 
 def scope_of(data: xr.Dataset) -> Scope:
-    """Return the scope that the record of a Dataset supports, the weakest where it has none."""
+    """Return the scope that the record of a Dataset supports; the weakest if it has none."""
     return derive(read(data.attrs))
 
 
 def problems(attrs: Mapping[Any, Any]) -> list[Problem]:
-    """Return what is wrong with the scope and provenance in `attrs`; nothing where both are absent."""
+    """Return the problems of the scope and provenance in `attrs`; none if both are absent."""
     try:
         made = read(attrs)
     except SchemaError as error:
@@ -105,20 +105,20 @@ def problems(attrs: Mapping[Any, Any]) -> list[Problem]:
 
 
 def record(
-    previous: Mapping[str, Any] | None,
+    previous: Record | None,
     function: str,
     parameters: Mapping[str, Any],
     *,
     stage: str,
     origin: str | None = None,
-    others: Sequence[Mapping[str, Any] | None] = (),
+    others: Sequence[Record | None] = (),
 ) -> dict[str, Any]:
-    """Return a provenance with one more step.
+    """Add one step to a provenance.
 
     Parameters
     ----------
     previous : mapping or None
-        The provenance so far; None where the data was made by hand.
+        The provenance so far; None if the data was made by hand.
     function : str
         The public function that made the step.
     parameters : mapping
@@ -126,13 +126,13 @@ def record(
     stage : {"traces", "signals", ...}
         What the result is.
     origin : str, optional
-        Where traces came from; only entry points say so.
+        Where traces came from; only entry points set it.
     others : sequence of mapping or None
-        The provenances of what else went into the step, None for data made by hand. Each that is not that of
-        `previous` is kept, once.
+        The provenances of further inputs of the step, None for data made by hand. Those that differ from `previous`
+        are kept, each once.
     """
     step: dict[str, Any] = {"function": function, "parameters": dict(parameters)}
-    different: list[Any] = []
+    different: list[Record | None] = []
     for other in others:
         if other != previous and other not in different:
             different.append(other)
@@ -147,8 +147,8 @@ def record(
     }
 
 
-def recorded(value: Any) -> Any:
-    """Return a parameter in the form that JSON holds: an array as lists; what JAX traces has no value, and says so."""
+def recorded(value: object) -> Any:
+    """Return a parameter in a form that JSON can hold: arrays become lists, traced values ``"traced"``."""
     if value is None or isinstance(value, (str, int)):
         return value
     if isinstance(value, (tuple, list)):
@@ -156,11 +156,12 @@ def recorded(value: Any) -> Any:
     if is_traced(value):
         return "traced"
     numbers = np.asarray(value)
+    # strict JSON has no NaN and no Inf
     return numbers.tolist() if np.isfinite(numbers).all() else str(numbers.tolist())
 
 
-def attrs(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attrs of a Dataset with this provenance: the record, and from Signals on the scope."""
+def attrs(provenance: Record) -> dict[str, Any]:
+    """Return the attrs of a Dataset with this provenance: the record and, for all stages but traces, the scope."""
     text = json.dumps(provenance, sort_keys=True, allow_nan=False)
     scope = {} if provenance["stage"] == "traces" else derive(provenance).attrs()
     return {**scope, KEY: text}
@@ -169,7 +170,7 @@ def attrs(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def begin(
     function: str, parameters: Mapping[str, Any], *, stage: str, origin: str
 ) -> dict[str, Any]:
-    """Return our attrs of what a function made from nothing of ours."""
+    """Return our attrs for data that a function made from inputs without a provenance."""
     return attrs(record(None, function, parameters, stage=stage, origin=origin))
 
 
@@ -188,13 +189,13 @@ def extend(
     of: xr.Dataset | None = None,
     others: Iterable[xr.Dataset | xr.DataArray] = (),
 ) -> xr.Dataset:
-    """Return `ds` with one more step in its record, and the scope that follows; attrs that are not ours are kept.
+    """Add one step to the record of `ds`, and set the scope that follows; attrs that are not ours are kept.
 
     Parameters
     ----------
     ds : xr.Dataset
-        The result: what the function was given with something added, moved or joined. A new Dataset, never the one
-        that the user passed: its attrs are replaced in place, since a copy would cost a tenth of `to_signals`.
+        The result: the input of the function with something added, moved or joined. It must be a new Dataset, never
+        the user's: its attrs are replaced in place, since a copy would cost a tenth of the time of `to_signals`.
     function, parameters
         As for `record`.
     stage : str, optional
@@ -202,9 +203,10 @@ def extend(
     origin : str, optional
         Where traces came from, if this step knows better.
     of : xr.Dataset, optional
-        What the result was made from, where `ds` does not have the record of that.
+        The input of which the record is continued, if it is not that of `ds`.
     others : iterable of xr.Dataset or xr.DataArray
-        What else it was made from: the scope is the weakest of all. What has no record, as a DataArray, claims nothing.
+        Further inputs: the scope is the weakest of all. An input without a record, such as a DataArray, has the
+        weakest scope.
     """
     previous = read((ds if of is None else of).attrs)
     provenance = record(
@@ -220,18 +222,18 @@ def extend(
 
 
 def gathered(ds: xr.Dataset, results: Sequence[xr.Dataset], *, stage: str) -> xr.Dataset:
-    """Return `ds`, which holds several results of one run, with the steps of all of them, each recorded once.
+    """Record in `ds`, which holds several results of one run, the steps of all of them, each once.
 
     Parameters
     ----------
     ds : xr.Dataset
-        The results in one, a new Dataset, changed in place; its attrs that are not ours are kept.
+        A new Dataset with all results, changed in place; its attrs that are not ours are kept.
     results : sequence of xr.Dataset
-        In the order of their steps; the first says where the run came from.
+        In the order of their steps; the origin of the first is that of `ds`.
     stage : str
         What `ds` is.
     """
-    steps: list[Any] = []
+    steps: list[Record] = []
     for result in results:
         steps += [step for step in steps_of(result) if step not in steps]
     unknown = {"schema": SCHEMA_VERSION, "origin": "unknown", "versions": versions()}
@@ -248,7 +250,7 @@ def continues(result: xr.Dataset, ds: xr.Dataset) -> bool:
 
 
 def at_stage(ds: xr.Dataset, stage: str) -> dict[str, Any]:
-    """Return our attrs of something that holds `ds`, made by the same steps and of another stage."""
+    """Return our attrs for an object that holds `ds`, made by the same steps but of another stage."""
     return attrs({**(read(ds.attrs) or {}), "stage": stage})
 
 
@@ -267,5 +269,5 @@ def version_of(distribution: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that compute."""
+    """Return the versions of Python, of this package and of those it computes with."""
     return dict(_versions())

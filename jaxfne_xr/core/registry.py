@@ -1,18 +1,21 @@
-"""The registry of readouts: functions that are found by name, with what they need, their unit and formula."""
+"""The registry of readouts: functions by name, with their inputs, unit and formula."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import xarray as xr
 
 from .cards import Card, Code, Content, Table
 from .errors import ArgumentError
 
-#: What a readout may need that is no readout: handed to `compute_readout`, or set in a configuration.
+#: The function of a readout, which the decorator returns unchanged.
+F = TypeVar("F", bound=Callable[..., xr.Dataset])
+
+#: Inputs of readouts that are not readouts: passed to `compute_readout`, or set in a configuration.
 GIVEN = {
     "signals": "Signals, from ds.jfne.to_signals()",
     "probe": "contacts, as in probe=jfx.linear_probe(n=16)",
@@ -22,16 +25,16 @@ GIVEN = {
 
 @dataclass(frozen=True, repr=False)
 class Readout:
-    """One readout: how it is called, what it needs, and what comes out.
+    """One readout: its function, its inputs and settings, and its result.
 
     Attributes
     ----------
     name : str
         As in ``compute_readout(signals, [name])``.
     function : callable
-        Datasets in, a Dataset with one variable out.
+        From Datasets to a Dataset with one variable.
     needs, takes : tuple of str
-        Inputs that it cannot do without, what is given and other readouts; and those, given, that it can.
+        Required inputs, given ones and other readouts; and optional inputs, given ones only.
     settings : mapping
         Keyword parameters and their defaults.
     units : str
@@ -55,11 +58,11 @@ class Readout:
         return self.card().html()
 
     def card(self) -> Card:
-        """Return what is printed, and what a notebook shows."""
+        """Return the card that is printed, and shown in a notebook."""
         needs = tuple(f"{need}: {GIVEN.get(need, 'another readout')}" for need in self.needs)
-        takes = tuple(f"{take}, if there is: {GIVEN[take]}" for take in self.takes)
+        takes = tuple(f"{take} (optional): {GIVEN[take]}" for take in self.takes)
         settings = Table(
-            ("setting", "by default"), tuple((k, repr(v)) for k, v in self.settings.items())
+            ("setting", "default"), tuple((k, repr(v)) for k, v in self.settings.items())
         )
         given = "".join(f", {n}={n}" for n in given_for(self.name) if n != "signals")
         rows: list[tuple[str, Content]] = [
@@ -73,7 +76,7 @@ class Readout:
 
 
 class Readouts(Mapping[str, Readout]):
-    """All known readouts by name; a table, in print and in a notebook."""
+    """All known readouts by name; shown as a table when printed and in a notebook."""
 
     def __init__(self, known: Mapping[str, Readout]) -> None:
         self._known = dict(known)
@@ -88,7 +91,7 @@ class Readouts(Mapping[str, Readout]):
         return len(self._known)
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Return (name, units, inputs, formula) of each; inputs that it can do without in brackets."""
+        """Return (name, units, inputs, formula) of each; optional inputs in brackets."""
         return [
             (r.name, r.units, ", ".join([*r.needs, *(f"[{t}]" for t in r.takes)]), r.formula)
             for r in self.values()
@@ -101,20 +104,18 @@ class Readouts(Mapping[str, Readout]):
         return self.card().html()
 
     def card(self) -> Card:
-        """Return what is printed, and what a notebook shows."""
+        """Return the card that is printed, and shown in a notebook."""
         table = Table(("name", "units", "needs", "formula"), tuple(self.rows()))
         lines = 'signals.jfne.compute_readout(["vm", "spike_rate_hz"])', 'jfx.readouts()["lfp"]'
         return Card("Readouts", (("readouts", table), ("next", Code(lines))))
 
 
-#: Every readout by name, in the order in which they were registered.
+#: All readouts by name, in the order of registration.
 KNOWN: dict[str, Readout] = {}
 
 
-def readout(
-    *, units: str, formula: str, settings: Sequence[str] = ()
-) -> Callable[[Callable[..., xr.Dataset]], Any]:
-    """Register a function as a readout under its own name.
+def readout(*, units: str, formula: str, settings: Sequence[str] = ()) -> Callable[[F], F]:
+    """Register a function as a readout under its name.
 
     Parameters
     ----------
@@ -123,17 +124,17 @@ def readout(
     formula : str
         What it computes, in one line.
     settings : sequence of str
-        Parameters that are settings although they can be given by position.
+        Parameters that are settings although they can be passed by position.
 
     Returns
     -------
     callable
-        A decorator; the function comes back unchanged.
+        A decorator that returns the function unchanged.
 
     Raises
     ------
     ArgumentError
-        If a readout of this name is known already, or it needs something that is neither given nor known.
+        If a readout of this name exists already, or an input is neither given nor a readout.
 
     Examples
     --------
@@ -144,7 +145,7 @@ def readout(
     True
     """
 
-    def register(function: Callable[..., xr.Dataset]) -> Callable[..., xr.Dataset]:
+    def register(function: F) -> F:
         name = function.__name__
         parameters = inspect.signature(function).parameters.values()
         named = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} | {*settings}
@@ -156,6 +157,7 @@ def readout(
         defaults = {p.name: p.default for p in parameters if p.name in named}
         unknown = [need for need in needs if need not in GIVEN and need not in KNOWN]
         unknown += [take for take in takes if take not in GIVEN]
+        # the same module may register it again, as when a notebook's cell is run twice
         if name in KNOWN and KNOWN[name].function.__module__ != function.__module__:
             raise _refuse("readout", repr(name), "a name that is not taken", "another name")
         if unknown:
@@ -163,7 +165,7 @@ def readout(
                 name,
                 f"the inputs {unknown}",
                 f"some of {[*GIVEN, *KNOWN]}; with a default, of {[*GIVEN]}",
-                "name its parameters so, and settings after a *",
+                "rename its parameters to these, and put settings after a *",
             )
         KNOWN[name] = Readout(name, function, needs, takes, defaults, units, formula)
         return function
@@ -172,7 +174,7 @@ def readout(
 
 
 def readouts() -> Readouts:
-    """Return every readout that `compute_readout` knows: its unit, what it needs, and its formula.
+    """List the readouts that `compute_readout` knows, with their units, inputs and formulas.
 
     Examples
     --------
@@ -184,7 +186,7 @@ def readouts() -> Readouts:
 
 
 def chain(names: Iterable[str]) -> set[str]:
-    """Return the readouts named and all that they need."""
+    """Return the named readouts and all readouts that they need."""
     found: set[str] = set()
     for name in names:
         if name in KNOWN and name not in found:
@@ -193,7 +195,7 @@ def chain(names: Iterable[str]) -> set[str]:
 
 
 def given_for(name: str) -> list[str]:
-    """Return what may be given for a readout: what it, and those that it needs, are made of."""
+    """Return the inputs that may be given for a readout and for the readouts that it needs."""
     expected = {n for each in chain([name]) for n in (*KNOWN[each].needs, *KNOWN[each].takes)}
     return [given for given in GIVEN if given in expected]
 

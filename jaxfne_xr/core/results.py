@@ -1,8 +1,8 @@
-"""Results: what every stage returns, made in one place from bare variables: units, labels, scope and provenance.
+"""Make the result of a stage from bare variables: add units, labels, scope and provenance.
 
-`assemble` makes a Dataset of arrays that come from outside; `finish` and `finish_several` make one of a new quantity
-that was computed from a Dataset. What returns its input with something added or moved ends in
-`jaxfne_xr.provenance.extend` instead.
+`assemble` makes a Dataset of arrays that come from outside; `finish` and `finish_several` make one of new quantities
+computed from a Dataset. A function that returns its input with something added or moved returns with
+`jaxfne_xr.core.provenance.extend` instead.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from .blocks import owned
 from .errors import DataError
 from .schema import GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
+from .types import Array, ArrayLike
 from .units import convert, is_quantity, magnitude, quantity, units_of
 
-#: A variable, bare; its unit, None for truth values and for what carries its own; and more attrs of it.
+#: A bare variable; its unit, None for booleans and for data that carry their own; and more attrs for it.
 Made = tuple[xr.Variable, str | None] | tuple[xr.Variable, str | None, Mapping[str, Any]]
 
 
@@ -36,7 +37,7 @@ def assemble(
     stage: str,
     origin: str,
 ) -> xr.Dataset:
-    """Return a Dataset of variables with their units, times in ms, coordinates and the first step of a provenance.
+    """Make a Dataset of variables with units, times in ms, coordinates and the first step of a provenance.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def assemble(
     coords : mapping or None
         As `xarray.Dataset` takes them.
     quantify : bool
-        Whether units go on as pint quantities.
+        Whether the variables become pint quantities.
     function, parameters, stage, origin
         As for `jaxfne_xr.provenance.record`.
     """
@@ -75,30 +76,30 @@ def finish(
     function: str | None = None,
     others: Sequence[xr.Dataset | xr.DataArray] = (),
 ) -> xr.Dataset:
-    """Return a new quantity as a Dataset: labels of `ds` along its dims, unit, scope, and one more step of provenance.
+    """Make a Dataset of a new quantity, with the labels of `ds`, unit, scope, and one more step of provenance.
 
     Parameters
     ----------
     ds : xr.Dataset
-        What it was made from. Its attrs that are not ours are not kept: they describe what went in.
+        The input. Its attrs that are not ours are not kept: they describe the input.
     name : str
-        Of the variable, and of the function that makes it.
+        Name of the variable, and of the function that makes it.
     variable : xr.Variable
         Bare.
     units : str or None
-        None for truth values, and for data that carry their own.
+        None for booleans, and for data that carry their own.
     parameters : mapping, optional
         For the provenance, JSON-safe.
     coords : mapping, optional
-        More labels.
+        More coordinates.
     stage : str
         What the result is.
     attrs : mapping, optional
         More attrs of the variable.
     function : str, optional
-        The function, where it is called otherwise.
+        The function, if its name is not that of the variable.
     others : sequence of xr.Dataset or xr.DataArray
-        What else it was made from: the scope is the weakest of all.
+        Further inputs: the scope is the weakest of all.
     """
     return finish_several(
         ds,
@@ -122,7 +123,7 @@ def finish_several(
     stage: str = "readout",
     others: Sequence[xr.Dataset | xr.DataArray] = (),
 ) -> xr.Dataset:
-    """Return new quantities, or none, as a Dataset, as `finish` does for one.
+    """Make a Dataset of any number of new quantities, as `finish` does of one.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def finish_several(
     variables : mapping of str to (xr.Variable, str or None[, mapping])
         Each variable, bare, its unit, and more attrs.
     along : iterable of str, optional
-        The dims whose labels are taken from `ds`; by default all those of the variables.
+        The dims whose labels are taken from `ds`; by default all dims of the variables.
     """
     made = {}
     for name, (variable, units, *more) in variables.items():
@@ -147,10 +148,10 @@ def finish_several(
     return provenance.extend(new, function, parameters or {}, stage=stage, of=ds, others=others)
 
 
-def is_quantified(of: xr.Dataset | xr.Variable, data: Any = None) -> bool:
-    """Whether what is made from `of` carries its unit as a pint quantity: where any variable of it does.
+def is_quantified(of: xr.Dataset | xr.Variable, data: Array | None = None) -> bool:
+    """Whether results made from `of` become pint quantities: if any variable of it is one.
 
-    `data` are the numbers that were made: pint holds no JAX array, so that a JAX lead field of NumPy data gives JAX.
+    `data` are the numbers of the result: it is never a quantity if they are JAX, which pint does not wrap.
     """
     if is_jax(data):
         return False
@@ -166,7 +167,7 @@ def with_unit(
     quantify: bool,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Variable:
-    """Return a variable that carries `unit`, as a quantity or in its attrs, and nothing else but `attrs`."""
+    """Attach `unit` to a variable, as a quantity or in its attrs, and replace its other attrs by `attrs`."""
     if unit is None:
         return xr.Variable(variable.dims, variable.data, attrs)
     if quantify:
@@ -175,8 +176,8 @@ def with_unit(
     return xr.Variable(variable.dims, variable.data, {**(attrs or {}), "units": unit})
 
 
-def owned_data(data: Any, quantify: bool) -> Any:
-    """Return data that nobody else can change."""
+def owned_data(data: ArrayLike, quantify: bool) -> Array:
+    """Return data that does not change when the user's array does: a copy, unless the data is immutable."""
     if is_dask(data) or (is_jax(data) and not quantify):
         return data
     if is_traced(data):
@@ -190,7 +191,7 @@ def owned_data(data: Any, quantify: bool) -> Any:
 
 
 def _with_geometry_units(ds: xr.Dataset) -> xr.Dataset:
-    """Return `ds` with bare positions and diameters declared, and others converted, to um."""
+    """Convert positions and diameters to um, and label those without a unit as um."""
     changed = {}
     for name in GEOMETRY:
         if name not in ds.coords or name in ds.dims:

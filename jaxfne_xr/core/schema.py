@@ -1,23 +1,23 @@
-"""Names, dims, units and long names of what the package reads and makes: tables only."""
+"""Names, dims, units and long names of the variables that the package reads and makes: tables only."""
 
 from __future__ import annotations
 
-#: The dimensions along which sources lie: neurons, or recorded rows of neurons.
+#: Dims of sources: neurons, or recorded compartments of neurons.
 SITES = ("unit", "recording")
-#: The dimensions of a probe: contacts, or channels of EEG and MEG.
+#: Dims of a probe: contacts, or channels of EEG and MEG.
 SENSORS = ("contact", "channel")
-#: What a voltage may be called; the first found is it.
+#: Names of a voltage; the first one present is used.
 VOLTAGES = ("v", "V_m")
 
-#: What can act as the source of a field, in nA; the first found is it.
+#: Names of a current that can be the source of a field, in nA; the first one present is used.
 CURRENTS = ("i_membrane", "source")
 
-#: What holds no NaN and no Inf.
+#: Variables that must not hold NaN or Inf.
 FINITE = (*VOLTAGES, "source")
-#: What describes the cells rather than their activity, and travels with it: the dims it lies on.
+#: Dims of variables that describe the cells rather than their activity, and are kept with it.
 STRUCTURE = ("edge",)
 
-#: The unit of every variable that this package makes, and what plots call it.
+#: The unit in which each variable is kept.
 UNITS = {
     "v": "mV",
     "V_m": "mV",
@@ -41,7 +41,7 @@ UNITS = {
     "conductance": "uS",
     "population_rate": "Hz",
 }
-#: What a DataArray without a name is taken for, by its unit.
+#: The name given to a DataArray without one, by its unit.
 KINDS = {
     "mV": "v",
     "nA": "source",
@@ -50,8 +50,9 @@ KINDS = {
     "fT": "meg",
     "Hz": "firing_rate",
 }
-#: What a voltage along the dim of a probe is.
+#: The name of a voltage along the dim of a probe.
 POTENTIALS = {"contact": "lfp", "channel": "eeg"}
+#: The attribute `long_name` of each variable, which plots show.
 LONG_NAMES = {
     "v": "membrane voltage",
     "V_m": "membrane voltage",

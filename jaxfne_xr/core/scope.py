@@ -1,14 +1,17 @@
-"""What the numbers may be taken to mean: scope, derived from the record of how they were made.
+"""Scope: what the numbers may be taken to mean, derived from how they were made.
 
-Scope is derived from the provenance (see `jaxfne_xr.provenance`) and from nothing else, so no argument can raise it.
+Scope is derived from the provenance (see `jaxfne_xr.core.provenance`) and from nothing else, so no argument can raise
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial, reduce
 from typing import Any
+
+from .types import Record
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ STRENGTH: dict[str, Collection[Any]] = {
     "field_solver_status": SOLVERS,
 }
 
-#: Where a morphology comes from that is one: reconstructed, or stated number by number; not drawn for want of a better.
+#: Origins of a geometry that count as a real morphology: reconstructed, or given number by number; not invented as a
+#: placeholder.
 PHYSICAL_GEOMETRIES = {"traced", "declared"}
 
 
@@ -57,11 +61,12 @@ class Scope:
     model_status : str
         ``"computational_scaffold"``: a simulation, not a measurement.
     amplitude_status : bool
-        True only where a current went through a declared conductor in physical units all the way; else a proxy.
+        True only if currents in physical units were the source, of a declared conductor, at every step; otherwise
+        the amplitude is that of a proxy.
     source_calibration_status : str
-        What stands for the source: a voltage as a proxy, or a current in nA.
+        What the source is: a voltage as a proxy, or a current in nA.
     field_solver_status : str
-        The forward model that made the field, ``"not_computed"`` where there is none.
+        The forward model that made the field, ``"not_computed"`` if there is no field.
     """
 
     model_status: str = "computational_scaffold"
@@ -108,7 +113,7 @@ def _order(name: str, value: Any) -> tuple[int, int]:
 
 
 def weaker(a: Scope, b: Scope) -> Scope:
-    """Return the weaker claim of each kind: what a combination of two Datasets may claim.
+    """Combine two scopes: the weaker claim of each kind.
 
     Examples
     --------
@@ -123,16 +128,16 @@ def weaker(a: Scope, b: Scope) -> Scope:
     )
 
 
-def derive(provenance: Mapping[str, Any] | None) -> Scope:
-    """Return the scope that a provenance supports; the weakest where there is none.
+def derive(provenance: Record | None) -> Scope:
+    """Derive the scope that a provenance supports; the weakest if there is none.
 
-    Of what several Datasets were combined in, the weaker claim of each kind.
+    If several Datasets were combined, the scope has the weakest claim of each kind.
     """
-    return reduce(weaker, (_claims(*road) for road in _roads(provenance)))
+    return reduce(weaker, (_claims(*path) for path in _paths(provenance)))
 
 
-def _roads(provenance: Mapping[str, Any] | None) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
-    """Yield the origin and the parameters of every step of each Dataset that went in, up to the result."""
+def _paths(provenance: Record | None) -> Iterator[tuple[str | None, list[Record]]]:
+    """Yield, for each input Dataset, its origin and the parameters of all steps from it to the result."""
     if provenance is None:
         yield None, []
         return
@@ -141,11 +146,13 @@ def _roads(provenance: Mapping[str, Any] | None) -> Iterator[tuple[Any, list[Map
     yield provenance.get("origin"), parameters
     for k, step in enumerate(steps):
         for other in step.get("with", ()):
-            for origin, before in _roads(other):
+            # an input that joined at step k went through that step and all later ones
+            for origin, before in _paths(other):
                 yield origin, [*before, *parameters[k:]]
 
 
-def _claims(origin: Any, parameters: Sequence[Mapping[str, Any]]) -> Scope:
+def _claims(origin: str | None, parameters: Sequence[Record]) -> Scope:
+    # the last step that names a source decides, as a voltage may have been replaced by a current
     last = next((p["source"] for p in reversed(parameters) if "source" in p), "voltage")
     if last == "transmembrane_current":
         source = "transmembrane_current"
@@ -164,10 +171,10 @@ def _claims(origin: Any, parameters: Sequence[Mapping[str, Any]]) -> Scope:
     )
 
 
-def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every field was made of transmembrane currents, of a physical morphology, by a declared conductor.
+def _physical(parameters: Sequence[Record]) -> bool:
+    """Whether all fields are those of transmembrane currents of a real morphology in a declared conductor.
 
-    And no dipole of currents that depend on an origin, and no gain fitted to something else, came in between.
+    False too if a dipole moment depends on the origin, since its currents do not sum to zero, or if a gain was fitted.
     """
     fields_made = [p for p in parameters if "field_solver" in p]
     known = next((p["geometry"] for p in reversed(parameters) if "geometry" in p), None)
@@ -180,14 +187,14 @@ def _physical(parameters: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-def supports(provenance: Mapping[str, Any] | None, name: str, value: Any) -> bool:
+def supports(provenance: Record | None, name: str, value: Any) -> bool:
     """Whether a provenance supports a known value of the claim `name`: the derived one, or a weaker one."""
     limit = getattr(derive(provenance), name)
     if strength(name, value) != strength(name, limit) or name != "field_solver_status":
         return strength(name, value) <= strength(name, limit)
     # of several solvers of the same worth that went in, any may be named, but no other
     return value == limit or any(
-        step.get("field_solver") == value for _, steps in _roads(provenance) for step in steps
+        step.get("field_solver") == value for _, steps in _paths(provenance) for step in steps
     )
 
 
@@ -196,10 +203,10 @@ def is_physical(solver: str) -> bool:
     return solver in SOLVERS and SOLVERS[solver].worth == PHYSICAL
 
 
-def geometry(provenance: Mapping[str, Any] | None) -> str:
-    """Return where the geometry of all that went in comes from, ``"unknown"`` where that differs or is not recorded."""
+def geometry(provenance: Record | None) -> str:
+    """Return the origin of the geometry of all inputs, ``"unknown"`` if they differ or it is not recorded."""
     found = {
         next((p["geometry"] for p in reversed(steps) if "geometry" in p), "unknown")
-        for _, steps in _roads(provenance)
+        for _, steps in _paths(provenance)
     }
     return str(found.pop()) if len(found) == 1 else "unknown"

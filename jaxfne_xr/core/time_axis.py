@@ -1,9 +1,8 @@
-"""The time axis: float64 milliseconds that rise in even steps, checked once and made in one way."""
+"""The time axis: float64 milliseconds that increase in even steps, checked and made here only."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,23 +10,24 @@ from xarray.indexes import PandasIndex
 
 from .arrays import is_traced
 from .errors import DimensionError, TimeAxisError, UnitError
+from .types import Window
 from .units import convert, magnitude, scalar, units_of
 
 TIME = "time"
 
-#: Steps are looked at so many at a time, which fit into a cache.
+#: How many steps are checked at a time, which fit into a cache.
 _BLOCK = 1 << 15
-#: How far two sampling intervals may differ, relatively, and still be called equal.
+#: Relative difference up to which two sampling intervals count as equal.
 DT_TOLERANCE = 1e-6
 
 
 def time_problem(found: str, expected: str, remedy: str) -> TimeAxisError:
-    """Return the error of a time axis that cannot be used."""
+    """Make the error of a time axis that cannot be used."""
     return TimeAxisError.of(TIME, found=found, expected=expected, remedy=remedy)
 
 
 def check_dt(dt_ms: float, name: str = "dt_ms") -> float:
-    """Return `dt_ms`, handed in as `name`, if it is a usable sampling interval in ms: positive and finite."""
+    """Return `dt_ms`, passed as `name`, if it is positive and finite; raise otherwise."""
     if not (np.isfinite(dt_ms) and dt_ms > 0):
         raise TimeAxisError.of(
             name,
@@ -39,12 +39,13 @@ def check_dt(dt_ms: float, name: str = "dt_ms") -> float:
 
 
 def time_variable(values: np.ndarray) -> xr.Variable:
-    """Return the time coordinate for float64 values in ms."""
+    """Make the time coordinate of float64 values in ms."""
     return xr.IndexVariable(TIME, values, {"units": "ms", "long_name": "time"})
 
 
 def time_from_dt(dt_ms: float, length: int) -> np.ndarray:
-    """Return sample times in ms from 0: ``dt_ms * k``, float64."""
+    """Compute sample times in ms from 0: ``dt_ms * k``, float64."""
+    # a product, since a running sum of `dt_ms` would drift
     return dt_ms * np.arange(length, dtype=np.float64)
 
 
@@ -58,7 +59,7 @@ def coords_along(
     ds : xr.Dataset
         Where the coordinates come from.
     dims : iterable of str
-        A coordinate is kept if all of its own dims are among these.
+        A coordinate is kept if all its dims are among these.
     time : array (time), optional
         Sample times, ms, from `sampling`.
     """
@@ -67,15 +68,16 @@ def coords_along(
     kept = {name: v for name, v in variables.items() if dims.issuperset(v.dims)}
     indexes = {name: index for name, index in ds.xindexes.items() if name in kept}
     old = kept.get(TIME)
-    as_it_should = old is not None and old.dtype == np.float64 and old.attrs.get("units") == "ms"
-    if time is not None and not (as_it_should and TIME in indexes):
+    usable = old is not None and old.dtype == np.float64 and old.attrs.get("units") == "ms"
+    # otherwise the user's index is kept, which costs nothing
+    if time is not None and not (usable and TIME in indexes):
         kept[TIME] = time_variable(time)
         indexes[TIME] = PandasIndex(time, TIME)
     return xr.Coordinates(kept, indexes=indexes)
 
 
-def windowed(ds: xr.Dataset, window: tuple[Any, Any] | None) -> xr.Dataset:
-    """Return the samples of a Dataset from ``window[0]`` up to, and without, ``window[1]``.
+def windowed(ds: xr.Dataset, window: Window | None) -> xr.Dataset:
+    """Select the samples of a Dataset from ``window[0]`` up to, but not including, ``window[1]``.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def windowed(ds: xr.Dataset, window: tuple[Any, Any] | None) -> xr.Dataset:
     Raises
     ------
     TimeAxisError
-        If the window is empty, or reaches outside the data.
+        If the window is empty, or extends beyond the data.
     UnitError
         If it is not in a unit of time.
     """
@@ -108,6 +110,7 @@ def windowed(ds: xr.Dataset, window: tuple[Any, Any] | None) -> xr.Dataset:
         default if value is None else scalar(value, "ms", "window")
         for value, default in ((first, begin), (last, end))
     )
+    # computed times differ from exact ones by rounding: a sample at the start counts, one at the stop does not
     slack = DT_TOLERANCE * (dt_ms or 1.0)
     chosen = np.flatnonzero((time >= start - slack) & (time < stop - slack))
     outside = not (begin - slack <= start and stop <= end + slack)
@@ -117,7 +120,7 @@ def windowed(ds: xr.Dataset, window: tuple[Any, Any] | None) -> xr.Dataset:
             found=f"{start:g} to {stop:g} ms, "
             + ("outside" if outside else "without a sample of")
             + f" data from {begin:g} to {end:g} ms",
-            expected="a window inside the data, with one sample at least",
+            expected="a window inside the data, with at least one sample",
             remedy=f"window=({begin:g}, {end:g}), or None for all of it",
         )
     return ds.isel({TIME: slice(int(chosen[0]), int(chosen[-1]) + 1)})
@@ -129,9 +132,9 @@ def sampling(ds: xr.Dataset, dt_ms: float | None) -> tuple[np.ndarray, float | N
     Parameters
     ----------
     ds : xr.Dataset
-        With a ``time`` dimension; its coordinate, if there is one, must rise evenly.
+        With a ``time`` dimension; its coordinate, if there is one, must increase in even steps.
     dt_ms : float or None
-        The interval where there is no coordinate; where there is one, the two must agree.
+        The interval if there is no coordinate; if there is one, the two must agree.
 
     Returns
     -------
@@ -143,7 +146,7 @@ def sampling(ds: xr.Dataset, dt_ms: float | None) -> tuple[np.ndarray, float | N
     DimensionError
         If there is no ``time`` dimension.
     TimeAxisError
-        If there are no samples, no way to tell the interval, or a coordinate that is not even.
+        If there are no samples, neither a coordinate nor `dt_ms`, or a coordinate with uneven steps.
     """
     if TIME not in ds.sizes:
         raise DimensionError.of(
@@ -170,12 +173,13 @@ def sampling(ds: xr.Dataset, dt_ms: float | None) -> tuple[np.ndarray, float | N
 
 
 def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, float | None]:
-    """Return the times of a coordinate in float64 ms and their interval, checked to rise evenly."""
+    """Return the times of a coordinate in float64 ms and their interval; raise unless they increase in even steps."""
     if is_traced(variable._data):
         raise time_problem("a traced array", "concrete numbers", "pass the times as a NumPy array")
     raw = magnitude(variable.data)
     time = _in_ms(np.asarray(raw), units_of(variable), given=dt_ms)
     least, most = _steps_range(time)
+    # a time that is not finite makes a step not finite, unless there is only one
     if not np.isfinite([*time[:1], least, most]).all():
         bad = np.flatnonzero(~np.isfinite(time))
         raise time_problem(
@@ -191,11 +195,11 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
         what = "a repeated time" if steps[first] == 0 else "a step back"
         raise time_problem(
             f"{what} at index {first + 1}: {time[first]:g} ms then {time[first + 1]:g} ms",
-            "times that rise",
+            "increasing times",
             'ds.sortby("time"), ds.drop_duplicates("time")',
         )
     mean = (time[-1] - time[0]) / (len(time) - 1)
-    # What rounding alone can do to one step: two roundings of the largest time, in the precision it was kept in.
+    # The error of one step from rounding alone: two roundings of the largest time, in the precision it was stored in.
     eps = np.finfo(raw.dtype if raw.dtype.kind == "f" else np.float64).eps
     rounding = 2 * eps * max(abs(time[0]), abs(time[-1]))
     if raw.dtype.kind == "m":  # whole nanoseconds
@@ -212,16 +216,16 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
         raise time_problem(
             f"a time coordinate with steps of {mean:.9g} ms, and dt_ms={dt_ms:.9g}",
             "the two to agree",
-            'leave dt_ms out, or ds.drop_vars("time") to have dt_ms make the times',
+            'leave dt_ms out, or ds.drop_vars("time") so that dt_ms defines the times',
         )
     if raw.dtype == np.float32 or raw.dtype.kind == "m":
-        # Rounded unevenly; the ends tell the interval to better than any step does.
+        # These were rounded unevenly; the first and last time give a more exact interval than any step.
         time = time[0] + mean * np.arange(len(time))
     return time, dt_ms if dt_ms is not None else float(mean)
 
 
 def _steps_range(time: np.ndarray) -> tuple[float, float]:
-    """Return the least and the largest step, NaN or infinite where a time is; without an array of all steps."""
+    """Return the smallest and the largest step, not finite if a time is not; without an array of all steps."""
     ends: list[float] = []
     with np.errstate(invalid="ignore"):  # infinite times
         for start in range(0, len(time) - 1, _BLOCK):
@@ -231,8 +235,8 @@ def _steps_range(time: np.ndarray) -> tuple[float, float]:
 
 
 def _in_ms(values: np.ndarray, unit: str | None, *, given: float | None) -> np.ndarray:
-    """Return times in float64 ms."""
-    if values.dtype.kind == "m":
+    """Convert times to float64 ms."""
+    if values.dtype.kind == "m":  # timedelta64, in which xarray decodes the times of netCDF files
         return values / np.timedelta64(1, "ns") * 1e-6
     if values.dtype.kind not in "fiu":
         raise time_problem(

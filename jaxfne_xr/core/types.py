@@ -1,7 +1,7 @@
-"""Types for signatures: what an argument may be, and the unit in which a bare number is read.
+"""Types for signatures: what an argument may be, and the unit of a bare number.
 
-The names are aliases: `help` and editors show them as written, and mypy reads what they stand for. Wherever a number
-may be bare it may also be text with a unit (``"50 um"``) or a quantity, and is converted.
+The names are aliases: `help` and editors show them as written, and mypy checks what they stand for. A bare number is
+taken to be in the unit named here; a string with a unit (``"50 um"``) or a quantity is converted to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Quantity(Protocol):
-    """A number or an array with a unit, such as pint's; a protocol, since pint is imported only when first needed."""
+    """A number or an array with a unit, as pint's; a protocol, since pint is imported only when it is first needed."""
 
     @property
     def magnitude(self) -> Any:
@@ -41,6 +41,8 @@ Conductivity: TypeAlias = Scalar
 Scalars: TypeAlias = Scalar | Sequence[Scalar]
 #: First and last.
 Interval: TypeAlias = tuple[Scalar, Scalar]
+#: Start and stop, ms; None for that end of the data.
+Window: TypeAlias = tuple[Time | None, Time | None]
 #: The lowest and the highest frequency of each band, Hz.
 Bands: TypeAlias = Mapping[str, tuple[Frequency, Frequency]]
 
@@ -48,3 +50,6 @@ Bands: TypeAlias = Mapping[str, tuple[Frequency, Frequency]]
 Array: TypeAlias = Any
 #: What NumPy makes an array of: an array of any kind, or numbers in nested sequences.
 ArrayLike: TypeAlias = Any
+
+#: A provenance, or one of its steps, as read from JSON.
+Record: TypeAlias = Mapping[str, Any]

@@ -1,7 +1,7 @@
-"""Unit strings, and the one checked factor that takes data from one unit to another.
+"""Unit strings, and the checked factor that converts data from one unit to another.
 
-Inside the package: mV, nA, um, ms, S/m, Hz. A unit is a short string that pint reads (``"mA/cm^2"``). It becomes a
-Python float before any arithmetic, so no pint object ever meets a kernel. pint is imported when a unit has to be
+Inside the package: mV, nA, um, ms, S/m, Hz. A unit is a short string that pint can read (``"mA/cm^2"``). It becomes a
+factor, a Python float, before any arithmetic, so no kernel gets a pint object. pint is imported when a unit has to be
 parsed, pint-xarray when a quantity has to be made.
 """
 
@@ -10,25 +10,26 @@ from __future__ import annotations
 import numbers
 import sys
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import xarray as xr
 
 from .arrays import check_traced, is_jax, is_traced, precision_of
 from .errors import ArgumentError, UnitError
+from .types import Array, Quantity, Scalar, Scalars
 
 
-def is_quantity(data: object) -> bool:
+def is_quantity(data: object) -> TypeGuard[Any]:
     """Whether `data` is a pint quantity (without importing pint)."""
     pint = sys.modules.get("pint")
     return pint is not None and isinstance(data, pint.Quantity)
 
 
 def registry(*, for_arrays: bool = False) -> Any:
-    """Return pint's application registry, so that a user's own units are known here too.
+    """Return pint's application registry, in which users may have defined units.
 
-    ``for_arrays`` also imports pint-xarray, which sets that registry up to hold arrays inside xarray.
+    ``for_arrays`` also imports pint-xarray, which sets that registry up for arrays in xarray.
     """
     if for_arrays:
         import pint_xarray  # noqa: F401  (sets the application registry up)
@@ -39,7 +40,7 @@ def registry(*, for_arrays: bool = False) -> Any:
 
 @lru_cache(maxsize=512)
 def _parse(unit: str) -> Any:
-    """Return the pint unit that `unit` names."""
+    """Parse a unit with pint."""
     try:
         return registry().Unit("" if unit == "1" else unit)
     except Exception as error:  # pint raises many types here, ValueError and TokenError among them
@@ -53,7 +54,7 @@ def _parse(unit: str) -> Any:
 
 @lru_cache(maxsize=512)
 def factor(source: str, target: str) -> float:
-    """Return the number that takes values in `source` to values in `target`.
+    """Compute the number by which values in `source` are multiplied to be in `target`.
 
     Parameters
     ----------
@@ -83,26 +84,27 @@ def factor(source: str, target: str) -> float:
             expected=f"a unit that converts to {target!r} ({dst.dimensionality})",
             remedy=f"give the values in {target} or a multiple of it, and correct the unit",
         )
+    # an offset, as of degC, would make the conversion more than a product
     zero, one = (float(ureg.Quantity(x, src).to(dst).magnitude) for x in (0.0, 1.0))
     if zero != 0.0:
         raise UnitError.of(
             "units",
             found=f"{source!r}, whose zero is not the zero of {target!r}",
-            expected="a unit that is a plain multiple",
-            remedy="convert the values before handing them in",
+            expected=f"a unit that is a multiple of {target!r}",
+            remedy="convert the values before you pass them",
         )
     return float(f"{one:.15g}")  # pint's uA to nA is 999.9999999999999
 
 
 def readable(unit: str) -> str:
-    """Return `unit` if pint can read it; raise UnitError if not."""
+    """Return `unit` if pint can read it; raise UnitError otherwise."""
     _parse(unit)
     return unit
 
 
 @lru_cache(maxsize=512)
 def same_dimension(unit: str, target: str) -> bool:
-    """Whether values in `unit` could be converted to `target`; False where it cannot be read."""
+    """Whether values in `unit` can be converted to `target`; False if it cannot be read."""
     try:
         factor(unit, target)
     except UnitError:
@@ -111,23 +113,22 @@ def same_dimension(unit: str, target: str) -> bool:
 
 
 def text_of(unit: Any) -> str:
-    """Return a pint unit as a short string that pint reads again: ``"mA/cm^2"``, ``"um"``, ``"1"``."""
+    """Write a pint unit as a short string that pint can read: ``"mA/cm^2"``, ``"um"``, ``"1"``."""
     return _text(id(unit._REGISTRY), unit)
 
 
 @lru_cache(maxsize=512)
 def _text(registry_id: int, unit: Any) -> str:
-    # units of two registries hash alike and cannot be compared: the id before them keeps them apart
+    # Units of two registries have equal hashes but cannot be compared: `registry_id` keeps them apart in the cache.
     text = f"{unit:~C}".replace("**", "^").replace("Δ", "delta_")
-    text = text.replace("\u00b5", "u").replace(
-        "\u03bc", "u"
-    )  # micro sign; Greek mu, since pint 0.26
+    # the micro sign, and the Greek mu that pint writes since 0.26
+    text = text.replace("\u00b5", "u").replace("\u03bc", "u")
     return text or "1"
 
 
 @lru_cache(maxsize=512)
 def pretty(unit: str) -> str:
-    """Return a unit as people write it, for the label of an axis; as it is where pint cannot read it.
+    """Write a unit as in print, for the label of an axis; unchanged if pint cannot read it.
 
     Examples
     --------
@@ -158,13 +159,13 @@ def product(*units: str) -> str:
     return text_of(made)
 
 
-def magnitude(data: Any) -> Any:
+def magnitude(data: Array) -> Array:
     """Return the bare array in a quantity; anything else as it is."""
     return data.magnitude if is_quantity(data) else data
 
 
-def convert(data: Any, source: str, target: str) -> Any:
-    """Return bare `data` taken from unit `source` to `target`, in its own precision; the same object if equal."""
+def convert(data: Array, source: str, target: str) -> Array:
+    """Convert bare `data` from unit `source` to `target`, in its precision; the same object if the units are equal."""
     scale = factor(source, target)
     if scale == 1.0:
         return data
@@ -174,24 +175,24 @@ def convert(data: Any, source: str, target: str) -> Any:
     return data * scale
 
 
-def quantity(data: Any, unit: str) -> Any:
-    """Return NumPy or dask `data` as a pint quantity."""
+def quantity(data: Array, unit: str) -> Quantity:
+    """Make a pint quantity of NumPy or dask `data`."""
     return registry(for_arrays=True).Quantity(data, _parse(unit))
 
 
 def example(unit: str) -> str:
-    """Return a number of a usual size in `unit`, for a remedy: ``"0.3 S/m"``."""
+    """Return a number of a typical size in `unit`, for a remedy: ``"0.3 S/m"``."""
     usual = {"S/m": "0.3", "um": "50", "deg": "30", "ohm*cm": "100"}
     return f"{usual.get(unit, '0.1')} {unit}" if unit != "1" else "0.5"
 
 
-def scalar(value: Any, unit: str, name: str) -> float:
-    """Return one number in `unit` from a number, a string with a unit, or a pint quantity.
+def scalar(value: Scalar, unit: str, name: str) -> float:
+    """Convert a number, a string with a unit, or a pint quantity to one number in `unit`.
 
     Parameters
     ----------
     value : float, str or pint.Quantity
-        A bare number is taken to be in `unit` already.
+        A bare number is taken to be in `unit`.
     unit : str
         The unit of the result.
     name : str
@@ -213,7 +214,7 @@ def scalar(value: Any, unit: str, name: str) -> float:
 
     given = value
     if isinstance(value, str):
-        if not any(map(str.isdigit, value)):  # to pint, "ms" is 1 ms
+        if not any(map(str.isdigit, value)):  # pint reads "ms" as 1 ms
             raise refuse(f"{given!r}, which is not a number")
         try:
             value = registry().Quantity(value)
@@ -226,20 +227,21 @@ def scalar(value: Any, unit: str, name: str) -> float:
             raise refuse(f"{str(given)!r}, which is not convertible to {unit}") from error
     if isinstance(value, (np.ndarray, np.generic)) and np.ndim(value) == 0:
         value = value.item()
+    # True is a number in Python, but hardly meant as one
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise refuse(f"{given!r} ({type(given).__name__})")
     return float(value)
 
 
-def positive(value: Any, unit: str, name: str) -> Any:
-    """Return one positive, finite number in `unit`, read as by `scalar`; a JAX scalar as it is, traced or not.
+def positive(value: Scalar, unit: str, name: str) -> Any:
+    """Convert to one positive, finite number in `unit`, as `scalar` does; a JAX scalar is returned as it is.
 
     Examples
     --------
     >>> positive("3 mS/cm", "S/m", "conductivity")
     0.3
     """
-    number = value if is_jax(value) else scalar(value, unit, name)
+    number: Any = value if is_jax(value) else scalar(value, unit, name)
     if is_traced(number):
         check_traced(name, lambda: (number > 0) * (number < np.inf), "a positive, finite number")
     if not is_traced(number) and not 0 < float(number) < float("inf"):
@@ -252,8 +254,8 @@ def positive(value: Any, unit: str, name: str) -> Any:
     return number
 
 
-def values_in(value: Any, unit: str, name: str) -> Any:
-    """Return one or several numbers in `unit` as a float64 array; JAX arrays, taken to be in `unit`, as they are.
+def values_in(value: Scalars | xr.DataArray, unit: str, name: str) -> Array:
+    """Convert one or several numbers to a float64 array in `unit`; JAX arrays are taken to be in `unit`.
 
     Parameters
     ----------
@@ -281,4 +283,4 @@ def values_in(value: Any, unit: str, name: str) -> Any:
         return np.array([values_in(v, unit, name) for v in value], dtype=float)
     if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "fiu":
         return value.astype(float)
-    return np.asarray(scalar(value, unit, name))
+    return np.asarray(scalar(cast(Scalar, value), unit, name))

@@ -1,4 +1,4 @@
-"""`validate`: every problem of a Dataset of traces or signals at once, each with its remedy."""
+"""`validate`: all problems of a Dataset of traces or signals at once, each with its remedy."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from .schema import FINITE, GEOMETRY, UNITS, VOLTAGES
 from .time_axis import TIME, sampling
 from .units import magnitude
 
-#: What a DataArray is taken for: one variable of any stage.
+#: The `stage` of a DataArray: one variable of any stage.
 VARIABLE = "variable"
 
 
 @dataclass(frozen=True)
 class Report:
-    """Every problem that `validate` found; true where there is none.
+    """All problems that `validate` found; true if there are none.
 
     Attributes
     ----------
     stage : str
-        What the Dataset was taken for: ``"traces"`` or ``"signals"``; of a DataArray ``"variable"``.
+        The stage of the Dataset, such as ``"traces"`` or ``"signals"``; ``"variable"`` for a DataArray.
     problems : tuple of Problem
-        What is wrong, each with its remedy.
+        Each problem with its remedy.
     unchecked : tuple of str
-        What could not be looked at, and why.
+        What could not be checked, and why.
     """
 
     stage: str
@@ -61,7 +61,7 @@ class Report:
         return self.card().html()
 
     def card(self) -> Card:
-        """Return what a notebook shows."""
+        """Return the card that a notebook shows."""
         n = len(self.problems)
         verdict = "valid" if self else "1 problem" if n == 1 else f"{n} problems"
         table = Table(
@@ -75,24 +75,24 @@ class Report:
         return Card(f"Checks of {self.stage}", tuple(rows), badge)
 
     def raise_problems(self) -> None:
-        """Raise one error that lists all problems; nothing where there are none."""
+        """Raise one error that lists all problems; do nothing if there are none."""
         raise_problems(self.problems)
 
 
 def validate(ds: xr.Dataset | xr.DataArray) -> Report:
-    """Return every problem of a Dataset of traces or signals, each with its remedy.
+    """Check a Dataset of traces or signals, and list all problems, each with its remedy.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        With a voltage on ``time`` and, where there are several sites, ``unit`` or ``recording``. A DataArray is
-        checked as the one variable that it is.
+        With a voltage along ``time`` and, if there are several sites, ``unit`` or ``recording``. A DataArray is
+        checked as a single variable.
 
     Returns
     -------
     Report
-        False where something is wrong; prints as a list, and as a table in a notebook. The values of dask data and
-        of traced JAX data are not looked at: the report says so.
+        False if there is a problem; prints as a list, and as a table in a notebook. The values of dask data and of
+        traced JAX data are not checked: the report says so.
 
     Examples
     --------
@@ -106,9 +106,9 @@ def validate(ds: xr.Dataset | xr.DataArray) -> Report:
 
 
 def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
-    """Return what `validate` does; without looking at `values`, in a time that does not grow with them.
+    """Check as `validate` does. Without `values`, the time taken does not depend on the size of the data.
 
-    Where there is only `one` variable, of a DataArray, no voltage is missing.
+    `one` is for the single variable of a DataArray, which need not be a voltage.
     """
     found: list[Problem] = []
     unchecked: list[str] = []
@@ -116,7 +116,8 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
         found += _unit_problems(str(name), variable, is_index=name in ds.dims)
     stage = VARIABLE if one else stage_of(ds)
     voltages: list[Hashable] = [name for name in VOLTAGES if name in ds.data_vars]
-    driven = stage == "signals" and ("source" in ds or "spikes" in ds)  # by a current, or by spikes
+    # Signals that were made from a current or from spikes need no voltage, nor do later results of this package
+    driven = stage == "signals" and ("source" in ds or "spikes" in ds)
     made_by_hand = not one and provenance.KEY not in ds.attrs
     if not voltages and not driven and (stage == "signals" or made_by_hand):
         try:
@@ -150,7 +151,7 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
 
 
 def stage_of(ds: xr.Dataset) -> str:
-    """Return the stage that a Dataset says it is, else the one it looks like."""
+    """Return the stage in the record of a Dataset; without a record, signals if it has ``V_m``, else traces."""
     try:
         record = provenance.read(ds.attrs)
     except JfneError:
@@ -161,7 +162,7 @@ def stage_of(ds: xr.Dataset) -> str:
 
 
 def _unit_problems(name: str, variable: xr.Variable, *, is_index: bool) -> list[Problem]:
-    """Return the unit problems of any variable or coordinate whose name this package gives a meaning to."""
+    """Return the unit problems of a variable or coordinate whose name has a unit in this package."""
     if name in UNITS:
         return unit_problem(variable, name, UNITS[name])
     if name in GEOMETRY and not is_index:
@@ -178,7 +179,7 @@ def _spike_problems(ds: xr.Dataset) -> list[Problem]:
                 where="spikes",
                 found=f"values of type {spikes.dtype}",
                 expected="bool, or numbers of spikes",
-                remedy="ds.jfne.to_signals() makes them",
+                remedy="ds.jfne.to_signals(), which makes them",
                 error=DataError,
             )
         )
@@ -188,7 +189,7 @@ def _spike_problems(ds: xr.Dataset) -> list[Problem]:
                 where="spikes",
                 found=f"dimensions {spikes.dims}",
                 expected=f"those of V_m, {ds['V_m'].dims}",
-                remedy="ds.jfne.to_signals() makes them",
+                remedy="ds.jfne.to_signals(), which makes them",
                 error=DimensionError,
             )
         )

@@ -1,1 +1,1 @@
-"""Pure kernels on bare arrays: no labels, no units, no files. One file a stage."""
+"""Pure kernels on bare arrays: no labels, no units, no files."""

@@ -1,4 +1,4 @@
-"""Reading a simulation while it runs: a block of steps at a time, so that what is not read is never kept.
+"""Read results out of a simulation while it runs, a block of steps at a time, so that its states are never all kept.
 
 Functions are pure JAX on bare arrays and pytrees of them.
 """
@@ -7,41 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from jaxtyping import PyTree
 
 __all__ = ["read_in_blocks"]
 
 
 def read_in_blocks(
-    step: Callable[[Any, Any], tuple[Any, Any]],
-    read: Callable[[Any], Any],
-    state: Any,
-    inputs: Any,
+    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
+    read: Callable[[PyTree], PyTree],
+    state: PyTree,
+    inputs: PyTree,
     lengths: Sequence[int],
     *,
     checkpoint: bool,
-) -> Any:
-    """Return what `read` makes of every block of samples of a recurrence, joined along the first axis.
+) -> PyTree:
+    """Run a recurrence, apply `read` to every block of its samples, and join the results along the first axis.
 
     Parameters
     ----------
     step : callable
         ``step(state, input) -> (state, sample)``.
     read : callable
-        ``read(samples) -> result``, arrays whose first axis is that of the samples: a product over a whole block costs
-        a fraction of one product a step.
+        ``read(samples) -> result``, arrays whose first axis is that of the samples. It gets a whole block, since one
+        matrix product of a block takes a fraction of the time of one product for each step.
     state : pytree
-        The first state.
+        The initial state.
     inputs : pytree of arrays, (step, ...)
-        One row a step.
+        One row for each step.
     lengths : sequence of int
-        How many parts each level is divided into; the last one is the number of steps in a block. Their product is the
-        number of steps.
+        The number of parts that each level is divided into; the last one is the number of steps in a block. Their
+        product is the number of steps.
     checkpoint : bool
-        Whether every level but the last keeps only the states between its parts for the reverse pass, and runs each
+        Whether all levels but the last keep only the states between their parts for the reverse pass, and run each
         part again. Memory then grows with the sum of the lengths, not their product; each level adds one forward pass.
 
     Returns
@@ -62,14 +65,15 @@ def read_in_blocks(
 
 
 def _level(
-    state: Any,
-    inputs: Any,
+    state: PyTree,
+    inputs: PyTree,
     *,
-    step: Callable[..., Any],
-    read: Callable[..., Any],
+    step: Callable[..., PyTree],
+    read: Callable[..., PyTree],
     lengths: tuple[int, ...],
     keep: bool,
-) -> tuple[Any, Any]:
+) -> tuple[PyTree, PyTree]:
+    """Run the parts of one level; return the last state and the results of `read`, joined."""
     length, *below = lengths
     if not below:
         state, samples = jax.lax.scan(step, state, inputs, length)

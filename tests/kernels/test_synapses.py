@@ -129,6 +129,6 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="'exponential', 'alpha'"):
         synaptic_current(train(5), 0.1, 2.0, axis=0, kernel="gamma")
     with pytest.raises(
-        ValueError, match=r"\(1, 2\), and kernel='alpha' on these spikes wants \(2, 2"
+        ValueError, match=r"\(1, 2\), and kernel='alpha' on these spikes needs \(2, 2"
     ):
         synaptic_current(train(5, 2), 0.1, 2.0, axis=0, kernel="alpha", state=np.zeros((1, 2)))

@@ -1,4 +1,4 @@
-"""What losses compare: standardised signals, and the logarithms of spectra, with gradients that stay finite."""
+"""The quantities that losses compare: standardised signals and log ratios of spectra, with finite gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def standardised(x: Num[Array, "*dims"], *, axis: int) -> Float[Array, "*dims"]:
-    """Return signals with a mean of 0 and a variance of 1: the mean of the product of two is their correlation.
+    """Scale signals to a mean of 0 and a variance of 1: the mean of the product of two is their correlation.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def standardised(x: Num[Array, "*dims"], *, axis: int) -> Float[Array, "*dims"]:
     Returns
     -------
     array (dims of x)
-        ``(x - <x>) / sqrt(<(x - <x>)^2>)``, dimensionless. Where a signal is constant, 0 with a gradient of 0: it
-        correlates with nothing.
+        ``(x - <x>) / sqrt(<(x - <x>)^2>)``, dimensionless. A constant signal gives 0 with a gradient of 0: it is
+        correlated with nothing.
 
     Examples
     --------
@@ -36,6 +36,7 @@ def standardised(x: Num[Array, "*dims"], *, axis: int) -> Float[Array, "*dims"]:
     """
     x = centred(x, axis=axis)
     variance = jnp.square(x).mean(axis, keepdims=True)
+    # the double `where`: the gradient of a square root at 0 would be NaN even in the branch not chosen
     varies = variance > 0
     return jnp.where(varies, x / jnp.sqrt(jnp.where(varies, variance, 1)), 0)
 
@@ -47,27 +48,27 @@ def log_ratio(
     *,
     axis: int,
 ) -> Float[Array, "*dims"]:
-    """Return the logarithm of the ratio of two spectra, as far as they are above a floor.
+    """Compute the logarithm of the ratio of two spectra, each raised by a floor.
 
     Parameters
     ----------
     power, reference : array (any dims, frequency or band along `axis`)
         Power, or power density, 0 or more, in the same unit.
     floor : float
-        Share of the reference's mean power along `axis` that is added to both; positive.
+        Fraction of the reference's mean power along `axis` that is added to both; positive.
     axis : int
         The frequency axis.
 
     Returns
     -------
     array (dims of power)
-        ``ln((S + e) / (R + e))`` with ``e = floor <R>``, dimensionless. Where there is no power at all in the
-        reference, it is 0 with a gradient of 0: there is nothing to compare with.
+        ``ln((S + e) / (R + e))`` with ``e = floor <R>``, dimensionless. If the reference has no power at all, 0
+        with a gradient of 0: there is nothing to compare with.
 
     Notes
     -----
-    Without the floor a zero in a spectrum, or the little that rounding leaves of one, would be worth more than
-    everything else, with a gradient to match: ``d / dS = 1 / (S + e)`` is at most ``1 / e``.
+    Without the floor a zero in a spectrum, or the rounding error in its place, would outweigh everything else, in
+    the gradient too: with it, ``d / dS = 1 / (S + e)`` is at most ``1 / e``.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """Spectra by Welch's method: power, cross spectra, coherence, and the power in a band.
 
-A signal is cut into overlapping segments, each is freed of its mean, tapered and transformed, and
-the products of the transforms are averaged over segments. Densities are one-sided: the frequencies
-between 0 and Nyquist carry the power of their negatives too, so that the sum over frequencies times
-their spacing is the variance. Conventions are those of ``scipy.signal.welch``.
+A signal is divided into overlapping segments; each has its mean subtracted, is tapered and
+transformed, and the products of the transforms are averaged over segments. Densities are one-sided:
+the frequencies between 0 and Nyquist include the power of the negative ones, so that the sum over
+frequencies times their spacing is the variance. Conventions are those of ``scipy.signal.welch``.
 
 References
 ----------
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Complex, Float, Num
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-# Numbers transformed at a time: 2^19 float32 and their spectra stay in a cache of some MB.
+# Numbers transformed at a time: 2^19 float32 and their spectra fit into a cache of some MB.
 _BLOCK = 2**19
 
 
 def frequencies(nperseg: int, dt: float) -> np.ndarray:
-    """Return the frequencies of a segment's spectrum.
+    """Compute the frequencies of a segment's spectrum.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def psd(
     window: str = "hann",
     detrend: str = "constant",
 ) -> Float[Array, "*before frequency *after"]:
-    """Return the power spectral density.
+    """Estimate the power spectral density.
 
     Parameters
     ----------
@@ -73,22 +73,22 @@ def psd(
     dt : float
         Sampling interval, ms.
     axis : int
-        The time axis; frequency (see `frequencies`) takes its place.
+        The time axis, which becomes the axis of frequency (see `frequencies`).
     nperseg : int
         Samples in a segment, 2 or more; its duration is one over the frequency spacing.
     noverlap : int, optional
         Samples shared by neighbouring segments; half a segment by default.
     window : {"hann", "boxcar"}
-        Taper. "boxcar" is none.
+        Taper; "boxcar" means none.
     detrend : {"constant", "none"}
-        "constant" takes each segment's mean off.
+        "constant" subtracts each segment's mean.
 
     Returns
     -------
     array (dims of x, frequency for time)
         ``S_k = c_k dt / sum_n w_n^2 <|sum_n w_n x_n exp(-2 pi i k n / nperseg)|^2>``, in the unit of `x`
         squared per Hz, with c_k = 1 at 0 and at Nyquist and 2 between, and the mean over segments.
-        Samples after the last whole segment are not used.
+        Samples after the last complete segment are not used.
 
     Raises
     ------
@@ -97,8 +97,8 @@ def psd(
 
     Notes
     -----
-    Signals go through in blocks, and their spectra are computed again for a gradient rather than
-    kept, so that memory is input, output and a block in both directions.
+    Signals are transformed in blocks, and their spectra are computed again for a gradient rather than
+    kept, so that memory is input, output and one block in both directions.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def cross_spectrum(
     window: str = "hann",
     detrend: str = "constant",
 ) -> Complex[Array, "*before frequency *after"]:
-    """Return the cross spectral density of pairs of signals.
+    """Estimate the cross spectral density of pairs of signals.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def cross_spectrum(
     -------
     array of complex (broadcast dims, frequency for time)
         ``<conj(X_k) Y_k>`` scaled like `psd`, in the unit of `x` times that of `y` per Hz. Its angle is
-        negative where `y` lags `x`.
+        negative if `y` lags `x`.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def coherence(
     window: str = "hann",
     detrend: str = "constant",
 ) -> Float[Array, "*before frequency *after"]:
-    """Return the magnitude-squared coherence of pairs of signals.
+    """Estimate the magnitude-squared coherence of pairs of signals.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def coherence(
     -------
     array (broadcast dims, frequency for time)
         ``|S_xy|^2 / (S_xx S_yy)``, between 0 and 1, dimensionless. NaN at frequencies where either
-        signal has no power beyond rounding (at all of them, for a constant one): it is not defined
+        signal has no power beyond rounding errors (all of them for a constant signal): it is not defined
         there, and the gradient is 0.
 
     Raises
@@ -230,7 +230,7 @@ def cross_spectrum_matrix(
     window: str = "hann",
     detrend: str = "constant",
 ) -> Complex[Array, "*rest group group frequency"]:
-    """Return the cross spectral density of all pairs of a few signals, such as group means.
+    """Estimate the cross spectral density of all pairs of a few signals, such as group means.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def coherence_matrix(
     window: str = "hann",
     detrend: str = "constant",
 ) -> Float[Array, "*rest group group frequency"]:
-    """Return the magnitude-squared coherence of all pairs of a few signals.
+    """Estimate the magnitude-squared coherence of all pairs of a few signals.
 
     Parameters
     ----------
@@ -325,18 +325,18 @@ def band_power(
     psd : array (any dims, frequency along `axis`)
         Power spectral density, unit^2/Hz.
     frequency : array (frequency)
-        Frequencies, Hz, rising; evenly spaced or not.
+        Frequencies, Hz, increasing; evenly spaced or not.
     low, high : float or array (band)
-        Edges of the band, or of each band, Hz; anywhere, not only on a frequency.
+        Edges of the band, or of each band, Hz; they need not be among the frequencies.
     axis : int
-        The frequency axis; bands take its place, and for one band it is removed.
+        The frequency axis, which becomes the axis of bands; for one band it is removed.
 
     Returns
     -------
     array (dims of psd, bands for frequency)
         ``integral from low to high of S(f) df``, unit^2, with S linear between the frequencies: the
-        trapezoid rule where the edges are frequencies. Neighbouring bands add up to their union. Beyond
-        the first and last frequency nothing is added: refuse such a band before.
+        trapezoid rule if the edges are frequencies. Adjacent bands add up to their union. Beyond the
+        first and last frequency nothing is added: the caller has to reject such a band.
 
     Notes
     -----
@@ -364,7 +364,7 @@ def band_power(
 def _segments(
     n_time: int, nperseg: int, noverlap: int | None, window: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the taper and each segment's first sample; say what is wrong if there is none."""
+    """Return the taper and each segment's first sample; raise for arguments that give none."""
     noverlap = nperseg // 2 if noverlap is None else noverlap
     problems = []
     if nperseg < 2:
@@ -381,7 +381,7 @@ def _segments(
 
 
 _WINDOWS: dict[str, Callable[[int], np.ndarray]] = {
-    # periodic, as a spectrum wants it: the next sample would be the first again
+    # periodic, as for spectra in SciPy: the next sample would be the first again
     "hann": lambda n: np.sin(np.pi * np.arange(n) / n) ** 2,
     "boxcar": np.ones,
 }
@@ -398,10 +398,10 @@ def _check_several(starts: np.ndarray, nperseg: int) -> None:
 def _spectra(
     x: Num[Array, "*dims time"], taper: np.ndarray, starts: np.ndarray, detrend: str
 ) -> Complex[Array, "*dims segment frequency"]:
-    """Cut the last axis into segments and transform them."""
+    """Divide the last axis into segments and transform them."""
     pieces = as_float(x)[..., starts[:, None] + np.arange(len(taper))]
     if detrend == "constant":
-        # from the first sample, so that a mean of -65 mV takes no digits from a small fluctuation
+        # from the first sample, so that a mean of -65 mV costs a small fluctuation no digits
         pieces = centred(pieces - pieces[..., :1], axis=-1)
     elif detrend != "none":
         raise ValueError(f"detrend={detrend!r} is not one of 'constant', 'none'")
@@ -409,7 +409,8 @@ def _spectra(
 
 
 def _density(taper: np.ndarray, dt: float, dtype: jnp.dtype) -> Float[Array, " frequency"]:
-    """Return what turns |X|^2 into a one-sided density per Hz."""
+    """Return the factors that make |X|^2 a one-sided density per Hz."""
+    # 0 and Nyquist, which an odd number of samples does not have, have no negative counterparts
     double = np.full(len(taper) // 2 + 1, 2.0)
     double[0] = 1
     if len(taper) % 2 == 0:
@@ -420,10 +421,10 @@ def _density(taper: np.ndarray, dt: float, dtype: jnp.dtype) -> Float[Array, " f
 def _unit_power(
     spectra: Complex[Array, "*dims segment frequency"],
 ) -> tuple[Complex[Array, "*dims segment frequency"], Bool[Array, "*dims frequency"]]:
-    """Scale to a power of 1, summed over segments, at each frequency; return where there is any.
+    """Scale to a power of 1, summed over segments, at each frequency; also return where there is power.
 
-    Power that rounding leaves behind is none: 16 eps^2 of the whole is more than a transform's
-    rounding puts at one frequency, and less than a signal of that precision can hold.
+    Rounding errors do not count as power: 16 eps^2 of the total is more than the rounding of a transform
+    puts at one frequency, and less than a signal of that precision can represent.
     """
     power = (jnp.square(spectra.real) + jnp.square(spectra.imag)).sum(-2)
     least = 16 * jnp.finfo(power.dtype).eps ** 2 * power.sum(-1, keepdims=True)
@@ -445,15 +446,15 @@ def _all_pairs(
 
 
 def _by_block(f: Callable[..., Array], *signals: Num[Array, "*dims"], axis: int) -> Array:
-    """Apply f to signals (time) one after another, some at a time, time last; see `psd`."""
+    """Apply `f` to each signal along its last axis, some signals at a time; see `psd`."""
     moved = [jnp.moveaxis(jnp.asarray(s), axis, -1) for s in signals]
     dims, n_time = moved[0].shape[:-1], moved[0].shape[-1]
     rows = tuple(s.reshape(-1, n_time) for s in moved)
-    if not rows[0].size:  # a loop of no turns has no shape to return
+    if not rows[0].size:  # a loop without iterations has no shape to return
         out = jax.vmap(f)(*rows)
     else:
         most = max(1, _BLOCK // (len(rows) * n_time))
-        # a divisor leaves no rest, for which the rows would be copied
+        # a divisor of the number of rows, since `map` would copy the rows to handle a remainder
         size = next(b for b in range(min(most, len(rows[0])), 0, -1) if len(rows[0]) % b == 0)
         out = jax.lax.map(lambda row: jax.checkpoint(f)(*row), rows, batch_size=size)
     return out.reshape(*dims, out.shape[-1])

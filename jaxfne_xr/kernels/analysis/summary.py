@@ -1,7 +1,7 @@
 """Summaries of activity: counts, rates, correlations, synchrony, for one population or many.
 
-A population is given as one integer per site, ``group[site]`` in 0 ... n_groups - 1; a site with -1
-belongs to none. Matrix products ask for full precision, which a GPU does not give float32 by
+Populations are given as one integer per site, ``group[site]`` in 0 ... n_groups - 1; a site with -1
+belongs to none. Matrix products ask for full precision, which a GPU does not use for float32 by
 default.
 """
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     Spikes = Bool[Array, "*dims"] | Num[Array, "*dims"]
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-_BYTE = 255  # samples that a byte can count
+_BYTE = 255  # the largest count that a byte can hold
 
 
 def as_float(x: Num[Array, "*dims"] | Bool[Array, "*dims"]) -> Float[Array, "*dims"]:
-    """Return floating data as it is, and booleans and integers in JAX's default precision."""
+    """Convert booleans and integers to JAX's default float; floating data is returned as it is."""
     return jnp.asarray(x, jnp.result_type(x, 1.0))
 
 
 def centred(x: Num[Array, "*dims"], *, axis: int) -> Float[Array, "*dims"]:
-    """Subtract the mean along an axis, leaving exactly zero where the data is constant.
+    """Subtract the mean along an axis, so that constant data becomes exactly zero.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def centred(x: Num[Array, "*dims"], *, axis: int) -> Float[Array, "*dims"]:
     Notes
     -----
     The mean of n equal numbers is not that number in floating point, so that a unit at a constant
-    -65 mV would be left with rounding errors, which a correlation then scales up to 1. Counting the
-    mean from the first sample makes them exact zeros.
+    -65 mV would keep rounding errors, which a correlation then scales up to 1. Subtracting the first
+    sample before the mean makes them exact zeros.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def centred(x: Num[Array, "*dims"], *, axis: int) -> Float[Array, "*dims"]:
     """
     x = as_float(x)
     first = jax.lax.slice_in_dim(x, 0, min(1, x.shape[axis]), axis=axis)
-    first = jax.lax.stop_gradient(first)  # its own slope cancels
+    first = jax.lax.stop_gradient(first)  # it cancels in the result, and so does its derivative
     return x - (first + (x - first).mean(axis, keepdims=True))
 
 
@@ -64,16 +64,16 @@ def spike_counts(spikes: Spikes, *, samples: int, axis: int) -> Num[Array, "*bef
     Parameters
     ----------
     spikes : array (any dims, time along `axis`)
-        Spikes, or a differentiable stand-in for them, per sample.
+        Spikes per sample, exact or differentiable.
     samples : int
         Samples in a bin, at least 1.
     axis : int
-        The time axis; bins take its place.
+        The time axis, which becomes the axis of bins.
 
     Returns
     -------
     array (dims of spikes, ``n_time // samples`` bins)
-        Sums over each bin: integers from booleans. Samples after the last whole bin are left out.
+        Sums over each bin: integers from booleans. Samples after the last complete bin are left out.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def spike_counts(spikes: Spikes, *, samples: int, axis: int) -> Num[Array, "*bef
 
 
 def firing_rate(spikes: Spikes, dt: float, *, axis: int) -> Float[Array, "*rest"]:
-    """Return the mean firing rate.
+    """Compute the mean firing rate.
 
     Parameters
     ----------
     spikes : array (any dims, time along `axis`)
-        Spikes per sample; counts per bin serve as well.
+        Spikes per sample, or counts per bin.
     dt : float
         Duration of a sample (or bin), ms.
     axis : int
@@ -114,7 +114,7 @@ def firing_rate(spikes: Spikes, dt: float, *, axis: int) -> Float[Array, "*rest"
     Returns
     -------
     array (the other dims)
-        Rate, Hz: the number of spikes over the duration, n_time * dt. NaN for a recording of no
+        Rate, Hz: the number of spikes over the duration, n_time * dt. NaN for a recording without
         samples.
 
     Examples
@@ -124,6 +124,7 @@ def firing_rate(spikes: Spikes, dt: float, *, axis: int) -> Float[Array, "*rest"
     """
     spikes = jnp.asarray(spikes)
     n = spikes.shape[axis]
+    # in bins that a byte can count, which is the fast path of `spike_counts`
     rest = jax.lax.slice_in_dim(spikes, n - n % _BYTE, n, axis=axis).sum(axis)
     total = spike_counts(spikes, samples=_BYTE, axis=axis).sum(axis) + rest
     return as_float(total) / (n * dt * 1e-3)
@@ -143,7 +144,7 @@ def group_mean(
     n_groups : int
         Number of groups.
     axis : int
-        The site axis; groups take its place.
+        The site axis, which becomes the axis of groups.
 
     Returns
     -------
@@ -158,6 +159,7 @@ def group_mean(
     x = as_float(x)
     members = _members(group, n_groups, x.dtype)
     size = members.sum(1)
+    # the double `where`: empty groups give NaN, and no infinite gradient
     mean_of = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), jnp.nan)
     sums = jnp.tensordot(x, members, axes=(axis, 1), precision=_HIGHEST)
     return jnp.moveaxis(sums * mean_of, -1, axis)
@@ -166,7 +168,7 @@ def group_mean(
 def correlation_matrix(
     x: Num[Array, "*dims"], *, axis: int, site_axis: int
 ) -> Float[Array, "*rest site site"]:
-    """Return Pearson's correlation between all sites, by one matrix product.
+    """Compute Pearson's correlation between all sites, by one matrix product.
 
     Parameters
     ----------
@@ -205,7 +207,7 @@ class PairwiseCorrelation(NamedTuple):
     pairs : array (..., group, group)
         Number of pairs in the mean: n(n - 1)/2 within a group, n m between two.
     silent : array (..., group)
-        Sites left out because they are constant in time: their correlation is not defined.
+        Number of sites left out because they are constant in time: their correlation is not defined.
     """
 
     mean: Float[Array, "*rest group group"]
@@ -244,7 +246,7 @@ def pairwise_correlation(
     With ``z_i`` the signal of site i, centred and of unit length, ``r_ij = z_i . z_j``, and so the
     sum over all pairs of groups g and h is ``(sum_{i in g} z_i) . (sum_{j in h} z_j)``: one product of
     (group, site) with (site, time), and no matrix of site by site. The products of a site with itself
-    are then taken off. The gradient is finite, and 0 for a silent site.
+    are then subtracted. The gradient is finite, and 0 for a silent site.
 
     Examples
     --------
@@ -281,7 +283,7 @@ def pairwise_correlation(
 def between_within_ratio(
     mean: Float[Array, "*rest group group"], pairs: Float[Array, "*rest group group"]
 ) -> Float[Array, "*rest"]:
-    """Divide the mean correlation between groups by that within groups.
+    """Compute the ratio of the mean correlation between groups to that within groups.
 
     Parameters
     ----------
@@ -292,9 +294,9 @@ def between_within_ratio(
     -------
     array (...)
         Mean over all pairs of sites in different groups, over the mean over all pairs in the same
-        group; dimensionless. Every pair weighs the same, so that large groups weigh more. 1: groups
-        make no difference; 0: groups are independent. It may be negative, and says little where the
-        correlation within is near 0. NaN where that is 0, or where either kind of pair is missing.
+        group; dimensionless. Every pair has the same weight, so large groups weigh more. 1: groups
+        make no difference; 0: groups are independent. It may be negative, and means little if the
+        correlation within groups is near 0. NaN if that is 0, or if either kind of pair is missing.
 
     Examples
     --------
@@ -319,7 +321,7 @@ def between_within_ratio(
 
 
 def chi(of_mean: Float[Array, "*dims"], mean_of: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
-    """Return ``sqrt(of_mean / mean_of)``: `synchrony` from variances that were found elsewhere.
+    """Compute ``sqrt(of_mean / mean_of)``: `synchrony` from variances computed elsewhere.
 
     Parameters
     ----------
@@ -331,7 +333,7 @@ def chi(of_mean: Float[Array, "*dims"], mean_of: Float[Array, "*dims"]) -> Float
     Returns
     -------
     array (dims of of_mean)
-        chi, dimensionless. NaN where `mean_of` is 0 or NaN; gradient 0 where chi is 0 or NaN.
+        chi, dimensionless. NaN if `mean_of` is 0 or NaN; gradient 0 if chi is 0 or NaN.
 
     Examples
     --------
@@ -352,12 +354,12 @@ def synchrony(
     axis: int,
     site_axis: int,
 ) -> Float[Array, "*rest group"]:
-    """Return the population synchrony chi of Golomb and Rinzel for each group.
+    """Compute the population synchrony chi of Golomb and Rinzel for each group.
 
     Parameters
     ----------
     v : array (any dims, time along `axis`, sites along `site_axis`)
-        Membrane voltage, mV; spike counts or rates serve as well.
+        Membrane voltage, mV; or spike counts or rates.
     group : array of int (site)
         Group of each site; -1 for none.
     n_groups : int
@@ -368,13 +370,13 @@ def synchrony(
     Returns
     -------
     array (other dims, group)
-        ``chi = sqrt(var_t(<v_i>_i) / <var_t(v_i)>_i)``, dimensionless: 1 when all sites of the group do
-        the same, about 1/sqrt(n) for n independent ones. NaN for a group that is constant or empty.
-        Some authors call chi^2 the measure.
+        ``chi = sqrt(var_t(<v_i>_i) / <var_t(v_i)>_i)``, dimensionless: 1 if all sites of the group are
+        identical, about 1/sqrt(n) for n independent ones. NaN for a group that is constant or empty.
+        Some authors use chi^2.
 
     Notes
     -----
-    The square root has no slope at chi = 0 (sites that cancel exactly): the gradient there is 0.
+    The square root has no derivative at chi = 0 (sites that cancel exactly): the gradient there is 0.
 
     References
     ----------
@@ -412,7 +414,7 @@ def _members(
 def _standardised(
     x: Num[Array, "*dims"], *, axis: int, site_axis: int
 ) -> tuple[Float[Array, "*rest site time"], Bool[Array, "*rest site"]]:
-    """Return signals centred and of unit length (0 where constant), and which are not constant."""
+    """Return signals centred and of unit length (0 if constant), and which are not constant."""
     x = centred(jnp.moveaxis(jnp.asarray(x), (site_axis, axis), (-2, -1)), axis=-1)
     square = jnp.square(x).sum(-1)
     varies = square > 0

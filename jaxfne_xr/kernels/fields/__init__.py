@@ -1,1 +1,1 @@
-"""Kernels of membrane currents, potentials, current source density, dipoles and heads."""
+"""Kernels of membrane currents, potentials, current source density, dipoles, EEG and MEG."""

@@ -1,15 +1,15 @@
 """Current source density along a laminar probe: second difference and inverse methods.
 
 Depth is one coordinate in um, potentials are in uV, densities in uA/mm^3, a source (outward
-membrane current) positive. Every method is linear in the potential. The standard method is a
+membrane current) positive. All methods are linear in the potential. The standard method is a
 three-point stencil; the inverse methods (iCSD) are small matrices that the caller computes once and
 applies along time by one matrix product.
 
-Precision: the systems are ill-conditioned, the more the larger the discs are against the spacing of
-the contacts (384 contacts at 20 um: condition 7e1 for `"delta"` with discs of 100 um, 1e3 with 500 um,
-3e4 for `"spline"` with 2000 um), and errors of the potential grow by up to as much. Rounding in
-float32 costs the matrix 1e-6 to 5e-3 of its maximum: compute it in float64 (`jax.enable_x64`),
-whatever it is then applied in.
+Precision: the systems are ill-conditioned, the more so the larger the discs are relative to the spacing
+of the contacts (384 contacts at 20 um: condition 7e1 for `"delta"` with discs of 100 um, 1e3 with 500 um,
+3e4 for `"spline"` with 2000 um), and errors of the potential grow by up to that factor. Rounding in
+float32 causes errors of the matrix of 1e-6 to 5e-3 of its maximum: compute it in float64
+(`jax.enable_x64`), whatever the precision of the data that it is applied to.
 
 References
 ----------
@@ -60,7 +60,7 @@ class Estimator(NamedTuple):
 def contact_spacing(
     depth: Float[Array, " contact"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean distance of neighbouring contacts and the largest relative deviation from it.
+    """Compute the mean distance of neighbouring contacts and the largest relative deviation from it.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def contact_spacing(
     spacing : array ()
         Mean spacing, um; negative for decreasing depth.
     deviation : array ()
-        max |spacing_i - spacing| / |spacing|. Even within `EVEN_SPACING`, which covers coordinates
-        that were stored as float32 or printed with four digits.
+        max |spacing_i - spacing| / |spacing|. Contacts are evenly spaced up to `EVEN_SPACING`, which
+        allows for coordinates that were stored as float32 or printed with four digits.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def standard_csd(
     axis: int = 0,
     ends: Literal["drop", "vaknin"] = "drop",
 ) -> Float[Array, " ..."]:
-    """Second spatial difference of the potential ([1]_, eq. 4).
+    """Compute the current source density as the second spatial difference of the potential ([1]_, eq. 4).
 
     Parameters
     ----------
@@ -107,10 +107,10 @@ def standard_csd(
     axis : int
         The contacts' axis.
     ends : {"drop", "vaknin"}
-        `"drop"`: the two outermost contacts have no second difference and get no row, so the
+        `"drop"`: the two outermost contacts have no second difference and no row, so the
         contact axis is shorter by two. `"vaknin"`: the outermost potentials are repeated one
-        spacing beyond the ends [3]_; the axis keeps its length. That presumes no field beyond
-        the probe; where there is one, the whole of it appears as a source or sink at the end.
+        spacing beyond the ends [3]_; the axis keeps its length. That assumes no field beyond
+        the probe; if there is one, all of it appears as a source or sink at the end.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def standard_csd(
     -----
     C_i = -sigma (phi_{i-1} - 2 phi_i + phi_{i+1}) / h^2. Assumes sources that do not vary
     laterally over distances much larger than those between the contacts. Differentiable in
-    everything.
+    all arguments.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def icsd_forward(
     *,
     method: Literal["delta", "step", "spline"],
 ) -> Float[Array, "contact source"]:
-    r"""Potentials of the source model that an inverse method inverts ([2]_, sections 2.3.2 to 4).
+    r"""Compute the potentials of the source model that an inverse method inverts ([2]_, sections 2.3.2 to 4).
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def icsd_forward(
         Conductivity of the tissue, S/m.
     conductivity_top : scalar, optional
         Conductivity above the surface (depth 0), S/m: 0 for oil or air. None: the tissue has no
-        surface. Given, all current lies below the surface and has an image above it.
+        surface. If given, all current lies below the surface and has an image above it.
     method : {"delta", "step", "spline"}
         How the density varies with depth; see the notes.
 
@@ -180,20 +180,20 @@ def icsd_forward(
 
     .. math:: \phi(z) = \frac{c}{2\sigma}\left[\sqrt{(z-z')^2 + R^2} - |z - z'|\right],
 
-    and its image in the surface that with (z + z') times (sigma - sigma_top) / (sigma + sigma_top).
+    and its image in the surface the same with (z + z'), times (sigma - sigma_top) / (sigma + sigma_top).
     The density of current per volume, C, is
 
     * `"delta"`: all in infinitely thin discs at the contacts, C = c / (thickness of the layer);
     * `"step"`: constant in each layer;
-    * `"spline"`: the natural cubic spline through its values at the contacts, which comes down to
-      zero one spacing beyond each end. The radius is constant in each layer (ends: to the zero).
+    * `"spline"`: the natural cubic spline through its values at the contacts, which is zero one
+      spacing beyond each end. The radius is constant in each layer (ends: to that zero).
 
-    The layer of a contact reaches half way to its neighbours, at the ends of the probe as far out
-    as in. Nothing reaches above the surface: layers and spline are cut off there.
+    The layer of a contact extends half way to its neighbours, at the ends of the probe as far out
+    as in. Layers and spline are cut off at the surface.
 
     `"delta"` and `"step"` are closed forms; `"spline"` is a 16-point Gauss-Legendre rule on each side
     of each contact, in asinh((z' - z) / R), in which the integrand is entire: exact to 1e-13.
-    Differentiable in everything but coincident depths.
+    Differentiable in all arguments, except at coincident depths.
 
     Examples
     --------
@@ -236,9 +236,10 @@ def icsd_matrix(
     *,
     method: Literal["delta", "step", "spline"],
 ) -> Estimator:
-    """Inverse current source density: the densities whose source model has the given potentials.
+    """Compute the matrix of inverse current source density estimation, the inverse of `icsd_forward`.
 
-    The parameters are those of `icsd_forward`. Two contacts at one depth make the system singular.
+    It maps potentials to the densities whose source model has these potentials. The parameters are
+    those of `icsd_forward`. Two contacts at one depth make the system singular.
 
     Returns
     -------
@@ -248,9 +249,8 @@ def icsd_matrix(
 
     Notes
     -----
-    The inverse of the forward matrix is formed, by LU with pivoting, because it is what gets
-    applied: contacts are few, and samples many and often not in memory at once. Differentiable as
-    `icsd_forward` is.
+    The inverse of the forward matrix is formed, by LU with pivoting, because it is applied to many
+    samples, often not in memory at once, and contacts are few. Differentiable as `icsd_forward` is.
 
     Examples
     --------
@@ -269,14 +269,14 @@ def icsd_matrix(
 def spline_interpolation(
     depth: Float[Array, " contact"], point: Float[Array, " point"]
 ) -> Float[Array, "point contact"]:
-    """Cubic spline of the spline method: density at any depth from that at the contacts.
+    """Interpolate by the cubic spline of the spline method: density at any depth from that at the contacts.
 
     Parameters
     ----------
     depth : array (contact,)
         Depth of the contacts, um, distinct, in any order, at least two.
     point : array (point,)
-        Where to evaluate the spline, um.
+        Depths at which to evaluate the spline, um.
 
     Returns
     -------
@@ -285,9 +285,9 @@ def spline_interpolation(
 
     Notes
     -----
-    Natural spline (no curvature at its ends) on the contacts and one knot beyond each end, as far
-    out as the nearest neighbour is in, where it is zero. Twice continuously differentiable in
-    `point` between the outer knots.
+    Natural spline (no curvature at its ends) on the contacts and one knot beyond each end, where it
+    is zero, one spacing of the outermost contacts away. Twice continuously differentiable in `point`
+    between the outer knots.
 
     Examples
     --------
@@ -298,7 +298,7 @@ def spline_interpolation(
     inner = depth[order]
     knot = jnp.concatenate([2 * inner[:1] - inner[1:2], inner, 2 * inner[-1:] - inner[-2:-1]])
     h = jnp.diff(knot)
-    # curvature from values: continuity of the slope at every contact
+    # the curvatures at the knots follow from the values, by continuity of the slope at every contact
     continuity = jnp.diag((h[:-1] + h[1:]) / 3) + _neighbours(h[1:-1] / 6)
     slope_change = jnp.diag(-1 / h[:-1] - 1 / h[1:]) + _neighbours(1 / h[1:-1])
     ends = ((1, 1), (0, 0))
@@ -320,19 +320,19 @@ def _neighbours(off_diagonal: Float[Array, " pair"]) -> Float[Array, "contact co
 
 
 def _disc(u: Float[Array, " ..."], radius: Float[Array, " ..."]) -> Float[Array, " ..."]:
-    """Potential at a distance `u` on the axis of a disc, times 2 sigma: no cancellation far away."""
+    """Return the potential at a distance `u` on the axis of a disc, times 2 sigma; without cancellation far away."""
     return jnp.square(radius) / (jnp.sqrt(jnp.square(u) + jnp.square(radius)) + jnp.abs(u))
 
 
 def _disc_integral(u: Float[Array, " ..."], radius: Float[Array, " ..."]) -> Float[Array, " ..."]:
-    """Integral of `_disc` from 0 to `u`."""
+    """Return the integral of `_disc` from 0 to `u`."""
     return (u * _disc(u, radius) + jnp.square(radius) * jnp.arcsinh(u / radius)) / 2
 
 
 def _layers(
     depth: Float[Array, " contact"], reach: float, *, surface: bool
 ) -> tuple[Float[Array, " contact"], Float[Array, " contact"]]:
-    """Upper and lower end of the tissue around each contact; `reach` spacings beyond the ends."""
+    """Return the upper and lower end of the layer of each contact; `reach` spacings beyond the ends of the probe."""
     order = jnp.argsort(depth)
     z = depth[order]
     first = z[:1] - reach * (z[1:2] - z[:1])
@@ -347,10 +347,10 @@ def _layers(
 def _spline_quadrature(
     depth: Float[Array, " contact"], radius: Float[Array, " contact"], *, surface: bool
 ) -> tuple[Float[Array, " node"], Float[Array, " node"], Float[Array, " node"]]:
-    """Nodes, weights and radii that integrate a spline times `_disc` over depth.
+    """Return nodes, weights and radii that integrate a spline times `_disc` over depth.
 
     The only kink of the integrand is at the contact, and its nearest branch points are at
-    +- i R from there: with z' = z +- R sinh(w) on either side of each contact they go away.
+    +- i R from there: the substitution z' = z +- R sinh(w) on either side of each contact removes them.
     """
     lower, upper = _layers(depth, 1.0, surface=surface)
     x, w = np.polynomial.legendre.leggauss(16)

@@ -32,7 +32,7 @@ def dipole_moment(
     group: Int[Array, " site"] | None = None,
     n_groups: int | None = None,
 ) -> Float[Array, "*moment"]:
-    r"""Return the current dipole moment of all sites, or of each group of them, in nA*um.
+    r"""Compute the current dipole moment of all sites, or of each group of them, in nA*um.
 
     .. math:: p = \sum_i I_i r_i
 
@@ -45,7 +45,7 @@ def dipole_moment(
     axis : int
         Axis of the sites.
     group : int array, (site,), optional
-        Group (neuron, say) of each site; -1 for none.
+        Group (for example a neuron) of each site; -1 for none.
     n_groups : int, optional
         Number of groups; needed with `group`.
 
@@ -61,10 +61,10 @@ def dipole_moment(
 
     Notes
     -----
-    Where the currents of a group sum to zero, the moment does not depend on the origin; where they do
-    not (an injected current left out of account, a part of a cell), it does: it changes by minus the
-    shift times the sum. Subtract the origin of your choice, the soma for example, from `position`;
-    it also saves digits in float32, for a cell far from zero.
+    If the currents of a group sum to zero, the moment does not depend on the origin. If they do not
+    (because an injected current is not included, or for a part of a cell), it does: it changes by minus
+    the shift times the sum. Subtract an origin, for example the soma, from `position`; this also keeps
+    digits in float32 for a cell far from zero.
 
     Linear in the currents and in the positions; gradients are exact.
 
@@ -100,9 +100,10 @@ def dipole_moment(
 def _inverse_square(
     dipole: Float[Array, "dipole xyz"], sensor: Float[Array, "channel xyz"], min_distance: float
 ) -> Float[Array, "channel dipole xyz"]:
-    """`d / max(|d|, min_distance)**3` (1/um^2), with `d` from the dipole to the sensor."""
+    """Return `d / max(|d|, min_distance)**3` (1/um^2), with `d` from the dipole to the sensor."""
     d = jnp.asarray(sensor)[:, None, :] - jnp.asarray(dipole)
     square = jnp.maximum(jnp.sum(d * d, axis=-1, keepdims=True), jnp.square(min_distance))
+    # the double `where`: value and gradient are 0 at the pole, not NaN
     pole = square == 0
     return jnp.where(pole, 0.0, d) * jnp.where(pole, 1.0, square) ** -1.5
 
@@ -114,7 +115,7 @@ def potential_lead_field(
     *,
     min_distance: float = 0.0,
 ) -> Float[Array, "channel xyz dipole"]:
-    r"""Return the potential of current dipoles in an infinite homogeneous medium, in uV per nA*um.
+    r"""Compute the potential of current dipoles in an infinite homogeneous medium, in uV per nA*um.
 
     .. math:: \phi = \frac{p \cdot d}{4 \pi \sigma |d|^3}, \qquad d = r_\mathrm{sensor} - r_\mathrm{dipole}
 
@@ -136,9 +137,9 @@ def potential_lead_field(
 
     Notes
     -----
-    Assumes a point dipole: sensors much further away than the cell is long. Within `min_distance`
-    the potential is linear in `d`, zero at the dipole; gradients are finite there, and have a kink on
-    the sphere of that radius. With `min_distance=0`, a sensor at the dipole gives 0 with gradient 0.
+    Assumes point dipoles: the distance of sensors is much larger than the cell. Within `min_distance`
+    the potential is linear in `d`, zero at the dipole; gradients are finite there, and jump on the
+    sphere of that radius. With `min_distance=0`, a sensor at the dipole gives 0 with gradient 0.
 
     References
     ----------
@@ -163,7 +164,7 @@ def magnetic_lead_field(
     *,
     min_distance: float = 0.0,
 ) -> Float[Array, "channel xyz dipole"]:
-    r"""Return the magnetic field of current dipoles in an infinite homogeneous medium, in fT per nA*um.
+    r"""Compute the magnetic field of current dipoles in an infinite homogeneous medium, in fT per nA*um.
 
     .. math:: B \cdot o = \frac{\mu_0}{4 \pi} \frac{(p \times d) \cdot o}{|d|^3},
               \qquad d = r_\mathrm{sensor} - r_\mathrm{dipole}
@@ -186,8 +187,8 @@ def magnetic_lead_field(
 
     Notes
     -----
-    Quasi-static and not magnetic (permeability of the vacuum). The return currents of an infinite
-    homogeneous medium make no field: this is the primary current's. Poles and gradients as in
+    Assumes a quasi-static field and the permeability of the vacuum. The return currents of an infinite
+    homogeneous medium make no field: this is that of the primary current. Poles and gradients are as in
     `potential_lead_field`.
 
     References

@@ -1,4 +1,4 @@
-"""How near contacts come to segments: which of them lie inside a cell, and whether any is near at all."""
+"""Distances of contacts from segments: which contacts lie inside a cell, and how near the nearest is."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def nearest_segment(
     end: Float[Array, "site 3"],
     limit: Float[Array, " site"],
 ) -> tuple[Float[Array, " contact"], Bool[Array, " contact"]]:
-    """Return the distance of each contact from the nearest segment, and whether it is within the limit of any.
+    """Compute the distance of each contact from the nearest segment, and whether it is within the limit of any.
 
     Parameters
     ----------
     contact : array (contact, 3)
         Positions x, y, z of contacts, um.
     start, end : array (site, 3)
-        Ends of the segments, um. A segment of no length is a point.
+        Ends of the segments, um. A segment of length 0 is a point.
     limit : array (site,)
-        How near is inside, um; usually the radius of the segment.
+        Distance below which a contact is inside, um; usually the radius of the segment.
 
     Returns
     -------
     tuple of array (contact,) and bool array (contact,)
-        um, from the finite segment's axis; and whether it is less than `limit` from any. Without
-        segments the distance is infinite.
+        Distance from the axis of the finite segment, um; and whether it is less than `limit` from any.
+        Without segments the distance is infinite.
 
     Notes
     -----

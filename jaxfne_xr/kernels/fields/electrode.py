@@ -1,8 +1,8 @@
 """Electrodes with a surface: the mean potential over a disk or a square, by deterministic quadrature.
 
-An electrode much more conductive than the tissue reads the mean of the potential over its surface, as
-if it were not there (the disk-electrode approximation). The mean of a lead field over the nodes of a
-quadrature is again a lead field, whatever the model.
+An electrode much more conductive than the tissue records the mean over its surface of the potential that
+would be there without it (the disk-electrode approximation). The mean of a lead field over the nodes of
+a quadrature is again a lead field, for any forward model.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ def electrode_nodes(
     shape: Literal["disk", "square"],
     order: int = 3,
 ) -> tuple[Float[Array, "contact node 3"], Float[Array, " node"]]:
-    """Return where to sample the potential on each electrode, and the weights of the mean.
+    """Compute the positions at which to sample the potential on each electrode, and the weights of the mean.
 
     Parameters
     ----------
     contact : array (contact, 3)
         Centres of the electrodes, um.
     normal : array (contact, 3)
-        Vectors across the surfaces, of any length but 0.
+        Vectors perpendicular to the surfaces, of any length but 0.
     radius : float or array (contact,)
         Radius of a disk, half the side of a square, um.
     shape : {"disk", "square"}
-        Static. The sides of a square run along the coordinate axis that is most across `normal` (the
-        first of equals), projected on the surface, and at right angles to it.
+        Static. One side of a square is the projection on the surface of the coordinate axis that is most
+        nearly perpendicular to `normal` (the first of equals); the other is at right angles to it.
     order : int
         Accuracy: polynomials up to degree ``4 order - 2`` (disk) or ``2 order - 1`` (square) are
         averaged exactly. Static.
@@ -48,9 +48,9 @@ def electrode_nodes(
     Returns
     -------
     tuple of array (contact, node, 3) and array (node,)
-        Positions, um, and weights, which add to 1. There are ``order (4 order - 1)`` nodes on a disk
+        Positions, um, and weights, which sum to 1. There are ``order (4 order - 1)`` nodes on a disk
         (Gauss-Legendre rings in the squared radius, evenly spaced angles) and ``order^2`` on a square
-        (Gauss-Legendre both ways).
+        (Gauss-Legendre in both directions).
 
     Raises
     ------
@@ -59,12 +59,12 @@ def electrode_nodes(
 
     Notes
     -----
-    The error falls geometrically with the order as long as no source is near: at a distance d from
-    the middle of the disk, by about ``(radius / d)^4`` each order. On the surface itself it falls as
-    a power, and `min_distance` is what limits the potential.
+    The error decays geometrically with the order if no source is near: for a source at a distance d
+    from the middle of the disk, by about ``(radius / d)^4`` for each order. For a source on the surface it
+    decays as a power, and `min_distance` limits the potential.
 
-    The nodes follow `contact` and `radius` smoothly and `normal` except where the axis changes, which
-    turns the pattern of nodes on a disk, and the square itself.
+    The nodes are smooth functions of `contact` and `radius`, and of `normal` except where the axis
+    changes, which rotates the pattern of nodes on a disk, and the square itself.
 
     References
     ----------
@@ -110,7 +110,7 @@ def electrode_mean(
     nodes : array (contact, node, 3)
         Positions on each electrode, um.
     weights : array (node,)
-        Of the mean; `electrode_nodes` gives both.
+        Weights of the mean; `electrode_nodes` returns both.
 
     Returns
     -------
@@ -119,12 +119,12 @@ def electrode_mean(
 
     Notes
     -----
-    One electrode at a time, so that memory is the result and one matrix (node, site), in reverse too.
-    Products are in full precision, which a GPU does not give float32 by default.
+    One electrode at a time, so that memory is the result and one matrix (node, site), in the reverse pass
+    too. Products are in full precision, which a GPU does not use for float32 by default.
 
     Examples
     --------
-    >>> from jaxfne_xr.kernels.field import point_source
+    >>> from jaxfne_xr.kernels.fields.homogeneous import point_source
     >>> centre, up = jnp.zeros((1, 3)), jnp.array([[0.0, 0.0, 1.0]])
     >>> disk = electrode_nodes(centre, up, 10.0, shape="disk")
     >>> site = jnp.array([[0.0, 0.0, 20.0]])

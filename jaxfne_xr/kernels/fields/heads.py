@@ -41,7 +41,7 @@ def eccentricity(
     sensor: Float[Array, "channel xyz"],
     radii: Float[Array, " shell"],
 ) -> Float[Array, ""]:
-    """Return the ratio by which the terms of the series fall, at worst over dipoles and sensors.
+    """Compute the ratio of successive terms of the series, the largest over dipoles and sensors.
 
     Parameters
     ----------
@@ -72,16 +72,16 @@ def eccentricity(
 
 
 def series_terms(eccentricity: float, *, tolerance: float = 1e-14) -> int:
-    r"""Count the terms after which the four-sphere series has converged.
+    r"""Compute the number of terms after which the four-sphere series has converged.
 
     Term `n` is at most `n (n + 1) / 2 t**(n - 1)` times a bounded factor, at eccentricity `t`. The sum
-    of what is left out, in closed form, is kept below `tolerance` times the first term.
+    of all later terms, in closed form, is below `tolerance` times the first term.
 
     Parameters
     ----------
     eccentricity : float
-        The `t` of `eccentricity`, below 1. A traced position has none: use a bound of the study, such
-        as the deepest layer's `r0 / r`.
+        The `t` of `eccentricity`, below 1. For traced positions it is not known: use an upper bound, such
+        as the `r0 / r` of the outermost dipole.
     tolerance : float
         Relative error of the truncation.
 
@@ -128,8 +128,8 @@ def _shell_coefficients(
 
     In shell `j` the term of order `n` is that of an infinite medium of brain conductivity times
     `b + a (r / r_j)**(2 n + 1)`. Potential and normal current are continuous and no current leaves the
-    scalp. Ratios `a / b` run inwards from the scalp, then `b` outwards from the brain, where `b = 1`:
-    no power above 1 is ever taken, so nothing overflows.
+    scalp. The ratios `a / b` are computed inwards from the scalp, then `b` outwards from the brain, where
+    `b = 1`: no number above 1 is raised to a power, so nothing overflows.
     """
     ratio = [(n + 1) / n]
     gain: list[Float[Array, "term 1"]] = []
@@ -153,14 +153,14 @@ def sphere_lead_field(
     *,
     n_terms: int,
 ) -> Float[Array, "channel xyz dipole"]:
-    r"""Return the potential of dipoles in the innermost of concentric spheres, in uV per nA*um.
+    r"""Compute the potential of dipoles in the innermost of concentric spheres, in uV per nA*um.
 
     .. math:: \phi(r) = \frac{1}{4 \pi \sigma_1} \sum_{n=1}^{N} c_n(r) \frac{r_0^{n-1}}{r^{n+1}}
               \, p \cdot \left[ \hat r P_n'(x) - \hat r_0 P_{n-1}'(x) \right]
 
     with `c_n` from the continuity of potential and normal current at each sphere, and no current
     through the outermost. Four shells (brain, cerebrospinal fluid, skull, scalp) are the four-sphere
-    head; any number of shells works, one being a homogeneous sphere.
+    head; any number of shells is possible, and one is a homogeneous sphere.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def sphere_lead_field(
     sensor : array, (channel, xyz)
         Position r of each sensor (um) from the centre: on the scalp, or anywhere inside the head.
     radii : array, (shell,)
-        Outer radius of each shell (um), growing, brain first.
+        Outer radius of each shell (um), increasing, brain first.
     conductivities : array, (shell,)
         Conductivity of each shell (S/m), positive.
     n_terms : int
@@ -184,13 +184,13 @@ def sphere_lead_field(
     Notes
     -----
     A dipole on or outside the brain sphere gives NaN. A sensor outside the scalp is moved to it along
-    its radius; since no current leaves the scalp, the gradient stays continuous there. Within the brain
-    the dipole's own field is added in closed form and the series holds the rest; at the dipole itself
-    that field is 0.
+    its radius; since no current leaves the scalp, the gradient is continuous there. Within the brain
+    the field of the dipole in an infinite medium is added in closed form, and the series is the rest; at
+    the dipole itself that field is 0.
 
     Gradients are finite in dipoles (at the centre too), sensors, radii and conductivities. The
-    derivative with respect to a sensor's radius jumps where a sensor lies on an inner sphere, as the
-    electric field does; the value given there is that of the inner side.
+    derivative with respect to a sensor's radius jumps on the inner spheres, as the electric field
+    does; the value there is that of the inner side.
 
     References
     ----------
@@ -232,7 +232,8 @@ def sphere_lead_field(
     coefficient = jnp.broadcast_to(growing[0], (n_terms, scale.shape[0]))  # (term, channel)
     last = radii.shape[0] - 1
     for j in range(1, last + 1):
-        # the last shell to match is the sensor's; a ratio above 1, in a shell below it, may overflow
+        # Later shells override earlier ones, so that the sensor's own shell is used. In a shell inside that one the
+        # ratio is above 1 and its power may overflow, which would make the gradient NaN.
         ratio = (
             jnp.where(square <= radii[j] ** 2, scale / radii[j], 1) if j < last else scale / scalp
         )
@@ -253,8 +254,8 @@ def sphere_lead_field(
 
     series = along_r[..., None] * r[:, None, :] - (along_r0 * r_square)[..., None] * r0
     series = series * (MICROVOLT / (4 * jnp.pi * conductivities[0] * scale**2))[:, None, None]
-    own = jnp.swapaxes(potential_lead_field(dipole, sensor, conductivities[0]), 1, 2)
-    field = series + jnp.where(in_brain[:, None, None], own, 0)
+    infinite = jnp.swapaxes(potential_lead_field(dipole, sensor, conductivities[0]), 1, 2)
+    field = series + jnp.where(in_brain[:, None, None], infinite, 0)
     valid = jnp.sum(dipole**2, axis=-1) < brain**2
     return jnp.swapaxes(jnp.where(valid[:, None], field, jnp.nan), 1, 2)
 
@@ -264,7 +265,7 @@ def sarvas_lead_field(
     sensor: Float[Array, "channel xyz"],
     orientation: Float[Array, "channel xyz"],
 ) -> Float[Array, "channel xyz dipole"]:
-    r"""Return the magnetic field of dipoles outside a spherically symmetric conductor, in fT per nA*um.
+    r"""Compute the magnetic field of dipoles outside a spherically symmetric conductor, in fT per nA*um.
 
     .. math:: B = \frac{\mu_0}{4 \pi F^2} \left( F\, p \times r_0 - (p \times r_0 \cdot r) \nabla F \right),
               \qquad F = a (r a + r^2 - r_0 \cdot r), \quad a = |r - r_0|
@@ -285,9 +286,9 @@ def sarvas_lead_field(
 
     Notes
     -----
-    Whatever the conductivities of the shells, they drop out. A radial dipole, and any dipole at the
+    The field does not depend on the conductivities of the shells. A radial dipole, and any dipole at the
     centre, gives 0: the lead field is a cross product with `r0`. The radial component is that of the
-    primary current alone. Gradients are finite for every dipole with `|r0| < |r|`, the centre included;
+    primary current alone. Gradients are finite for every dipole with `|r0| < |r|`, including the centre;
     a dipole no nearer to the centre than the sensor gives NaN.
 
     References
@@ -306,7 +307,7 @@ def sarvas_lead_field(
     '98 fT; radial dipole: 0 fT'
     """
     dipole, sensor, orientation = (jnp.asarray(value) for value in (dipole, sensor, orientation))
-    # Lengths in units of the sensor's radius: F**2 in um^6 would leave float32 when differentiated.
+    # Lengths in units of the sensor's radius: F**2 in um^6 would exceed the range of float32 when differentiated.
     radius = jnp.sqrt(jnp.sum(sensor**2, axis=-1))[:, None, None]
     r = sensor[:, None, :] / radius
     r0 = dipole / radius  # (channel, dipole, xyz)

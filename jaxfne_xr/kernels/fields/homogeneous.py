@@ -1,20 +1,20 @@
-"""Potentials of current sources in an infinite conductor: points, lines, a point for the root.
+"""Potentials of current sources in an infinite conductor: points, lines, and lines with a point for the root.
 
-Each function returns a lead field: a matrix (contact, site) in uV/nA that takes transmembrane
+Each function returns a lead field: a matrix (contact, site) in uV/nA that maps transmembrane
 currents in nA, outward positive, to potentials in uV. Positions are in um and conductivities in S/m,
 so that nA/(S/m um) is mV: the factor 1000 to uV is in the matrix.
 
-The conductivity is one number, or one each along x, y and z. Such a conductor is an isotropic one
-after its coordinates are stretched, x by sqrt(sigma_y sigma_z) and so on, which holds for points and,
-since a straight line stays one, for lines.
+The conductivity is one number, or one each along x, y and z. An anisotropic conductor is equivalent to an
+isotropic one with stretched coordinates, x by sqrt(sigma_y sigma_z) and so on. This holds for points
+and, since a straight line stays straight, for lines.
 
 **Near a source.** A membrane is not a point or a line but a surface at `min_distance` from it, so a
-contact closer than that to the point, or to the nearest point of the finite segment, reads as if it
-were at `min_distance`: with d the true distance, ``max(min_distance^2 - d^2, 0)`` is added to
+contact closer than that to the point, or to the nearest point of the finite segment, is treated as if
+it were at `min_distance`: with d the true distance, ``max(min_distance^2 - d^2, 0)`` is added to
 every squared distance, times ``(sigma_x sigma_y sigma_z)^(2/3)`` in stretched coordinates. This is
 continuous everywhere, has no preferred direction at the source, and is the same rule for points and
 lines, one conductivity or three. With one conductivity the potential is constant within
-`min_distance` of a point, and beside a segment it depends on the position along it alone.
+`min_distance` of a point, and next to a segment it depends only on the position along it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     # a position, or one for each site or contact, as its three components
     Point = tuple[Float[Array, "*dims"], Float[Array, "*dims"], Float[Array, "*dims"]]
 
-# Elements of the matrix worked on at a time: the temporaries of so many stay in the cache.
+# Elements of the matrix computed at a time: the temporary arrays of so many stay in the cache.
 _BLOCK = 32_768
 
 # atanh(z) = z (1 + z^2/3 + z^4/5 + ...): eight terms are exact to 1e-17 for z^2 below this.
@@ -50,7 +50,7 @@ def point_source(
     conductivity: Conductivity,
     min_distance: MinDistance,
 ) -> Float[Array, "contact site"]:
-    """Return the potential at each contact of one nA leaving from each point.
+    """Compute the potential at each contact of a point source of 1 nA at each site.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def point_source(
     site : array (site, 3)
         Positions of the point sources, um.
     conductivity : float or array (3,)
-        Of the extracellular medium, S/m; three numbers are along x, y and z.
+        Conductivity of the extracellular medium, S/m; three numbers are along x, y and z.
     min_distance : float or array (site,)
-        Contacts nearer than this read as at this distance, um. Usually the radius of the segment.
+        Contacts nearer than this are treated as at this distance, um. Usually the radius of the segment.
 
     Returns
     -------
@@ -71,12 +71,12 @@ def point_source(
 
     Notes
     -----
-    Assumes an infinite, linear, purely resistive medium, and zero potential at infinity. Contacts are
-    worked through in blocks, so that memory is the result and a few megabytes.
+    Assumes an infinite, linear, purely resistive medium, and zero potential at infinity. The matrix is
+    computed in blocks of contacts, so that memory is the result and a few megabytes.
 
-    The gradient is finite in every argument; within `min_distance`, with one conductivity, it is
+    The gradient is finite in all arguments; within `min_distance`, with one conductivity, it is
     zero in the positions.
-    Where `min_distance` is 0, it counts as 3e-39 um (2e-5 um in float32).
+    If `min_distance` is 0, it counts as 3e-39 um (2e-5 um in float32).
 
     References
     ----------
@@ -96,9 +96,9 @@ def point_source(
 
     def pair(p: Point) -> Float[Array, "*contact site"]:
         d = _minus(p, source)
-        short = jnp.maximum(floor - _dot(d, d), 0)
+        short = jnp.maximum(floor - dot(d, d), 0)
         d = _scaled(d, stretch)
-        return per_distance * jax.lax.rsqrt(_dot(d, d) + softness * short)
+        return per_distance * jax.lax.rsqrt(dot(d, d) + softness * short)
 
     return by_blocks(pair, contact, site.shape[0], dtype)
 
@@ -110,19 +110,19 @@ def line_source(
     conductivity: Conductivity,
     min_distance: MinDistance,
 ) -> Float[Array, "contact site"]:
-    """Return the potential at each contact of one nA leaving evenly along each straight segment.
+    """Compute the potential at each contact of 1 nA spread evenly along each straight segment.
 
     Parameters
     ----------
     contact : array (contact, 3)
         Positions x, y, z of contacts, um.
     start, end : array (site, 3)
-        Ends of the segments, um. A segment of no length is a point.
+        Ends of the segments, um. A segment of length 0 is a point.
     conductivity : float or array (3,)
-        Of the extracellular medium, S/m; three numbers are along x, y and z.
+        Conductivity of the extracellular medium, S/m; three numbers are along x, y and z.
     min_distance : float or array (site,)
-        Contacts nearer than this to a segment (not to the infinite line through it) read as at this
-        distance, um. Usually the radius of the segment.
+        Contacts nearer than this to a segment (not to the infinite line through it) are treated as at
+        this distance, um. Usually the radius of the segment.
 
     Returns
     -------
@@ -132,14 +132,14 @@ def line_source(
 
     Notes
     -----
-    The mean of the point source's potential over the segment, ``asinh(t / rho) + asinh((L - t) /
-    rho)`` over L, where t is the position along the segment and rho the distance from its axis. Both
-    asinh are one logarithm, in which ``r1 + r2 - L`` is summed from positive terms, and a series in
-    ``L / (r1 + r2)`` where that is below 0.1: both are exact to a few parts in 1e15 on the axis,
+    This is the mean of the point source's potential over the segment, ``asinh(t / rho) + asinh((L - t)
+    / rho)`` over L, where t is the position along the segment and rho the distance from its axis. Both
+    asinh together are one logarithm, in which ``r1 + r2 - L`` is summed from positive terms, and a series
+    in ``L / (r1 + r2)`` if that is below 0.1: both are exact to a few parts in 1e15 on the axis,
     far away and for the shortest segments, and so are the derivatives.
 
-    Same assumptions and same memory as `point_source`. The gradient is finite in every argument,
-    also on the axis, at an end, and for a segment of no length. At the kink where a contact enters
+    Same assumptions and same memory as `point_source`. The gradient is finite in all arguments,
+    also on the axis, at an end, and for a segment of length 0. At the kink where a contact enters
     `min_distance` it is the mean of both sides.
 
     References
@@ -173,7 +173,7 @@ def root_as_point(
     conductivity: Conductivity,
     min_distance: MinDistance,
 ) -> Float[Array, "contact site"]:
-    """Return `line_source`, with the segments marked as root (the soma) as points at their middle.
+    """Compute `line_source`, with the segments marked as root (the soma) as points at their middle.
 
     Parameters
     ----------
@@ -182,16 +182,16 @@ def root_as_point(
     start, end : array (site, 3)
         Ends of the segments, um.
     root : bool array (site,)
-        The segments to take as points.
+        The segments to treat as points.
     conductivity : float or array (3,)
-        Of the extracellular medium, S/m.
+        Conductivity of the extracellular medium, S/m.
     min_distance : float or array (site,)
         As for `line_source`, um.
 
     Returns
     -------
     array (contact, site)
-        Of `point_source` in the columns where `root`, of `line_source` in the others, uV/nA.
+        That of `point_source` in the columns of `root`, that of `line_source` in the others, uV/nA.
 
     References
     ----------
@@ -244,8 +244,8 @@ def mean_inverse_distance(
 ) -> Float[Array, "*dims"]:
     """Average 1 / distance to p over the segment from a to b, in 1/um (after a stretch, m/(S um)).
 
-    `floor` is the squared least distance, um^2, as `squared_limit` makes it. Everything is given
-    by components, because a trailing axis of three would be an array of its own in memory.
+    `floor` is the squared minimum distance, um^2, from `squared_limit`. Positions are given by
+    components, because arrays with a trailing axis of three would be written to memory.
     """
     r1, r2, t1, t2, rho2, squared_length, length = _about_segment(p, a, b)
     beyond = jnp.maximum(jnp.maximum(-t1, -t2), 0)
@@ -269,7 +269,7 @@ def mean_inverse_distance(
 
 
 def atanh_series(per_sum: Float[Array, "*dims"], w: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
-    """Return 2 atanh(z) / L for z = L / (r1 + r2) below 0.1, from 1 / (r1 + r2) and w = z^2."""
+    """Compute 2 atanh(z) / L for z = L / (r1 + r2) below 0.1, from 1 / (r1 + r2) and w = z^2."""
     total = jnp.full_like(w, _SERIES[-1])
     for coefficient in _SERIES[-2::-1]:
         total = total * w + coefficient
@@ -282,16 +282,16 @@ def by_blocks(
     n_site: int,
     dtype: DTypeLike,
 ) -> Float[Array, "contact site"]:
-    """Fill a matrix (contact, site) a block of contacts at a time, forwards and in reverse.
+    """Compute a matrix (contact, site) a block of contacts at a time, in the reverse pass too.
 
-    `pair` takes the three components of some contacts, each (block, 1), and gives (block, site).
+    `pair` takes the three components of some contacts, each (block, 1), and returns (block, site).
     """
     n = contact.shape[0]
     size = min(n, max(1, _BLOCK // max(n_site, 1)))
     rows = jax.checkpoint(lambda points: pair(components(points[:, None])))
 
     def fill(k: int, out: Float[Array, "contact site"]) -> Float[Array, "contact site"]:
-        # Both slices move a last block that would overrun to end at n: some rows are made twice.
+        # Both slices move a last block that would extend beyond n, to end there: some rows are computed twice.
         block = rows(jax.lax.dynamic_slice_in_dim(contact, k * size, size))
         return jax.lax.dynamic_update_slice_in_dim(out, block.astype(dtype), k * size, 0)
 
@@ -300,7 +300,7 @@ def by_blocks(
 
 
 def squared_limit(min_distance: MinDistance, dtype: DTypeLike) -> Float[Array, "*site"]:
-    """Square the least distance, um^2, with a floor: its third power and second derivatives are finite."""
+    """Square the minimum distance, um^2, with a floor: its third power and second derivatives are finite."""
     return jnp.maximum(jnp.square(min_distance), float(jnp.finfo(dtype).tiny) ** 0.25)
 
 
@@ -312,29 +312,29 @@ def components(x: Float[Array, "*dims 3"]) -> Point:
 def _about_segment(
     p: Point, a: Point, b: Point, stretch: Point | None = None
 ) -> tuple[Float[Array, "*dims"], ...]:
-    """Place p about the segment.
+    """Return the position of p relative to the segment.
 
     Squared distances to both ends; positions along it from either end, positive towards the other;
-    squared distance from its axis; its squared length, and its length. A segment of no length has no
-    axis: its positions along are 0, its distance from the axis is that from the point, and its
-    length, by which one divides, is given as 1.
+    squared distance from its axis; its squared length, and its length. A segment of length 0 has no
+    axis: the positions along it are 0, the distance from the axis is that from the point, and the
+    length, which is a divisor, is returned as 1.
     """
     # differences are stretched, not positions, to keep their precision
     ab, from_a, to_b = (_scaled(_minus(*x), stretch) for x in ((b, a), (p, a), (b, p)))
-    squared_length = _dot(ab, ab)
+    squared_length = dot(ab, ab)
     some = squared_length > 0
     length = jnp.sqrt(jnp.where(some, squared_length, 1))
     u = _scaled(ab, (jnp.where(some, 1 / length, 0),) * 3)
-    t1, t2 = _dot(from_a, u), _dot(to_b, u)
+    t1, t2 = dot(from_a, u), dot(to_b, u)
     off = _minus(from_a, _scaled(u, (t1,) * 3))
-    squares = _dot(from_a, from_a), _dot(to_b, to_b)
-    return *squares, t1, t2, _dot(off, off), squared_length, length
+    squares = dot(from_a, from_a), dot(to_b, to_b)
+    return *squares, t1, t2, dot(off, off), squared_length, length
 
 
 def _medium(
     conductivity: Conductivity,
 ) -> tuple[Point | None, Float[Array, ""] | float, Float[Array, ""] | float]:
-    """Return the stretch of coordinates, uV/nA times a stretched um, and um^2 as stretched."""
+    """Return the factors of the coordinates, uV/nA times a stretched um, and the factor of `min_distance^2`."""
     if jnp.ndim(conductivity) == 0:
         return None, 1e3 / (4 * math.pi * conductivity), 1.0
     x, y, z = components(jnp.asarray(conductivity))
@@ -345,7 +345,8 @@ def _medium(
     )
 
 
-def _dot(u: Point, v: Point) -> Float[Array, "*dims"]:
+def dot(u: Point, v: Point) -> Float[Array, "*dims"]:
+    """Compute the scalar product of positions given by components."""
     return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
 
 

@@ -1,12 +1,12 @@
 """Kernel current source density from potentials at any positions in 1, 2 or 3 dimensions.
 
-The density is sought as a sum of many small basis sources, which need not lie at contacts, with the
+The density is estimated as a sum of many small basis sources, which need not lie at contacts, with the
 smallest coefficients that explain the potentials up to a regularisation. Positions are in um,
 potentials in uV, densities in uA/mm^3, a source (outward membrane current) positive.
 
-Precision: the kernel's condition number is easily 1e6 to 1e16, so that only the regularisation limits
-how errors grow. In float32 (6e-8) nothing below a regularisation of 1e-5 means anything: compute the
-matrix in float64 (`jax.enable_x64`), whatever it is then applied in.
+Precision: the kernel's condition number is often 1e6 to 1e16, so that only the regularisation limits
+how errors grow. In float32 (6e-8) a regularisation below 1e-5 is meaningless: compute the matrix in
+float64 (`jax.enable_x64`), whatever the precision of the data that it is applied to.
 
 References
 ----------
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def source_grid(
     lower: Float[Array, " dim"], upper: Float[Array, " dim"], *, shape: tuple[int, ...]
 ) -> Float[Array, "source dim"]:
-    """Centres of basis sources on a regular grid.
+    """Compute the centres of basis sources on a regular grid.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def basis_density(
     *,
     basis: Literal["gauss", "step"] = "gauss",
 ) -> Float[Array, "point source"]:
-    """Density of each basis source, 1 uA/mm^3 at its centre.
+    """Evaluate the density of each basis source, 1 uA/mm^3 at its centre.
 
     Parameters
     ----------
     point : array (point, dim)
-        Where the density is wanted, um.
+        Positions at which to evaluate the density, um.
     source : array (source, dim)
         Centres of the basis sources, um.
     width : scalar
@@ -108,7 +108,7 @@ def basis_potential(
     *,
     basis: Literal["gauss", "step"] = "gauss",
 ) -> Float[Array, "contact source"]:
-    r"""Potential of each basis source in an infinite homogeneous conductor ([1]_, section 2.3).
+    r"""Compute the potential of each basis source in an infinite homogeneous conductor ([1]_, section 2.3).
 
     Parameters
     ----------
@@ -121,9 +121,9 @@ def basis_potential(
     conductivity : scalar
         Conductivity of the tissue, S/m.
     extent : scalar
-        How far the density extends unchanged in the dimensions that are not resolved, um. 1-D:
+        Extent of the density in the dimensions that are not resolved, in which it is constant, um. 1-D:
         *radius* of discs that are centred on the probe and perpendicular to it. 2-D: full
-        *thickness* of the layer of tissue, the contacts half way through it. 3-D: not used.
+        *thickness* of the layer of tissue, with the contacts in its middle. 3-D: not used.
     basis : {"gauss", "step"}
         `"step"` (slabs in 1-D, balls in 3-D) is not available in 2-D.
 
@@ -134,20 +134,20 @@ def basis_potential(
 
     Notes
     -----
-    Written as heat that spreads from the source and integrated over the ratio u of the source's
-    width to that of the heat, the potential of a Gaussian is, in any dimension,
+    As the solution of a heat equation with the source as initial value, integrated over the ratio u
+    of the source's width to that of the spread heat, the potential of a Gaussian is, in any dimension,
 
     .. math:: \phi(d) = \frac{s^2}{\sigma} \int_0^1 T(u)\, e^{-d^2 u^2 / 2 s^2}\, du,
 
     with d the distance, s the width, and T from the dimensions not resolved:
     1-D, radius r: (1 - exp(-r^2 u^2 / (2 s^2 (1 - u^2)))) / u^2; 2-D, thickness h:
     erf(h u / (s sqrt(8 (1 - u^2)))) / u; 3-D: 1, so that the integral is an error function. It is
-    taken by a fixed 128-point rule, good to 1e-10 of the result for r/s and h/s from 0.1 to 1000
-    and d/s up to 300. `"step"` is a closed form. Differentiable in everything (`"step"`: not twice
-    at its edge); at d = 0 the gradient in position is zero.
+    computed by a fixed 128-point rule, accurate to 1e-10 of the result for r/s and h/s from 0.1 to
+    1000 and d/s up to 300. `"step"` is a closed form. Differentiable in all arguments (`"step"`: not
+    twice at its edge); at d = 0 the gradient in position is zero.
 
     In 2-D the potential of a line across the layer, asinh(h / 2d) / (2 pi sigma), is sometimes
-    written with h for half the thickness, or with other multiples: check when comparing.
+    written with h for half the thickness, or with other multiples: check this when comparing codes.
 
     Examples
     --------
@@ -194,7 +194,7 @@ def kcsd_matrix(
     *,
     basis: Literal["gauss", "step"] = "gauss",
 ) -> Estimator:
-    r"""Kernel current source density ([1]_, eq. 2.17).
+    r"""Compute the matrix of kernel current source density estimation ([1]_, eq. 2.17).
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def kcsd_matrix(
     source : array (source, dim)
         Centres of the basis sources, um (`source_grid`), at least as many as contacts.
     point : array (point, dim)
-        Where the density is wanted, um.
+        Positions at which to estimate the density, um.
     width, conductivity, extent, basis
         As in `basis_potential`: um, S/m, um.
     regularisation : scalar
@@ -222,9 +222,9 @@ def kcsd_matrix(
 
     .. math:: C = D B^T (K + \lambda \bar{K})^{-1} \phi, \qquad \bar K = \mathrm{tr} K / N.
 
-    Solved by Cholesky; NaN where K + lambda is not positive in the precision at hand, which takes
-    a smaller lambda than the precision (or two contacts at one place, and none). Differentiable in
-    everything (`"step"`: not in `point`).
+    Solved by Cholesky factorisation; NaN if K + lambda is not positive definite in the precision used,
+    which needs a lambda below that precision (or two contacts at one position, and no lambda).
+    Differentiable in all arguments (`"step"`: not in `point`).
 
     Examples
     --------
@@ -257,17 +257,17 @@ def kcsd_errors(
     *,
     basis: Literal["gauss", "step"] = "gauss",
 ) -> Float[Array, "width regularisation"]:
-    """Leave-one-out errors of `kcsd_matrix` for a set of widths and regularisations.
+    """Compute the leave-one-out errors of `kcsd_matrix` for a set of widths and regularisations.
 
-    The pair with the smallest error is the one to use; check that it is not at the edge of the set.
+    Use the pair with the smallest error; check that it is not at the edge of the set.
 
     Parameters
     ----------
     contact, source, conductivity, extent, basis
         As in `kcsd_matrix`: um, um, S/m, um.
     potential : array (contact, sample)
-        Measured potentials, uV; many samples are cheaper as `compress_samples(potential)`, whose
-        errors are larger by sqrt(samples before / samples after) for all pairs alike.
+        Measured potentials, uV; many samples are cheaper as `compress_samples(potential)`, with which
+        the errors are larger by sqrt(samples before / samples after), the same factor for all pairs.
     widths : array (width,)
         Widths of the basis sources, um.
     regularisations : array (regularisation,)
@@ -300,12 +300,12 @@ def leave_one_out(
     potential: Float[Array, "contact sample"],
     regularisations: Float[Array, " regularisation"],
 ) -> Float[Array, " regularisation"]:
-    r"""Root mean square error of predicting each contact from all the others.
+    r"""Compute the root mean square error of predicting each contact from all the others.
 
     Parameters
     ----------
     kernel : array (contact, contact)
-        Kernel of the potentials, symmetric and not negative, in any unit.
+        Kernel of the potentials, symmetric and positive semidefinite, in any unit.
     potential : array (contact, sample)
         Measured potentials, uV.
     regularisations : array (regularisation,)
@@ -319,11 +319,11 @@ def leave_one_out(
     Notes
     -----
     With the hat matrix H = K (K + lambda)^{-1}, the error at contact i of the fit without it is
-    (phi - H phi)_i / (1 - H_ii) = (P phi)_i / P_ii, P = (K + lambda)^{-1}, exactly, for one
-    eigendecomposition of K and all lambda.
+    (phi - H phi)_i / (1 - H_ii) = (P phi)_i / P_ii, P = (K + lambda)^{-1}, exactly, from one
+    eigendecomposition of K for all lambda.
 
-    Differentiable in everything, to any order. Gradients are taken through a Cholesky
-    factorisation for each lambda, since those of eigenvectors do not exist where eigenvalues
+    Differentiable in all arguments, to any order. Gradients are computed with a Cholesky
+    factorisation for each lambda, since those of eigenvectors do not exist if eigenvalues
     coincide, as they do for contacts on a square grid.
 
     Examples
@@ -337,11 +337,11 @@ def leave_one_out(
 
 
 def compress_samples(potential: Float[Array, "contact sample"]) -> Float[Array, "contact column"]:
-    """Fewer columns with the same inner products of contacts as the samples have.
+    """Compress samples to fewer columns with the same inner products between contacts.
 
-    Sums of squares of any linear combination of contacts are kept, and with them what
-    `leave_one_out` minimises, in float precision (the inner products themselves would lose half of
-    the digits). Columns of parts of a recording can be put side by side and compressed again.
+    Sums of squares of any linear combination of contacts are kept, and with them the errors of
+    `leave_one_out`, in full precision (the inner products themselves would lose half of the digits).
+    Columns of parts of a recording can be concatenated and compressed again.
 
     Parameters
     ----------
@@ -352,7 +352,7 @@ def compress_samples(potential: Float[Array, "contact sample"]) -> Float[Array, 
     -------
     array (contact, min(contact, sample))
         The transposed R of the QR decomposition of the transposed samples, uV. Differentiable
-        where the contacts are linearly independent.
+        if the contacts are linearly independent.
 
     Examples
     --------
@@ -362,13 +362,14 @@ def compress_samples(potential: Float[Array, "contact sample"]) -> Float[Array, 
     return jnp.linalg.qr(potential.T, mode="r").T
 
 
+# custom_jvp, because the derivative of an eigendecomposition divides by differences of eigenvalues, which may be 0
 @jax.custom_jvp
 def _press(
     kernel: Float[Array, "contact contact"],
     potential: Float[Array, "contact sample"],
     shift: Float[Array, " regularisation"],
 ) -> Float[Array, " regularisation"]:
-    """Sum of squared leave-one-out errors for all shifts of the diagonal."""
+    """Return the sum of squared leave-one-out errors for each shift of the diagonal."""
     eigenvalue, vector = jnp.linalg.eigh(kernel)
     projected = vector.T @ potential
 
@@ -410,14 +411,14 @@ def _squared_distance(a: Array, b: Array) -> Array:
 
 
 def _ball(squared: Array, radius: Array) -> Array:
-    """Potential of a ball of density 1 times the conductivity."""
+    """Return the potential of a ball of density 1, times the conductivity."""
     inside = squared <= jnp.square(radius)
     distance = jnp.sqrt(jnp.where(inside, jnp.square(radius), squared))
     return jnp.where(inside, (3 * jnp.square(radius) - squared) / 6, radius**3 / (3 * distance))
 
 
 def _gauss_ball(x: Array) -> Array:
-    """Integral of exp(-x u^2) over u from 0 to 1; its series where the closed form has 0 / 0."""
+    """Return the integral of exp(-x u^2) over u from 0 to 1; as a series near x = 0, where the closed form is 0 / 0."""
     near = x < 1e-3
     root = jnp.sqrt(jnp.where(near, 1, x))
     far = jnp.sqrt(jnp.pi) / 2 * erf(root) / root
@@ -426,14 +427,14 @@ def _gauss_ball(x: Array) -> Array:
 
 
 def _gauss_integral(x: Array, extent: Scalar, dim: int) -> Array:
-    """Integral of T(u) exp(-x u^2) over u from 0 to 1; `extent` in units of the width."""
+    """Return the integral of T(u) exp(-x u^2) over u from 0 to 1; `extent` in units of the width."""
     u, odds, weight = (jnp.asarray(a, dtype=x.dtype) for a in _unit_rule())
     if dim == 1:
         transverse = -jnp.expm1(-jnp.square(extent) * odds / 2) / jnp.square(u)
     else:
         transverse = erf(extent * jnp.sqrt(odds / 8)) / u
 
-    # node by node: as one sum, XLA would compute `transverse` anew for every pair
+    # node by node: in one sum, XLA would compute `transverse` again for every pair
     def add(total: Array, node: tuple[Array, Array]) -> tuple[Array, None]:
         return total + node[0] * jnp.exp(-x * node[1]), None
 
@@ -442,7 +443,7 @@ def _gauss_integral(x: Array, extent: Scalar, dim: int) -> Array:
 
 
 def _unit_rule() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes u, u^2 / (1 - u^2) and weights for 0 < u < 1.
+    """Return nodes u, u^2 / (1 - u^2) and weights for 0 < u < 1.
 
     The integrands vary on the scale of log(u) near 0 and of log(1 - u) near 1, to within 1e-3 and
     1e-13 of the ends: Gauss-Legendre in y with u = tanh(log(1 + eps sinh(kappa y))).

@@ -7,7 +7,7 @@ membrane: outward positive, in nA. An injected current leaves through the membra
 `I_m = G V + stimulus`.
 
 `G` is never formed. Every term is the difference of two voltages times a conductance: the voltages
-share an offset near -65 mV, and differences taken first do not amplify its rounding.
+have a common offset near -65 mV, and taking differences first does not amplify its rounding errors.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 def neighbours(
     edge_from: Int[Array, " edge"], edge_to: Int[Array, " edge"], n_sites: int
 ) -> tuple[Int[np.ndarray, "site slot"], Int[np.ndarray, "site slot"]]:
-    """List for every site its neighbours and the edges that lead to them.
+    """List the neighbours of every site and the edges to them.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def neighbours(
     Returns
     -------
     neighbour, edge : int array, (site, slot)
-        Site and edge of each slot; there are as many slots as the best connected site has edges.
+        Neighbour and edge in each slot; the number of slots is the largest number of edges of a site.
         An empty slot holds the site itself, whose voltage difference is zero, and edge 0.
 
     Raises
@@ -89,7 +89,7 @@ def axial_current(
     *,
     axis: int,
 ) -> Float[Array, "*before site *after"]:
-    r"""Return the axial current that enters each site, `G V`, in nA.
+    r"""Compute the axial current that enters each site, `G V`, in nA.
 
     .. math:: (G V)_i = \sum_{e = (i, j)} g_e (V_j - V_i)
 
@@ -113,8 +113,8 @@ def axial_current(
     -----
     Linear in `voltage` and in `conductance`; gradients are exact in both, of any order. With concrete
     edges each site gathers its neighbours, which takes about the time of copying the voltages times
-    half the number of edges at the best connected site; with traced edges the currents are scattered,
-    which is several times slower.
+    half the largest number of edges of a site; with traced edges the currents are scattered, which is
+    several times slower.
 
     Examples
     --------
@@ -172,7 +172,7 @@ def transmembrane_current(
     method: Literal["backward_euler", "crank_nicolson"] = "backward_euler",
     time_axis: int | None = None,
 ) -> Float[Array, "*before site *after"]:
-    r"""Return the transmembrane currents, `I_m = G V + stimulus`, as the solver of `V` defines them.
+    r"""Compute the transmembrane currents, `I_m = G V + stimulus`, as the solver of `V` defines them.
 
     =================== ============================ ==========================================
     method              current of sample k          belongs to
@@ -195,7 +195,7 @@ def transmembrane_current(
         Current injected into each site (nA), broadcast against `voltage`. Without it, the currents
         of a cell sum to zero at every sample; with it, to the injected current.
     method : {"backward_euler", "crank_nicolson"}
-        Scheme that integrated `V`.
+        Scheme with which `V` was integrated.
     time_axis : int, optional
         Axis of time; needed by ``crank_nicolson`` only.
 
@@ -212,11 +212,11 @@ def transmembrane_current(
     Notes
     -----
     Sample 0 has no step before it: ``crank_nicolson`` counts the initial voltage twice, so that the
-    number of samples stays and sample 0 is `G V[0]`. `stimulus` is added as given: the caller aligns
-    it with the steps (in Jaxley, sample k of the current acts on the step from k to k+1).
+    number of samples does not change and sample 0 is `G V[0]`. `stimulus` is added as given: the caller
+    aligns it with the steps (in Jaxley, sample k of the current acts on the step from k to k+1).
 
-    `G V` at the samples of a Crank-Nicolson run rings after a step of the stimulus; the mean over the
-    step does not.
+    `G V` at the samples of a Crank-Nicolson run oscillates after a step of the stimulus; the mean over
+    the step does not.
 
     Examples
     --------
@@ -247,11 +247,11 @@ def fold(
     edge_to: Int[Array, " edge"],
     conductance: Float[Array, " edge"],
 ) -> Float[Array, "contact site"]:
-    """Return the lead field that takes voltages instead of currents, `L G`, in uV/mV.
+    """Compute the lead field of voltages instead of currents, `L G`, in uV/mV.
 
     `L (G V) = (L G) V`, and `G` is symmetric, so `L G` is `G` applied along the sites of `L`. It is
-    cheaper than two products as soon as there are more samples than contacts. Rows of the result sum
-    to zero. A product with it takes no differences first: use it with float64 voltages.
+    cheaper than two products if there are more samples than contacts. Rows of the result sum to zero.
+    A product with it does not take differences first: use it with float64 voltages.
 
     Parameters
     ----------
@@ -282,11 +282,11 @@ def difference_weights(
     edge_to: Int[Array, " edge"],
     conductance: Float[Array, " edge"],
 ) -> Float[Array, "contact edge"]:
-    """Return the lead field of the voltage differences along edges, ``W_ce = g_e (L_ca - L_cb)``, in uV/mV.
+    """Compute the lead field of the voltage differences along edges, ``W_ce = g_e (L_ca - L_cb)``, in uV/mV.
 
     An edge e from a to b carries ``g_e (V_b - V_a)`` into a, where it leaves through the membrane, and as much out of
-    b, so ``phi = L G V = W d`` with ``d_e = V_b - V_a``. Differences come before the product, of voltages and of lead
-    fields, which float32 needs.
+    b, so ``phi = L G V = W d`` with ``d_e = V_b - V_a``. Differences of voltages and of lead fields are taken before
+    the product, which is necessary in float32.
 
     Parameters
     ----------
@@ -317,10 +317,10 @@ def laplacian(
     conductance: Float[Array, " edge"],
     n_sites: int,
 ) -> Float[Array, "site site"]:
-    """Return the dense conductance Laplacian `G` (uS), for small cells and for checks.
+    """Compute the dense conductance Laplacian `G` (uS), for small cells and for checks.
 
-    Off the diagonal the conductance between two sites, positive; on it minus the sum of its row.
-    `axial_current` gives `G @ V` without forming it.
+    Off the diagonal the conductance between two sites, positive; on it minus the sum of the row.
+    `axial_current` computes `G @ V` without forming `G`.
 
     Parameters
     ----------
@@ -374,8 +374,8 @@ def current_sum(
 
     Notes
     -----
-    Groups are kept apart: a NaN in one cell reaches no other. Rounding alone leaves about the unit
-    roundoff times `sum |I|`.
+    Groups are summed separately: a NaN in one cell does not affect others. Rounding alone leaves about the
+    unit roundoff times `sum |I|`.
 
     Examples
     --------
@@ -384,8 +384,9 @@ def current_sum(
     [0.0, 2.0]
     """
     rows, group = jnp.moveaxis(jnp.asarray(current), axis, 0), jnp.asarray(group)
-    beyond = jnp.where(group < 0, n_groups, group)  # dropped; -1 would be the last group
-    total = jax.ops.segment_sum(rows, beyond, num_segments=n_groups)
+    # an index beyond the last group is dropped; -1 would count for the last one
+    segment = jnp.where(group < 0, n_groups, group)
+    total = jax.ops.segment_sum(rows, segment, num_segments=n_groups)
     return jnp.moveaxis(total, 0, axis)
 
 
@@ -397,14 +398,14 @@ def rounding_bound(
     *,
     dtype: DTypeLike = np.float32,
 ) -> Float[Array, " site"]:
-    r"""Return the largest error (nA) in each current from voltages rounded to `dtype`.
+    r"""Compute the largest error (nA) in each current from voltages rounded to `dtype`.
 
     .. math:: |\delta I_i| \le u \sum_{e = (i, j)} g_e (|V_i| + |V_j|)
 
     with `u` the unit roundoff of `dtype` (6e-8 in float32): short compartments have large
-    conductances and suffer most. Rounding in the arithmetic itself, at most `2 (n + 1) u` times
-    `sum g |V_j - V_i|` over the `n` edges of a site, comes on top and is small beside it while
-    neighbours differ by millivolts.
+    conductances and the largest errors. Rounding in the arithmetic itself, at most `2 (n + 1) u` times
+    `sum g |V_j - V_i|` over the `n` edges of a site, is added and is comparatively small if neighbours
+    differ by millivolts.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Transmembrane currents of NumPy arrays: what `current.transmembrane_current` gives, in cache-sized tiles.
+"""Transmembrane currents of NumPy arrays: `membrane_currents.transmembrane_current` in cache-sized tiles.
 
-Simulators number the compartments of a branch one after the other, so most edges join a site to the next
-one. The currents along those are one difference of two slices, and what leaves each site is the difference of
-the currents on either side of it: three passes over a tile that stays in cache, in any layout. The other
-edges, at branch points, are added one by one where rows are long, and from gathered columns where they are not.
+Simulators number the compartments of a branch consecutively, so most edges join a site to the next one.
+The currents along those are one difference of two slices, and the current out of each site is the difference
+of the currents on either side of it: three passes over a tile that stays in the cache, in any layout. The
+other edges, at branch points, are added one by one if rows are long, and from gathered columns otherwise.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ if TYPE_CHECKING:
 
 __all__ = ["transmembrane_current"]
 
-#: Bytes of voltages in one tile: the tile, the currents along its edges and its result stay in cache.
+#: Bytes of voltages in one tile: the tile, the currents along its edges and its result stay in the cache.
 TILE_BYTES = 1 << 21
-#: Rows of at least this many samples are added one by one; shorter ones are gathered and turned first.
+#: Rows of at least this many samples are added one by one; shorter ones are gathered and transposed first.
 LONG = 512
-#: A tile holds this many sites at least, since it computes one edge more than it has sites.
+#: Minimum number of sites in a tile, since it computes one edge more than it has sites.
 SITES = 16
 
 
 class _Slot(NamedTuple):
-    """One neighbour each of the first so many sites: which site it is, and the conductance to it (uS)."""
+    """One neighbour for each of the first sites: the number of that neighbour, and the conductance to it (uS)."""
 
     neighbour: Int[np.ndarray, " site"]
     g: Float[np.ndarray, " site"]
 
 
-class _Room:
-    """Memory that is used again from tile to tile: new pages for each would cost more than the sums."""
+class _Buffers:
+    """Memory that is reused from tile to tile: new pages for each would cost more than the sums."""
 
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
-        self._held: dict[str, np.ndarray] = {}
+        self._buffers: dict[str, np.ndarray] = {}
 
     def of(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Return an array with whatever is in it, the same memory for the same name."""
+        """Return an uninitialised array, in the same memory for the same name."""
         size = int(np.prod(shape))
-        if name not in self._held or self._held[name].size < size:
-            self._held[name] = np.empty(size, self.dtype)
-        return self._held[name][:size].reshape(shape)
+        if name not in self._buffers or self._buffers[name].size < size:
+            self._buffers[name] = np.empty(size, self.dtype)
+        return self._buffers[name][:size].reshape(shape)
 
     def taken(self, name: str, x: np.ndarray, which: np.ndarray, axis: int) -> np.ndarray:
         """Return some entries of an axis of `x`."""
         out = self.of(name, (*x.shape[:axis], which.size, *x.shape[axis + 1 :]))
-        return np.take(x, which, axis=axis, out=out, mode="clip")  # or NumPy makes a buffer
+        return np.take(x, which, axis=axis, out=out, mode="clip")  # "raise" would buffer `out`
 
 
 def transmembrane_current(
@@ -64,7 +64,7 @@ def transmembrane_current(
     method: Literal["backward_euler", "crank_nicolson"] = "backward_euler",
     time_axis: int | None = None,
 ) -> Float[np.ndarray, "*before site *after"]:
-    """Return the transmembrane currents `G V` as the solver of `V` defines them, without a stimulus.
+    """Compute the transmembrane currents `G V` as the solver of `V` defines them, without a stimulus.
 
     Parameters
     ----------
@@ -72,18 +72,18 @@ def transmembrane_current(
         Membrane voltage V (mV), finite; sites along `axis`, time along `time_axis`, any other axes, in any
         memory order.
     edge_from, edge_to, conductance, axis, method, time_axis
-        As for `current.transmembrane_current`, whose result this is.
+        As for `membrane_currents.transmembrane_current`, which has the same result.
 
     Returns
     -------
     array
-        Current (nA), in the shape, the memory order and the precision of `voltage`; float64 of integers.
+        Current (nA), in the shape, the memory order and the precision of `voltage`; float64 for integers.
 
     Notes
     -----
-    Differences are taken before they are multiplied. Takes 1.5 to 3 times as long as a copy of the voltages where
-    time lies closest in memory; where sites do, 1.5 times without branch points, and 3 (float32: 4) where every
-    tenth compartment is at one, since NumPy gathers single numbers slowly.
+    Differences are taken before products. Takes 1.5 to 3 times as long as a copy of the voltages if time is
+    contiguous in memory; if sites are, 1.5 times without branch points, and 3 (float32: 4) if every tenth
+    compartment is at one, since NumPy gathers single numbers slowly.
 
     Examples
     --------
@@ -93,31 +93,37 @@ def transmembrane_current(
     """
     if voltage.dtype.kind != "f":
         voltage = voltage.astype(np.float64)  # differences of counts would wrap around
-    order = sorted(range(voltage.ndim), key=lambda k: -abs(voltage.strides[k]))
-    laid = voltage.transpose(order)
+    # in memory order, and with three axes: (before, site, after)
+    order = _memory_order(voltage)
+    ordered = voltage.transpose(order)
     place = order.index(axis % voltage.ndim)
-    n = laid.shape[place]
-    v = laid.reshape(int(np.prod(laid.shape[:place])), n, -1 if laid.size else 0)
+    n = ordered.shape[place]
+    v = ordered.reshape(int(np.prod(ordered.shape[:place])), n, -1 if ordered.size else 0)
     v = np.ascontiguousarray(v)
     current = np.empty(v.shape, v.dtype)
     step, a, b, g = _sorted_edges(edge_from, edge_to, conductance, n, v.dtype)
     sites, slots = _slots(a, b, g)
-    room = _Room(v.dtype)
+    buffers = _Buffers(v.dtype)
     in_line = v[:1].nbytes <= TILE_BYTES
     weight = np.repeat(step[:-1], v.shape[2]) if in_line else step
     for here in _slices(len(v), v[:1].nbytes):
         if in_line:
-            _along_line(v[here], weight, current[here], room)
+            _along_line(v[here], weight, current[here], buffers)
         else:
-            _along_steps(v[here], step, current[here], room)
+            _along_steps(v[here], step, current[here], buffers)
         if v.shape[2] >= LONG:
-            _along_rows(v[here], (a, b, g), current[here], room)
+            _along_rows(v[here], (a, b, g), current[here], buffers)
         elif slots:
-            _along_columns(v[here], sites, slots, current[here], room)
-    result = current.reshape(laid.shape).transpose(np.argsort(order))
+            _along_columns(v[here], sites, slots, current[here], buffers)
+    result = current.reshape(ordered.shape).transpose(np.argsort(order))
     if method == "crank_nicolson" and time_axis is not None:
-        _average_steps(result, time_axis, room)
+        _average_steps(result, time_axis, buffers)
     return result
+
+
+def _memory_order(x: np.ndarray) -> list[int]:
+    """Return the axes from the largest stride to the smallest."""
+    return sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
 
 
 def _sorted_edges(
@@ -127,7 +133,7 @@ def _sorted_edges(
     n_sites: int,
     dtype: np.dtype,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the conductance between each site and the one before it, none at both ends; ends of all other edges, g."""
+    """Return the conductance between each site and the previous one, 0 at both ends; ends of all other edges, g."""
     start, stop = (np.asarray(end, np.intp) for end in (edge_from, edge_to))
     lower, upper = np.minimum(start, stop), np.maximum(start, stop)
     next_to = upper - lower == 1
@@ -138,7 +144,10 @@ def _sorted_edges(
 def _slots(
     a: Int[np.ndarray, " link"], b: Int[np.ndarray, " link"], g: Float[np.ndarray, " link"]
 ) -> tuple[Int[np.ndarray, " site"], list[_Slot]]:
-    """Return the sites that links join, best connected first, and a neighbour of each, a second of some, and so on."""
+    """Return the sites with links, those with most links first, and one slot of neighbours for each rank of link.
+
+    The first slot has a neighbour of every site, the second one of those with two links or more, and so on.
+    """
     if not a.size:
         return a, []
     ends, local = np.unique(np.concatenate([a, b]), return_inverse=True)
@@ -158,15 +167,15 @@ def _along_line(
     v: Float[np.ndarray, "before site after"],
     weight: Float[np.ndarray, " line"],
     current: Float[np.ndarray, "before site after"],
-    room: _Room,
+    buffers: _Buffers,
 ) -> None:
-    """Set the currents from the edges between each site and the next, all of `before` in one line.
+    """Set the currents from the edges between each site and the next, as one line of all entries of `before`.
 
-    No current flows into a first site, from the last one of the line before: its weight is 0. One loop over all
-    numbers takes a quarter of the time of one loop for each line.
+    No current flows from the last site of an entry to the first site of the next: that weight is 0. One loop over
+    all numbers takes a quarter of the time of one loop for each entry.
     """
     after, line, total = v.shape[2], v.reshape(-1), current.reshape(-1)
-    edges = room.of("edges", (line.size + after,))
+    edges = buffers.of("edges", (line.size + after,))
     edges[:after], edges[line.size :] = 0, 0
     np.subtract(line[after:], line[:-after], out=edges[after : line.size])
     rows = edges[: line.size].reshape(len(v), -1)
@@ -178,14 +187,14 @@ def _along_steps(
     v: Float[np.ndarray, "before site after"],
     step: Float[np.ndarray, " step"],
     current: Float[np.ndarray, "before site after"],
-    room: _Room,
+    buffers: _Buffers,
 ) -> None:
     """Set the currents from the edges between each site and the next, a block of sites and `after` at a time."""
     before, n, after = v.shape
     for there in _slices(after, before * min(n, SITES) * v.itemsize):
         for sites in _slices(n, v[:, :1, there].nbytes):
             shape = before, sites.stop - sites.start + 1, there.stop - there.start
-            edges = room.of("edges", shape)
+            edges = buffers.of("edges", shape)
             edges[:, 0], edges[:, -1] = 0, 0
             begin, end = max(sites.start, 1), min(sites.stop, n - 1)  # the steps that exist
             inner = edges[:, begin - sites.start : end - sites.start + 1]
@@ -198,12 +207,12 @@ def _along_rows(
     v: Float[np.ndarray, "before site after"],
     links: tuple[np.ndarray, np.ndarray, np.ndarray],
     current: Float[np.ndarray, "before site after"],
-    room: _Room,
+    buffers: _Buffers,
 ) -> None:
     """Add the currents from all other edges, one row after another."""
     for there in _slices(v.shape[2], len(v) * SITES * v.itemsize):
         part, total = v[:, :, there], current[:, :, there]
-        along = room.of("along", part[:, 0].shape)
+        along = buffers.of("along", part[:, 0].shape)
         for a, b, g in zip(*links, strict=True):
             np.subtract(part[:, b], part[:, a], out=along)
             np.multiply(along, g, out=along)
@@ -216,53 +225,54 @@ def _along_columns(
     sites: Int[np.ndarray, " site"],
     slots: list[_Slot],
     current: Float[np.ndarray, "before site after"],
-    room: _Room,
+    buffers: _Buffers,
 ) -> None:
-    """Add the currents from all other edges, between `sites`, gathered and turned so that rows are long."""
-    columns = room.taken("columns", v, sites, axis=1)
-    rows = room.of("rows", (sites.size, columns[:, 0].size))  # more axes would make each sum slower
-    np.copyto(_turned(rows, columns.shape), columns)
-    sums = room.of("sums", rows.shape)
+    """Add the currents from all other edges, between `sites`, gathered and transposed so that rows are long."""
+    columns = buffers.taken("columns", v, sites, axis=1)
+    # two axes, since more would make each sum slower
+    rows = buffers.of("rows", (sites.size, columns[:, 0].size))
+    np.copyto(_transposed(rows, columns.shape), columns)
+    sums = buffers.of("sums", rows.shape)
     sums[...] = 0
     for neighbour, g in slots:
-        along = room.taken("along", rows, neighbour, axis=0)
+        along = buffers.taken("along", rows, neighbour, axis=0)
         along -= rows[: g.size]
         along *= g[:, None]
         sums[: g.size] += along
-    columns = room.taken("columns", current, sites, axis=1)
-    columns += _turned(sums, columns.shape)
+    columns = buffers.taken("columns", current, sites, axis=1)
+    columns += _transposed(sums, columns.shape)
     current[:, sites] = columns
 
 
-def _turned(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _transposed(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return (site, before after) as a view of (before, site, after)."""
     return rows.reshape(shape[1], shape[0], shape[2]).transpose(1, 0, 2)
 
 
 def _slices(length: int, nbytes: int) -> Iterator[slice]:
-    """Yield slices of an axis each entry of which is `nbytes`, of about a tile each."""
+    """Yield slices of about one tile each along an axis whose entries have `nbytes`."""
     size = max(1, TILE_BYTES // max(1, nbytes))
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))
 
 
-def _average_steps(current: np.ndarray, time_axis: int, room: _Room) -> None:
-    """Replace each sample but the first by its mean with the one before."""
+def _average_steps(current: np.ndarray, time_axis: int, buffers: _Buffers) -> None:
+    """Replace each sample but the first by its mean with the previous one."""
     spaced = [abs(s) if n > 1 else -1 for s, n in zip(current.strides, current.shape, strict=True)]
     widest = int(np.argmax(spaced))
     rows = np.moveaxis(current, widest, 0)
     time = 0 if widest == time_axis else time_axis + (time_axis < widest)
     for where in reversed(list(_slices(len(rows), rows[:1].nbytes))):
-        # backwards: what came before is still as it was
+        # backwards, so that the previous sample is not averaged yet
         begin = max(where.start - 1, 0) if time == 0 else where.start
         part = np.moveaxis(rows[begin : where.stop], time, 0)
-        mean = np.add(part[:-1], part[1:], out=_like(part[1:], room))
+        mean = np.add(part[:-1], part[1:], out=_like(part[1:], buffers))
         mean /= 2
         part[1:] = mean
 
 
-def _like(x: np.ndarray, room: _Room) -> np.ndarray:
-    """Return room in the shape and the memory order of `x`."""
-    order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
-    made = room.of("mean", tuple(x.shape[k] for k in order))
+def _like(x: np.ndarray, buffers: _Buffers) -> np.ndarray:
+    """Return a buffer in the shape and the memory order of `x`."""
+    order = _memory_order(x)
+    made = buffers.of("mean", tuple(x.shape[k] for k in order))
     return made.transpose(np.argsort(order))

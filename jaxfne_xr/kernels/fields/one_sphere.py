@@ -1,4 +1,4 @@
-r"""Potentials of point sources in a sphere inside another, infinite conductor.
+r"""Potentials of point sources in a sphere that lies in another, infinite conductor.
 
 The sphere has its centre at the origin, radius R and conductivity s_i; around it the conductivity is
 s_o. With the potential and the normal current continuous at its surface, a source of current I at r'
@@ -10,14 +10,14 @@ inside the sphere has the potential (Deng 2008, in terms of permittivities)
     ============  ============================================================================
 
 where ``c = I / (4 pi s_i)``, ``S_n = s_i n + s_o (n + 1)``, and u is the cosine of the angle between
-r and r'. Near the surface these series converge as slowly as a geometric one of a ratio close to 1.
+r and r'. Near the surface these series converge as slowly as a geometric one with a ratio close to 1.
 They are not summed here: with ``b = s_o / (s_i + s_o)`` and ``k = (s_i - s_o) / (s_i + s_o)``, their
 coefficients are
 
     ``(s_i - s_o) (n + 1) / S_n = k (1 + (1 - b) / (n + b))``,
     ``s_i (2n + 1) / S_n = 1 + k + k (1 - b) / (n + b)``,
 
-where what does not depend on n sums to an image point, and ``1 / (n + b)``, the integral of
+where the terms that do not depend on n sum to an image point, and ``1 / (n + b)``, the integral of
 ``t^(n + b - 1)`` over 0 < t < 1, to an image line: from the image point to infinity for a contact
 inside, from the source to the centre for one outside. With ``m = max(r, R)``, both rows of the table
 are one expression,
@@ -26,17 +26,17 @@ are one expression,
     ``F = integral of t^(b - 1) / sqrt(1 - 2 x u t + x^2 t^2) over 0 < t < 1``,
     ``x = r r' / m^2``,   ``q^2 = 1 - 2 x u + x^2 = (|r - r'|^2 + (m^2 - r^2) (m^2 - r'^2) / m^2) / m^2``,
 
-in which no angle occurs and all sums are of positive terms.
+which contains no angle, and in which all sums are of positive terms.
 
-**The integral F** is singular at t = 0, and nearly so at t = 1 where source and contact are near each
+**The integral F** is singular at t = 0, and nearly so at t = 1 if source and contact are near each
 other and the surface. Euler's substitution ``t = 2 w (1 - x u w) / (1 - x^2 w^2)``, with ``dt /
-sqrt(...) = 2 dw / (1 - x^2 w^2)``, takes the square root away; w runs from 0 to ``1 / (1 + q)``.
+sqrt(...) = 2 dw / (1 - x^2 w^2)``, removes the square root; w runs from 0 to ``1 / (1 + q)``.
 Then ``w = (1 + p) tanh(v / 2)``, ``p = (1 - x^2) / 2``, moves the poles at ``w = 1 / x`` away from the
 interval: a small q only makes the range of v long, as ``log(2 / q)``, and most of it is flat. A Moebius
 transform of v to 0 < y < 1 is dense where it is not. The integrand is then y^(b - 1) f(y), with f analytic
-far about the interval. f(0) gives a term in 1 / b; (f(y) - f(0)) / y is interpolated by a polynomial at
-Gauss-Legendre points, which times y^b is integrated exactly. 24 points are exact to a few parts in
-1e16 for all x, u and b, down to distances of 1e-9 R.
+in a large neighbourhood of the interval. f(0) gives a term in 1 / b; (f(y) - f(0)) / y is interpolated by a
+polynomial at Gauss-Legendre points, which times y^b is integrated exactly. 24 points are exact to a few parts
+in 1e16 for all x, u and b, down to distances of 1e-9 R.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .homogeneous import by_blocks, components, squared_limit
+from .homogeneous import by_blocks, components, dot, squared_limit
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -71,7 +71,7 @@ def one_sphere_point_source(
     sigma_outside: Scalar,
     min_distance: MinDistance,
 ) -> Float[Array, "contact site"]:
-    """Return the potential at each contact of one nA leaving from each point in a sphere.
+    """Compute the potential at each contact of a point source of 1 nA at each site in a sphere.
 
     Parameters
     ----------
@@ -80,11 +80,11 @@ def one_sphere_point_source(
     site : array (site, 3)
         Positions of the point sources from the centre, um: inside the sphere or on its surface.
     radius : float
-        Of the sphere, um.
+        Radius of the sphere, um.
     sigma_inside, sigma_outside : float
-        Conductivities of the sphere and of all around it, S/m; both above 0.
+        Conductivities of the sphere and of the surrounding medium, S/m; both above 0.
     min_distance : float or array (site,)
-        Contacts nearer than this to a source or its image read as at this distance, um.
+        Contacts nearer than this to a source or its image are treated as at this distance, um.
 
     Returns
     -------
@@ -93,16 +93,16 @@ def one_sphere_point_source(
 
     Notes
     -----
-    Assumes isotropic, linear, purely resistive media. Where both conductivities are equal this is
-    `point_source`. Where ``sigma_outside`` is small, all potentials in the sphere have
-    ``1000 / (4 pi sigma_outside radius)`` in common, which only currents of sum zero take away.
+    Assumes isotropic, linear, purely resistive media. If both conductivities are equal this is
+    `point_source`. If ``sigma_outside`` is small, all potentials in the sphere have the common term
+    ``1000 / (4 pi sigma_outside radius)``, which cancels only if the currents sum to zero.
 
-    Exact to a few parts in 1e15, near the surface too, where what counts is that positions are rounded.
-    Memory is as for `point_source`, work that of some 40 point sources.
+    Exact to a few parts in 1e15, near the surface too, where the rounding of positions limits the accuracy.
+    Memory is as for `point_source`, work that of about 40 point sources.
 
-    The gradient is finite in every argument, also at the centre. The derivative in a contact's radius jumps at
+    The gradient is finite in all arguments, also at the centre. The derivative in a contact's radius jumps at
     the surface, as the electric field does: there it is the mean of both sides. Within `min_distance` the
-    potential changes with the length of the image line alone.
+    potential changes only with the length of the image line.
 
     References
     ----------
@@ -122,7 +122,7 @@ def one_sphere_point_source(
     radius, inside, outside = (jnp.asarray(x, dtype) for x in numbers)
     floor = squared_limit(min_distance, dtype)
     source = components(site)
-    sphere2, source2 = radius * radius, _dot(source, source)
+    sphere2, source2 = radius * radius, dot(source, source)
     total = inside + outside
     contrast, power = (inside - outside) / total, outside / total
     doubled, of_line = 2 * inside / total, contrast * inside / total
@@ -132,8 +132,8 @@ def one_sphere_point_source(
 
     def pair(p: Point) -> Float[Array, "block site"]:
         d = p[0] - source[0], p[1] - source[1], p[2] - source[2]
-        direct = _dot(d, d)
-        contact2 = _dot(p, p)
+        direct = dot(d, d)
+        contact2 = dot(p, p)
         outer2 = jnp.maximum(contact2, sphere2)
         per_outer2 = 1 / outer2
         # 1 - r^2 / m^2 and 1 - r'^2 / m^2
@@ -158,7 +158,7 @@ def _line_image(
     nodes: Float[Array, " point"],
     weights: Float[Array, " point"],
 ) -> Float[Array, "*dims"]:
-    """Return F of the module's docstring from q^2, 1 - x^2 and b, with the rule for b."""
+    """Return F of the module's docstring from q^2, 1 - x^2 and b, with the quadrature for b."""
     q, p, not_xu = jnp.sqrt(q2), rest / 2, (q2 + rest) / 2  # not_xu = 1 - x u
     span = jnp.log1p(2 / (p + q + p * q))  # of v
     curve = _CURVATURE * span
@@ -180,7 +180,7 @@ def _line_image(
         smooth = jnp.exp((power - 1) * jnp.log(t)) * speed  # 1 at y = 0
         return total + weight * (smooth - 1), None
 
-    # t^(b - 1) dt is that of y: 1 / b from smooth(0), which the others need not resolve
+    # the integral of y^(b - 1) smooth(0) is 1 / b, so that the nodes need not resolve the singularity
     total = jnp.full_like(q2, 1) / power
     total = jax.lax.scan(jax.checkpoint(add), total, (nodes, weights), unroll=2)[0]
     return jnp.exp(power * jnp.log(slope)) * total
@@ -189,8 +189,8 @@ def _line_image(
 def _rule(power: Float[Array, ""]) -> tuple[Float[Array, " point"], Float[Array, " point"]]:
     """Return points y and weights that integrate y^(b - 1) (f(y) - f(0)) over 0 < y < 1 from f(y) - f(0).
 
-    The polynomial through (f(y) - f(0)) / y at the points, times y^b, of which each shifted Legendre
-    polynomial has the integral 1 / (b + 1) prod_i (b + 1 - i) / (b + 1 + i), i = 1, ..., its degree.
+    They integrate the polynomial through (f(y) - f(0)) / y at the points, times y^b. The integral of a shifted
+    Legendre polynomial times y^b is 1 / (b + 1) prod_i (b + 1 - i) / (b + 1 + i), i = 1, ..., its degree.
     """
     z, gauss = np.polynomial.legendre.leggauss(_POINTS)
     y, degree = (1 + z) / 2, np.arange(_POINTS)
@@ -200,7 +200,3 @@ def _rule(power: Float[Array, ""]) -> tuple[Float[Array, " point"], Float[Array,
     ratio = jnp.concatenate([jnp.ones_like(power)[None], (a - i) / (a + i)])
     moments = jnp.cumprod(ratio) / a
     return jnp.asarray(y, power.dtype), jnp.asarray(to_weights, power.dtype) @ moments
-
-
-def _dot(u: Point, v: Point) -> Float[Array, "*dims"]:
-    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]

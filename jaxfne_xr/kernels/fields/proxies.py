@@ -1,7 +1,7 @@
-"""Proxies: weighted sums and costs that look like a measurement and carry no physical amplitude.
+"""Proxies: weighted sums and costs that resemble a measurement but have no physical amplitude.
 
-They say where activity is and how it changes, not how many microvolts it makes: no conductivity, no
-membrane area and no head enters them. For amplitudes, see the field and dipole kernels.
+They show where activity is and how it changes, not how many microvolts it causes: they contain no
+conductivity, no membrane area and no head. For amplitudes, see the field and dipole kernels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def gaussian_weights(
     site: Float[Array, "site dim"],
     sigma: Float[Array, ""] | float,
 ) -> Float[Array, "contact site"]:
-    """Weigh sites by a Gaussian of their distance to each contact, each contact's weights adding to 1.
+    """Weight sites by a Gaussian of their distance to each contact; the weights of each contact sum to 1.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def gaussian_weights(
 
     Notes
     -----
-    Computed as a softmax of the exponents: the largest is taken off first, so that a contact far from
-    every site keeps the weights of the formula (nearly all on the nearest) where the formula itself
-    is 0/0. Smooth in all positions and in `sigma`; the gradient is finite wherever the exponents are.
+    Computed as a softmax of the exponents: the largest is subtracted first, so that a contact far from
+    every site keeps the weights of the formula (nearly all on the nearest), which would otherwise be
+    0/0. Smooth in all positions and in `sigma`; the gradient is finite if the exponents are.
 
-    Because rows add to 1, a proxy does not fall off with distance: a contact outside the population
-    reads as loud as one within.
+    Because rows sum to 1, a proxy does not decay with distance: a contact outside the population
+    has as large a signal as one inside.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def gaussian_weights(
 
 
 def second_derivative_matrix(depth: Float[Array, " contact"]) -> Float[Array, "contact contact"]:
-    """Return the matrix that takes values at contacts to their second derivative along the probe.
+    """Compute the matrix that maps values at contacts to their second derivative along the probe.
 
     Parameters
     ----------
@@ -90,13 +90,13 @@ def second_derivative_matrix(depth: Float[Array, " contact"]) -> Float[Array, "c
 
     ``phi'' = 2 phi_(i-1) / (g (g + h)) - 2 phi_i / (g h) + 2 phi_(i+1) / (h (g + h))``.
 
-    It is exact for parabolas. For smoother curves the error is ``(h - g) phi''' / 3`` plus a second
+    It is exact for parabolas. For smooth curves the error is ``(h - g) phi''' / 3`` plus a second
     order: one order is lost where the spacing changes. The first and last contact use the three
-    nearest to them, so that their rows repeat their neighbours'. Repeating the end values of phi
-    instead would put a source of slope / h there under a potential that is a straight line, and NaN
-    would spread through every matrix product.
+    contacts nearest to them, so that their rows equal their neighbours'. Repeating the end values of
+    phi instead would give a source of slope / h there for a linear potential, and NaN would spread
+    through every matrix product.
 
-    Coinciding contacts give infinities. Smooth in `depth` as long as the order stays.
+    Coinciding contacts give infinities. Smooth in `depth` as long as the order does not change.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def toy_eeg_lead_field(
     site: Float[Array, "site 3"],
     orientation: Float[Array, "*site 3"] | Sequence[float] = (0.0, 0.0, 1.0),
 ) -> Float[Array, "channel site"]:
-    """Return a toy EEG lead field: cosine over squared distance, the largest weight 1.
+    """Compute a toy EEG lead field: cosine over squared distance, the largest weight 1.
 
     Parameters
     ----------
@@ -139,13 +139,13 @@ def toy_eeg_lead_field(
     -------
     array (channel, site)
         ``L_cn = cos(theta_cn) / d_cn^2``, over the largest ``|L|``; dimensionless, signed. d is the
-        distance, theta the angle between the orientation and the way from site to electrode.
+        distance, theta the angle between the orientation and the vector from site to electrode.
 
     Notes
     -----
-    The shape of a dipole's potential in an endless conductor, without skull, scalp or amplitude: a toy,
-    to be declared as one. Sources along the line of sight weigh most. At zero distance the weight, and
-    its gradient, are 0.
+    The shape of a dipole's potential in an infinite conductor, without skull, scalp or amplitude: a toy,
+    which has to be declared as such. Dipoles that point at the sensor weigh most. At zero distance the
+    weight and its gradient are 0.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def toy_meg_lead_field(
     site: Float[Array, "site 3"],
     orientation: Float[Array, "*site 3"] | Sequence[float] = (0.0, 0.0, 1.0),
 ) -> Float[Array, "channel site"]:
-    """Return a toy MEG lead field: sine over squared distance, the largest weight 1.
+    """Compute a toy MEG lead field: sine over squared distance, the largest weight 1.
 
     Parameters
     ----------
@@ -178,14 +178,14 @@ def toy_meg_lead_field(
     -------
     array (channel, site)
         ``L_cn = sin(theta_cn) / d_cn^2``, over the largest ``|L|``; dimensionless, not negative. d is
-        the distance, theta the angle between the orientation and the way from site to sensor.
+        the distance, theta the angle between the orientation and the vector from site to sensor.
 
     Notes
     -----
-    The size of a current element's magnetic field (Biot and Savart), whatever the direction of the
-    sensor, without return currents or amplitude: a toy, to be declared as one. Sources across the line
-    of sight weigh most, those along it not at all. The weight has a kink there; its gradient, and
-    that at zero distance, is 0.
+    The magnitude of a current element's magnetic field (Biot and Savart), without the direction of the
+    sensor, return currents or amplitude: a toy, which has to be declared as such. Dipoles at right
+    angles to the line to the sensor weigh most, those that point at it have weight 0. The weight has a
+    kink there; its gradient there and at zero distance is 0.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def activity_cost(
     *,
     axis: int,
 ) -> Float[Array, "*dims"]:
-    """Return the EMM proxy: a normalised cost of spikes, source and field, for each sample.
+    """Compute the EMM proxy: a normalised cost of spikes, source and field, for each sample.
 
     Parameters
     ----------
@@ -216,9 +216,9 @@ def activity_cost(
         Population rate ``r(t) = <spikes>_site / dt``, Hz; size of the source ``s(t) = <|source|>_site``, nA; power
         of the field ``f(t) = <field^2>_contact``, u^2. Not negative.
     weights : three floats
-        Shares of the terms, not negative; only their ratios matter.
+        Weights of the terms, not negative; only their ratios matter.
     scales : three floats, optional
-        What counts as 1 in each term: Hz, nA and u^2. By default each term's own mean over time.
+        The value that counts as 1 in each term: Hz, nA and u^2. By default each term's mean over time.
     axis : int
         The time axis.
 
@@ -230,13 +230,13 @@ def activity_cost(
 
     Notes
     -----
-    With the default scales the mean over time is 1 (less the shares of terms that are 0), so that one
-    recording says when activity costs most, and nothing about another recording; and time blocks do
-    not add up. To compare recordings, or to minimise the cost, give scales. It is no energy and no
-    metabolic rate.
+    With the default scales the mean over time is 1 (less the weights of terms that are 0), so that the
+    cost shows when activity costs most within one recording, but cannot be compared between recordings
+    or between blocks of time. To compare recordings, or to minimise the cost, give scales. It is not an
+    energy and not a metabolic rate.
 
-    Source and field count from 0: a membrane voltage standing in for the source is nearly all resting
-    potential.
+    Source and field are measured from 0: a membrane voltage as a proxy for the source is nearly all
+    resting potential.
 
     Examples
     --------
@@ -259,7 +259,7 @@ def _square(x: Float[Array, "*dims dim"]) -> Float[Array, "*dims"]:
 
 
 def _length(x: Float[Array, "*dims 3"]) -> tuple[Float[Array, "*dims"], Bool[Array, "*dims"]]:
-    """Return lengths, with gradient 0 for a vector of length 0, and which are not 0."""
+    """Return lengths, with gradient 0 for a vector of length 0, and which of them are not 0."""
     square = _square(x)
     some = square > 0
     return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0), some
@@ -270,7 +270,7 @@ def _lines_of_sight(
     site: Float[Array, "site 3"],
     orientation: Float[Array, "*site 3"] | Sequence[float],
 ) -> tuple[Float[Array, "channel site 3"], Float[Array, "*site 3"], Float[Array, "channel site"]]:
-    """Return the way from site to sensor, the unit orientation, and the distance (1 where it is 0)."""
+    """Return the vector from site to sensor, the unit orientation, and the distance (1 if it is 0)."""
     away = as_float(sensor)[:, None] - as_float(site)[None]
     distance, apart = _length(away)
     direction = jnp.asarray(orientation, away.dtype)
@@ -279,6 +279,6 @@ def _lines_of_sight(
 
 
 def _largest_one(weight: Float[Array, "channel site"]) -> Float[Array, "channel site"]:
-    """Divide by the largest size, unless all are 0."""
+    """Divide by the largest absolute value, unless all are 0."""
     largest = jnp.max(jnp.abs(weight), initial=0)
     return weight / jnp.where(largest > 0, largest, 1)

@@ -2,7 +2,7 @@
 
 The tissue lies at 0 < z < thickness; another conductor fills the half-space below (the glass of a
 multi-electrode array, or white matter) and another the one above (saline, oil, air). At each boundary
-the potential and the normal current are continuous, which a series of mirrored sources achieves:
+the potential and the normal current are continuous, which a series of mirrored sources satisfies:
 with ``W = (s_tissue - s_other) / (s_tissue + s_other)`` for the medium below and the one above, h the
 thickness and ``w = W_below W_above``, the potential in the tissue of a source at z' is that of
 
@@ -16,11 +16,11 @@ thickness and ``w = W_below W_above``, the potential in the tissue of a source a
 
 in an infinite medium of tissue. The lead field is in uV/nA; positions are in um, conductivities in S/m.
 
-**How many images.** `image_count` gives the number for full precision. Where w is negative, as with
-tissue on glass under saline, the series alternates, and a source at z' + 2 n h is an integral of
-``x^n`` over 0 < x < 1: a polynomial that fits ``1 / (1 - w x)`` there replaces the weights w^n, and
-18 images do what 90 would at w = -2/3, and 21 what infinitely many would at w = -1 (Cohen, Villegas
-and Zagier 2000). Where w is positive the terms are summed until they vanish.
+**Number of images.** `image_count` returns the number for full precision. If w is negative, as for
+tissue on glass under saline, the series alternates, and the potential of the source at z' + 2 n h is an
+integral of ``x^n`` over 0 < x < 1: a polynomial that fits ``1 / (1 - w x)`` there replaces the weights
+w^n, and 18 images are as accurate as 90 at w = -2/3, and 21 as infinitely many at w = -1 (Cohen, Villegas
+and Zagier 2000). If w is positive the terms are summed until they are negligible.
 """
 
 from __future__ import annotations
@@ -46,27 +46,27 @@ if TYPE_CHECKING:
     # of each image, z = mirror * z' + shift, and its weight
     Images = tuple[Float[Array, " image"], Float[Array, " image"], Float[Array, " image"]]
 
-# Up to this length over the thickness, the series in L / (r1 + r2) serves for all but the first images.
+# Up to this ratio of length to thickness, the series in L / (r1 + r2) is exact for all but the first images.
 _SHORT = 0.4
 
 
 def image_count(
     sigma_tissue: float, sigma_below: float, sigma_above: float, tolerance: float = 1e-16
 ) -> int:
-    """Return how many images (n of the table above) a relative tolerance asks for.
+    """Compute how many images (n of the table above) a relative tolerance needs.
 
     Parameters
     ----------
     sigma_tissue, sigma_below, sigma_above : float
-        Conductivities, S/m; concrete numbers, since they fix the size of a loop.
+        Conductivities, S/m; concrete numbers, since they determine the size of a loop.
     tolerance : float
-        What may be left of the sum over images, relative to the nearest of them.
+        Error of the sum over images, relative to the nearest of them.
 
     Returns
     -------
     int
-        At least 1. At most 21 wherever one neighbour conducts better than the tissue and the other
-        worse; growing as ``1 / (1 - w)`` where w is close to 1.
+        At least 1. At most 21 if one neighbour conducts better than the tissue and the other
+        worse; growing as ``1 / (1 - w)`` if w is close to 1.
 
     Raises
     ------
@@ -88,7 +88,9 @@ def image_count(
         )
     if w == 0:
         return 1
-    pole = 1 - 2 / w  # of 1 / (1 - w x), on an axis where 0 < x < 1 is the interval from 1 to -1
+    # A polynomial fit over -1 to 1 converges as powers of pole + sqrt(pole^2 - 1), the size of the Bernstein
+    # ellipse through the pole: here that of 1 / (1 - w x), with 0 < x < 1 mapped to the interval from 1 to -1.
+    pole = 1 - 2 / w
     gain = pole + math.sqrt(pole * pole - 1) if w < 0 else 1 / w
     return max(1, math.ceil(-math.log(tolerance) / math.log(gain)))
 
@@ -105,25 +107,25 @@ def slab_point_source(
     images: int,
     on_boundary: bool = False,
 ) -> Float[Array, "contact site"]:
-    """Return the potential at each contact in a slab of one nA leaving from each point in it.
+    """Compute the potential at each contact in a slab of a point source of 1 nA at each site in it.
 
     Parameters
     ----------
     contact : array (contact, 3)
         Positions of contacts in the tissue or on its boundaries, um: z from 0 to `thickness`.
     site : array (site, 3)
-        Positions of the point sources, um, likewise.
+        Positions of the point sources, um, in the same range.
     thickness : float
-        Of the tissue, um.
+        Thickness of the tissue, um.
     sigma_tissue, sigma_below, sigma_above : float
         Conductivities of the tissue, of the medium at z < 0 and of that at z > thickness, S/m.
     min_distance : float or array (site,)
-        Contacts nearer than this to a source or one of its first images read as at this distance, um.
+        Contacts nearer than this to a source or one of its first images are treated as at this distance, um.
     images : int
-        How many images to sum: what `image_count` says. Static.
+        Number of images to sum, from `image_count`. Static.
     on_boundary : bool
         Whether all contacts lie at z = 0, as those of a multi-electrode array do: half the work.
-        Their z is then not looked at, and its gradient is zero. Static.
+        Their z is then ignored, and its gradient is zero. Static.
 
     Returns
     -------
@@ -132,8 +134,8 @@ def slab_point_source(
 
     Notes
     -----
-    Assumes isotropic media, and positions in the tissue: nothing is checked. Same memory, and as
-    finite gradients, as `point_source`.
+    Assumes isotropic media, and positions in the tissue: neither is checked. Memory is as for
+    `point_source`, and gradients are as finite.
 
     References
     ----------
@@ -166,26 +168,26 @@ def slab_line_source(
     images: int,
     on_boundary: bool = False,
 ) -> Float[Array, "contact site"]:
-    """Return the potential at each contact in a slab of one nA leaving evenly along each segment.
+    """Compute the potential at each contact in a slab of 1 nA spread evenly along each segment in it.
 
     Parameters
     ----------
     contact : array (contact, 3)
         Positions of contacts in the tissue or on its boundaries, um: z from 0 to `thickness`.
     start, end : array (site, 3)
-        Ends of the segments, um, likewise. A segment of no length is a point; shrink the root with
-        `roots_collapsed` to have it as one.
+        Ends of the segments, um, in the same range. A segment of length 0 is a point; shrink the root
+        with `roots_collapsed` to make it one.
     thickness : float
-        Of the tissue, um.
+        Thickness of the tissue, um.
     sigma_tissue, sigma_below, sigma_above : float
         Conductivities of the tissue, of the medium at z < 0 and of that at z > thickness, S/m.
     min_distance : float or array (site,)
-        Contacts nearer than this to a segment or one of its images read as at this distance, um.
+        Contacts nearer than this to a segment or one of its images are treated as at this distance, um.
     images : int
-        How many images to sum: what `image_count` says. Static.
+        Number of images to sum, from `image_count`. Static.
     on_boundary : bool
         Whether all contacts lie at z = 0, as those of a multi-electrode array do: half the work.
-        Their z is then not looked at, and its gradient is zero. Static.
+        Their z is then ignored, and its gradient is zero. Static.
 
     Returns
     -------
@@ -194,9 +196,9 @@ def slab_line_source(
 
     Notes
     -----
-    Each image is a mirrored segment, and exact in the sense of `line_source`. Where no segment is
-    longer than 0.4 times the thickness, all but the first images need no logarithm, and the work is
-    about a third. Same assumptions, memory and gradients as there and in `slab_point_source`.
+    Each image is a mirrored segment, as exact as `line_source`. If no segment is longer than 0.4 times
+    the thickness, all but the first images need no logarithm, and the work is about a third. Same
+    assumptions, memory and gradients as there and in `slab_point_source`.
 
     References
     ----------
@@ -243,6 +245,7 @@ def _slab(
         exact = partial(_line, a, b, squared_limit(min_distance, dtype))
         short = partial(_short_line, a, b)
     squared_length = sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+    # decided once for all segments: a `where` for each pair would compute both branches
     all_short = jnp.all(squared_length <= (_SHORT * thickness) ** 2)
 
     def pair(p: Point) -> Float[Array, "block site"]:
@@ -291,12 +294,12 @@ def _images(
 
 
 def _series_weights(w: Float[Array, ""], count: int) -> Float[Array, " image"]:
-    """Return weights c_n, n < count, such that sum(c_n F_n) is the whole sum of w^n F_n.
+    """Return weights c_n, n < count, such that sum(c_n F_n) approximates the infinite sum of w^n F_n.
 
-    For w < 0: F_n are moments, the integral of x^n m(x) over 0 < x < 1, so that any polynomial
-    close to 1 / (1 - w x) there has such weights as its coefficients. With T the Chebyshev polynomial
-    of degree `count` shifted to that interval, take (1 - T(x) / T(1 / w)) / (1 - w x). All terms
-    of T(1 / w) have one sign, so that nothing cancels. For w >= 0 they would: w^n itself.
+    For w < 0: F_n are moments, the integral of x^n m(x) over 0 < x < 1, so that the coefficients of any
+    polynomial close to 1 / (1 - w x) there are such weights. With T the Chebyshev polynomial of degree
+    `count` shifted to that interval, it is (1 - T(x) / T(1 / w)) / (1 - w x). All terms of T(1 / w) have
+    one sign, so that nothing cancels. For w >= 0 they would cancel, and the weights are w^n.
     """
     power = jnp.cumprod(jnp.concatenate([jnp.ones_like(w)[None], jnp.full(count, w)]))
     j = np.arange(count)
@@ -342,7 +345,7 @@ def _line(
 def _short_line(
     a: Point, b: Point, p: Point, mirror: Scalar, shift: Scalar
 ) -> Float[Array, "block site"]:
-    """Return `_line` for segments far shorter than their distance, with no logarithm or division."""
+    """Return `_line` for segments much shorter than their distance, without a logarithm or division."""
     ax, ay, az = p[0] - a[0], p[1] - a[1], p[2] - (mirror * a[2] + shift)
     bx, by, bz = p[0] - b[0], p[1] - b[1], p[2] - (mirror * b[2] + shift)
     r1, r2 = ax * ax + ay * ay + az * az, bx * bx + by * by + bz * bz

@@ -1,7 +1,7 @@
 """True current source density: the currents of straight segments, binned in space.
 
-A segment's current is spread evenly over its length, so a bin receives the share of the current that
-is the share of the length inside it, exactly: no sampling, and no current lost or counted twice.
+A segment's current is spread evenly over its length, so the share of the current in a bin is exactly the
+share of the length inside it: there is no sampling, and no current is lost or counted twice.
 Positions are in um, currents in nA, outward positive; densities in uA/mm^3, a source positive.
 """
 
@@ -25,18 +25,18 @@ _DENSITY = 1e6
 
 
 class Binning(NamedTuple):
-    """Which share of each segment's current lies in which bin.
+    """The shares of each segment's current in each bin.
 
     Attributes
     ----------
     bin : array of int (site, piece)
-        Bin of each piece that the bins' borders cut a segment into. Of a piece outside all bins, 0.
+        Bin of each piece into which the borders of the bins cut a segment; 0 for a piece outside all bins.
     fraction : array (site, piece)
         Share of the segment's current; 0 for a piece outside all bins.
     outside : array (site,)
         Share of the segment's current outside all bins. With `fraction` it sums to one.
     volume : array (*bins)
-        Volume of each bin, um^3; `bin` counts along its axes flattened, the last fastest.
+        Volume of each bin, um^3; `bin` is an index into it flattened, the last axis fastest.
     """
 
     bin: Int[Array, "site piece"]
@@ -54,7 +54,7 @@ def laminar_binning(
     *,
     depth_axis: int = 2,
 ) -> Binning:
-    """Cut segments at the borders of stacked cylindrical bins, as a laminar probe resolves.
+    """Divide segments at the borders of stacked cylindrical bins, the resolution of a laminar probe.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def laminar_binning(
     radius : scalar
         Radius of the cylinder, um: segments, or parts of them, beyond it are outside.
     centre : array (2,), optional
-        Where the cylinder's axis is in the two other dimensions, um; (0, 0) by default.
+        Position of the cylinder's axis in the two other dimensions, um; (0, 0) by default.
     depth_axis : int
-        Which of x, y, z the cylinder runs along.
+        The dimension (of x, y, z) along which the cylinder lies.
 
     Returns
     -------
@@ -76,11 +76,11 @@ def laminar_binning(
 
     Notes
     -----
-    A bin contains its lower border and not its upper, but the last contains both, and the cylinder
-    its mantle. So a point or a segment that lies *in* a border counts once.
+    A bin contains its lower border and not its upper one, but the last contains both, and the cylinder
+    contains its mantle. So a point or a segment that lies *in* a border counts once.
 
-    Fractions are continuous and piecewise smooth in all positions as long as a segment does not lie
-    in a border; where a point moves from bin to bin they jump, with gradient zero on either side.
+    Fractions are continuous and piecewise smooth in all positions unless a segment lies in a border;
+    when a point moves from bin to bin they jump, with gradient zero on either side.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def voxel_binning(
     end: Float[Array, "site xyz"],
     edges: Sequence[Float[Array, " edge"]],
 ) -> Binning:
-    """Cut segments at the borders of a grid of boxes.
+    """Divide segments at the borders of a grid of boxes.
 
     Parameters
     ----------
@@ -129,9 +129,9 @@ def voxel_binning(
 
     Notes
     -----
-    Every segment is cut where it crosses a plane of borders, and each piece counts for the box its
-    middle is in; borders and gradients as in `laminar_binning`. There are as many pieces as planes
-    and one more, most of them empty: `compact_binning` drops those.
+    Every segment is divided where it crosses a plane of borders, and each piece counts for the box that
+    contains its middle; borders and gradients are as in `laminar_binning`. There is one piece more than
+    there are planes, most of them empty: `compact_binning` drops those.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def voxel_binning(
 
 
 def piece_count(binning: Binning) -> Int[Array, ""]:
-    """Largest number of bins that any one segment has current in.
+    """Compute the largest number of bins in which one segment has current.
 
     Examples
     --------
@@ -167,14 +167,14 @@ def piece_count(binning: Binning) -> Int[Array, ""]:
 
 
 def compact_binning(binning: Binning, *, pieces: int) -> Binning:
-    """Keep the largest pieces of each segment, so that applying the binning costs less.
+    """Keep the largest pieces of each segment, so that applying the binning is faster.
 
     Parameters
     ----------
     binning : Binning
         As from `voxel_binning`.
     pieces : int
-        How many to keep: `int(piece_count(binning))` loses nothing.
+        The number to keep: with `int(piece_count(binning))` nothing is lost.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def compact_binning(binning: Binning, *, pieces: int) -> Binning:
 
 
 def density_matrix(binning: Binning) -> Float[Array, "bin site"]:
-    """Density in each bin per current of each segment, as a dense matrix.
+    """Compute the density in each bin per current of each segment, as a dense matrix.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def density_matrix(binning: Binning) -> Float[Array, "bin site"]:
 def binned_density(
     binning: Binning, current: Float[Array, " site *rest"]
 ) -> Float[Array, "*bins *rest"]:
-    """Density in each bin, without a matrix of bins by segments.
+    """Compute the density in each bin, without a matrix of bins by segments.
 
     Parameters
     ----------
@@ -247,10 +247,10 @@ def binned_density(
 
 
 def _crossings(start: Array, end: Array, edges: Array) -> Array:
-    """Where along a segment, from 0 to 1, one of its coordinates crosses each border; 0 for never.
+    """Return where along a segment, from 0 to 1, one of its coordinates crosses each border; 0 if it does not.
 
-    Only a border between the ends is divided for, and only if they are at least 1e-12 um apart, so
-    that neither value nor gradient overflows for a segment parallel to it, or almost.
+    Only for a border between the ends, and only if these are at least 1e-12 um apart, is there a division, so
+    that neither value nor gradient overflows for a segment parallel, or nearly parallel, to it.
     """
     start, end = start[:, None], end[:, None]
     change = end - start
@@ -259,7 +259,8 @@ def _crossings(start: Array, end: Array, edges: Array) -> Array:
 
 
 def _mantle_crossings(offset: Array, along: Array, radius: Scalar) -> Array:
-    """Where along a segment it enters and leaves a cylinder; 0 (or an end) for never."""
+    """Return where along a segment it enters and leaves a cylinder; 0 (or an end) if it does not."""
+    # the roots of a t^2 + 2 b t + c, the squared distance from the axis less the squared radius
     a = jnp.sum(jnp.square(along), axis=1)
     b = jnp.sum(along * offset, axis=1)
     c = jnp.sum(jnp.square(offset), axis=1) - jnp.square(radius)
@@ -268,14 +269,14 @@ def _mantle_crossings(offset: Array, along: Array, radius: Scalar) -> Array:
     passes = start_out & end_out & (b < 0) & (-b < a)
     crosses = (passes | (start_out != end_out)) & (discriminant > 0)
     root = jnp.sqrt(jnp.where(crosses, discriminant, 1))
-    q = -(b + jnp.where(b < 0, -root, root))  # the stable pair of roots: q / a and c / q
+    q = -(b + jnp.where(b < 0, -root, root))  # without cancellation: the roots are q / a and c / q
     first = jnp.where(crosses, q, 0) / jnp.where(crosses, a, 1)
     second = jnp.where(crosses, c, 0) / jnp.where(crosses, q, 1)
     return jnp.clip(jnp.stack([first, second], axis=1), 0, 1)
 
 
 def _pieces(cuts: Sequence[Array]) -> tuple[Array, Array]:
-    """Middles and lengths of the pieces between cuts, as shares of the segment."""
+    """Return the middles and lengths of the pieces between cuts, as fractions of the segment."""
     bounds = jnp.zeros_like(cuts[0][:, :1])
     at = jnp.concatenate([bounds, *cuts, bounds + 1], axis=1)
     at = jnp.sort(at, axis=1)
@@ -283,7 +284,7 @@ def _pieces(cuts: Sequence[Array]) -> tuple[Array, Array]:
 
 
 def _locate(position: Array, edges: Array) -> tuple[Array, Array]:
-    """Interval that each position is in, and whether it is in any."""
+    """Return the interval that contains each position, and whether one does."""
     last = edges.shape[0] - 2
     index = jnp.searchsorted(edges, position, side="right") - 1
     inside = (position >= edges[0]) & (position <= edges[-1])

@@ -1,4 +1,4 @@
-"""Times and numbers of spikes that change smoothly with the voltage, for losses."""
+"""Times and numbers of spikes that are differentiable functions of the voltage, for losses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def crossing_times(
     axis: int,
     n: int,
 ) -> Float[Array, "*before spike *after"]:
-    """Return when the first few upward crossings of a threshold happen, between the samples.
+    """Find the times of the first few upward crossings of a threshold, interpolated between samples.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def crossing_times(
     start, dt : float
         Time of the first sample and sampling interval, ms.
     fill : float
-        What stands where there are fewer than `n`, ms.
+        The value of missing times if there are fewer than `n` crossings, ms.
     axis : int
-        The time axis; spikes take its place.
+        The time axis, which becomes the axis of spikes.
     n : int
         How many crossings to return, 1 or more.
 
@@ -51,9 +51,9 @@ def crossing_times(
 
     Notes
     -----
-    Where the straight line between the samples crosses the threshold, so that its derivative is that of the implicit
-    function: ``dt* = -dv(t*) / (dv/dt)``, with dv(t*) the line between the changes of the two samples. It is finite,
-    and large where the voltage grazes the threshold. `fill` has none.
+    The time is where the straight line between two samples crosses the threshold, so that its derivative is that of
+    the implicit function: ``dt* = -dv(t*) / (dv/dt)``, with dv(t*) interpolated between the changes of the two samples.
+    It is finite, and large if the voltage only just crosses the threshold; 0 for missing times.
 
     Examples
     --------
@@ -64,10 +64,12 @@ def crossing_times(
     v = jnp.moveaxis(as_float(v), axis, -1)
     crossed = spikes.crossing(v, threshold, axis=v.ndim - 1)
     last = v.shape[-1] - 1
+    # a fixed number of crossings, since shapes are static under jit; `last` marks the missing ones
     first = partial(jnp.nonzero, size=n, fill_value=last)
     k = jnp.vectorize(lambda row: first(row)[0], signature="(t)->(n)")(crossed)
-    found = k < last  # k counts the sample before the crossing: the last of all is before none
+    found = k < last  # k is the sample before the crossing, which the last sample cannot be
     before, after = (jnp.take_along_axis(v, jnp.minimum(i, last), axis=-1) for i in (k, k + 1))
+    # a safe divisor, so that missing crossings have no NaN in their gradient
     rise = jnp.where(found, after - before, 1)
     share = (jnp.asarray(threshold, v.dtype) - before) / rise
     times = jnp.asarray(start, v.dtype) + jnp.asarray(dt, v.dtype) * (k.astype(v.dtype) + share)
@@ -77,7 +79,7 @@ def crossing_times(
 def crossing_count(
     v: Num[Array, "*before time *after"], threshold: float, *, axis: int
 ) -> Int[Array, "*rest"]:
-    """Return the number of upward crossings of a threshold.
+    """Count the upward crossings of a threshold.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def crossing_count(
     Returns
     -------
     array of int (the other dims)
-        How many.
+        The number of crossings.
 
     Examples
     --------
@@ -105,7 +107,7 @@ def crossing_count(
 def expected_crossings(
     v: Num[Array, "*before time *after"], threshold: float, slope: float, *, axis: int
 ) -> Float[Array, "*rest"]:
-    """Return the number of upward crossings to expect where the threshold is noisy.
+    """Compute the expected number of upward crossings of a noisy threshold.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def expected_crossings(
     threshold : float
         Median of the threshold, mV.
     slope : float
-        Its density there, 1/mV.
+        Probability density of the threshold at its median, 1/mV.
     axis : int
         The time axis, which is removed.
 
@@ -125,10 +127,11 @@ def expected_crossings(
 
     Notes
     -----
-    The chance that the threshold lies between two samples is F of the one minus F of the other. In the sum a rise
-    counts F at its top minus F at its foot, whatever the sampling interval; a sum of ``F(v[k]) (1 - F(v[k-1]))`` would
-    grow without bound as that shrinks. As `slope` grows, it tends to the number of crossings, if no peak or trough
-    lies at the threshold itself. Continuous in the voltage, with a kink where a peak passes from sample to sample.
+    The probability that the threshold lies between two samples is the difference of F at the two. In the sum each
+    rise counts F at its top minus F at its bottom, at any sampling interval; a sum of ``F(v[k]) (1 - F(v[k-1]))`` would
+    grow without bound as the interval shrinks. As `slope` grows, the result tends to the number of crossings, if no
+    peak or trough lies exactly at the threshold. Continuous in the voltage, with a kink where a peak moves from one
+    sample to the next.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Spikes from membrane voltages.
 
-Written with operators alone, so the same lines serve JAX arrays (traced or not) and NumPy blocks, each in its own
-precision. (XLA takes subnormal numbers for 0 and NumPy does not: they differ at a threshold of 0 and 1e-39 mV.)
+Written with operators only, so that the same code works on JAX arrays (traced or not) and NumPy blocks, each in its
+precision. (XLA treats subnormal numbers as 0 and NumPy does not: they differ at a threshold of 0 and 1e-39 mV.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def level(v: Float[Array, ...], threshold: float, *, axis: int = 0) -> Bool[Array, ...]:
-    """Return every sample at or above the threshold.
+    """Mark every sample at or above the threshold.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def level(v: Float[Array, ...], threshold: float, *, axis: int = 0) -> Bool[Arra
     threshold : float
         Threshold, mV; rounded to the precision of `v`.
     axis : int
-        The time axis, as `crossing` needs it; each sample stands alone here.
+        The time axis, as for `crossing`; not used, since each sample is independent here.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def level(v: Float[Array, ...], threshold: float, *, axis: int = 0) -> Bool[Arra
 def crossing(
     v: Float[Array, "*before time *after"], threshold: float, *, axis: int
 ) -> Bool[Array, "*before time-1 *after"]:
-    """Return the samples at or above the threshold that come after one below it.
+    """Mark the samples at or above the threshold whose previous sample is below it.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def crossing(
     Returns
     -------
     array of bool (dims of v, one sample shorter in time)
-        ``(v[k] >= threshold) & (v[k-1] < threshold)`` for k = 1, 2, ...: the first sample has none before it.
-        NaN counts as below, which is why callers refuse it.
+        ``(v[k] >= threshold) & (v[k-1] < threshold)`` for k = 1, 2, ...: the first sample has no previous one.
+        NaN counts as below, so callers reject it.
 
     Examples
     --------
@@ -65,5 +65,6 @@ def crossing(
     array([ True, False, False])
     """
     above = v >= threshold
+    # of booleans, a > b is a & ~b in one pass
     lead = (slice(None),) * axis
     return above[(*lead, slice(1, None))] > above[(*lead, slice(None, -1))]

@@ -1,13 +1,13 @@
-"""Spikes with a gradient: the exact steps of `spikes`, with the derivative of a sigmoid in place of their own.
+"""Spikes with a gradient: the exact step functions of `spikes`, with the derivative of a sigmoid instead of theirs.
 
-A step function has the derivative 0 everywhere but at the threshold, and none there, so that autodiff, though right,
-is of no use; a `custom_jvp` gives it a *surrogate* derivative s(v - threshold), and leaves its value alone. Each
-surrogate here is a density: its integral over the voltage is 1, the height of the step, and its value at the threshold
-is `slope`. So it is the exact derivative of something: of the *expected* spike where the threshold is noisy, with
-that density. For a crossing this also says how its two samples share the derivative; see `crossing`.
+A step function has the derivative 0 everywhere but at the threshold, and none there, so that automatic differentiation
+is correct but useless; a `custom_jvp` gives it a *surrogate* derivative s(v - threshold), and leaves its value as it
+is. Each surrogate here is a density: its integral over the voltage is 1, the height of the step, and its value at the
+threshold is `slope`. It is thus an exact derivative, that of the *expected* spike if the threshold is random with
+that density. For a crossing this also determines how its two samples share the derivative; see `crossing`.
 
-The derivative of the derivative is that of the surrogate as written. It has kinks, at which JAX's choice of 0 (or, for
-the ends of the triangle, half the jump) stands: at the threshold for all but the arctan.
+The second derivative is that of the surrogate as written. It has kinks, where JAX's value applies, 0 (or half the jump
+at the ends of the triangle): at the threshold for all but the arctan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import spikes as exact
+from . import spikes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def fast_sigmoid(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
-    """Return ``slope / (1 + 2 slope |x|)^2``: heavy tails, which reach a silent neuron far below its threshold.
+    """Compute ``slope / (1 + 2 slope |x|)^2``: heavy tails, which reach a silent neuron far below its threshold.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def fast_sigmoid(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"
 
 
 def arctan(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
-    """Return ``slope / (1 + (pi slope x)^2)``: smooth at the threshold too.
+    """Compute ``slope / (1 + (pi slope x)^2)``: smooth at the threshold too.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def arctan(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
     Returns
     -------
     array (dims of x)
-        1/mV. The derivative of ``arctan(pi slope x) / pi + 1/2``, which in the source has slope 1.
+        1/mV. The derivative of ``arctan(pi slope x) / pi + 1/2``, with slope 1 in the source.
 
     References
     ----------
@@ -86,7 +86,7 @@ def arctan(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
 
 
 def triangle(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
-    """Return ``slope max(0, 1 - slope |x|)``: none at all further than ``1 / slope`` from the threshold.
+    """Compute ``slope max(0, 1 - slope |x|)``: 0 further than ``1 / slope`` from the threshold.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def triangle(x: Float[Array, "*dims"], slope: float) -> Float[Array, "*dims"]:
     Returns
     -------
     array (dims of x)
-        1/mV. In the sources the unit of voltage is the distance from rest to threshold, ``slope`` is 1 of it, and
-        the whole may be dampened by a factor.
+        1/mV. In the sources the unit of voltage is the distance from rest to threshold, ``slope`` is 1 in that unit,
+        and the result may be multiplied by a damping factor.
 
     References
     ----------
@@ -127,7 +127,7 @@ SURROGATES: dict[str, Callable[..., Array]] = {
 def level(
     v: Float[Array, "*dims"], threshold: float, slope: float, *, axis: int = 0, surrogate: str
 ) -> Float[Array, "*dims"]:
-    """Return every sample at or above the threshold as 1, with a surrogate derivative.
+    """Mark every sample at or above the threshold by 1, with a surrogate derivative.
 
     Parameters
     ----------
@@ -138,15 +138,15 @@ def level(
     slope : float
         Value of the surrogate at the threshold, 1/mV.
     axis : int
-        The time axis, as `crossing` needs it.
+        The time axis, as for `crossing`; not used.
     surrogate : str
         One of `SURROGATES`.
 
     Returns
     -------
     array (dims of v)
-        ``v >= threshold`` as 0 and 1, float64 where `v` is and else float32, in which counts stay exact;
-        ``d spike = s(v - threshold) (dv - dthreshold)``, and nothing in `slope`.
+        ``v >= threshold`` as 0 and 1, float64 if `v` is and otherwise float32, in which counts stay exact;
+        ``d spike = s(v - threshold) (dv - dthreshold)``, and 0 with respect to `slope`.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def level(
     [0.    0.025 0.   ]
     """
     if not _differentiable(v):
-        return exact.level(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
+        return spikes.level(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
     return _level(v, jnp.asarray(threshold, v.dtype), slope, surrogate)
 
 
@@ -169,7 +169,7 @@ def crossing(
     axis: int,
     surrogate: str,
 ) -> Float[Array, "*before time-1 *after"]:
-    """Return the samples at or above the threshold after one below it as 1, with a surrogate derivative.
+    """Mark the samples at or above the threshold after one below it by 1, with a surrogate derivative.
 
     Parameters
     ----------
@@ -187,17 +187,17 @@ def crossing(
     Returns
     -------
     array (dims of v, one sample shorter in time)
-        `spikes.crossing` as 0 and 1, float64 where `v` is and else float32; where the voltage rises,
-        ``v[k] > v[k-1]``, ``d spike[k] = s(v[k] - threshold) dv[k] - s(v[k-1] - threshold) dv[k-1]``, and else 0.
+        `spikes.crossing` as 0 and 1, float64 if `v` is and otherwise float32. Where the voltage rises,
+        ``v[k] > v[k-1]``, ``d spike[k] = s(v[k] - threshold) dv[k] - s(v[k-1] - threshold) dv[k-1]``; elsewhere 0.
 
     Notes
     -----
     A crossing is a product, ``H(v[k] - threshold) (1 - H(v[k-1] - threshold))``. The product rule with s for the
-    derivative of each H takes the two steps for independent, as if each had a noise of its own. They share one
-    threshold, and where that is noisy with density s = F', the chance that it lies between the two samples is
-    ``max(0, F(v[k]) - F(v[k-1]))``, whose derivative is the one above. It differs where it matters: in a sum over time
-    the terms of a rise cancel but for its ends, so that the derivative of a number of spikes is s at each peak minus
-    s at each trough, at any sampling interval. By the product rule every sample below the threshold adds s, and half
+    derivative of each H treats the two steps as independent, as if each had a separate noise. They share one
+    threshold, and if that is noisy with density s = F', the probability that it lies between the two samples is
+    ``max(0, F(v[k]) - F(v[k-1]))``, whose derivative is the one above. The difference matters: in a sum over time
+    the terms of a rise cancel except at its ends, so that the derivative of a number of spikes is s at each peak minus
+    s at each trough, at any sampling interval. With the product rule every sample below the threshold adds s, and half
     the interval gives twice the gradient.
 
     Examples
@@ -208,14 +208,14 @@ def crossing(
     0.0 [0.   0.   0.03 0.  ]
     """
     if not _differentiable(v):
-        return exact.crossing(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
+        return spikes.crossing(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
     lead = (slice(None),) * axis
     now, before = v[(*lead, slice(1, None))], v[(*lead, slice(None, -1))]
     return _crossing(now, before, jnp.asarray(threshold, v.dtype), slope, surrogate)
 
 
 def spike_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the precision of spikes with a gradient: float64 where the voltage is, else float32."""
+    """Return the precision of spikes with a gradient: float64 if the voltage is, otherwise float32."""
     return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
@@ -223,7 +223,8 @@ def _differentiable(v: Array) -> bool:
     return isinstance(v, jax.Array) and jnp.issubdtype(v.dtype, jnp.floating)
 
 
-# custom_jvp, because the true derivative of a step is 0 wherever it has one: right, and of no use to a descent.
+# custom_jvp, because the true derivative of a step is 0 wherever it exists: correct, but useless for gradient descent.
+# Their rules call the functions themselves for the value, so that it has the surrogate in higher derivatives too.
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))

@@ -1,4 +1,4 @@
-"""Currents from spikes: the synaptic current that a train of spikes sets off."""
+"""Currents from spikes: the synaptic current evoked by a spike train."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def synaptic_current(
     kernel: str = "exponential",
     state: Float[Array, " order *rest"] | None = None,
 ) -> tuple[Float[Array, "*before time *after"], Float[Array, " order *rest"]]:
-    """Convolve spikes with a synaptic kernel, causally and without a truncation.
+    """Convolve spikes with a causal synaptic kernel that is not truncated.
 
     Parameters
     ----------
     spikes : array (any dims, time along `axis`)
-        Spikes per sample; a spike in sample n is at time n dt. Numbers other than 0 and 1 scale the
-        current, so that surrogate spikes are differentiable.
+        Spikes per sample; a spike in sample n is at time n dt. Any numbers are allowed and scale the
+        current, so surrogate spikes are differentiable.
     dt : float
         Sampling interval, ms.
     tau : float or array (the dims without time)
         Time constant, ms, positive.
     weight : float or array (the dims without time)
-        Peak of the current that one spike sets off, nA. A sink (an excitatory synapse, where
-        outward current is positive) has a negative weight.
+        Peak of the current evoked by one spike, nA. A sink (an excitatory synapse, since outward
+        current is positive) has a negative weight.
     axis : int
         The time axis.
     kernel : {"exponential", "alpha"}
@@ -45,7 +45,7 @@ def synaptic_current(
         the exponential at s = 0, in the sample of the spike, the alpha function at s = tau. A spike
         carries a charge of weight tau, or e weight tau (nA ms = pC).
     state : array (order, the dims without time), optional
-        Where the block before this one left off; zeros (rest) by default. Order is 1 for
+        The `state` returned for the previous block; zeros (rest) by default. Order is 1 for
         "exponential", 2 for "alpha".
 
     Returns
@@ -53,7 +53,7 @@ def synaptic_current(
     current : array (dims of spikes)
         ``I(n dt) = weight sum_m spikes_m k((n - m) dt)`` over m <= n, nA.
     state : array (order, the dims without time)
-        To hand to the next block: blocks one after another give what one run gives. It does not
+        To pass with the next block: consecutive blocks give the same result as one run. It does not
         depend on `weight`.
 
     Raises
@@ -65,8 +65,8 @@ def synaptic_current(
     -----
     With ``d = exp(-dt / tau)`` the sum obeys a recurrence exactly, at any dt: ``a_n = d a_(n-1) + s_n``
     gives the exponential, and ``b_n = d (b_(n-1) + a_(n-1))``, times ``e dt / tau``, the alpha function.
-    One pass, and no memory beyond `state` and the result. A peak between two samples is missed by
-    the samples, not by the sum. Smooth in `spikes`, `tau`, `weight` and `dt`.
+    One pass, and no memory beyond `state` and the result. A peak between two samples is not sampled, but
+    the samples are exact. Smooth in `spikes`, `tau`, `weight` and `dt`.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def synaptic_current(
     start = jnp.zeros(shape, dtype) if state is None else jnp.asarray(state, dtype)
     if start.shape != shape:
         raise ValueError(
-            f"state has shape {start.shape}, and kernel={kernel!r} on these spikes wants {shape}"
+            f"state has shape {start.shape}, and kernel={kernel!r} on these spikes needs {shape}"
         )
     decay = jnp.exp(-step / time_constant)
 
