@@ -12,7 +12,7 @@ import xarray as xr
 from .accessor_methods import OfOneVariable
 from .analysis import summary
 from .core import provenance, scope
-from .core.types import Bands, Interval, Time
+from .core.types import Bands, Time, Window
 from .display import html_report
 from .fields import membrane_currents, potentials, proxies
 from .io import netcdf
@@ -111,7 +111,7 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
     def summary(
         self,
         by: str | None = "population",
-        window: Interval | None = None,
+        window: Window | None = None,
         *,
         bin: Time = 5.0,
         bands: Bands | None = None,

@@ -14,12 +14,12 @@ from .core.types import (
     ArrayLike,
     Bands,
     Conductivity,
-    Interval,
     Length,
     Scalar,
     Scalars,
     Time,
     Voltage,
+    Window,
 )
 from .display import overview
 from .fields import (
@@ -222,23 +222,23 @@ class OfOneVariable(Generic[Data]):
         """See `jaxfne_xr.synaptic_source`."""
         return sources.synaptic_source(self._data, kernel=kernel, tau=tau, weight=weight)
 
-    def spike_rate_hz(self, *, window: Interval | None = None) -> xr.Dataset:
+    def spike_rate_hz(self, *, window: Window | None = None) -> xr.Dataset:
         """See `jaxfne_xr.spike_rate_hz`."""
         return activity.spike_rate_hz(self._data, window=window)
 
-    def spike_count(self, *, window: Interval | None = None) -> xr.Dataset:
+    def spike_count(self, *, window: Window | None = None) -> xr.Dataset:
         """See `jaxfne_xr.spike_count`."""
         return activity.spike_count(self._data, window=window)
 
-    def silent_fraction(self, *, window: Interval | None = None) -> xr.Dataset:
+    def silent_fraction(self, *, window: Window | None = None) -> xr.Dataset:
         """See `jaxfne_xr.silent_fraction`."""
         return activity.silent_fraction(self._data, window=window)
 
-    def mean_V_m(self, *, window: Interval | None = None) -> xr.Dataset:
+    def mean_V_m(self, *, window: Window | None = None) -> xr.Dataset:
         """See `jaxfne_xr.mean_V_m`."""
         return activity.mean_V_m(self._data, window=window)
 
-    def source_abs_mean(self, *, window: Interval | None = None) -> xr.Dataset:
+    def source_abs_mean(self, *, window: Window | None = None) -> xr.Dataset:
         """See `jaxfne_xr.source_abs_mean`."""
         return activity.source_abs_mean(self._data, window=window)
 
@@ -274,15 +274,15 @@ class OfOneVariable(Generic[Data]):
         """See `jaxfne_xr.meg_proxy`."""
         return proxies.meg_proxy(self._data, sensors, meg_lead_field=meg_lead_field)
 
-    def lfp_abs_mean(self, *, window: Interval | None = None) -> xr.Dataset:
+    def lfp_abs_mean(self, *, window: Window | None = None) -> xr.Dataset:
         """See `jaxfne_xr.lfp_abs_mean`."""
         return proxies.lfp_abs_mean(self._data, window=window)
 
-    def csd_abs_mean(self, *, window: Interval | None = None) -> xr.Dataset:
+    def csd_abs_mean(self, *, window: Window | None = None) -> xr.Dataset:
         """See `jaxfne_xr.csd_abs_mean`."""
         return proxies.csd_abs_mean(self._data, window=window)
 
-    def eeg_power(self, *, window: Interval | None = None) -> xr.Dataset:
+    def eeg_power(self, *, window: Window | None = None) -> xr.Dataset:
         """See `jaxfne_xr.eeg_power`."""
         return proxies.eeg_power(self._data, window=window)
 
@@ -345,7 +345,7 @@ class OfOneVariable(Generic[Data]):
         *,
         over: str | Sequence[str] | None = None,
         bands: Bands | None = None,
-        frequencies: Interval | None = None,
+        frequencies: Window | None = None,
         segment: Time | None = None,
         floor: float = 1e-6,
     ) -> xr.Dataset:

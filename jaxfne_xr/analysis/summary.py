@@ -15,7 +15,7 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError, TimeAxisError
 from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.time_axis import TIME, sampling, windowed
-from jaxfne_xr.core.types import Bands, Interval, Time
+from jaxfne_xr.core.types import Bands, Time, Window
 from jaxfne_xr.core.units import magnitude, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as spectrum_kernels
 from jaxfne_xr.kernels.analysis import summary as kernels
@@ -35,7 +35,7 @@ NAMES = (
 def summary(
     signals: xr.Dataset | xr.DataArray,
     by: str | None = "population",
-    window: Interval | None = None,
+    window: Window | None = None,
     *,
     bin: Time = 5.0,
     bands: Bands | None = None,

@@ -12,7 +12,7 @@ from jaxfne_xr.core.means import _reduced, _window, mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, sampling, windowed
-from jaxfne_xr.core.types import Interval
+from jaxfne_xr.core.types import Window
 from jaxfne_xr.core.units import magnitude
 
 from .sources import source
@@ -41,7 +41,7 @@ readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a p
 
 @readout(units="Hz", formula="spikes / (sites * duration)")
 def spike_rate_hz(
-    signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None
+    signals: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
     """Compute the mean firing rate over all sites and the time window, Hz.
 
@@ -75,9 +75,7 @@ def spike_rate_hz(
 
 
 @readout(units="1", formula="sum of spikes over time and sites")
-def spike_count(
-    signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None
-) -> xr.Dataset:
+def spike_count(signals: xr.Dataset | xr.DataArray, *, window: Window | None = None) -> xr.Dataset:
     """Count the spikes of all sites in the time window; see `spike_rate_hz`."""
     signals = as_dataset(signals, "signals")
     chosen = windowed(signals, window)
@@ -92,7 +90,7 @@ def spike_count(
 
 @readout(units="1", formula="sites without a spike / sites")
 def silent_fraction(
-    signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None
+    signals: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
     """Compute the fraction of sites that fire no spike in the time window; see `spike_rate_hz` for `window`.
 
@@ -116,7 +114,7 @@ def silent_fraction(
 
 
 @readout(units="mV", formula="mean of V_m over time and sites")
-def mean_V_m(signals: xr.Dataset | xr.DataArray, *, window: Interval | None = None) -> xr.Dataset:
+def mean_V_m(signals: xr.Dataset | xr.DataArray, *, window: Window | None = None) -> xr.Dataset:
     """Compute the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
     signals = as_dataset(signals, "signals")
     made = signals.assign(V_m=V_m_of(signals))
@@ -125,7 +123,7 @@ def mean_V_m(signals: xr.Dataset | xr.DataArray, *, window: Interval | None = No
 
 @readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
 def source_abs_mean(
-    source: xr.Dataset | xr.DataArray, *, window: Interval | None = None
+    source: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
     """Compute the mean absolute source over time and sites, nA, or 1 if it is a proxy; see `spike_rate_hz`."""
     source = as_dataset(source, "source")
