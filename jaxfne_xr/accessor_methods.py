@@ -14,6 +14,7 @@ from .core.types import (
     ArrayLike,
     Bands,
     Conductivity,
+    Interval,
     Length,
     Scalar,
     Scalars,
@@ -345,7 +346,7 @@ class OfOneVariable(Generic[Data]):
         *,
         over: str | Sequence[str] | None = None,
         bands: Bands | None = None,
-        frequencies: Window | None = None,
+        frequencies: Interval | None = None,
         segment: Time | None = None,
         floor: float = 1e-6,
     ) -> xr.Dataset:
