@@ -69,6 +69,13 @@ def precision_of(data: Array, *, host: bool = False) -> AbstractContextManager[o
     return nullcontext()
 
 
+def widest_axis(data: np.ndarray) -> int:
+    """Return the axis with the largest stride of those that are longer than 1."""
+    return int(
+        np.argmax([abs(s) if n > 1 else -1 for s, n in zip(data.strides, data.shape, strict=True)])
+    )
+
+
 def blocks(data: np.ndarray) -> tuple[int, list[slice]]:
     """Split `data` along the axis with the largest stride: return that axis, and slices of it of one block each.
 
@@ -76,9 +83,7 @@ def blocks(data: np.ndarray) -> tuple[int, list[slice]]:
     """
     if data.nbytes <= BLOCK_BYTES:
         return 0, [slice(None)] if data.ndim else []
-    axis = int(
-        np.argmax([abs(s) if n > 1 else -1 for s, n in zip(data.strides, data.shape, strict=True)])
-    )
+    axis = widest_axis(data)
     length = data.shape[axis]
     step = max(1, length * BLOCK_BYTES // data.nbytes)
     return axis, [slice(start, min(start + step, length)) for start in range(0, length, step)]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .arrays import precision_of, take
+from .arrays import precision_of, take, widest_axis
 
 #: Bytes of the smallest product that is computed by XLA, and of one of its blocks: for less, the call costs more than
 #: it saves.
@@ -48,8 +48,7 @@ def product(data: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _fill(out: np.ndarray, data: np.ndarray, rows: jax.Array) -> None:
     """Write the product into `out`, a block at a time along the axis with the largest stride."""
-    spaced = [abs(s) if n > 1 else -1 for s, n in zip(data.strides[:-1], data.shape, strict=False)]
-    axis = int(np.argmax(spaced))
+    axis = widest_axis(data[..., 0])
     length = data.shape[axis]
     count = -(-data.nbytes // PRODUCT_BLOCK_BYTES)
     if length < count and data.ndim > 2:  # few trials, each of them more than a block

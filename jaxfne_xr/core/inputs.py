@@ -23,6 +23,7 @@ from .errors import (
     VariableError,
     raise_problems,
 )
+from .results import with_unit
 from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
 from .time_axis import TIME, sampling, time_problem
 from .types import Array
@@ -31,7 +32,6 @@ from .units import (
     factor,
     is_quantity,
     magnitude,
-    quantity,
     readable,
     same_dimension,
     units_of,
@@ -224,9 +224,8 @@ def converted(variable: xr.Variable, unit: str, long_name: str) -> xr.Variable:
 
 def _like(variable: xr.Variable, data: Array, unit: str, long_name: str) -> xr.Variable:
     """Return other data with the dims of a variable and a unit, as a quantity if the variable is one."""
-    if is_quantity(variable._data):
-        return xr.Variable(variable.dims, quantity(data, unit), {"long_name": long_name})
-    return xr.Variable(variable.dims, data, {"long_name": long_name, "units": unit})
+    made, quantify = xr.Variable(variable.dims, data), is_quantity(variable._data)
+    return with_unit(made, unit, quantify=quantify, attrs={"long_name": long_name})
 
 
 # ------------------------------------------------------------------------------------- voltage, spikes, current
@@ -402,16 +401,13 @@ def require_site_dim(
     if dim is not None:
         return dim
     others = [d for d in variable.dims if d != TIME]
-    raise error(
-        Problem(
-            where=name,
-            found=f"the dims {variable.dims}",
-            expected=f"sites along one of {list(SITES)}",
-            remedy=f'ds.rename({{{others[0]!r}: "{site}"}}), if that is what it is'
-            if others
-            else f'ds.expand_dims("{site}") for a single trace',
-            error=error,
-        )
+    raise error.of(
+        name,
+        found=f"the dims {variable.dims}",
+        expected=f"sites along one of {list(SITES)}",
+        remedy=f'ds.rename({{{others[0]!r}: "{site}"}}), if that is what it is'
+        if others
+        else f'ds.expand_dims("{site}") for a single trace',
     )
 
 

@@ -346,6 +346,7 @@ def _medium(
 
 
 def _dot(u: Point, v: Point) -> Float[Array, "*dims"]:
+    """Compute the scalar product of positions given by components."""
     return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
 
 

@@ -94,7 +94,7 @@ def transmembrane_current(
     if voltage.dtype.kind != "f":
         voltage = voltage.astype(np.float64)  # differences of counts would wrap around
     # in memory order, and with three axes: (before, site, after)
-    order = sorted(range(voltage.ndim), key=lambda k: -abs(voltage.strides[k]))
+    order = _memory_order(voltage)
     ordered = voltage.transpose(order)
     place = order.index(axis % voltage.ndim)
     n = ordered.shape[place]
@@ -119,6 +119,11 @@ def transmembrane_current(
     if method == "crank_nicolson" and time_axis is not None:
         _average_steps(result, time_axis, buffers)
     return result
+
+
+def _memory_order(x: np.ndarray) -> list[int]:
+    """Return the axes from the largest stride to the smallest."""
+    return sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
 
 
 def _sorted_edges(
@@ -268,6 +273,6 @@ def _average_steps(current: np.ndarray, time_axis: int, buffers: _Buffers) -> No
 
 def _like(x: np.ndarray, buffers: _Buffers) -> np.ndarray:
     """Return a buffer in the shape and the memory order of `x`."""
-    order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
+    order = _memory_order(x)
     made = buffers.of("mean", tuple(x.shape[k] for k in order))
     return made.transpose(np.argsort(order))

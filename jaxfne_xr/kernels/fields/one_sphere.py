@@ -48,7 +48,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .homogeneous import by_blocks, components, squared_limit
+from .homogeneous import _dot, by_blocks, components, squared_limit
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -200,7 +200,3 @@ def _rule(power: Float[Array, ""]) -> tuple[Float[Array, " point"], Float[Array,
     ratio = jnp.concatenate([jnp.ones_like(power)[None], (a - i) / (a + i)])
     moments = jnp.cumprod(ratio) / a
     return jnp.asarray(y, power.dtype), jnp.asarray(to_weights, power.dtype) @ moments
-
-
-def _dot(u: Point, v: Point) -> Float[Array, "*dims"]:
-    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]

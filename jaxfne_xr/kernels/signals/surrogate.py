@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import spikes as exact
+from . import spikes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +157,7 @@ def level(
     [0.    0.025 0.   ]
     """
     if not _differentiable(v):
-        return exact.level(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
+        return spikes.level(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
     return _level(v, jnp.asarray(threshold, v.dtype), slope, surrogate)
 
 
@@ -208,7 +208,7 @@ def crossing(
     0.0 [0.   0.   0.03 0.  ]
     """
     if not _differentiable(v):
-        return exact.crossing(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
+        return spikes.crossing(v, threshold, axis=axis).astype(spike_dtype(v.dtype))
     lead = (slice(None),) * axis
     now, before = v[(*lead, slice(1, None))], v[(*lead, slice(None, -1))]
     return _crossing(now, before, jnp.asarray(threshold, v.dtype), slope, surrogate)
