@@ -16,15 +16,15 @@ from .types import Record
 
 @dataclass(frozen=True)
 class Solver:
-    """What made a field, in words, and what its amplitudes are worth."""
+    """A description of what made a field, and how far its amplitudes can be trusted (`worth`)."""
 
     words: str
     worth: int
 
 
-#: What a field is worth by what made it, least first.
+#: The `worth` of a solver, from least to most.
 NOT_COMPUTED, PROXY, UNDECLARED, PHYSICAL = range(4)
-#: Everything that makes a field, by the name in ``field_solver_status``. Models add themselves: see `register_solver`.
+#: All solvers by their name in ``field_solver_status``. Models add themselves: see `register_solver`.
 SOLVERS: dict[str, Solver] = {
     "not_computed": Solver("No field has been computed.", NOT_COMPUTED),
     "custom": Solver(
@@ -33,8 +33,8 @@ SOLVERS: dict[str, Solver] = {
     ),
 }
 
-#: The known values of each claim, weakest first but for solvers, whose order is that of their worth. A value that is
-#: not known is worth nothing.
+#: The known values of each claim, the weakest first, except for solvers, whose order is that of their `worth`. A value
+#: that is not listed here does not count.
 STRENGTH: dict[str, Collection[Any]] = {
     "model_status": ("computational_scaffold",),
     "amplitude_status": (False, True),
@@ -192,7 +192,7 @@ def supports(provenance: Record | None, name: str, value: Any) -> bool:
     limit = getattr(derive(provenance), name)
     if strength(name, value) != strength(name, limit) or name != "field_solver_status":
         return strength(name, value) <= strength(name, limit)
-    # of several solvers of the same worth that went in, any may be named, but no other
+    # if inputs had several solvers of the same worth, any of them may be claimed, but no other
     return value == limit or any(
         step.get("field_solver") == value for _, steps in _paths(provenance) for step in steps
     )

@@ -96,9 +96,9 @@ def point_source(
 
     def pair(p: Point) -> Float[Array, "*contact site"]:
         d = _minus(p, source)
-        short = jnp.maximum(floor - dot(d, d), 0)
+        short = jnp.maximum(floor - _dot(d, d), 0)
         d = _scaled(d, stretch)
-        return per_distance * jax.lax.rsqrt(dot(d, d) + softness * short)
+        return per_distance * jax.lax.rsqrt(_dot(d, d) + softness * short)
 
     return by_blocks(pair, contact, site.shape[0], dtype)
 
@@ -321,14 +321,14 @@ def _about_segment(
     """
     # differences are stretched, not positions, to keep their precision
     ab, from_a, to_b = (_scaled(_minus(*x), stretch) for x in ((b, a), (p, a), (b, p)))
-    squared_length = dot(ab, ab)
+    squared_length = _dot(ab, ab)
     some = squared_length > 0
     length = jnp.sqrt(jnp.where(some, squared_length, 1))
     u = _scaled(ab, (jnp.where(some, 1 / length, 0),) * 3)
-    t1, t2 = dot(from_a, u), dot(to_b, u)
+    t1, t2 = _dot(from_a, u), _dot(to_b, u)
     off = _minus(from_a, _scaled(u, (t1,) * 3))
-    squares = dot(from_a, from_a), dot(to_b, to_b)
-    return *squares, t1, t2, dot(off, off), squared_length, length
+    squares = _dot(from_a, from_a), _dot(to_b, to_b)
+    return *squares, t1, t2, _dot(off, off), squared_length, length
 
 
 def _medium(
@@ -345,7 +345,7 @@ def _medium(
     )
 
 
-def dot(u: Point, v: Point) -> Float[Array, "*dims"]:
+def _dot(u: Point, v: Point) -> Float[Array, "*dims"]:
     """Compute the scalar product of positions given by components."""
     return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
 

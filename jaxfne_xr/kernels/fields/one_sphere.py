@@ -48,7 +48,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .homogeneous import by_blocks, components, dot, squared_limit
+from .homogeneous import _dot, by_blocks, components, squared_limit
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -122,7 +122,7 @@ def one_sphere_point_source(
     radius, inside, outside = (jnp.asarray(x, dtype) for x in numbers)
     floor = squared_limit(min_distance, dtype)
     source = components(site)
-    sphere2, source2 = radius * radius, dot(source, source)
+    sphere2, source2 = radius * radius, _dot(source, source)
     total = inside + outside
     contrast, power = (inside - outside) / total, outside / total
     doubled, of_line = 2 * inside / total, contrast * inside / total
@@ -132,8 +132,8 @@ def one_sphere_point_source(
 
     def pair(p: Point) -> Float[Array, "block site"]:
         d = p[0] - source[0], p[1] - source[1], p[2] - source[2]
-        direct = dot(d, d)
-        contact2 = dot(p, p)
+        direct = _dot(d, d)
+        contact2 = _dot(p, p)
         outer2 = jnp.maximum(contact2, sphere2)
         per_outer2 = 1 / outer2
         # 1 - r^2 / m^2 and 1 - r'^2 / m^2
