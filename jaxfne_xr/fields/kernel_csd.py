@@ -1,4 +1,4 @@
-"""Kernel current source density: the matrix from potentials to densities, its numbers chosen by leave-one-out."""
+"""Kernel current source density: the matrix from potentials to densities, with cross-validated parameters."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from jaxfne_xr.kernels.fields import kernel_csd as kcsd
 
 CONTACT = "contact"
 Basis = Literal["gauss", "step"]
-#: Less than this share of a step is rounding.
+#: A remainder below this fraction of a step is rounding.
 ROUNDING = 1e-6
-#: Regularisations among which leave-one-out chooses, and the smallest that float32 can tell from none.
+#: Regularisations among which leave-one-out chooses, and the smallest that has an effect in float32.
 REGULARISATIONS = np.logspace(-12, 0, 25)
 SMALLEST_FLOAT32 = 1e-5
-#: Widths of basis sources, and margins around the contacts, in distances of neighbouring contacts and in widths.
+#: Width of basis sources over the distance of neighbouring contacts; margin around the contacts over the width.
 WIDTH, MARGIN = 1.0, 2.0
-#: More basis sources than this are a mistake in the width rather than a wish.
+#: More basis sources than this are taken for a mistake in the width.
 MOST_SOURCES = 20_000
 
 
@@ -41,7 +41,7 @@ def kernel_matrix(
     regularisation: Any = None,
     basis: Basis = "gauss",
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the matrix (point, contact) of the kernel method, and what it was made with."""
+    """Return the matrix (point, contact) of the kernel method, and its parameters for the record."""
     dims = place.shape[1]
     if dims == 2 and basis == "step":
         raise ArgumentError.of(
@@ -50,6 +50,7 @@ def kernel_matrix(
             expected="'gauss', whose potential is known",
             remedy='basis="gauss"',
         )
+    # The radius of the discs in 1-D, the thickness of the layer in 2-D; densities in 3-D need none.
     extent = (
         [] if dims == 3 else [_array(positive(radius, "um", "radius")) * (2 if dims == 2 else 1)]
     )
@@ -69,6 +70,7 @@ def kernel_matrix(
         }
     samples = _samples(variable)
     traced = is_jax(samples.data)
+    # Errors with a regularisation lost to rounding are noise, and could be the smallest.
     if traced and samples.dtype.itemsize < 8:
         fixed = (*fixed[:4], np.maximum(strengths, SMALLEST_FLOAT32), *fixed[5:])
     dims = [("point", CONTACT), (), (), (), ()]
@@ -82,6 +84,7 @@ def kernel_matrix(
         "condition": condition,
     }
     record |= {"chosen_by": "leave-one-out"}
+    # In dask they are not known before the data are computed.
     if not is_dask(matrix.data):
         record |= {k: v.data for k, v in chosen.items()}
         if not is_traced(error.data):
@@ -115,10 +118,11 @@ def _best_kernel(
     *extent: Any,
     basis: Basis,
 ) -> Any:
-    """Return the matrix whose width and regularisation predict each contact best from the others, and these."""
+    """Return the matrix whose width and regularisation best predict each contact from the others, and these two."""
     errors = kcsd.kcsd_errors(
         contact, source, samples, widths, strengths, sigma, *extent, basis=basis
     )
+    # The choice is piecewise constant: gradients are those at the chosen width and regularisation.
     errors = jax.lax.stop_gradient(errors)
     i, j = jnp.unravel_index(jnp.argmin(errors), errors.shape)
     width, strength = widths[i], strengths[j]
@@ -128,6 +132,8 @@ def _best_kernel(
 
 def _samples(variable: xr.Variable) -> xr.Variable:
     """Return fewer columns (contact, column) with the same inner products of contacts; float64 unless traced."""
+    # Leave-one-out errors depend on the samples only through these products; R of a QR decomposition has them too,
+    # without the loss of precision of forming them.
     data = magnitude(variable.data)
     axis = variable.get_axis_num(CONTACT)
     n = data.shape[axis]
@@ -146,23 +152,22 @@ def _samples(variable: xr.Variable) -> xr.Variable:
     for start in progress(range(0, rows.shape[1], _AT_ONCE), "kernel CSD: samples"):
         part = rows[:, start : start + _AT_ONCE].astype(np.float64)
         both = np.concatenate([columns, part], axis=1)
-        columns = np.asarray(
-            np.linalg.qr(both.T, mode="r")
-        ).T  # kcsd.compress_samples, with nothing to compile
+        # As kcsd.compress_samples does, without a kernel to compile.
+        columns = np.asarray(np.linalg.qr(both.T, mode="r")).T
     return xr.Variable((CONTACT, "column"), columns)
 
 
-#: So many samples are compressed at once.
+#: Number of samples that are compressed at once.
 _AT_ONCE = 8192
 
 
 def _neighbour_distance(place: Any) -> float:
-    """Return the median distance of contacts to their nearest neighbour, um."""
+    """Return the median distance of contacts to their nearest neighbours, um."""
     if is_traced(place):
         raise ArgumentError.of(
             "width",
             found="positions that JAX traces",
-            expected="the width of basis sources",
+            expected="the width of basis sources to be given",
             remedy='width="100 um"',
         )
     values = np.asarray(place)
@@ -172,7 +177,7 @@ def _neighbour_distance(place: Any) -> float:
 
 
 def _basis_sources(place: Any, widths: np.ndarray, near: float) -> np.ndarray:
-    """Return centres (source, dims) of basis sources around the contacts, as dense as contacts or widths ask for."""
+    """Return a grid (source, dims) of centres of basis sources, as dense as the contacts or the smallest width."""
     values = np.asarray(place)
     margin, step = MARGIN * widths.max(), min(widths.min(), near)
     lower, upper = values.min(axis=0) - margin, values.max(axis=0) + margin
@@ -182,13 +187,13 @@ def _basis_sources(place: Any, widths: np.ndarray, near: float) -> np.ndarray:
             "width",
             found=f"{' x '.join(map(str, shape))} basis sources, {step:g} um apart",
             expected=f"at most {MOST_SOURCES}",
-            remedy=f'width="{2 * step:g} um", or dims= for fewer of them',
+            remedy=f'width="{2 * step:g} um", or fewer dims',
         )
     return on_arrays(kcsd.source_grid, lower, upper, shape=shape)
 
 
 def _several(given: Any, default: Any, unit: str, name: str) -> np.ndarray:
-    """Return one or several positive numbers."""
+    """Return one or several numbers in `unit` as an array, checked to be positive."""
     values = np.atleast_1d(
         np.asarray(values_in(default if given is None else given, unit, name), float)
     )

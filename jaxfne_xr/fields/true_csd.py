@@ -1,6 +1,6 @@
-"""The true current source density: the currents of a simulation, binned in space.
+"""The ground truth of the current source density: the currents of a simulation, binned in space.
 
-In uA/mm^3, a source (outward membrane current) positive.
+In uA/mm^3; sources (outward membrane currents) are positive.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ def ground_truth_csd(
     centre: Any = (0.0, 0.0),
     along: str = "z",
 ) -> xr.Dataset:
-    """Return the true current source density: the currents of segments, binned in space.
+    """Compute the true current source density: the currents of segments, binned in space.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        With ``i_membrane`` (nA, outward positive), or voltages to make it of, or a ``source`` in nA; on sites with
+        ``i_membrane`` (nA, outward positive), or voltages to compute it from, or a ``source`` in nA; on sites with
         ends ``x_start`` ... ``z_end``, or with ``x``, ``y``, ``z`` for points (um).
     bins : array (edge,)
-        Borders of stacked cylinders, um, rising: what a laminar probe in their axis would see.
+        Borders of stacked cylinders, um, increasing; a laminar probe would be in their axis.
     grid : mapping, in place of bins
-        The borders of boxes along ``"x"``, ``"y"`` and ``"z"``, um.
+        Borders of boxes along ``"x"``, ``"y"`` and ``"z"``, um.
     radius : float, str or pint.Quantity
-        Of the cylinders, um.
+        Radius of the cylinders, um.
     centre : (2,)
-        Where their axis is in the two other dimensions, um.
+        Position of their axis in the two other dimensions, um.
     along : {"x", "y", "z"}
-        Which way it runs.
+        Direction of their axis.
 
     Returns
     -------
     xr.Dataset
-        ``csd`` (time, depth), or (time, x, y, z), uA/mm^3, source positive: the middle of each bin, its ``volume``
-        (um^3) and, for cylinders, its borders ``depth_lower`` and ``depth_upper`` as coordinates. ``i_outside`` (nA):
+        ``csd`` (time, depth), or (time, x, y, z), uA/mm^3, sources positive. The middle of each bin, its ``volume``
+        (um^3) and, for cylinders, its borders ``depth_lower`` and ``depth_upper`` are coordinates. ``i_outside`` (nA):
         the current outside of all bins, so that ``(csd * volume).sum() * 1e-6 + i_outside`` is the sum of all
         currents.
 
@@ -71,8 +71,8 @@ def ground_truth_csd(
 
     Notes
     -----
-    A segment's current is spread evenly over its length and cut exactly at the borders: none is lost,
-    none counts twice. No conductor enters, so the scope claims no amplitude of a field.
+    The current of a segment is spread evenly over its length and split exactly at the borders: none is lost,
+    none is counted twice. No conductor is involved, so the scope claims no amplitude of a field.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def ground_truth_csd(
         )
         made = contract(matrix, variable, dim, "depth")
         coords = {"depth": _coordinate("depth", (edges[1:] + edges[:-1]) / 2)}
-        # which need not be downwards
+        # Positions along x, y or z need not increase downwards, as the usual name of depth would say.
         coords["depth"].attrs["long_name"] = f"position along {along}"
         coords |= {
             f"depth_{side}": _coordinate("depth", x)
@@ -133,6 +133,8 @@ def ground_truth_csd(
             )
         dims = tuple("xyz")
         borders = [_edges(grid[a], a) for a in dims]
+        # Most segments lie in a few boxes: their number is found first, so that the kernel keeps no empty pieces. Under
+        # a trace it has to keep them all.
         pieces = on_arrays(_most_pieces, start, end, *borders)
         pieces = None if is_traced(pieces) else int(pieces)
         binning = on_arrays(_boxes, start, end, *borders, pieces=pieces)
@@ -167,7 +169,7 @@ def _edges(given: Any, name: str) -> np.ndarray:
         raise ArgumentError.of(
             name,
             found=f"{edges.ravel()[:6].tolist()} um",
-            expected="two or more borders that rise",
+            expected="two or more increasing borders",
             remedy=f"{name}=np.arange(0, 1001, 100)",
         )
     return edges

@@ -469,7 +469,7 @@ def test_heads_that_cannot_be(refused):
         jfx.InfiniteHomogeneous("-0.3 S/m")
     with refused(jfx.UnitError, "0.3 ohm"):
         jfx.InfiniteHomogeneous("0.3 ohm")
-    with refused(jfx.ArgumentError, "grow outwards", "80000"):
+    with refused(jfx.ArgumentError, "increasing outwards", "80000"):
         jfx.FourSphere(radii=(80e3, 79e3, 85e3, 90e3))
     with refused(jfx.ArgumentError, "0.3, 0, 0.015, 0.3"):
         jfx.FourSphere(conductivities=(0.3, 0, 0.015, 0.3))
