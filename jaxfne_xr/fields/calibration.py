@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -19,6 +17,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset, misaligned
 from jaxfne_xr.core.results import finish_several
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, product, units_of
 
 
@@ -67,7 +66,7 @@ def calibrate(
     y = _aligned(readout, x, next(iter(reference.data_vars.values())), y)
     gain, residual = jointly(_fit, x, y, dims=[(), ()])
     if is_traced(gain.data):
-        numbers: dict[str, Any] = {"gain": "traced", "residual": "traced"}
+        numbers: dict[str, float | str] = {"gain": "traced", "residual": "traced"}
         check_traced(name, lambda: jnp.isfinite(gain.data), "a readout that is not 0 throughout")
     else:
         numbers = {"gain": float(gain.data), "residual": float(residual.data)}
@@ -130,7 +129,7 @@ def _aligned(
     return y.transpose(*x.dims)
 
 
-def _fit(x: Any, y: Any) -> tuple[Any, Any]:
+def _fit(x: Array, y: Array) -> tuple[Array, Array]:
     """Return the least-squares gain, and the root mean square of the residual over that of the reference."""
     gain = jnp.sum(x * y) / jnp.sum(x * x)
     left = jnp.sqrt(jnp.mean((y - gain * x) ** 2) / jnp.mean(y * y))

@@ -9,9 +9,9 @@ uV/nA. `lead_field` accepts any other callable that does the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,7 @@ import xarray as xr
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, Problem, VariableError, raise_problems
+from jaxfne_xr.core.types import Array, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_along
 from jaxfne_xr.geometry.sites import ends, middles, radii, roots, sites_dim
@@ -59,12 +60,11 @@ class Conductor(ForwardModel):
     """Base of models of the extracellular potential: the shape of electrodes, and the minimum distance."""
 
     # Only declared here: each model makes them its fields, in the order of its parameters.
-    conductivity: Any
-    min_distance: Any
+    conductivity: Scalars
+    min_distance: Length | None
     shape: str
     order: int
     root: str
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     kind: ClassVar[str]
     units: ClassVar[Mapping[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
@@ -83,7 +83,7 @@ class Conductor(ForwardModel):
         """Return the ``field_solver_status`` of potentials made with this model."""
         return self.solver
 
-    def extent(self, sites: xr.Dataset) -> tuple[Any, ...]:
+    def extent(self, sites: xr.Dataset) -> tuple[Array, ...]:
         """Return points (site, 3) that represent the sites, or their starts and ends, and which are roots; um."""
         dim = sites_dim(sites)
         if self.kind == "point":
@@ -92,7 +92,7 @@ class Conductor(ForwardModel):
             return (*ends(sites, dim), roots(sites, dim, self.root))
         return ends(sites, dim)
 
-    def limit(self, sites: xr.Dataset) -> Any:
+    def limit(self, sites: xr.Dataset) -> Array:
         """Return the minimum distance (site,) of each site, um."""
         dim = sites_dim(sites)
         if self.min_distance is None:
@@ -105,7 +105,7 @@ class Conductor(ForwardModel):
         if not _is_count(self.order):
             raise _refusal("order", repr(self.order), "1 or more", "order=3")
 
-    def _electrodes(self, contacts: xr.Dataset) -> tuple[Any, ...]:
+    def _electrodes(self, contacts: xr.Dataset) -> tuple[Array, ...]:
         """Return the normals and radii of contacts with a surface; an empty tuple for points."""
         if self.shape == "point":
             return ()
@@ -153,8 +153,8 @@ class PointSource(Conductor):
       phi = I / (4 pi sigma max(r, min_distance))
     """
 
-    conductivity: Any = 0.3
-    min_distance: Any = None
+    conductivity: Scalars = 0.3
+    min_distance: Length | None = None
     shape: str = static("point")
     order: int = static(3)
 
@@ -166,7 +166,7 @@ class PointSource(Conductor):
         self._check_electrodes()
         read(self, positive=("conductivity",), vectors=("conductivity",))
 
-    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
+    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Array:
         """Compute the lead field (contact, site), uV/nA."""
         return on_arrays(
             lead_field_of,
@@ -270,12 +270,12 @@ class Slab(Conductor):
     18
     """
 
-    thickness: Any
-    conductivity: Any = 0.3
-    below: Any = 0.0
-    above: Any = 1.5
-    bottom: Any = 0.0
-    min_distance: Any = None
+    thickness: Length
+    conductivity: Conductivity = 0.3
+    below: Conductivity = 0.0
+    above: Conductivity = 1.5
+    bottom: Length = 0.0
+    min_distance: Length | None = None
     source: str = static("line")
     shape: str = static("point")
     order: int = static(3)
@@ -301,7 +301,7 @@ class Slab(Conductor):
             raise _refusal("images", repr(self.images), "1 or more", "images=21, or leave it out")
         self._check_electrodes()
         read(self, positive=("conductivity", "thickness"), signed=("bottom",))
-        sigmas = self.conductivity, self.below, self.above
+        sigmas: tuple[Array, ...] = (self.conductivity, self.below, self.above)
         if self.images is None and all(is_number(s) for s in sigmas):
             try:
                 # The count fixes the size of a loop, so it is taken from the numbers at hand and then static.
@@ -309,7 +309,7 @@ class Slab(Conductor):
             except ValueError as error:
                 raise _refusal(
                     "below, above",
-                    f"{float(self.below):g} and {float(self.above):g} S/m",
+                    "{:g} and {:g} S/m".format(*map(float, sigmas[1:])),
                     "a conductor on at least one side: the potential has no reference otherwise",
                     "Slab(thickness, below=0.0, above=1.5)",
                 ) from error
@@ -325,7 +325,7 @@ class Slab(Conductor):
         """The name of the medium in ``field_solver_status``."""
         return "slab"
 
-    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
+    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Array:
         """Compute the lead field (contact, site), uV/nA."""
         if self.images is None:
             raise _refusal(
@@ -366,16 +366,18 @@ class Slab(Conductor):
         )
 
     def _outside(
-        self, contact: Any, extent: tuple[Any, ...], electrodes: tuple[Any, ...]
+        self, contact: Array, extent: tuple[Array, ...], electrodes: tuple[Array, ...]
     ) -> list[Problem]:
         """Return the problems of contacts and sites outside the tissue; traced numbers are left to `checkify`."""
-        if not (is_number(self.bottom) and is_number(self.thickness)):
+        bottom: Array = self.bottom
+        thickness: Array = self.thickness
+        if not (is_number(bottom) and is_number(thickness)):
             return []
-        low, high = float(self.bottom), float(self.bottom) + float(self.thickness)
+        low, high = float(bottom), float(bottom) + float(thickness)
         # Positions on a boundary may be off by rounding.
         slack = 1e-9 * max(abs(low), abs(high))
         # A tilted surface extends above and below its centre, by the radius times the sine of the tilt.
-        reach: Any = 0.0
+        reach: Array = 0.0
         if electrodes and not any(map(is_jax, electrodes)):
             facing = electrodes[0][:, 2] / np.linalg.norm(electrodes[0], axis=1)
             reach = electrodes[1] * np.sqrt(np.clip(1 - facing**2, 0, None))
@@ -408,7 +410,7 @@ def _refusal(where: str, found: str, expected: str, remedy: str) -> ArgumentErro
     return ArgumentError.of(where, found=found, expected=expected, remedy=remedy)
 
 
-def _is_count(n: Any) -> bool:
+def _is_count(n: object) -> bool:
     return isinstance(n, int) and not isinstance(n, bool) and n >= 1
 
 
@@ -416,8 +418,13 @@ def _is_count(n: Any) -> bool:
 
 
 def lead_field_of(
-    contact: Any, *arrays: Any, kernel: Callable[..., Any], shape: str, order: int, **options: Any
-) -> Any:
+    contact: Array,
+    *arrays: Array,
+    kernel: Callable[..., Array],
+    shape: str,
+    order: int,
+    **options: int | bool,
+) -> Array:
     """Compute the lead field of contacts of any shape; for surfaces the last arrays are their normals and radii."""
     if shape == "point":
         return kernel(contact, *arrays, **options)
@@ -426,29 +433,33 @@ def lead_field_of(
     return electrode.electrode_mean(lambda p: kernel(p, *arguments, **options), nodes, weights)
 
 
-def _root_as_point(contact: Any, start: Any, end: Any, root: Any, *rest: Any) -> Any:
+def _root_as_point(contact: Array, start: Array, end: Array, root: Array, *rest: Array) -> Array:
     return kernels.root_as_point(contact, start, end, root != 0, *rest)
 
 
-def _slab(contact: Any, *arrays: Any, **options: Any) -> Any:
+def _slab(contact: Array, *arrays: Array, **options: int | bool) -> Array:
     *ends, bottom, thickness, tissue, below, above, limit = arrays
     # The kernel has the lower boundary at z = 0.
     down = jnp.asarray([0.0, 0.0, 1.0], contact.dtype) * bottom
-    kernel: Callable[..., Any] = slab.slab_point_source if len(ends) == 1 else slab.slab_line_source
+    kernel: Callable[..., Array] = (
+        slab.slab_point_source if len(ends) == 1 else slab.slab_line_source
+    )
     moved = (x - down for x in (contact, *ends))
     return kernel(*moved, thickness, tissue, below, above, limit, **options)
 
 
-def _slab_roots(contact: Any, start: Any, end: Any, root: Any, *rest: Any, **options: Any) -> Any:
+def _slab_roots(
+    contact: Array, start: Array, end: Array, root: Array, *rest: Array, **options: int | bool
+) -> Array:
     return _slab(contact, *kernels.roots_collapsed(start, end, root != 0), *rest, **options)
 
 
-_HOMOGENEOUS: dict[str, Callable[..., Any]] = {
+_HOMOGENEOUS: dict[str, Callable[..., Array]] = {
     "point": kernels.point_source,
     "line": kernels.line_source,
     "root_as_point": _root_as_point,
 }
 
 
-def _inside(points: list[Any], low: Any, high: Any) -> Any:
+def _inside(points: list[Array], low: Array, high: Array) -> Array:
     return jnp.stack([(p[:, 2] >= low) & (p[:, 2] <= high) for p in points]).all()

@@ -6,7 +6,7 @@ In uA/mm^3; sources (outward membrane currents) are positive. Depth is the posit
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +26,7 @@ from jaxfne_xr.core.inputs import as_dataset, kind_problems, unit_problem
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import (
     factor,
     magnitude,
@@ -41,8 +42,8 @@ from jaxfne_xr.kernels.fields import csd as kernels
 from jaxfne_xr.kernels.fields.membrane_currents_numpy import transmembrane_current
 
 from .kernel_csd import kernel_matrix
+from .parameters import in_float64
 
-Basis = Literal["gauss", "step"]
 #: um^2 uA/mm^3 / (S/m) is 1e-9 V, in uV.
 UV = 1e-3
 SIGN = {"sign_convention": "source positive"}
@@ -64,15 +65,15 @@ def csd(
     lfp: xr.Dataset | xr.DataArray,
     method: str = "standard",
     *,
-    conductivity: Any = 0.3,
-    radius: Any = None,
-    conductivity_top: Any = None,
-    surface: Any = None,
+    conductivity: Conductivity = 0.3,
+    radius: Scalars | None = None,
+    conductivity_top: Conductivity | None = None,
+    surface: Length | None = None,
     ends: str = "vaknin",
-    at: Any = None,
+    at: xr.Dataset | ArrayLike | None = None,
     dims: str | None = None,
-    width: Any = None,
-    regularisation: Any = None,
+    width: Scalars | None = None,
+    regularisation: Scalars | None = None,
     basis: str = "gauss",
 ) -> xr.Dataset:
     r"""Estimate the current source density from extracellular potentials.
@@ -172,7 +173,7 @@ def csd(
     }
     if method == "standard":
         source, made, record = _standard(lfp, name, sigma * scale, **settings)
-        coords: dict[Any, xr.Variable] | None = None
+        coords: dict[Hashable, xr.Variable] | None = None
     else:
         variable = checked(variable, name)
         target = contacts_of(lfp, settings.pop("dims", None), line=method != "kernel")
@@ -261,13 +262,15 @@ def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
 # ------------------------------------------------------------------------------------------ where to estimate
 
 
-def _points(contacts: Contacts, at: Any) -> tuple[Any, dict[Any, xr.Variable] | None]:
+def _points(
+    contacts: Contacts, at: xr.Dataset | ArrayLike | None
+) -> tuple[Array, dict[Hashable, xr.Variable] | None]:
     """Return the positions of the estimates (point, dims) and their coordinates, which are None at the contacts."""
     if at is None:
         return contacts.place, None
     if isinstance(at, xr.Dataset):
         dim = sensor_dim(check_probe(at))
-        coords = {str(n): c.variable for n, c in at.coords.items() if c.dims == (dim,)}
+        coords = {n: c.variable for n, c in at.coords.items() if c.dims == (dim,)}
         return contacts.seen(positions_of(at, dim, contacts.axes)), coords
     where = values_in(at, "um", "at")
     n = contacts.place.shape[1]
@@ -311,7 +314,7 @@ def _count_problems(n: int, least: int, method: str) -> list[Problem]:
 
 
 def _standard(
-    lfp: xr.Dataset, name: str, sigma: Any, *, ends: str = CHOICES["ends"][0]
+    lfp: xr.Dataset, name: str, sigma: Array, *, ends: str = CHOICES["ends"][0]
 ) -> tuple[xr.Dataset, xr.Variable, dict[str, Any]]:
     """Return the Dataset of the contacts with an estimate, the estimates in the same order, and the record."""
     variable = lfp.variables[name]
@@ -362,13 +365,15 @@ def _standard(
     return there, made.transpose(*rest, CONTACT), record
 
 
-def _standard_of_jax(potential: Any, spacing: Any, sigma: Any, *, axis: int, **_: Any) -> Any:
+def _standard_of_jax(
+    potential: Array, spacing: Array, sigma: Array, *, axis: int, **_: object
+) -> Array:
     """Compute the estimate at every contact, with the outermost potentials repeated beyond the ends."""
     return kernels.standard_csd(potential, spacing, sigma, axis=axis, ends="vaknin")
 
 
 def _standard_of_numpy(
-    potential: np.ndarray, spacing: Any, sigma: Any, *, axis: int, **_: Any
+    potential: np.ndarray, spacing: Array, sigma: Array, *, axis: int, **_: object
 ) -> np.ndarray:
     """Compute the same as the currents between contacts joined by equal conductances."""
     # The second difference with repeated ends is the Laplacian of a chain, for which there is a blocked NumPy kernel.
@@ -379,26 +384,26 @@ def _standard_of_numpy(
 
 def _inverse_matrix(
     contacts: Contacts,
-    where: Any,
-    sigma: Any,
+    where: Array,
+    sigma: Array,
     method: str,
     *,
-    radius: Any = RADIUS,
-    conductivity_top: Any = None,
-    surface: Any = 0.0,
-) -> tuple[Any, dict[str, Any]]:
+    radius: Scalars = RADIUS,
+    conductivity_top: Conductivity | None = None,
+    surface: Length = 0.0,
+) -> tuple[Array, dict[str, Any]]:
     """Return the matrix (point, contact) of delta, step or spline, and its parameters for the record."""
     place = contacts.place[:, 0]
-    radius = _radii(radius, len(place))
+    radii = _radii(radius, len(place))
     depth, point, top = place, where[:, 0], []
-    record = {"radius_um": radius}
+    record = {"radius_um": radii}
     if conductivity_top is not None:
         level = surface if is_jax(surface) else scalar(surface, "um", "surface")
         # The kernel has depth 0 at the surface, increasing downwards: as the coordinate depth, and against z.
         depth, point = (
             x - level if contacts.axes == ("depth",) else level - x for x in (depth, point)
         )
-        top = [_array(_not_negative(conductivity_top))]
+        top = [in_float64(_not_negative(conductivity_top))]
         record |= {"conductivity_top_S_per_m": top[0], "surface_um": level}
         if not is_traced(depth) and (above := np.asarray(depth) < 0).any():
             k = int(np.argmin(np.asarray(depth)))
@@ -408,7 +413,7 @@ def _inverse_matrix(
                 expected="all contacts in the tissue",
                 remedy="surface=..., its position along the depth, um",
             )
-    made = on_arrays(kernels.icsd_matrix, depth, 2 * radius, _array(sigma), *top, method=method)
+    made = on_arrays(kernels.icsd_matrix, depth, 2 * radii, in_float64(sigma), *top, method=method)
     matrix, record["condition"] = made.matrix, made.condition
     # Of these methods only the spline takes `at`, since it has values between contacts.
     if where is not contacts.place:
@@ -416,16 +421,16 @@ def _inverse_matrix(
     return matrix, record
 
 
-def _at_points(depth: Any, point: Any, matrix: Any) -> Any:
+def _at_points(depth: Array, point: Array, matrix: Array) -> Array:
     return jnp.matmul(kernels.spline_interpolation(depth, point), matrix, precision="highest")
 
 
-def _applied(matrix: Any, scale: float, variable: xr.Variable, new: Hashable) -> xr.Variable:
+def _applied(matrix: Array, scale: float, variable: xr.Variable, new: Hashable) -> xr.Variable:
     """Return the product of a matrix (per uV) and potentials in a unit of `scale` uV."""
     return contract(matrix * scale, variable, CONTACT, new)
 
 
-def _radii(radius: Any, n: int) -> Any:
+def _radii(radius: Scalars, n: int) -> Array:
     """Return one radius, or one for each contact, um, checked to be positive."""
     values = values_in(radius, "um", "radius")
     if values.shape not in {(), (n,)}:
@@ -445,7 +450,7 @@ def _radii(radius: Any, n: int) -> Any:
     return values
 
 
-def _not_negative(conductivity: Any) -> Any:
+def _not_negative(conductivity: Conductivity) -> Array:
     if is_jax(conductivity):
         return conductivity
     number = scalar(conductivity, "S/m", "conductivity_top")
@@ -457,7 +462,3 @@ def _not_negative(conductivity: Any) -> Any:
             remedy="conductivity_top=0",
         )
     return number
-
-
-def _array(value: Any) -> Any:
-    return value if is_jax(value) else np.asarray(value, float)

@@ -30,6 +30,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import GEOMETRY, UNITS
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Scalars
 from jaxfne_xr.core.units import convert, magnitude, units_of, values_in
 from jaxfne_xr.geometry.positions import positions_of
 from jaxfne_xr.geometry.sites import middles
@@ -48,7 +49,7 @@ FEW_GROUPS = 20
 
 
 def dipole_moment(
-    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: Any = None
+    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: str | ArrayLike | None = None
 ) -> xr.Dataset:
     r"""Compute the current dipole moment of each cell, or of each group of sites.
 
@@ -140,12 +141,12 @@ def dipole_moment(
     )
 
 
-def _with_ones(relative: Any) -> Any:
+def _with_ones(relative: Array) -> Array:
     return jnp.pad(relative, ((0, 0), (0, 1)), constant_values=1)
 
 
 def _moments(
-    variable: xr.Variable, dim: str, columns: Any, group: np.ndarray, n: int, by: str
+    variable: xr.Variable, dim: str, columns: Array, group: np.ndarray, n: int, by: str
 ) -> xr.Variable:
     """Return the moments of each group about its origin, and the sums of its currents: (time, ..., xyz + 1, group)."""
     if n <= FEW_GROUPS:
@@ -159,19 +160,24 @@ def _moments(
     return made.transpose(*order, XYZ, by)
 
 
-def _dense(columns: Any, member: Any) -> Any:
+def _dense(columns: Array, member: Array) -> Array:
     """Return the matrix (xyz * group, site) with the columns of each site in the rows of its group, 0 elsewhere."""
     return (columns.T[:, None] * member).reshape(-1, member.shape[1])
 
 
-def _by_group(current: Any, columns: Any, group: Any, *, axis: int, n_groups: int) -> Any:
+def _by_group(current: Array, columns: Array, group: Array, *, axis: int, n_groups: int) -> Array:
     made = kernels.dipole_moment(current, columns, axis=axis, group=group, n_groups=n_groups)
     shape = made.shape
     return made.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
 
 
 def _closure(
-    variable: xr.Variable, total: xr.Variable, by: str, labels: Sequence[Any], about: Any, text: str
+    variable: xr.Variable,
+    total: xr.Variable,
+    by: str,
+    labels: Sequence[Hashable],
+    about: Array,
+    text: str,
 ) -> dict[str, Any] | None:
     """Return whether the currents of every group sum to zero, and warn if not; None for dask or under a JAX trace."""
     data, sums = magnitude(variable.data), total.data
@@ -197,8 +203,13 @@ def _closure(
 
 
 def _origin(
-    ds: xr.Dataset, dim: str, place: Any, group: np.ndarray, n: int, origin: Any
-) -> tuple[Any, str]:
+    ds: xr.Dataset,
+    dim: str,
+    place: Array,
+    group: np.ndarray,
+    n: int,
+    origin: str | ArrayLike | None,
+) -> tuple[Array, str]:
     """Return the origin (group, xyz) of each group, um, and its description."""
     if origin is None:
         return _means(place, group, n, np.ones(len(group), bool)), "mean position of its sites"
@@ -225,17 +236,17 @@ def _origin(
     )
 
 
-def _means(place: Any, group: np.ndarray, n: int, chosen: np.ndarray) -> Any:
+def _means(place: Array, group: np.ndarray, n: int, chosen: np.ndarray) -> Array:
     member = ((np.arange(n)[:, None] == group) & chosen).astype(float)
     return on_arrays(_product, member / member.sum(axis=1, keepdims=True), place)
 
 
-def _product(matrix: Any, columns: Any) -> Any:
+def _product(matrix: Array, columns: Array) -> Array:
     # Accelerators round factors of a product in their default precision.
     return jnp.matmul(matrix, columns, precision="highest")
 
 
-def _places(about: Any, by: str | None) -> dict[str, Any]:
+def _places(about: Array, by: str | None) -> dict[str, xr.Variable]:
     """Return the coordinates x, y, z of the dipoles, along `by`; scalars if it is None."""
     dims, about = ((by,), about) if by else ((), about[0])
     return {a: xr.Variable(dims, about[..., i], {"units": "um"}) for i, a in enumerate(XYZ)}
@@ -325,7 +336,7 @@ def dipole_dim(dipoles: xr.Dataset) -> Hashable | None:
     return next(iter(found_dims), next((d for d in DIPOLES if d in dims), None))
 
 
-def places_of(dipoles: xr.Dataset) -> Any:
+def places_of(dipoles: xr.Dataset) -> Array:
     """Return the positions of dipoles as an array (dipole, xyz), um; JAX if a coordinate is JAX."""
     dim = dipole_dim(dipoles)
     n = 1 if dim is None else dipoles.sizes[dim]
@@ -352,7 +363,11 @@ def places_of(dipoles: xr.Dataset) -> Any:
 
 
 def move_to(
-    dipoles: xr.Dataset | xr.DataArray, *, x: Any = None, y: Any = None, z: Any = None
+    dipoles: xr.Dataset | xr.DataArray,
+    *,
+    x: Scalars | None = None,
+    y: Scalars | None = None,
+    z: Scalars | None = None,
 ) -> xr.Dataset:
     """Move dipoles to other positions; moments are unchanged.
 
@@ -406,7 +421,11 @@ def move_to(
 
 
 def rotate(
-    dipoles: xr.Dataset | xr.DataArray, angle: Any = None, axis: Any = "z", *, to: Any = None
+    dipoles: xr.Dataset | xr.DataArray,
+    angle: Scalar | None = None,
+    axis: str | ArrayLike = "z",
+    *,
+    to: ArrayLike | None = None,
 ) -> xr.Dataset:
     """Rotate the moments of dipoles; positions are unchanged.
 
@@ -483,7 +502,7 @@ def _misfit(where: str, found: str, expected: str, remedy: str) -> DimensionErro
     return DimensionError.of(where, found=found, expected=expected, remedy=remedy)
 
 
-def _unit_vectors(given: Any, name: str, n: int) -> Any:
+def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
     """Return a unit vector (3,), or one for each dipole (n, 3)."""
     vectors = (
         given
@@ -507,7 +526,7 @@ def _unit_vectors(given: Any, name: str, n: int) -> Any:
     return vectors / length
 
 
-def _about_axis(axis: Any, degrees: Any) -> Any:
+def _about_axis(axis: Array, degrees: Array) -> Array:
     """Return the matrix of a rotation about a unit vector (Rodrigues' formula)."""
     angle = jnp.deg2rad(degrees)
     cross = jnp.cross(jnp.eye(3, dtype=axis.dtype), axis)
@@ -518,7 +537,7 @@ def _about_axis(axis: Any, degrees: Any) -> Any:
     )
 
 
-def _from_z(to: Any) -> Any:
+def _from_z(to: Array) -> Array:
     """Return the matrix of the smallest rotation from z to a unit vector; about x if that is -z."""
     x, y, z = jnp.moveaxis(to, -1, 0)
     # From z to -z every axis in the plane would do, and 1 / (1 + z) has a pole: the double `where` keeps its gradient

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,16 +15,19 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_along
 
 from .dipoles import XYZ, dipole_dim, moment_of, places_of
-from .heads import CHANNEL, FourSphere, LeadField, Spherical, misfit
+from .heads import CHANNEL, EEGHead, FourSphere, LeadField, MEGHead, Spherical, misfit
 from .model import MODELS, recorded_model
 
 
 def eeg(
-    dipoles: xr.Dataset | xr.DataArray, sensors: xr.Dataset | None = None, head: Any = None
+    dipoles: xr.Dataset | xr.DataArray,
+    sensors: xr.Dataset | None = None,
+    head: EEGHead | None = None,
 ) -> xr.Dataset:
     """Compute the EEG of current dipoles: the sum of their potentials at each electrode.
 
@@ -68,7 +70,9 @@ def eeg(
 
 
 def meg(
-    dipoles: xr.Dataset | xr.DataArray, sensors: xr.Dataset | None = None, head: Any = None
+    dipoles: xr.Dataset | xr.DataArray,
+    sensors: xr.Dataset | None = None,
+    head: MEGHead | None = None,
 ) -> xr.Dataset:
     """Compute the MEG of current dipoles: the sum of their magnetic fields along the normal of each sensor.
 
@@ -104,7 +108,9 @@ def meg(
     return _sensed("meg", dipoles, sensors, Spherical() if head is None else head)
 
 
-def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: Any) -> xr.Dataset:
+def _sensed(
+    name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: EEGHead | MEGHead
+) -> xr.Dataset:
     moment, dim = moment_of(dipoles), dipole_dim(dipoles)
     model = getattr(head, f"{name}_lead_field", None)
     if model is None or isinstance(head, type):
@@ -158,7 +164,9 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
     return finish(unplaced, name, made, UNITS[name], parameters, coords=coords, stage="field")
 
 
-def _given_channels(head: LeadField, sensors: xr.Dataset | None) -> dict[Hashable, Any]:
+def _given_channels(
+    head: LeadField, sensors: xr.Dataset | None
+) -> dict[Hashable, xr.Variable | xr.DataArray | tuple[str, list[Hashable]]]:
     """Return the labels of the channels: those of the sensors, else those of the lead field."""
     n = np.shape(head.array)[0]
     if sensors is None:
@@ -189,7 +197,7 @@ def _matched(
     return None
 
 
-def _normals(sensors: xr.Dataset) -> Any:
+def _normals(sensors: xr.Dataset) -> Array:
     """Return the unit vector (channel, xyz) along which each sensor measures."""
     names = [f"normal_{a}" for a in XYZ]
     if not all(name in sensors.coords and sensors[name].dims == (CHANNEL,) for name in names):

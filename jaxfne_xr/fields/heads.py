@@ -8,9 +8,9 @@ methods can be used as a head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,7 @@ from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, nonfinite_pro
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import kind_problems
+from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import (
     factor,
     is_quantity,
@@ -34,6 +35,7 @@ from jaxfne_xr.kernels.fields import heads as kernels
 
 from .dipoles import XYZ
 from .model import ForwardModel, forward_model, shown, static
+from .parameters import in_float64
 
 CHANNEL = "channel"
 #: Largest distance of an electrode from the scalp, relative to its radius; the electrode is then projected onto it.
@@ -42,6 +44,20 @@ ON_SCALP = 0.01
 TERMS = 32
 #: Terms if JAX traces the radii: enough for a brain of up to 0.95 times the radius of the head, to 1e-8.
 TERMS_TRACED = 512
+
+
+class EEGHead(Protocol):
+    """A head that `eeg` can use."""
+
+    def eeg_lead_field(self, dipole: Array, sensor: Array, /) -> Array:
+        """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um), from positions, um."""
+
+
+class MEGHead(Protocol):
+    """A head that `meg` can use."""
+
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array, /) -> Array:
+        """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um), from positions, um."""
 
 
 @forward_model
@@ -83,8 +99,8 @@ class InfiniteHomogeneous(ForwardModel):
     )
     units: ClassVar[Mapping[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
 
-    conductivity: Any = 0.3
-    min_distance: Any = static(0.0)  # noqa: RUF009 (a field, not its default)
+    conductivity: Conductivity = 0.3
+    min_distance: Length = static(0.0)  # noqa: RUF009 (a field, not its default)
 
     def solver_for(self, quantity: str) -> str:
         """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
@@ -94,20 +110,21 @@ class InfiniteHomogeneous(ForwardModel):
         """Convert the parameters to numbers in their units, and check them."""
         _read(self, "conductivity", positive)
         _read(self, "min_distance", scalar)
-        if not 0 <= self.min_distance < np.inf:
-            found = f"{self.min_distance:g} um"
+        distance: Array = self.min_distance
+        if not 0 <= distance < np.inf:
+            found = f"{distance:g} um"
             remedy = 'min_distance="10 um"'
             raise ArgumentError.of(
                 "min_distance", found=found, expected="0 um or more", remedy=remedy
             )
 
-    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
+    def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
         """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
-        sigma = _array(positive(self.conductivity, "S/m", "conductivity"))
+        sigma = in_float64(positive(self.conductivity, "S/m", "conductivity"))
         kernel = dipole_kernels.potential_lead_field
         return on_arrays(kernel, dipole, sensor, sigma, min_distance=self.min_distance)
 
-    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
         """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
         kernel = dipole_kernels.magnetic_lead_field
         return on_arrays(kernel, dipole, sensor, normal, min_distance=self.min_distance)
@@ -151,8 +168,8 @@ class Spherical(ForwardModel):
     )
     units: ClassVar[Mapping[str, str]] = {"radius": "um", "centre": "um"}
 
-    radius: Any = static(90e3)  # noqa: RUF009
-    centre: Any = (0.0, 0.0, 0.0)
+    radius: Length = static(90e3)  # noqa: RUF009
+    centre: Scalars = (0.0, 0.0, 0.0)
 
     def solver_for(self, quantity: str) -> str:
         """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
@@ -164,7 +181,7 @@ class Spherical(ForwardModel):
         _read(self, "centre", values_in)
         raise_problems(_shape_problem("centre", self.centre, (3,)))
 
-    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
         """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
         return _sarvas(dipole, sensor, normal, self.centre, self.radius, self.radius)
 
@@ -210,9 +227,9 @@ class FourSphere(ForwardModel):
     )
     units: ClassVar[Mapping[str, str]] = {"radii": "um", "conductivities": "S/m", "centre": "um"}
 
-    radii: Any = (79e3, 80e3, 85e3, 90e3)
-    conductivities: Any = (0.3, 1.5, 0.015, 0.3)
-    centre: Any = (0.0, 0.0, 0.0)
+    radii: Scalars = (79e3, 80e3, 85e3, 90e3)
+    conductivities: Scalars = (0.3, 1.5, 0.015, 0.3)
+    centre: Scalars = (0.0, 0.0, 0.0)
 
     def solver_for(self, quantity: str) -> str:
         """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
@@ -225,10 +242,12 @@ class FourSphere(ForwardModel):
             _read(self, name, values_in)
         raise_problems(_shell_problems(self) + _shape_problem("centre", self.centre, (3,)))
 
-    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
+    def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
         """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
         raise_problems(_shell_problems(self))
-        radii, sigma, centre = (_array(x) for x in (self.radii, self.conductivities, self.centre))
+        radii, sigma, centre = (
+            in_float64(x) for x in (self.radii, self.conductivities, self.centre)
+        )
         terms = TERMS_TRACED
         _check_places(dipole, sensor, centre, radii[0], radii[-1], on=True)
         if not is_traced(radii):
@@ -244,9 +263,9 @@ class FourSphere(ForwardModel):
             terms = -(-kernels.series_terms(deepest / scalp) // TERMS) * TERMS
         return on_arrays(_sphere, dipole, sensor, radii, sigma, centre, n_terms=terms)
 
-    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
         """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
-        radii = _array(self.radii)
+        radii = in_float64(self.radii)
         return _sarvas(dipole, sensor, normal, self.centre, radii[0], radii[-1])
 
 
@@ -284,10 +303,10 @@ class LeadField(ForwardModel):
     physical: ClassVar[bool] = False
     equation: ClassVar[str] = "signal = sum over xyz and dipoles of array times moment"
 
-    array: Any
+    array: xr.DataArray | ArrayLike
     given_units: str | None = static(None)
-    channels: tuple[Any, ...] | None = static(None)
-    dipoles: tuple[Any, ...] | None = static(None)
+    channels: tuple[Hashable, ...] | None = static(None)
+    dipoles: tuple[Hashable, ...] | None = static(None)
 
     def solver_for(self, quantity: str) -> str:
         """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
@@ -322,7 +341,7 @@ class LeadField(ForwardModel):
                 remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
             )
 
-    def _of_labelled(self, given: xr.DataArray) -> Any:
+    def _of_labelled(self, given: xr.DataArray) -> Array:
         others = [d for d in given.dims if d not in (CHANNEL, XYZ)]
         if given.ndim != 3 or len(others) != 1:
             raise misfit("lead_field", f"the dims {given.dims}", "channel, xyz and one for dipoles")
@@ -351,27 +370,35 @@ class LeadField(ForwardModel):
         array = {"shape": list(np.shape(self.array)), "units": self.given_units}
         return {"model": type(self).__name__, "equation": self.equation, **array}
 
-    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
+    def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
         """Convert the array to uV/(nA*um)."""
         return self.array * factor(str(self.given_units), "uV/(nA*um)")
 
-    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
         """Convert the array to fT/(nA*um)."""
         return self.array * factor(str(self.given_units), "fT/(nA*um)")
 
 
 def _sphere(
-    dipole: Any, sensor: Any, radii: Any, conductivities: Any, centre: Any, *, n_terms: int
-) -> Any:
+    dipole: Array,
+    sensor: Array,
+    radii: Array,
+    conductivities: Array,
+    centre: Array,
+    *,
+    n_terms: int,
+) -> Array:
     # The series holds on the scalp only: project the electrodes onto it.
     away = sensor - centre
     scalp = away * (radii[-1] / jnp.linalg.norm(away, axis=-1, keepdims=True))
     return kernels.sphere_lead_field(dipole - centre, scalp, radii, conductivities, n_terms=n_terms)
 
 
-def _sarvas(dipole: Any, sensor: Any, normal: Any, centre: Any, brain: Any, radius: Any) -> Any:
+def _sarvas(
+    dipole: Array, sensor: Array, normal: Array, centre: Array, brain: Array, radius: Array
+) -> Array:
     """Return Sarvas' lead field, for dipoles within `brain` of the centre and sensors outside `radius`."""
-    centre = _array(centre)
+    centre = in_float64(centre)
     _check_places(dipole, sensor, centre, brain, radius, on=False)
     if not is_traced(radius):
         found = _inside_problems(_distances(dipole, centre), float(brain), "the conductor")
@@ -392,19 +419,19 @@ def _sarvas(dipole: Any, sensor: Any, normal: Any, centre: Any, brain: Any, radi
     return on_arrays(_sarvas_centred, dipole, sensor, normal, centre)
 
 
-def _sarvas_centred(dipole: Any, sensor: Any, normal: Any, centre: Any) -> Any:
+def _sarvas_centred(dipole: Array, sensor: Array, normal: Array, centre: Array) -> Array:
     return kernels.sarvas_lead_field(dipole - centre, sensor - centre, normal)
 
 
 def _check_places(
-    dipole: Any, sensor: Any, centre: Any, brain: Any, radius: Any, *, on: bool
+    dipole: Array, sensor: Array, centre: Array, brain: Array, radius: Array, *, on: bool
 ) -> None:
     """Let `checkify` check that dipoles are inside `brain`, and sensors on the scalp, or outside of the head."""
 
-    def away(place: Any) -> Any:
+    def away(place: Array) -> Array:
         return jnp.linalg.norm(place - centre, axis=-1)
 
-    def sensors_fit() -> Any:
+    def sensors_fit() -> Array:
         height = away(sensor)
         near = jnp.abs(height - radius) <= ON_SCALP * radius
         return (near if on else height > radius).all()
@@ -413,7 +440,7 @@ def _check_places(
     check_traced("sensors", sensors_fit, "all on the scalp" if on else "all outside the head")
 
 
-def _distances(place: Any, centre: Any) -> np.ndarray | None:
+def _distances(place: Array, centre: Array) -> np.ndarray | None:
     """Return the distances of positions from the centre, um; None if JAX traces them."""
     if is_traced(place) or is_traced(centre):
         return None
@@ -450,7 +477,8 @@ def _off_scalp(height: np.ndarray, off: np.ndarray, scalp: float) -> Problem:
 
 def _shell_problems(head: FourSphere) -> list[Problem]:
     """Return the problems of radii and conductivities that JAX does not trace."""
-    radii, sigma = head.radii, head.conductivities
+    radii: Array = head.radii
+    sigma: Array = head.conductivities
     # JAX also makes models of placeholders, which have no shape to check.
     if not all(isinstance(x, np.ndarray) or is_jax(x) for x in (radii, sigma)):
         return []
@@ -489,7 +517,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
     return [Problem(*what, ArgumentError) for what in found]
 
 
-def _shape_problem(name: str, value: Any, shape: tuple[int, ...]) -> list[Problem]:
+def _shape_problem(name: str, value: object, shape: tuple[int, ...]) -> list[Problem]:
     if not isinstance(value, np.ndarray) or value.shape == shape:
         return []
     return list(misfit(name, f"the shape {value.shape}", f"{shape}").problems)
@@ -505,10 +533,6 @@ def misfit(where: str, found: str, expected: str) -> DimensionError:
     )
 
 
-def _read(head: Any, name: str, reader: Any) -> None:
+def _read(head: ForwardModel, name: str, reader: Callable[[ArrayLike, str, str], Array]) -> None:
     """Convert a parameter to numbers in its unit, in place."""
     object.__setattr__(head, name, reader(getattr(head, name), head.units[name], name))
-
-
-def _array(value: Any) -> Any:
-    return value if is_jax(value) else np.asarray(value, float)

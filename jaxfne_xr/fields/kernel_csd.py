@@ -13,10 +13,13 @@ from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, precision_of
 from jaxfne_xr.core.dispatch import jointly, on_arrays
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.progress import progress, working
+from jaxfne_xr.core.types import Array, ArrayLike, Length, Scalars
 from jaxfne_xr.core.units import magnitude, positive, values_in
-from jaxfne_xr.kernels.fields import kernel_csd as kcsd
+from jaxfne_xr.geometry.contact_layout import CONTACT
+from jaxfne_xr.kernels.fields import kernel_csd as kernels
 
-CONTACT = "contact"
+from .parameters import in_float64
+
 Basis = Literal["gauss", "step"]
 #: A remainder below this fraction of a step is rounding.
 ROUNDING = 1e-6
@@ -31,16 +34,16 @@ MOST_SOURCES = 20_000
 
 def kernel_matrix(
     variable: xr.Variable,
-    place: Any,
-    where: Any,
-    sigma: Any,
+    place: Array,
+    where: Array,
+    sigma: Array,
     scale: float,
     *,
-    radius: Any = 250.0,
-    width: Any = None,
-    regularisation: Any = None,
+    radius: Length = 250.0,
+    width: Scalars | None = None,
+    regularisation: Scalars | None = None,
     basis: Basis = "gauss",
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[Array, dict[str, Any]]:
     """Return the matrix (point, contact) of the kernel method, and its parameters for the record."""
     dims = place.shape[1]
     if dims == 2 and basis == "step":
@@ -52,13 +55,15 @@ def kernel_matrix(
         )
     # The radius of the discs in 1-D, the thickness of the layer in 2-D; densities in 3-D need none.
     extent = (
-        [] if dims == 3 else [_array(positive(radius, "um", "radius")) * (2 if dims == 2 else 1)]
+        []
+        if dims == 3
+        else [in_float64(positive(radius, "um", "radius")) * (2 if dims == 2 else 1)]
     )
     near = _neighbour_distance(place)
     widths = _several(width, WIDTH * near, "um", "width")
     strengths = _several(regularisation, REGULARISATIONS, "1", "regularisation")
     source = _basis_sources(place, widths, near)
-    fixed = (place, source, where, widths, strengths, _array(sigma), *extent)
+    fixed = (place, source, where, widths, strengths, in_float64(sigma), *extent)
     record: dict[str, Any] = {"basis": basis, "dims": dims, "basis_sources": len(source)}
     record |= {"extent_um": extent[0]} if extent else {}
     if widths.size == strengths.size == 1:
@@ -93,40 +98,40 @@ def kernel_matrix(
 
 
 def _one_kernel(
-    contact: Any,
-    source: Any,
-    point: Any,
-    widths: Any,
-    strengths: Any,
-    sigma: Any,
-    *extent: Any,
+    contact: Array,
+    source: Array,
+    point: Array,
+    widths: Array,
+    strengths: Array,
+    sigma: Array,
+    *extent: Array,
     basis: Basis,
-) -> Any:
+) -> tuple[Array, Array]:
     width, strength = widths.ravel()[0], strengths.ravel()[0]
-    made = kcsd.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
+    made = kernels.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
     return made.matrix, made.condition
 
 
 def _best_kernel(
-    samples: Any,
-    contact: Any,
-    source: Any,
-    point: Any,
-    widths: Any,
-    strengths: Any,
-    sigma: Any,
-    *extent: Any,
+    samples: Array,
+    contact: Array,
+    source: Array,
+    point: Array,
+    widths: Array,
+    strengths: Array,
+    sigma: Array,
+    *extent: Array,
     basis: Basis,
-) -> Any:
+) -> tuple[Array, ...]:
     """Return the matrix whose width and regularisation best predict each contact from the others, and these two."""
-    errors = kcsd.kcsd_errors(
+    errors = kernels.kcsd_errors(
         contact, source, samples, widths, strengths, sigma, *extent, basis=basis
     )
     # The choice is piecewise constant: gradients are those at the chosen width and regularisation.
     errors = jax.lax.stop_gradient(errors)
     i, j = jnp.unravel_index(jnp.argmin(errors), errors.shape)
     width, strength = widths[i], strengths[j]
-    made = kcsd.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
+    made = kernels.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
     return made.matrix, width, strength, errors[i, j], made.condition
 
 
@@ -141,7 +146,7 @@ def _samples(variable: xr.Variable) -> xr.Variable:
     if is_traced(data):
         with precision_of(data):
             rows = jax.lax.stop_gradient(data).transpose(axis, *others).reshape(n, -1)
-            return xr.Variable((CONTACT, "column"), kcsd.compress_samples(rows))
+            return xr.Variable((CONTACT, "column"), kernels.compress_samples(rows))
     if is_dask(data):
         import dask.array
 
@@ -152,7 +157,7 @@ def _samples(variable: xr.Variable) -> xr.Variable:
     for start in progress(range(0, rows.shape[1], _AT_ONCE), "kernel CSD: samples"):
         part = rows[:, start : start + _AT_ONCE].astype(np.float64)
         both = np.concatenate([columns, part], axis=1)
-        # As kcsd.compress_samples does, without a kernel to compile.
+        # As kernels.compress_samples does, without a kernel to compile.
         columns = np.asarray(np.linalg.qr(both.T, mode="r")).T
     return xr.Variable((CONTACT, "column"), columns)
 
@@ -161,7 +166,7 @@ def _samples(variable: xr.Variable) -> xr.Variable:
 _AT_ONCE = 8192
 
 
-def _neighbour_distance(place: Any) -> float:
+def _neighbour_distance(place: Array) -> float:
     """Return the median distance of contacts to their nearest neighbours, um."""
     if is_traced(place):
         raise ArgumentError.of(
@@ -176,7 +181,7 @@ def _neighbour_distance(place: Any) -> float:
     return float(np.sqrt(np.median(squared.min(axis=1))))
 
 
-def _basis_sources(place: Any, widths: np.ndarray, near: float) -> np.ndarray:
+def _basis_sources(place: Array, widths: np.ndarray, near: float) -> np.ndarray:
     """Return a grid (source, dims) of centres of basis sources, as dense as the contacts or the smallest width."""
     values = np.asarray(place)
     margin, step = MARGIN * widths.max(), min(widths.min(), near)
@@ -189,10 +194,10 @@ def _basis_sources(place: Any, widths: np.ndarray, near: float) -> np.ndarray:
             expected=f"at most {MOST_SOURCES}",
             remedy=f'width="{2 * step:g} um", or fewer dims',
         )
-    return on_arrays(kcsd.source_grid, lower, upper, shape=shape)
+    return on_arrays(kernels.source_grid, lower, upper, shape=shape)
 
 
-def _several(given: Any, default: Any, unit: str, name: str) -> np.ndarray:
+def _several(given: Scalars | None, default: ArrayLike, unit: str, name: str) -> np.ndarray:
     """Return one or several numbers in `unit` as an array, checked to be positive."""
     values = np.atleast_1d(
         np.asarray(values_in(default if given is None else given, unit, name), float)
@@ -205,7 +210,3 @@ def _several(given: Any, default: Any, unit: str, name: str) -> np.ndarray:
             remedy=f"{name}=[...]",
         )
     return values
-
-
-def _array(value: Any) -> Any:
-    return value if is_jax(value) else np.asarray(value, float)

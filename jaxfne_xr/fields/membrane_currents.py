@@ -7,8 +7,9 @@ in nA.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -35,11 +36,13 @@ from jaxfne_xr.core.inputs import (
 )
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, time_problem
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import is_quantity, magnitude, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
 from jaxfne_xr.kernels.fields import membrane_currents_numpy as current_numpy
 
+Scheme = Literal["backward_euler", "crank_nicolson"]
 #: Integration schemes of the voltages, which determine the current of one step.
 SCHEMES = ("backward_euler", "crank_nicolson")
 #: Largest size of a voltage, mV, for which the expected error of float32 is stated.
@@ -175,7 +178,7 @@ class CurrentReport:
         Whether it is ``"included"`` or ``"not included"`` in the currents.
     """
 
-    cells: tuple[tuple[Any, float, float], ...]
+    cells: tuple[tuple[Hashable, float, float], ...]
     tolerance: float
     stimulus: str
 
@@ -270,7 +273,9 @@ def check_currents(
     return CurrentReport(tuple(rows), float(precision.eps) ** 0.5, included)
 
 
-def _current(v: Any, g: Any, *, axis: int, time_axis: int | None, ends: Static, method: Any) -> Any:
+def _current(
+    v: Array, g: Array, *, axis: int, time_axis: int | None, ends: Static, method: Scheme
+) -> Array:
     start, stop = ends.arrays
     return kernels.transmembrane_current(
         v, start, stop, g, axis=axis, time_axis=time_axis, method=method
@@ -278,7 +283,7 @@ def _current(v: Any, g: Any, *, axis: int, time_axis: int | None, ends: Static, 
 
 
 def _current_of_numpy(
-    v: np.ndarray, g: Any, *, axis: int, time_axis: int | None, ends: Static, method: Any
+    v: np.ndarray, g: Array, *, axis: int, time_axis: int | None, ends: Static, method: Scheme
 ) -> np.ndarray:
     start, stop = ends.arrays
     return current_numpy.transmembrane_current(
@@ -286,7 +291,7 @@ def _current_of_numpy(
     )
 
 
-def _sums(current: Any, *, group: Static, n: int) -> Any:
+def _sums(current: Array, *, group: Static, n: int) -> Array:
     """Return the maximum absolute sum of the currents of each group, over all other axes."""
     total = abs(kernels.current_sum(current, group.arrays[0], n_groups=n, axis=-1))
     return total.reshape(-1, n).max(axis=0, initial=0)
@@ -370,7 +375,7 @@ def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable) -> None:
     )
 
 
-def _largest(data: Any) -> float:
+def _largest(data: Array) -> float:
     """Return the largest absolute value."""
     if is_jax(data):
         return float(abs(data).max())
@@ -380,6 +385,6 @@ def _largest(data: Any) -> float:
     return max(max(float(part.max()), -float(part.min())) for part in parts)
 
 
-def _bound(size: Any, g: Any, *, ends: Static, dtype: str) -> Any:
+def _bound(size: Array, g: Array, *, ends: Static, dtype: str) -> Array:
     start, stop = ends.arrays
     return kernels.rounding_bound(size, start, stop, g, dtype=dtype)

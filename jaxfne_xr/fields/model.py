@@ -8,8 +8,8 @@ Scope, records, cards, readouts and stored configurations then know it, and noth
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields
-from typing import Any, ClassVar, TypeVar
+from dataclasses import Field, field, fields
+from typing import Any, ClassVar, TypeGuard, TypeVar
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ from jaxfne_xr.core.scope import PHYSICAL, UNDECLARED, register_solver
 MODELS: dict[str, type[ForwardModel]] = {}
 
 Cls = TypeVar("Cls", bound="type[ForwardModel]")
+Default = TypeVar("Default")
 
 
 class ForwardModel:
@@ -40,6 +41,8 @@ class ForwardModel:
         Whether it declares its conductor, so that amplitudes can be in physical units.
     """
 
+    #: Declared for mypy: subclasses are dataclasses, this base is not.
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     equation: ClassVar[str]
     units: ClassVar[Mapping[str, str]] = {}
     solvers: ClassVar[Mapping[str, str]]
@@ -60,7 +63,7 @@ class ForwardModel:
 
     def _given(self) -> list[tuple[str, str]]:
         """Return each parameter as text with its unit."""
-        return [(f.name, self._shown(f.name)) for f in fields(self)]  # type: ignore[arg-type]
+        return [(f.name, self._shown(f.name)) for f in fields(self)]
 
     def _shown(self, name: str) -> str:
         value, unit = getattr(self, name), self.units.get(name)
@@ -71,7 +74,7 @@ class ForwardModel:
     def parameters(self) -> dict[str, Any]:
         """Return the model, its equation and its parameters for the record, with units in the parameters' names."""
         made = {}
-        for f in fields(self):  # type: ignore[arg-type]
+        for f in fields(self):
             unit = self.units.get(f.name, "")
             name = f"{f.name}_{unit.replace('/', '_per_')}" if unit else f.name
             made[name] = provenance.recorded(getattr(self, f.name))
@@ -83,16 +86,16 @@ def forward_model(cls: Cls) -> Cls:
 
     Copies that JAX makes are not checked: a gradient with respect to a conductivity may be negative.
     """
-    numbers = [f.name for f in fields(cls) if not f.metadata.get("static")]  # type: ignore[arg-type]
-    settings = [f.name for f in fields(cls) if f.metadata.get("static")]  # type: ignore[arg-type]
+    numbers = [f.name for f in fields(cls) if not f.metadata.get("static")]
+    settings = [f.name for f in fields(cls) if f.metadata.get("static")]
 
-    def flatten(model: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+    def flatten(model: ForwardModel) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
         leaves = [(jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in numbers]
         return leaves, tuple(getattr(model, name) for name in settings)
 
-    def unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Any:
+    def unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> ForwardModel:
         # JAX also rebuilds models around placeholders, which __post_init__ would reject.
-        model: Any = object.__new__(cls)
+        model: ForwardModel = object.__new__(cls)
         for name, value in zip((*settings, *numbers), (*static, *leaves), strict=True):
             object.__setattr__(model, name, value)
         return model
@@ -105,17 +108,17 @@ def forward_model(cls: Cls) -> Cls:
     return cls
 
 
-def static(default: Any) -> Any:
+def static(default: Default) -> Default:
     """Declare a field that is text or a count: static under JAX, and never differentiated."""
     return field(default=default, metadata={"static": True})
 
 
-def is_ours(model: Any) -> bool:
+def is_ours(model: object) -> TypeGuard[ForwardModel]:
     """Whether the physics of a model is known: a registered class itself, not a subclass, which may override it."""
     return MODELS.get(type(model).__name__) is type(model)
 
 
-def recorded_model(model: Any, quantity: str) -> dict[str, Any]:
+def recorded_model(model: object, quantity: str) -> dict[str, Any]:
     """Return the record's entries about the model that made an ``"lfp"``, ``"eeg"`` or ``"meg"``."""
     if is_ours(model):
         return {**model.parameters(), "field_solver": model.solver_for(quantity)}
@@ -123,7 +126,7 @@ def recorded_model(model: Any, quantity: str) -> dict[str, Any]:
     return {"model": name, "field_solver": "custom"}
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a parameter as text: its numbers, or that JAX traces it."""
     if isinstance(value, str):
         return repr(value)

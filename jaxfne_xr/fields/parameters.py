@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import Field, fields
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.types import Array, ArrayLike, Scalars
 from jaxfne_xr.core.units import example, is_quantity, scalar
 
 
+class HasUnits(Protocol):
+    """A dataclass that declares the units of its parameters, as forward models do."""
+
+    units: ClassVar[Mapping[str, str]]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
 def read(
-    model: Any,
+    model: HasUnits,
     *,
     positive: tuple[str, ...],
     vectors: tuple[str, ...] = (),
@@ -59,13 +68,13 @@ def read(
     raise_problems(problems)
 
 
-def _in_range(value: Any, least: float, positive: bool) -> Any:
+def _in_range(value: ArrayLike, least: float, positive: bool) -> Array:
     """Return whether traced numbers are finite, and above 0 if `positive`, else at least `least`."""
     numbers = jnp.asarray(value)
     return (jnp.isfinite(numbers) & (numbers > 0 if positive else numbers >= least)).all()
 
 
-def in_unit(value: Any, unit: str, name: str) -> Any:
+def in_unit(value: ArrayLike, unit: str, name: str) -> Array:
     """Convert one number to a float in `unit`, or three to a tuple of floats; JAX arrays are returned unchanged."""
     if is_quantity(value) and np.ndim(value.magnitude):
         value = [v * value.units for v in value.magnitude]
@@ -87,12 +96,12 @@ def in_unit(value: Any, unit: str, name: str) -> Any:
     return tuple(in_unit(v, unit, name) for v in value)
 
 
-def is_vector(value: Any) -> bool:
+def is_vector(value: object) -> bool:
     """Whether a value holds one number for each of x, y and z."""
     return isinstance(value, tuple) or getattr(value, "ndim", 0) == 1
 
 
-def is_known(value: Any) -> bool:
+def is_known(value: object) -> bool:
     """Whether the numbers are concrete: read already, and not traced by JAX."""
     if isinstance(value, tuple):
         return all(map(is_known, value))
@@ -101,12 +110,12 @@ def is_known(value: Any) -> bool:
     )
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether a value is one concrete number."""
     return is_known(value) and not isinstance(value, tuple)
 
 
-def array(value: Any, name: str) -> Any:
+def array(value: Scalars, name: str) -> Array:
     """Return a parameter as an array: NumPy, or JAX if one of its numbers is JAX."""
     parts = value if isinstance(value, tuple) else (value,)
     if not all(isinstance(p, (int, float, np.ndarray, np.generic)) or is_jax(p) for p in parts):
@@ -114,3 +123,8 @@ def array(value: Any, name: str) -> Any:
     if isinstance(value, tuple):
         return jnp.stack(value) if any(map(is_jax, parts)) else np.asarray(value)
     return value if is_jax(value) else np.asarray(value)
+
+
+def in_float64(value: ArrayLike) -> Array:
+    """Return a JAX array unchanged, and anything else as a float64 NumPy array."""
+    return value if is_jax(value) else np.asarray(value, float)

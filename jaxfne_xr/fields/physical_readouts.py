@@ -6,20 +6,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import xarray as xr
 
 from jaxfne_xr.core.errors import VariableError
 from jaxfne_xr.core.registry import readout
+from jaxfne_xr.core.types import ArrayLike
 
 from . import dipoles, eeg_meg, potentials
 from .csd import csd
-from .heads import LeadField
+from .heads import EEGHead, LeadField, MEGHead
+from .potentials import Model
 
 
 @readout(units="uV", formula="L I, L the lead field of a conductor, I transmembrane currents")
-def lfp(signals: xr.Dataset, probe: xr.Dataset, *, model: Any = None) -> xr.Dataset:
+def lfp(signals: xr.Dataset, probe: xr.Dataset, *, model: Model | None = None) -> xr.Dataset:
     """Compute the extracellular potential at the contacts, uV; see `jaxfne_xr.lfp` for its inputs and `model`.
 
     It has no setting ``by``, since that name is a setting of the readout `dipole_moment`.
@@ -36,7 +36,7 @@ readout(
 
 @readout(units="nA*um", formula="sum_i I_i (r_i - r_o), for each cell or group")
 def dipole_moment(
-    signals: xr.Dataset, *, by: str | None = "unit", origin: Any = None
+    signals: xr.Dataset, *, by: str | None = "unit", origin: str | ArrayLike | None = None
 ) -> xr.Dataset:
     """Compute current dipole moments, nA*um, on ``xyz`` and ``dipole``, one for each value of `by`.
 
@@ -49,7 +49,7 @@ def dipole_moment(
 
 @readout(units="uV", formula="lead field of a head times dipole_moment: potential at electrodes")
 def eeg(
-    dipole_moment: xr.Dataset, sensors: xr.Dataset | None = None, *, head: Any = None
+    dipole_moment: xr.Dataset, sensors: xr.Dataset | None = None, *, head: EEGHead | None = None
 ) -> xr.Dataset:
     """Compute the EEG, uV, of cells whose positions are in coordinates of the head; see `jaxfne_xr.eeg`."""
     _require_sensors("eeg", sensors, head)
@@ -61,14 +61,14 @@ def eeg(
     formula="lead field of a head times dipole_moment: field along the normals of sensors",
 )
 def meg(
-    dipole_moment: xr.Dataset, sensors: xr.Dataset | None = None, *, head: Any = None
+    dipole_moment: xr.Dataset, sensors: xr.Dataset | None = None, *, head: MEGHead | None = None
 ) -> xr.Dataset:
     """Compute the MEG, fT, of cells whose positions are in coordinates of the head; see `jaxfne_xr.meg`."""
     _require_sensors("meg", sensors, head)
     return eeg_meg.meg(dipole_moment, sensors, head)
 
 
-def _require_sensors(name: str, sensors: xr.Dataset | None, head: Any) -> None:
+def _require_sensors(name: str, sensors: xr.Dataset | None, head: object) -> None:
     if sensors is None and not isinstance(head, LeadField):
         raise VariableError.of(
             name,

@@ -29,6 +29,7 @@ from jaxfne_xr.core.inputs import (
 )
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import (
     convert,
     is_quantity,
@@ -47,7 +48,7 @@ from .membrane_currents import transmembrane_currents
 from .model import recorded_model
 
 #: A model: returns a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
-Model = Callable[[xr.Dataset, xr.Dataset], Any]
+Model = Callable[[xr.Dataset, xr.Dataset], Array]
 
 LEAD_FIELD = "uV/nA"
 #: If no contact is nearer to a site than this, um, positions are probably in another unit.
@@ -228,7 +229,7 @@ def labelled_lfp(
 # ------------------------------------------------------------------------------------------------- the matrix
 
 
-def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, int | None]:
+def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Array, int | None]:
     """Return the lead field (contact, site), and the number of contacts inside a site; None under a JAX trace."""
     contact = positions_along(probe, "contact", "xyz")
     if not callable(model) or isinstance(model, type):
@@ -246,7 +247,7 @@ def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, 
     return _checked(matrix, sites, probe, model), _warn_of_distances(sites, contact, model)
 
 
-def _checked(matrix: Any, sites: xr.Dataset, probe: xr.Dataset, model: Model) -> Any:
+def _checked(matrix: Array, sites: xr.Dataset, probe: xr.Dataset, model: Model) -> Array:
     """Return the result of a model as an array (contact, site), uV/nA, after checks of shape, unit and values."""
     dims = ("contact", sites_dim(sites))
     shape = tuple({**sites.sizes, **probe.sizes}[d] for d in dims)
@@ -283,7 +284,7 @@ def _checked(matrix: Any, sites: xr.Dataset, probe: xr.Dataset, model: Model) ->
     return matrix
 
 
-def _warn_of_distances(sites: xr.Dataset, contact: Any, model: Model) -> int | None:
+def _warn_of_distances(sites: xr.Dataset, contact: Array, model: Model) -> int | None:
     """Warn of contacts inside sites, and of a probe far from all sites; return the number of contacts inside."""
     near = nearest(sites, contact, model)
     if near is None:
@@ -303,7 +304,9 @@ def _warn_of_distances(sites: xr.Dataset, contact: Any, model: Model) -> int | N
     return count
 
 
-def nearest(sites: xr.Dataset, contact: Any, model: Model) -> tuple[np.ndarray, np.ndarray] | None:
+def nearest(
+    sites: xr.Dataset, contact: Array, model: Model
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the distance of each contact to the nearest site, um, and whether it is inside; None under a JAX trace."""
     dim = sites_dim(sites)
     if isinstance(model, Conductor):
@@ -330,7 +333,7 @@ def _cheaper_folded(variable: xr.Variable, dim: str, probe: xr.Dataset) -> bool:
 
 
 def _part(
-    matrix: Any, variable: xr.Variable, dim: str, member: np.ndarray, cable: Cable | None
+    matrix: Array, variable: xr.Variable, dim: str, member: np.ndarray, cable: Cable | None
 ) -> xr.Variable:
     """Return the potential due to the currents of one group of sites."""
     if cable is None:

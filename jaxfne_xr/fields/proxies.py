@@ -6,9 +6,9 @@ conductor is declared. Potentials in microvolts are in the modules of the physic
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
+import jax
 import numpy as np
 import xarray as xr
 
@@ -35,6 +35,7 @@ from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, ArrayLike, Interval, Length
 from jaxfne_xr.core.units import magnitude, positive
 from jaxfne_xr.geometry.contact_layout import contacts_of
 from jaxfne_xr.geometry.positions import positions_along, sensor_dim
@@ -59,7 +60,7 @@ def lfp_proxy(
     probe: xr.Dataset | None = None,
     *,
     domain: str = "volume",
-    sigma: Any = 100.0,
+    sigma: Length = 100.0,
 ) -> xr.Dataset:
     """Compute the LFP proxy: at each contact, an average of the sources weighted by a Gaussian of their distance.
 
@@ -126,8 +127,8 @@ def lfp_proxy(
 
 
 def _weights(
-    source: xr.Dataset, dim: str, probe: xr.Dataset | None, axes: str, sigma: Any
-) -> tuple[Any, dict[Hashable, Any]]:
+    source: xr.Dataset, dim: str, probe: xr.Dataset | None, axes: str, sigma: float | jax.Array
+) -> tuple[Array, dict[Hashable, xr.DataArray]]:
     """Return the weights (contact, site), and the coordinates of contacts."""
     # Without distances every site has the same weight.
     if not axes:
@@ -190,7 +191,7 @@ def eeg_proxy(
     source: xr.Dataset | xr.DataArray,
     sensors: xr.Dataset | None = None,
     *,
-    eeg_lead_field: Any = None,
+    eeg_lead_field: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
     """Compute the EEG proxy: a lead field times the source.
 
@@ -234,7 +235,7 @@ def meg_proxy(
     source: xr.Dataset | xr.DataArray,
     sensors: xr.Dataset | None = None,
     *,
-    meg_lead_field: Any = None,
+    meg_lead_field: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
     """Compute the MEG proxy, as `eeg_proxy` with ``L_cn = sin(theta_cn) / d_cn^2`` for its toy lead field."""
     source = as_dataset(source, "source")
@@ -242,14 +243,20 @@ def meg_proxy(
 
 
 def _remote(
-    name: str, source: xr.Dataset, sensors: xr.Dataset | None, lead_field: Any, toy: Any
+    name: str,
+    source: xr.Dataset,
+    sensors: xr.Dataset | None,
+    lead_field: ArrayLike,
+    toy: Callable[..., Array],
 ) -> xr.Dataset:
     """Compute the product of a lead field, given or toy, and the source."""
     of, variable = source_of(source)
     dim = source_dim(variable)
     if sensors is not None and sensor_dim(sensors) != "channel":
         raise _misplaced("sensors", "channel")
-    coords: dict[Hashable, Any] = {} if sensors is None else dict(sensors.coords)
+    coords: dict[Hashable, xr.DataArray | xr.Variable] = (
+        {} if sensors is None else dict(sensors.coords)
+    )
     if lead_field is not None:
         matrix, solver = _given(lead_field, dim, source, sensors), "given_lead_field_proxy"
         if isinstance(lead_field, xr.DataArray) and "channel" in lead_field.coords:
@@ -272,7 +279,9 @@ def _remote(
     return finish(source, name, made, "1", {"of": of, "field_solver": solver}, coords=coords)
 
 
-def _given(lead_field: Any, dim: str, source: xr.Dataset, sensors: xr.Dataset | None) -> Any:
+def _given(
+    lead_field: ArrayLike, dim: str, source: xr.Dataset, sensors: xr.Dataset | None
+) -> Array:
     """Return a given lead field as (channel, site), after a check of its shape and labels."""
     n = source.sizes[dim]
     if isinstance(lead_field, xr.DataArray):
@@ -394,7 +403,7 @@ def emm_proxy(
 
 @readout(units="1", formula="mean of |lfp_proxy| over time and contacts")
 def lfp_abs_mean(
-    lfp_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    lfp_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
     """Compute the mean absolute LFP proxy over time and contacts; `window` as in `spike_rate_hz`."""
     lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
@@ -404,7 +413,7 @@ def lfp_abs_mean(
 
 @readout(units="1/um^2", formula="mean of |csd_proxy| over time and contacts")
 def csd_abs_mean(
-    csd_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    csd_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
     """Compute the mean absolute CSD proxy over time and contacts, 1/um^2; `window` as in `spike_rate_hz`."""
     csd_proxy = as_dataset(csd_proxy, "csd_proxy")
@@ -414,7 +423,7 @@ def csd_abs_mean(
 
 @readout(units="1", formula="mean of eeg_proxy^2 over time and channels")
 def eeg_power(
-    eeg_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    eeg_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
     """Compute the mean square of the EEG proxy over time and channels; `window` as in `spike_rate_hz`."""
     eeg_proxy = as_dataset(eeg_proxy, "eeg_proxy")
@@ -427,7 +436,7 @@ def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
     return variable_of(ds, name, f"the result of {name}", remedy)
 
 
-def _position_on_line(ds: xr.Dataset) -> Any:
+def _position_on_line(ds: xr.Dataset) -> Array:
     """Return the positions of contacts along their line, um."""
     n = ds.sizes.get("contact", 0)
     if n < 3:

@@ -20,6 +20,7 @@ from jaxfne_xr.core.inputs import as_dataset, in_nA, require_site_dim
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, ArrayLike, Length, Scalars
 from jaxfne_xr.core.units import positive, values_in
 from jaxfne_xr.geometry.sites import extent
 from jaxfne_xr.kernels.fields import true_csd as kernels
@@ -31,11 +32,11 @@ SIGN = {"sign_convention": "source positive"}
 
 def ground_truth_csd(
     ds: xr.Dataset | xr.DataArray,
-    bins: Any = None,
+    bins: ArrayLike | None = None,
     *,
-    grid: Mapping[str, Any] | None = None,
-    radius: Any = 250.0,
-    centre: Any = (0.0, 0.0),
+    grid: Mapping[str, ArrayLike] | None = None,
+    radius: Length = 250.0,
+    centre: Scalars = (0.0, 0.0),
     along: str = "z",
 ) -> xr.Dataset:
     """Compute the true current source density: the currents of segments, binned in space.
@@ -159,7 +160,7 @@ def ground_truth_csd(
     )
 
 
-def _edges(given: Any, name: str) -> np.ndarray:
+def _edges(given: ArrayLike, name: str) -> np.ndarray:
     edges = np.asarray(values_in(given, "um", name), float)
     if (
         edges.ndim != 1
@@ -175,27 +176,27 @@ def _edges(given: Any, name: str) -> np.ndarray:
     return edges
 
 
-def _coordinate(dim: str, values: Any) -> xr.Variable:
+def _coordinate(dim: str, values: Array) -> xr.Variable:
     return xr.Variable(dim, values, {"units": "um"})
 
 
 def _cylinders(
-    start: Any, end: Any, edges: Any, radius: Any, centre: Any, *, depth_axis: int
-) -> Any:
+    start: Array, end: Array, edges: Array, radius: Array, centre: Array, *, depth_axis: int
+) -> tuple[Array, Array, Array]:
     made = kernels.laminar_binning(start, end, edges, radius, centre, depth_axis=depth_axis)
     return kernels.density_matrix(made), made.outside, made.volume
 
 
-def _most_pieces(start: Any, end: Any, *edges: Any) -> Any:
+def _most_pieces(start: Array, end: Array, *edges: Array) -> Array:
     return kernels.piece_count(kernels.voxel_binning(start, end, edges))
 
 
-def _boxes(start: Any, end: Any, *edges: Any, pieces: int | None) -> Any:
+def _boxes(start: Array, end: Array, *edges: Array, pieces: int | None) -> kernels.Binning:
     made = kernels.voxel_binning(start, end, edges)
     return made if pieces is None else kernels.compact_binning(made, pieces=pieces)
 
 
-def _binned(current: Any, binning: Any, *, axis: int) -> Any:
+def _binned(current: Array, binning: kernels.Binning, *, axis: int) -> Array:
     rest = [n for i, n in enumerate(current.shape) if i != axis]
     made = kernels.binned_density(binning, jnp.moveaxis(current, axis, 0))
     return jnp.moveaxis(made.reshape(-1, *rest), 0, axis)
