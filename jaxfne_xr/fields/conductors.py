@@ -101,9 +101,14 @@ class Conductor(ForwardModel):
 
     def _check_electrodes(self) -> None:
         if self.shape not in SHAPES:
-            raise _refusal("shape", repr(self.shape), f"one of {list(SHAPES)}", 'shape="disk"')
+            expected = f"one of {list(SHAPES)}"
+            raise ArgumentError.of(
+                "shape", found=repr(self.shape), expected=expected, remedy='shape="disk"'
+            )
         if not _is_count(self.order):
-            raise _refusal("order", repr(self.order), "1 or more", "order=3")
+            raise ArgumentError.of(
+                "order", found=repr(self.order), expected="1 or more", remedy="order=3"
+            )
 
     def _electrodes(self, contacts: xr.Dataset) -> tuple[Array, ...]:
         """Return the normals and radii of contacts with a surface; an empty tuple for points."""
@@ -296,9 +301,15 @@ class Slab(Conductor):
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
-            raise _refusal("source", repr(self.source), f"one of {list(SOURCES)}", 'source="line"')
+            expected = f"one of {list(SOURCES)}"
+            raise ArgumentError.of(
+                "source", found=repr(self.source), expected=expected, remedy='source="line"'
+            )
         if self.images is not None and not _is_count(self.images):
-            raise _refusal("images", repr(self.images), "1 or more", "images=21, or leave it out")
+            remedy = "images=21, or leave it out"
+            raise ArgumentError.of(
+                "images", found=repr(self.images), expected="1 or more", remedy=remedy
+            )
         self._check_electrodes()
         read(self, positive=("conductivity", "thickness"), signed=("bottom",))
         sigmas: tuple[Array, ...] = (self.conductivity, self.below, self.above)
@@ -307,11 +318,11 @@ class Slab(Conductor):
                 # The count fixes the size of a loop, so it is taken from the numbers at hand and then static.
                 images = slab.image_count(*map(float, sigmas))
             except ValueError as error:
-                raise _refusal(
+                raise ArgumentError.of(
                     "below, above",
-                    "{:g} and {:g} S/m".format(*map(float, sigmas[1:])),
-                    "a conductor on at least one side: the potential has no reference otherwise",
-                    "Slab(thickness, below=0.0, above=1.5)",
+                    found="{:g} and {:g} S/m".format(*map(float, sigmas[1:])),
+                    expected="a conductor on at least one side: the potential has no reference otherwise",
+                    remedy="Slab(thickness, below=0.0, above=1.5)",
                 ) from error
             object.__setattr__(self, "images", images)
 
@@ -328,11 +339,11 @@ class Slab(Conductor):
     def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Array:
         """Compute the lead field (contact, site), uV/nA."""
         if self.images is None:
-            raise _refusal(
+            raise ArgumentError.of(
                 "images",
-                "none, with conductivities that JAX traces",
-                "how many to sum: that fixes the size of a loop",
-                "make the model outside the traced function and pass it in, or Slab(..., images=21)",
+                found="none, with conductivities that JAX traces",
+                expected="the number to sum, which fixes the size of a loop",
+                remedy="make the model outside the traced function and pass it, or Slab(..., images=21)",
             )
         contact = positions_along(contacts, "contact", "xyz")
         extent, electrodes = self.extent(sites), self._electrodes(contacts)
@@ -404,10 +415,6 @@ class Slab(Conductor):
                     )
                 )
         return problems
-
-
-def _refusal(where: str, found: str, expected: str, remedy: str) -> ArgumentError:
-    return ArgumentError.of(where, found=found, expected=expected, remedy=remedy)
 
 
 def _is_count(n: object) -> bool:

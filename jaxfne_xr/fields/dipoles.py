@@ -216,8 +216,11 @@ def _origin(
     if not isinstance(origin, str):
         point = values_in(origin, "um", "origin")
         if np.shape(point) != (3,):
-            raise _misfit(
-                "origin", f"the shape {np.shape(point)}", "three numbers", "origin=(0, 0, 0)"
+            raise DimensionError.of(
+                "origin",
+                found=f"the shape {np.shape(point)}",
+                expected="three numbers",
+                remedy="origin=(0, 0, 0)",
             )
         return point + np.zeros((n, 1), point.dtype), "one point for all"
     chosen = ds.coords.get(origin)
@@ -294,19 +297,20 @@ def moment_of(dipoles: xr.Dataset) -> xr.Variable:
     )
     if XYZ not in variable.dims or dipoles.sizes[XYZ] != 3:
         found = f"the dims {dict(zip(variable.dims, variable.shape, strict=True))}"
-        raise _misfit(
+        raise DimensionError.of(
             "dipole_moment",
-            found,
-            'three components on "xyz"',
-            'ds.rename(your_dim="xyz")',
+            found=found,
+            expected='three components on "xyz"',
+            remedy='ds.rename(your_dim="xyz")',
         )
     variable = checked(variable, "dipole_moment")
     names = dipoles[XYZ].values.tolist()
     # [0, 1, 2] is what xarray gives a dim without labels: taken to be in order.
     if names not in (list(XYZ), [0, 1, 2]):
         if sorted(map(str, names)) != list(XYZ):
-            raise _misfit(
-                XYZ, f"the labels {names}", "x, y and z", 'ds.assign_coords(xyz=["x", "y", "z"])'
+            remedy = 'ds.assign_coords(xyz=["x", "y", "z"])'
+            raise DimensionError.of(
+                XYZ, found=f"the labels {names}", expected="x, y and z", remedy=remedy
             )
         variable = variable.isel({XYZ: [names.index(a) for a in XYZ]})
     data = convert(magnitude(variable.data), str(units_of(variable)), UNITS["dipole_moment"])
@@ -327,12 +331,8 @@ def dipole_dim(dipoles: xr.Dataset) -> Hashable | None:
     if len(found_dims) > 1 or found_dims - set(dims) or found_dims & {TIME, XYZ}:
         found = f"positions along {sorted(map(str, found_dims))}, of moments along {dims}"
         expected = "one position for each dipole, along the dim of dipoles, or one for all"
-        raise _misfit(
-            "x, y, z",
-            found,
-            expected,
-            'ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z)), in um',
-        )
+        remedy = 'ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z)), in um'
+        raise DimensionError.of("x, y, z", found=found, expected=expected, remedy=remedy)
     return next(iter(found_dims), next((d for d in DIPOLES if d in dims), None))
 
 
@@ -346,7 +346,8 @@ def places_of(dipoles: xr.Dataset) -> Array:
         asked = ", ".join(f'{axis}="0 mm"' for axis in missing)
         found = f"no {missing}, on a Dataset with the coordinates {list(map(str, dipoles.coords))}"
         expected = "the position of each dipole" + ("" if dim is None else f", along {dim!r}")
-        raise _misfit("x, y, z", found, expected, f"jfx.move_to(dipoles, {asked})")
+        remedy = f"jfx.move_to(dipoles, {asked})"
+        raise DimensionError.of("x, y, z", found=found, expected=expected, remedy=remedy)
     coords = {}
     for axis in XYZ:
         place = dipoles.variables[axis]
@@ -410,7 +411,8 @@ def move_to(
             expected = (
                 "one number" if dim is None else f"one number, or one for each of {n} along {dim!r}"
             )
-            raise _misfit(axis, f"the shape {values.shape}", expected, f'{axis}="10 mm"')
+            found = f"the shape {values.shape}"
+            raise DimensionError.of(axis, found=found, expected=expected, remedy=f'{axis}="10 mm"')
         coords[axis] = xr.Variable(() if dim is None else dim, values, {"units": "um"})
     return provenance.extend(
         dipoles.assign_coords(coords),
@@ -498,10 +500,6 @@ def rotate(
     return provenance.extend(turned, "rotate", how, stage="source")
 
 
-def _misfit(where: str, found: str, expected: str, remedy: str) -> DimensionError:
-    return DimensionError.of(where, found=found, expected=expected, remedy=remedy)
-
-
 def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
     """Return a unit vector (3,), or one for each dipole (n, 3)."""
     vectors = (
@@ -510,11 +508,11 @@ def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
         else np.asarray(given, dtype=object if isinstance(given, str) else float)
     )
     if vectors.shape not in {(3,), (n, 3)} or (name == "axis" and vectors.ndim > 1):
-        raise _misfit(
+        raise DimensionError.of(
             name,
-            repr(given),
-            "three numbers" + ("" if name == "axis" else f", or ({n}, 3)"),
-            f"{name}=(0, 0, 1)",
+            found=repr(given),
+            expected="three numbers" + ("" if name == "axis" else f", or an array ({n}, 3)"),
+            remedy=f"{name}=(0, 0, 1)",
         )
     if is_jax(vectors):
         return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)

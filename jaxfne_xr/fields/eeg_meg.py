@@ -20,7 +20,7 @@ from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_along
 
 from .dipoles import XYZ, dipole_dim, moment_of, places_of
-from .heads import CHANNEL, EEGHead, FourSphere, LeadField, MEGHead, Spherical, misfit
+from .heads import CHANNEL, EEGHead, FourSphere, LeadField, MEGHead, Spherical
 from .model import MODELS, recorded_model
 
 
@@ -141,10 +141,11 @@ def _sensed(
         matrix = model(places_of(dipoles), *given)
         expected = (len(sensor), 3, n)
         if np.shape(matrix) != expected:
-            raise misfit(
+            raise DimensionError.of(
                 "head",
-                f"a lead field of shape {np.shape(matrix)}",
-                f"(channel, xyz, dipole), {expected}",
+                found=f"a lead field of shape {np.shape(matrix)}",
+                expected=f"(channel, xyz, dipole), {expected}",
+                remedy=f"return an array of this shape from {name}_lead_field",
             )
     # Components and dipoles are summed at once: one product with a matrix (channel, xyz * dipole).
     if dim is not None:
@@ -172,10 +173,11 @@ def _given_channels(
     if sensors is None:
         return {} if head.channels is None else {CHANNEL: (CHANNEL, list(head.channels))}
     if sensors.sizes.get(CHANNEL) != n:
-        raise misfit(
+        raise DimensionError.of(
             "sensors",
-            f"the sizes {dict(sensors.sizes)}",
-            f"one for each of the {n} channels of the lead field",
+            found=f"the sizes {dict(sensors.sizes)}",
+            expected=f"one for each of the {n} channels of the lead field",
+            remedy="sensors=None, or those with which the lead field was computed",
         )
     return dict(sensors.coords)
 
@@ -190,10 +192,20 @@ def _matched(
         if not missing:
             return [head.dipoles.index(label) for label in asked]
         found = f"the labels {missing[:5]}, which are not in the lead field"
-        raise misfit("dipoles", found, "labels of the dipoles of the lead field")
+        raise DimensionError.of(
+            "dipoles",
+            found=found,
+            expected="labels of the dipoles of the lead field",
+            remedy=f"dipoles.sel({dim}=[...]) with labels such as {list(head.dipoles[:3])}",
+        )
     if np.shape(head.array)[2] != n:
         found = f"a lead field of {np.shape(head.array)[2]} dipoles for {n} moments"
-        raise misfit("dipoles", found, "one dipole for each moment")
+        raise DimensionError.of(
+            "dipoles",
+            found=found,
+            expected="one dipole for each moment",
+            remedy="LeadField of a DataArray with labels of its dipoles, which are matched with those of the moments",
+        )
     return None
 
 

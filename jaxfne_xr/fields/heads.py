@@ -44,6 +44,8 @@ ON_SCALP = 0.01
 TERMS = 32
 #: Terms if JAX traces the radii: enough for a brain of up to 0.95 times the radius of the head, to 1e-8.
 TERMS_TRACED = 512
+#: The remedy for a lead field with other dims than it needs.
+LABELLED = 'xr.DataArray(array, dims=("channel", "xyz", "dipole"), attrs={"units": "V/(A*m)"})'
 
 
 class EEGHead(Protocol):
@@ -323,8 +325,11 @@ class LeadField(ForwardModel):
         given = given if is_jax(given) else np.asarray(given)
         object.__setattr__(self, "array", given)
         if given.ndim != 3 or given.shape[1] != 3:
-            raise misfit(
-                "lead_field", f"the shape {given.shape}", "(channel, xyz, dipole), 3 along xyz"
+            raise DimensionError.of(
+                "lead_field",
+                found=f"the shape {given.shape}",
+                expected="(channel, xyz, dipole), 3 along xyz",
+                remedy=LABELLED,
             )
         raise_problems(kind_problems(given, "lead_field"))
         problem = None
@@ -344,7 +349,12 @@ class LeadField(ForwardModel):
     def _of_labelled(self, given: xr.DataArray) -> Array:
         others = [d for d in given.dims if d not in (CHANNEL, XYZ)]
         if given.ndim != 3 or len(others) != 1:
-            raise misfit("lead_field", f"the dims {given.dims}", "channel, xyz and one for dipoles")
+            raise DimensionError.of(
+                "lead_field",
+                found=f"the dims {given.dims}",
+                expected="channel, xyz and one for dipoles",
+                remedy=LABELLED,
+            )
         if XYZ in given.coords:
             given = given.sel({XYZ: list(XYZ)})
         given = given.transpose(CHANNEL, XYZ, *others)
@@ -520,17 +530,8 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
 def _shape_problem(name: str, value: object, shape: tuple[int, ...]) -> list[Problem]:
     if not isinstance(value, np.ndarray) or value.shape == shape:
         return []
-    return list(misfit(name, f"the shape {value.shape}", f"{shape}").problems)
-
-
-def misfit(where: str, found: str, expected: str) -> DimensionError:
-    """Return the error for an array or a Dataset of a wrong shape."""
-    remedy = {
-        "lead_field": 'xr.DataArray(array, dims=("channel", "xyz", "dipole"), attrs={"units": "V/(A*m)"})'
-    }
-    return DimensionError.of(
-        where, found=found, expected=expected, remedy=remedy.get(where, "give one of this shape")
-    )
+    found, remedy = f"the shape {value.shape}", f"{name}=... of the shape {shape}"
+    return [Problem(name, found, f"{shape}", remedy, DimensionError)]
 
 
 def _read(head: ForwardModel, name: str, reader: Callable[[ArrayLike, str, str], Array]) -> None:

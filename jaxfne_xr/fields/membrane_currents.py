@@ -40,7 +40,7 @@ from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import is_quantity, magnitude, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
-from jaxfne_xr.kernels.fields import membrane_currents_numpy as current_numpy
+from jaxfne_xr.kernels.fields import membrane_currents_numpy
 
 Scheme = Literal["backward_euler", "crank_nicolson"]
 #: Integration schemes of the voltages, which determine the current of one step.
@@ -286,7 +286,7 @@ def _current_of_numpy(
     v: np.ndarray, g: Array, *, axis: int, time_axis: int | None, ends: Static, method: Scheme
 ) -> np.ndarray:
     start, stop = ends.arrays
-    return current_numpy.transmembrane_current(
+    return membrane_currents_numpy.transmembrane_current(
         v, start, stop, g, axis=axis, time_axis=time_axis, method=method
     )
 
@@ -314,7 +314,7 @@ def with_currents(ds: xr.Dataset) -> tuple[xr.Dataset, str]:
 def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) -> xr.Variable:
     """Return the injected current as bare numbers, nA, on dims of `v` and in its precision."""
     if not isinstance(stimulus, xr.DataArray):
-        raise _misfit(f"a {type(stimulus).__name__}", v, dim)
+        raise _stimulus_error(f"a {type(stimulus).__name__}", v, dim)
     raise_problems(misaligned(ds, stimulus, "stimulus"))
     bare = stimulus.variable
     given = xr.Variable(bare.dims, bare._data if is_quantity(bare._data) else bare.data, bare.attrs)
@@ -328,16 +328,18 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
     # Only some of the compartments: expand to all by their ids.
     if current.sizes.get(dim) != v.sizes[dim]:
         if "compartment_id" not in stimulus.coords or "compartment_id" not in ds.coords:
-            raise _misfit(f"the sizes {dict(current.sizes)}, without a compartment_id", v, dim)
+            raise _stimulus_error(
+                f"the sizes {dict(current.sizes)}, without a compartment_id", v, dim
+            )
         if dim not in current.dims:
             current = xr.Variable((dim, *current.dims), current.data[None])
         ids = np.asarray(ds.variables["compartment_id"].data)
         here = ids == np.atleast_1d(stimulus.coords["compartment_id"].values)[:, None]
         if not here.any(axis=1).all():
-            raise _misfit("a compartment_id that is not in ds", v, dim)
-        (current,) = [contract(here.T.astype(dtype), current, dim, dim)]
+            raise _stimulus_error("a compartment_id that is not in ds", v, dim)
+        current = contract(here.T.astype(dtype), current, dim, dim)
     if any(current.sizes[d] != v.sizes.get(d) for d in current.dims):
-        raise _misfit(f"the sizes {dict(current.sizes)}", v, dim)
+        raise _stimulus_error(f"the sizes {dict(current.sizes)}", v, dim)
     return checked(current, "stimulus")
 
 
@@ -346,7 +348,7 @@ def _plus(current: xr.Variable, more: xr.Variable) -> xr.Variable:
         return (current + more).transpose(*current.dims)
 
 
-def _misfit(found: str, v: xr.Variable, dim: str) -> DimensionError:
+def _stimulus_error(found: str, v: xr.Variable, dim: str) -> DimensionError:
     return DimensionError.of(
         "stimulus",
         found=found,

@@ -185,7 +185,12 @@ def lfp(
         variable = variable if physical else checked(variable, name)
     dim = require_site_dim(variable, of)
     if sites_dim(ds) != dim:
-        raise _elsewhere(of, dim, sites_dim(ds))
+        raise DimensionError.of(
+            of,
+            found=f"currents along {dim!r}, and positions along {sites_dim(ds)!r}",
+            expected="both along the same dim",
+            remedy=f'ds.assign_coords(x=("{dim}", x), y=("{dim}", y), z=("{dim}", z))',
+        )
     matrix, inside = matrix_of(ds, probe, model)
     if by is None:
         matrix = matrix if cable is None else folded(matrix, cable)
@@ -345,12 +350,3 @@ def _part(
         used[start[member[stop]]] = True
         weights = folded(matrix * member, cable)[:, used]
     return contract(weights, variable.isel({dim: np.flatnonzero(used)}), dim, "contact")
-
-
-def _elsewhere(of: str, dim: str, where: str) -> DimensionError:
-    return DimensionError.of(
-        of,
-        found=f"currents along {dim!r}, and positions along {where!r}",
-        expected="both along the same dim",
-        remedy=f'ds.assign_coords(x=("{dim}", x), y=("{dim}", y), z=("{dim}", z))',
-    )

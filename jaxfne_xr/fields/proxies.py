@@ -133,7 +133,7 @@ def _weights(
     # Without distances every site has the same weight.
     if not axes:
         if probe is not None and sensor_dim(probe) != "contact":
-            raise _misplaced("probe", "contact")
+            raise _sensor_dim_error("probe", "contact")
         count, n = 1 if probe is None else probe.sizes["contact"], source.sizes[dim]
         return np.full((count, n), 1 / n), {} if probe is None else dict(probe.coords)
     if probe is None:
@@ -253,7 +253,7 @@ def _remote(
     of, variable = source_of(source)
     dim = source_dim(variable)
     if sensors is not None and sensor_dim(sensors) != "channel":
-        raise _misplaced("sensors", "channel")
+        raise _sensor_dim_error("sensors", "channel")
     coords: dict[Hashable, xr.DataArray | xr.Variable] = (
         {} if sensors is None else dict(sensors.coords)
     )
@@ -286,7 +286,7 @@ def _given(
     n = source.sizes[dim]
     if isinstance(lead_field, xr.DataArray):
         if set(lead_field.dims) != {"channel", dim}:
-            raise _misfit(f"the dims {lead_field.dims}", dim, n)
+            raise _lead_field_error(f"the dims {lead_field.dims}", dim, n)
         raise_problems(misaligned(source, lead_field, "lead_field"))
         matrix = magnitude(lead_field.transpose("channel", dim).variable.data)
     else:
@@ -294,11 +294,11 @@ def _given(
         matrix = matrix if hasattr(matrix, "shape") else np.asarray(matrix, float)
     channels = None if sensors is None else sensors.sizes.get("channel")
     if np.ndim(matrix) != 2 or matrix.shape[1] != n or channels not in (None, matrix.shape[0]):
-        raise _misfit(f"the shape {np.shape(matrix)}", dim, n)
+        raise _lead_field_error(f"the shape {np.shape(matrix)}", dim, n)
     return matrix
 
 
-def _misplaced(name: str, dim: str) -> DimensionError:
+def _sensor_dim_error(name: str, dim: str) -> DimensionError:
     return DimensionError.of(
         name,
         found=f"no dim {dim!r}",
@@ -307,7 +307,7 @@ def _misplaced(name: str, dim: str) -> DimensionError:
     )
 
 
-def _misfit(found: str, dim: str, n: int) -> DimensionError:
+def _lead_field_error(found: str, dim: str, n: int) -> DimensionError:
     return DimensionError.of(
         "lead_field",
         found=found,

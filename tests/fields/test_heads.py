@@ -502,7 +502,7 @@ def test_three_magnetometers_at_one_place():
 
 def test_moments_that_cannot_be(refused):
     proxy = xr.Dataset({"source_proxy": (("time", "unit"), np.zeros((3, 2)), {"units": "1"})})
-    with refused(jfx.VariableError, "a voltage, or a proxy, is none"):
+    with refused(jfx.VariableError, "which a voltage or a proxy is not"):
         jfx.eeg(proxy, sensors("eeg"))
     with refused(jfx.UnitError, "mV"):
         jfx.eeg(dipoles(units="mV"), sensors("eeg"))
