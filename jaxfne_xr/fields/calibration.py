@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -19,36 +17,37 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset, misaligned
 from jaxfne_xr.core.results import finish_several
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, product, units_of
 
 
 def calibrate(
     readout: xr.Dataset | xr.DataArray, reference: xr.Dataset | xr.DataArray
 ) -> xr.Dataset:
-    """Return a readout scaled to a reference by one gain, and how well it fits: declared, and no more than that.
+    """Scale a readout to a reference by one gain, and report how well it fits.
 
     Parameters
     ----------
     readout : xr.Dataset or xr.DataArray
         With one variable: a proxy, or a potential.
     reference : xr.DataArray, or xr.Dataset with one variable
-        The same quantity in physical units, on the same dims and labels: a physical forward model's, or a recording.
+        The same quantity in physical units, on the same dims and labels: from a physical forward model, or recorded.
 
     Returns
     -------
     xr.Dataset
-        ``<name>_calibrated`` in the unit of the reference, ``gain`` times the readout; ``calibration_gain``, in that
-        unit over the readout's, the least-squares one, ``<x y> / <x x>``; ``calibration_residual`` (1), the root mean
-        square of what is left over that of the reference. The record holds all three, and what the reference was. The
-        scope is the readout's, or the reference's where that claims less, as a DataArray does, and no amplitude is
-        claimed to be true: a proxy with a gain is still a proxy, and where else a fitted gain holds is not known.
+        ``<name>_calibrated`` in the unit of the reference, the gain times the readout; ``calibration_gain``, in that
+        unit over the readout's, the least-squares gain ``<x y> / <x x>``; ``calibration_residual`` (1), the root mean
+        square of the residual over that of the reference. The record holds gain, residual, and the name and the unit
+        of the reference. The scope is that of the readout, or of the reference if it claims less, as a DataArray does.
+        `amplitude_status` is 0: a proxy with a gain is still a proxy, and a fitted gain may not hold for other data.
 
     Raises
     ------
     DimensionError, UnitError
         If the two do not have the same dims, sizes and labels, or the reference has no unit.
     DataError
-        If JAX traces them.
+        If the readout is 0 throughout or not finite; not checked under a JAX trace.
 
     Examples
     --------
@@ -67,17 +66,18 @@ def calibrate(
     y = _aligned(readout, x, next(iter(reference.data_vars.values())), y)
     gain, residual = jointly(_fit, x, y, dims=[(), ()])
     if is_traced(gain.data):
-        numbers: dict[str, Any] = {"gain": "traced", "residual": "traced"}
+        numbers: dict[str, float | str] = {"gain": "traced", "residual": "traced"}
         check_traced(name, lambda: jnp.isfinite(gain.data), "a readout that is not 0 throughout")
     else:
         numbers = {"gain": float(gain.data), "residual": float(residual.data)}
         if not np.isfinite(numbers["gain"]):
             raise DataError.of(
                 name,
-                found="a readout that is 0 throughout",
-                expected="one that varies",
-                remedy="check the readout",
+                found="a readout that is 0 throughout, or not finite",
+                expected="finite values, not all 0",
+                remedy="check what the readout was computed from",
             )
+    # The gain was summed in another precision than the data may have; the result keeps that of the readout.
     with precision_of(x):
         scaled = xr.Variable(x.dims, x.data * gain.data.astype(x.dtype))
     ratio = product(target_unit, f"1/({unit})") if unit != "1" else target_unit
@@ -95,7 +95,7 @@ def calibrate(
 
 
 def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
-    """Return the name, the bare values and the unit of the one variable in a Dataset."""
+    """Return the name, the bare values and the unit of the only variable of a Dataset."""
     if len(ds.data_vars) != 1:
         found = f"the variables {list(ds)}"
         remedy = f'calibrate(lfp_proxy, reference=lfp), or {where}[["lfp"]] for one of several'
@@ -106,7 +106,10 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
     if unit is None:
         remedy = f'{where}.attrs["units"] = "uV"'
         raise UnitError.of(
-            name, found="no unit", expected="a unit: a gain is from one to the other", remedy=remedy
+            name,
+            found="no unit",
+            expected="a unit, since the gain converts from one unit to the other",
+            remedy=remedy,
         )
     return name, xr.Variable(array.dims, magnitude(array.variable.data)), unit
 
@@ -114,7 +117,7 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
 def _aligned(
     readout: xr.Dataset, x: xr.Variable, reference: xr.DataArray, y: xr.Variable
 ) -> xr.Variable:
-    """Return the reference on the dims of the readout, in its precision; raise where labels differ."""
+    """Return the reference on the dims of the readout; raise an error if sizes or labels differ."""
     if dict(x.sizes) != dict(y.sizes):
         raise DimensionError.of(
             "reference",
@@ -126,8 +129,8 @@ def _aligned(
     return y.transpose(*x.dims)
 
 
-def _fit(x: Any, y: Any) -> tuple[Any, Any]:
-    """Return the least-squares gain, and what is left over the reference, both as root mean squares."""
+def _fit(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return the least-squares gain, and the root mean square of the residual over that of the reference."""
     gain = jnp.sum(x * y) / jnp.sum(x * x)
     left = jnp.sqrt(jnp.mean((y - gain * x) ** 2) / jnp.mean(y * y))
     return gain, left

@@ -1,17 +1,17 @@
-"""Forward models: how a current that leaves a segment becomes a potential at a contact.
+"""Forward models of the potential at a contact due to a current that leaves a segment.
 
 Each is a frozen dataclass and a pytree: its numbers (conductivity, thickness, ...) are leaves, so that a loss can be
-differentiated in them and a model handed to a jitted function; its words (``shape="disk"``) are static. Calling one
-with a Dataset of sites and one of contacts returns the lead field (contact, site) in uV/nA. So does any other
-callable that `lead_field` is given.
+differentiated with respect to them and a model passed to a jitted function; its text settings (``shape="disk"``) are
+static. Calling a model with a Dataset of sites and a Dataset of contacts returns the lead field (contact, site) in
+uV/nA. `lead_field` accepts any other callable that does the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,7 @@ import xarray as xr
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, Problem, VariableError, raise_problems
+from jaxfne_xr.core.types import Array, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_along
 from jaxfne_xr.geometry.sites import ends, middles, radii, roots, sites_dim
@@ -29,17 +30,17 @@ from jaxfne_xr.kernels.fields import homogeneous as kernels
 from .model import ForwardModel, forward_model, static
 from .parameters import array, is_number, is_vector, read
 
-#: What a contact may be.
+#: Shapes of contacts.
 SHAPES = ("point", "disk", "square")
-#: Each kind of source, and what it is called in ``field_solver_status``.
+#: Kinds of source, and their names in ``field_solver_status``.
 SOURCES = {"point": "point_source", "line": "line_source", "root_as_point": "root_as_point"}
-#: The same in words.
+#: The same in words, for the sentence that describes a solver.
 SOURCE_WORDS = {
     "point": "point sources",
     "line": "line sources",
     "root_as_point": "line sources and a point for each soma",
 }
-#: Unbounded media.
+#: Unbounded media, and their names in ``field_solver_status``.
 UNBOUNDED = {
     "homogeneous": "an infinite homogeneous conductor",
     "anisotropic": "an infinite anisotropic conductor",
@@ -47,7 +48,7 @@ UNBOUNDED = {
 
 
 def solvers(kinds: Iterable[str], media: Mapping[str, str]) -> dict[str, str]:
-    """Return every combination of a kind of source and a medium as a solver, and a sentence on it."""
+    """Return the solver of every combination of a kind of source and a medium, with the sentence that describes it."""
     return {
         f"{SOURCES[kind]}_{medium}": f"The field is that of {SOURCE_WORDS[kind]} in {words}."
         for kind in kinds
@@ -56,35 +57,34 @@ def solvers(kinds: Iterable[str], media: Mapping[str, str]) -> dict[str, str]:
 
 
 class Conductor(ForwardModel):
-    """What models of the extracellular potential share: the shape of an electrode, and a least distance."""
+    """Base of models of the extracellular potential: the shape of electrodes, and the minimum distance."""
 
-    # declared here, and fields of each model in an order of its own
-    conductivity: Any
-    min_distance: Any
+    # Only declared here: each model makes them its fields, in the order of its parameters.
+    conductivity: Scalars
+    min_distance: Length | None
     shape: str
     order: int
     root: str
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     kind: ClassVar[str]
     units: ClassVar[Mapping[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
 
     @property
     def medium(self) -> str:
-        """What the tissue is, in ``field_solver_status``."""
+        """The name of the medium in ``field_solver_status``."""
         return "anisotropic" if is_vector(self.conductivity) else "homogeneous"
 
     @property
     def solver(self) -> str:
-        """The ``field_solver_status`` of what it makes."""
+        """The ``field_solver_status`` of potentials made with this model."""
         return f"{SOURCES[self.kind]}_{self.medium}"
 
     def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of what it makes."""
+        """Return the ``field_solver_status`` of potentials made with this model."""
         return self.solver
 
-    def extent(self, sites: xr.Dataset) -> tuple[Any, ...]:
-        """Return what stands for the sites: points (site, 3), or starts and ends, and which are roots; um."""
+    def extent(self, sites: xr.Dataset) -> tuple[Array, ...]:
+        """Return points (site, 3) that represent the sites, or their starts and ends, and which are roots; um."""
         dim = sites_dim(sites)
         if self.kind == "point":
             return (middles(sites, dim),)
@@ -92,8 +92,8 @@ class Conductor(ForwardModel):
             return (*ends(sites, dim), roots(sites, dim, self.root))
         return ends(sites, dim)
 
-    def limit(self, sites: xr.Dataset) -> Any:
-        """Return the least distance of each site (site,), um."""
+    def limit(self, sites: xr.Dataset) -> Array:
+        """Return the minimum distance (site,) of each site, um."""
         dim = sites_dim(sites)
         if self.min_distance is None:
             return radii(sites, dim, type(self).__name__)
@@ -101,12 +101,17 @@ class Conductor(ForwardModel):
 
     def _check_electrodes(self) -> None:
         if self.shape not in SHAPES:
-            raise _refusal("shape", repr(self.shape), f"one of {list(SHAPES)}", 'shape="disk"')
+            expected = f"one of {list(SHAPES)}"
+            raise ArgumentError.of(
+                "shape", found=repr(self.shape), expected=expected, remedy='shape="disk"'
+            )
         if not _is_count(self.order):
-            raise _refusal("order", repr(self.order), "1 or more", "order=3")
+            raise ArgumentError.of(
+                "order", found=repr(self.order), expected="1 or more", remedy="order=3"
+            )
 
-    def _electrodes(self, contacts: xr.Dataset) -> tuple[Any, ...]:
-        """Return the normals and radii of contacts with a surface; nothing for points."""
+    def _electrodes(self, contacts: xr.Dataset) -> tuple[Array, ...]:
+        """Return the normals and radii of contacts with a surface; an empty tuple for points."""
         if self.shape == "point":
             return ()
         names = ("normal_x", "normal_y", "normal_z", "radius")
@@ -114,8 +119,8 @@ class Conductor(ForwardModel):
         if missing:
             raise VariableError.of(
                 "shape",
-                found=f"{self.shape!r}, and contacts without {missing}",
-                expected="the size of each contact and the way it faces",
+                found=f"{self.shape!r}, but contacts without {missing}",
+                expected="the size of each contact and the normal of its surface",
                 remedy='jfx.linear_probe(16, radius="7.5 um", normal=(0, 1, 0)), or shape="point"',
             )
         columns = [magnitude(contacts.variables[name].data) for name in names]
@@ -131,14 +136,15 @@ class PointSource(Conductor):
     Parameters
     ----------
     conductivity : float, str, pint.Quantity, or three of them
-        Of the tissue, S/m; three for x, y and z.
+        Conductivity of the tissue, S/m; three for x, y and z.
     min_distance : float, str or pint.Quantity, optional
-        Contacts nearer to a site read as at this distance, um; by default the radius of each segment.
+        Contacts nearer to a site than this, um, get the potential at this distance. By default the radius of each
+        segment.
     shape : {"point", "disk", "square"}
-        Of the contacts; the last two average the potential over the surface that the probe's ``radius`` (half the side
-        of a square) and ``normal`` give.
+        Shape of the contacts; for ``"disk"`` and ``"square"`` the potential is averaged over the surface given by the
+        probe's ``radius`` (half the side of a square) and ``normal``.
     order : int
-        Of the quadrature over that surface.
+        Order of the quadrature over that surface.
 
     Notes
     -----
@@ -152,8 +158,8 @@ class PointSource(Conductor):
       phi = I / (4 pi sigma max(r, min_distance))
     """
 
-    conductivity: Any = 0.3
-    min_distance: Any = None
+    conductivity: Scalars = 0.3
+    min_distance: Length | None = None
     shape: str = static("point")
     order: int = static(3)
 
@@ -165,8 +171,8 @@ class PointSource(Conductor):
         self._check_electrodes()
         read(self, positive=("conductivity",), vectors=("conductivity",))
 
-    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
-        """Return the lead field (contact, site), uV/nA."""
+    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Array:
+        """Compute the lead field (contact, site), uV/nA."""
         return on_arrays(
             lead_field_of,
             positions_along(contacts, "contact", "xyz"),
@@ -188,7 +194,7 @@ class LineSource(PointSource):
     Notes
     -----
     ``phi = I / (4 pi sigma L) ln((r1 + r2 + L) / (r1 + r2 - L))``, r1 and r2 the distances to the ends:
-    the mean of a point source over the line. The least distance is to the finite line. Holt and Koch, J Comput
+    the mean of a point source over the line. ``min_distance`` is measured to the finite line. Holt and Koch, J Comput
     Neurosci 6, 1999.
 
     Examples
@@ -213,7 +219,7 @@ class RootAsPoint(PointSource):
     conductivity, min_distance, shape, order
         As in `PointSource`.
     root : str
-        The coordinate of truth values that says which segments are the root.
+        Name of the boolean coordinate that is true for the segments of the root.
 
     Notes
     -----
@@ -240,22 +246,22 @@ class Slab(Conductor):
     Parameters
     ----------
     thickness : float, str or pint.Quantity
-        Of the tissue, um.
+        Thickness of the tissue, um.
     conductivity, below, above : float, str or pint.Quantity
-        Of the tissue, of the medium below it and of that above it, S/m: by default of brain tissue on glass under
-        saline.
+        Conductivities of the tissue, of the medium below it and of the medium above it, S/m. The defaults are those of
+        brain tissue on glass under saline.
     bottom : float, str or pint.Quantity
         z of the lower boundary, um.
     min_distance : float, str or pint.Quantity, optional
         As in `PointSource`.
     source : {"line", "point", "root_as_point"}
-        What each site is, as in `LineSource`, `PointSource` and `RootAsPoint`.
+        Kind of source at each site, as in `LineSource`, `PointSource` and `RootAsPoint`.
     shape, order, root
         As in `PointSource` and `RootAsPoint`.
     images : int, optional
-        How many mirror images to sum. By default as many as full precision takes, from the conductivities that the
-        model is made with; has to be given where it is made with numbers that JAX traces: 21 are enough where one
-        neighbour conducts better than the tissue and the other worse.
+        Number of mirror images to sum. By default as many as full precision needs for the given conductivities.
+        Required if JAX traces the conductivities when the model is made: 21 are enough if one neighbour conducts better
+        than the tissue and the other worse.
 
     Notes
     -----
@@ -269,12 +275,12 @@ class Slab(Conductor):
     18
     """
 
-    thickness: Any
-    conductivity: Any = 0.3
-    below: Any = 0.0
-    above: Any = 1.5
-    bottom: Any = 0.0
-    min_distance: Any = None
+    thickness: Length
+    conductivity: Conductivity = 0.3
+    below: Conductivity = 0.0
+    above: Conductivity = 1.5
+    bottom: Length = 0.0
+    min_distance: Length | None = None
     source: str = static("line")
     shape: str = static("point")
     order: int = static(3)
@@ -295,42 +301,49 @@ class Slab(Conductor):
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
-            raise _refusal("source", repr(self.source), f"one of {list(SOURCES)}", 'source="line"')
+            expected = f"one of {list(SOURCES)}"
+            raise ArgumentError.of(
+                "source", found=repr(self.source), expected=expected, remedy='source="line"'
+            )
         if self.images is not None and not _is_count(self.images):
-            raise _refusal("images", repr(self.images), "1 or more", "images=21, or leave it out")
+            remedy = "images=21, or leave it out"
+            raise ArgumentError.of(
+                "images", found=repr(self.images), expected="1 or more", remedy=remedy
+            )
         self._check_electrodes()
         read(self, positive=("conductivity", "thickness"), signed=("bottom",))
-        sigmas = self.conductivity, self.below, self.above
+        sigmas: tuple[Array, ...] = (self.conductivity, self.below, self.above)
         if self.images is None and all(is_number(s) for s in sigmas):
             try:
+                # The count fixes the size of a loop, so it is taken from the numbers at hand and then static.
                 images = slab.image_count(*map(float, sigmas))
             except ValueError as error:
-                raise _refusal(
+                raise ArgumentError.of(
                     "below, above",
-                    f"{float(self.below):g} and {float(self.above):g} S/m",
-                    "a conductor on one side at least: the potential has no reference otherwise",
-                    "Slab(thickness, below=0.0, above=1.5)",
+                    found="{:g} and {:g} S/m".format(*map(float, sigmas[1:])),
+                    expected="a conductor on at least one side: the potential has no reference otherwise",
+                    remedy="Slab(thickness, below=0.0, above=1.5)",
                 ) from error
             object.__setattr__(self, "images", images)
 
     @property
     def kind(self) -> str:  # type: ignore[override]
-        """What each site is."""
+        """The kind of source at each site."""
         return self.source
 
     @property
     def medium(self) -> str:
-        """What the tissue is, in ``field_solver_status``."""
+        """The name of the medium in ``field_solver_status``."""
         return "slab"
 
-    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Any:
-        """Return the lead field (contact, site), uV/nA."""
+    def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Array:
+        """Compute the lead field (contact, site), uV/nA."""
         if self.images is None:
-            raise _refusal(
+            raise ArgumentError.of(
                 "images",
-                "none, with conductivities that JAX traces",
-                "how many to sum: that fixes the size of a loop",
-                "make the model outside and hand it in, or Slab(..., images=21)",
+                found="none, with conductivities that JAX traces",
+                expected="the number to sum, which fixes the size of a loop",
+                remedy="make the model outside the traced function and pass it, or Slab(..., images=21)",
             )
         contact = positions_along(contacts, "contact", "xyz")
         extent, electrodes = self.extent(sites), self._electrodes(contacts)
@@ -339,6 +352,8 @@ class Slab(Conductor):
             for name in ("bottom", "thickness", "conductivity", "below", "above")
         ]
         raise_problems(self._outside(contact, extent, electrodes))
+        # Contacts on the lower boundary, facing it (a multi-electrode array), need half of the images. The kernel then
+        # ignores their z, so this is not done for JAX positions, which may be differentiated.
         facing = not electrodes or (
             not is_jax(electrodes[0]) and bool(np.all(electrodes[0][:, :2] == 0))
         )
@@ -362,14 +377,18 @@ class Slab(Conductor):
         )
 
     def _outside(
-        self, contact: Any, extent: tuple[Any, ...], electrodes: tuple[Any, ...]
+        self, contact: Array, extent: tuple[Array, ...], electrodes: tuple[Array, ...]
     ) -> list[Problem]:
-        """Return the problems of contacts and sites that are not in the tissue, as far as numbers are known."""
-        if not (is_number(self.bottom) and is_number(self.thickness)):
+        """Return the problems of contacts and sites outside the tissue; traced numbers are left to `checkify`."""
+        bottom: Array = self.bottom
+        thickness: Array = self.thickness
+        if not (is_number(bottom) and is_number(thickness)):
             return []
-        low, high = float(self.bottom), float(self.bottom) + float(self.thickness)
+        low, high = float(bottom), float(bottom) + float(thickness)
+        # Positions on a boundary may be off by rounding.
         slack = 1e-9 * max(abs(low), abs(high))
-        reach: Any = 0.0
+        # A tilted surface extends above and below its centre, by the radius times the sine of the tilt.
+        reach: Array = 0.0
         if electrodes and not any(map(is_jax, electrodes)):
             facing = electrodes[0][:, 2] / np.linalg.norm(electrodes[0], axis=1)
             reach = electrodes[1] * np.sqrt(np.clip(1 - facing**2, 0, None))
@@ -398,11 +417,7 @@ class Slab(Conductor):
         return problems
 
 
-def _refusal(where: str, found: str, expected: str, remedy: str) -> ArgumentError:
-    return ArgumentError.of(where, found=found, expected=expected, remedy=remedy)
-
-
-def _is_count(n: Any) -> bool:
+def _is_count(n: object) -> bool:
     return isinstance(n, int) and not isinstance(n, bool) and n >= 1
 
 
@@ -410,9 +425,14 @@ def _is_count(n: Any) -> bool:
 
 
 def lead_field_of(
-    contact: Any, *arrays: Any, kernel: Callable[..., Any], shape: str, order: int, **options: Any
-) -> Any:
-    """Return the lead field of contacts of any shape; with a surface, normals and radii come last."""
+    contact: Array,
+    *arrays: Array,
+    kernel: Callable[..., Array],
+    shape: str,
+    order: int,
+    **options: int | bool,
+) -> Array:
+    """Compute the lead field of contacts of any shape; for surfaces the last arrays are their normals and radii."""
     if shape == "point":
         return kernel(contact, *arrays, **options)
     *arguments, normal, radius = arrays
@@ -420,28 +440,33 @@ def lead_field_of(
     return electrode.electrode_mean(lambda p: kernel(p, *arguments, **options), nodes, weights)
 
 
-def _root_as_point(contact: Any, start: Any, end: Any, root: Any, *rest: Any) -> Any:
+def _root_as_point(contact: Array, start: Array, end: Array, root: Array, *rest: Array) -> Array:
     return kernels.root_as_point(contact, start, end, root != 0, *rest)
 
 
-def _slab(contact: Any, *arrays: Any, **options: Any) -> Any:
+def _slab(contact: Array, *arrays: Array, **options: int | bool) -> Array:
     *ends, bottom, thickness, tissue, below, above, limit = arrays
+    # The kernel has the lower boundary at z = 0.
     down = jnp.asarray([0.0, 0.0, 1.0], contact.dtype) * bottom
-    kernel: Callable[..., Any] = slab.slab_point_source if len(ends) == 1 else slab.slab_line_source
+    kernel: Callable[..., Array] = (
+        slab.slab_point_source if len(ends) == 1 else slab.slab_line_source
+    )
     moved = (x - down for x in (contact, *ends))
     return kernel(*moved, thickness, tissue, below, above, limit, **options)
 
 
-def _slab_roots(contact: Any, start: Any, end: Any, root: Any, *rest: Any, **options: Any) -> Any:
+def _slab_roots(
+    contact: Array, start: Array, end: Array, root: Array, *rest: Array, **options: int | bool
+) -> Array:
     return _slab(contact, *kernels.roots_collapsed(start, end, root != 0), *rest, **options)
 
 
-_HOMOGENEOUS: dict[str, Callable[..., Any]] = {
+_HOMOGENEOUS: dict[str, Callable[..., Array]] = {
     "point": kernels.point_source,
     "line": kernels.line_source,
     "root_as_point": _root_as_point,
 }
 
 
-def _inside(points: list[Any], low: Any, high: Any) -> Any:
+def _inside(points: list[Array], low: Array, high: Array) -> Array:
     return jnp.stack([(p[:, 2] >= low) & (p[:, 2] <= high) for p in points]).all()

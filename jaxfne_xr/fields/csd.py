@@ -1,12 +1,12 @@
-"""Current source density, estimated from potentials.
+"""Current source density (CSD), estimated from potentials.
 
-In uA/mm^3, a source (outward membrane current) positive. Depth is the position along the probe: z for a vertical one.
+In uA/mm^3; sources (outward membrane currents) are positive. Depth is the position along the probe: z if vertical.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +26,7 @@ from jaxfne_xr.core.inputs import as_dataset, kind_problems, unit_problem
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import (
     factor,
     magnitude,
@@ -41,12 +42,12 @@ from jaxfne_xr.kernels.fields import csd as kernels
 from jaxfne_xr.kernels.fields.membrane_currents_numpy import transmembrane_current
 
 from .kernel_csd import kernel_matrix
+from .parameters import in_float64
 
-Basis = Literal["gauss", "step"]
 #: um^2 uA/mm^3 / (S/m) is 1e-9 V, in uV.
 UV = 1e-3
 SIGN = {"sign_convention": "source positive"}
-#: The settings of each method, beside the conductivity.
+#: The settings of each method, in addition to the conductivity.
 METHODS = {
     "standard": ("ends",),
     "delta": ("radius", "conductivity_top", "surface"),
@@ -54,9 +55,9 @@ METHODS = {
     "spline": ("radius", "conductivity_top", "surface", "at"),
     "kernel": ("radius", "at", "dims", "width", "regularisation", "basis"),
 }
-#: What a setting may be, the default first: that one may be given to any method, since all of them get it unasked.
+#: The values of a setting, the default first: it is accepted with any method, since it may not have been given.
 CHOICES = {"ends": ("vaknin", "drop"), "basis": ("gauss", "step")}
-#: Radius of the discs of current, um, unless told: 500 um across, as Pettersen et al. (2006) have it.
+#: Default radius of the discs of current, um: a diameter of 500 um, as in Pettersen et al. (2006).
 RADIUS = 250.0
 
 
@@ -64,15 +65,15 @@ def csd(
     lfp: xr.Dataset | xr.DataArray,
     method: str = "standard",
     *,
-    conductivity: Any = 0.3,
-    radius: Any = None,
-    conductivity_top: Any = None,
-    surface: Any = None,
+    conductivity: Conductivity = 0.3,
+    radius: Scalars | None = None,
+    conductivity_top: Conductivity | None = None,
+    surface: Length | None = None,
     ends: str = "vaknin",
-    at: Any = None,
+    at: xr.Dataset | ArrayLike | None = None,
     dims: str | None = None,
-    width: Any = None,
-    regularisation: Any = None,
+    width: Scalars | None = None,
+    regularisation: Scalars | None = None,
     basis: str = "gauss",
 ) -> xr.Dataset:
     r"""Estimate the current source density from extracellular potentials.
@@ -81,56 +82,55 @@ def csd(
     ----------
     lfp : xr.Dataset or xr.DataArray
         ``lfp``, or the only voltage on ``contact``, in any unit of voltage; contacts with positions ``x``, ``y``,
-        ``z`` or some of them, or ``depth`` (um), in any order. Nothing is filtered.
+        ``z`` or some of them, or ``depth`` (um), in any order. The potential is not filtered.
     method : {"standard", "delta", "step", "spline", "kernel"}
         ``"standard"``: minus the second difference times the conductivity, for evenly spaced contacts. ``"delta"``,
         ``"step"``, ``"spline"``: the densities of discs (infinitely thin, of constant density in each layer, or a
-        cubic spline) with just these potentials. ``"kernel"``: the smoothest density with about these potentials, in
-        1-D, 2-D or 3-D. All but the first take uneven spacing.
+        cubic spline) that produce exactly these potentials. ``"kernel"``: the smoothest density that approximately
+        produces them, in 1-D, 2-D or 3-D. All but the first accept uneven spacing.
     conductivity : float, str or pint.Quantity
-        Of the tissue, S/m.
+        Conductivity of the tissue, S/m.
     radius : float, str, pint.Quantity or array (contact), optional
-        How far the density extends sideways, um: the radius of the discs (1-D), one for all or, but for ``"kernel"``,
-        that of the source at each contact; or half the thickness of the layer of tissue (``"kernel"`` in 2-D). 250 um
-        by default.
+        Lateral extent of the density, um: the radius of the discs (1-D), one for all or, except with ``"kernel"``, one
+        for each contact; or half the thickness of the layer of tissue (``"kernel"`` in 2-D). 250 um by default.
     conductivity_top : float, str or pint.Quantity, optional
         Conductivity beyond the surface, S/m: 0 for oil or air. By default the tissue has no surface.
     surface : float, str or pint.Quantity, optional
-        Where along the depth the surface is, um: above all contacts where depth is z (0 by default), before them
-        where it is the coordinate ``depth``.
+        Position of the surface along the depth, um (0 by default): above all contacts if their depth is z; at a smaller
+        depth than all contacts if it is the coordinate ``depth``.
     ends : {"vaknin", "drop"}
         For ``"standard"``: repeat the potentials of the outermost contacts beyond the ends (Vaknin et al. 1988), which
-        gives an estimate at every contact; or leave out the outermost, whose estimates rest on that assumption.
+        gives an estimate at every contact; or drop the outermost contacts, whose estimates rest on that assumption.
     at : array or probe, optional
-        For ``"spline"`` and ``"kernel"``: where to estimate, instead of at the contacts; depths (um), points (point,
-        dims), or a probe.
+        For ``"spline"`` and ``"kernel"``: positions of the estimates, if not those of the contacts: depths (um), points
+        (point, dims), or a probe.
     dims : str, optional
-        For ``"kernel"``: the axes in which to resolve the density, as in ``"z"``, ``"xz"``, ``"xyz"``. By default one
-        along the line if contacts are on one, else those in which contacts differ.
+        For ``"kernel"``: the axes in which to resolve the density, as in ``"z"``, ``"xz"``, ``"xyz"``. By default the
+        line of the contacts if they are on one, else the axes in which their positions differ.
     width : float, str, pint.Quantity or several, optional
-        For ``"kernel"``: the standard deviation of the basis sources, um; of several, the best. By default the
-        distance of neighbouring contacts.
+        For ``"kernel"``: the standard deviation of the basis sources, um; the best of several by cross-validation. By
+        default the distance between neighbouring contacts.
     regularisation : float or several, optional
-        For ``"kernel"``: lambda in units of the kernel's mean diagonal; of several, the best. By default 25 from
-        1e-12 to 1.
+        For ``"kernel"``: lambda in units of the kernel's mean diagonal; the best of several by cross-validation. By
+        default the best of 25 from 1e-12 to 1.
     basis : {"gauss", "step"}
         For ``"kernel"``: the shape of the basis sources.
 
     Returns
     -------
     xr.Dataset
-        ``csd`` (time, contact), or on ``depth``, ``point`` or the probe's dim where `at` says so; uA/mm^3, source
-        positive. What leave-one-out chose is in the provenance. An amplitude is claimed to be true where that of the
-        potential is.
+        ``csd`` (time, contact), or on ``depth``, ``point`` or the probe's dim if `at` is given; uA/mm^3, sources
+        positive. The width and regularisation chosen by leave-one-out are in the provenance. `amplitude_status` is 1
+        if that of the potential is.
 
     Raises
     ------
     ArgumentError
-        If a method, a setting or a combination is not known; if two contacts are at one place, or above the surface;
-        if the spacing is uneven for ``"standard"``; if a number is not positive.
+        If a method, a setting or a combination is not known; if two contacts have the same position, or one is above
+        the surface; if the spacing is uneven for ``"standard"``; if a number is not positive.
     DimensionError, VariableError, UnitError
-        If there are too few contacts, or not on one line (but for ``"kernel"``); positions, potentials or units are
-        missing.
+        If there are too few contacts, or they are not on one line (except for ``"kernel"``); if positions, potentials
+        or units are missing.
 
     Notes
     -----
@@ -140,8 +140,8 @@ def csd(
     error of predicting each contact from the others, over all samples, in closed form. Matrices are computed in
     float64 for NumPy and dask, and applied in the precision of the data.
 
-    Linear in the potential (``kernel``: once lambda is chosen), and differentiable in it, in positions, and in
-    numbers that are JAX.
+    Linear in the potential (``kernel``: for a fixed lambda), and differentiable with respect to it, to positions, and
+    to numbers that are JAX.
 
     Examples
     --------
@@ -173,17 +173,17 @@ def csd(
     }
     if method == "standard":
         source, made, record = _standard(lfp, name, sigma * scale, **settings)
-        coords: dict[Any, xr.Variable] | None = None
+        coords: dict[Hashable, xr.Variable] | None = None
     else:
         variable = checked(variable, name)
         target = contacts_of(lfp, settings.pop("dims", None), line=method != "kernel")
-        raise_problems(_few(len(target.place), 2, method))
+        raise_problems(_count_problems(len(target.place), 2, method))
         where, coords = _points(target, settings.pop("at", None))
         if method == "kernel":
             matrix, record = kernel_matrix(variable, target.place, where, sigma, scale, **settings)
         else:
             matrix, record = _inverse_matrix(target, where, sigma, method, **settings)
-        source = lfp if coords is None else _placeless(lfp)
+        source = lfp if coords is None else _without_contacts(lfp)
         new = CONTACT if coords is None else next(iter(coords.values())).dims[0]
         made = _applied(matrix, scale, variable, new)
     record = {"method": method, "conductivity_S_per_m": sigma, **record, **SIGN}
@@ -200,7 +200,7 @@ def csd(
 
 
 def _method_problems(method: str, given: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with the method and the settings that it does not take."""
+    """Return the problems of the method, of settings that it does not take, and of their values."""
     if method not in METHODS:
         return [
             Problem(
@@ -211,8 +211,8 @@ def _method_problems(method: str, given: Mapping[str, Any]) -> list[Problem]:
         Problem(
             key,
             f"a setting that {method!r} does not take",
-            f"some of {METHODS[method]}",
-            "leave it out",
+            f"no settings but {METHODS[method]}",
+            f"leave out {key}=",
             ArgumentError,
         )
         for key, value in given.items()
@@ -230,7 +230,7 @@ def _method_problems(method: str, given: Mapping[str, Any]) -> list[Problem]:
             Problem(
                 "surface",
                 "a surface without a conductivity beyond it",
-                "both",
+                "both, or neither",
                 "conductivity_top=0",
                 ArgumentError,
             )
@@ -239,7 +239,7 @@ def _method_problems(method: str, given: Mapping[str, Any]) -> list[Problem]:
 
 
 def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
-    """Return the name of the potential, ``lfp`` or the only voltage on contacts, and the potential."""
+    """Return the name and the variable of the potential: ``lfp``, or the only voltage on contacts."""
     along = [str(n) for n, x in lfp.data_vars.items() if CONTACT in x.dims]
     voltages = [n for n in along if same_dimension(units_of(lfp[n]) or "1", "uV")]
     if "lfp" in along or len(voltages) == 1:
@@ -262,13 +262,15 @@ def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
 # ------------------------------------------------------------------------------------------ where to estimate
 
 
-def _points(contacts: Contacts, at: Any) -> tuple[Any, dict[Any, xr.Variable] | None]:
-    """Return where to estimate (point, dims), and the labels of it; None where that is at the contacts."""
+def _points(
+    contacts: Contacts, at: xr.Dataset | ArrayLike | None
+) -> tuple[Array, dict[Hashable, xr.Variable] | None]:
+    """Return the positions of the estimates (point, dims) and their coordinates, which are None at the contacts."""
     if at is None:
         return contacts.place, None
     if isinstance(at, xr.Dataset):
         dim = sensor_dim(check_probe(at))
-        coords = {str(n): c.variable for n, c in at.coords.items() if c.dims == (dim,)}
+        coords = {n: c.variable for n, c in at.coords.items() if c.dims == (dim,)}
         return contacts.seen(positions_of(at, dim, contacts.axes)), coords
     where = values_in(at, "um", "at")
     n = contacts.place.shape[1]
@@ -289,12 +291,12 @@ def _points(contacts: Contacts, at: Any) -> tuple[Any, dict[Any, xr.Variable] | 
     }
 
 
-def _placeless(lfp: xr.Dataset) -> xr.Dataset:
-    """Return potentials without the labels of their contacts."""
+def _without_contacts(lfp: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset without the coordinates of contacts."""
     return lfp.drop_vars([n for n, c in lfp.coords.items() if CONTACT in c.dims])
 
 
-def _few(n: int, least: int, method: str) -> list[Problem]:
+def _count_problems(n: int, least: int, method: str) -> list[Problem]:
     if n >= least:
         return []
     return [
@@ -302,7 +304,7 @@ def _few(n: int, least: int, method: str) -> list[Problem]:
             CONTACT,
             f"{n} contacts",
             f"at least {least} for {method!r}",
-            "a probe with more of them",
+            "use a probe with more contacts",
             DimensionError,
         )
     ]
@@ -312,14 +314,15 @@ def _few(n: int, least: int, method: str) -> list[Problem]:
 
 
 def _standard(
-    lfp: xr.Dataset, name: str, sigma: Any, *, ends: str = CHOICES["ends"][0]
+    lfp: xr.Dataset, name: str, sigma: Array, *, ends: str = CHOICES["ends"][0]
 ) -> tuple[xr.Dataset, xr.Variable, dict[str, Any]]:
-    """Return the potentials that have an estimate, and the estimates in the same order."""
+    """Return the Dataset of the contacts with an estimate, the estimates in the same order, and the record."""
     variable = lfp.variables[name]
     contacts = contacts_of(lfp, None, line=True)
     n = len(contacts.place)
-    raise_problems(_few(n, 3 if ends == "drop" else 2, "standard"))
+    raise_problems(_count_problems(n, 3 if ends == "drop" else 2, "standard"))
     depth = contacts.place[:, 0]
+    # Differences are between neighbours, and contacts may be in any order; traced positions are taken to be sorted.
     order = np.arange(n)
     if not is_traced(depth):
         steps = np.diff(np.asarray(depth))
@@ -342,6 +345,7 @@ def _standard(
     moved = bool((order != np.arange(n)).any())
     if moved:
         variable = variable.isel({CONTACT: order})
+    # A gradient with respect to the conductivity or the positions needs the kernel of JAX, also for NumPy potentials.
     if (is_jax(sigma) or is_jax(spacing)) and isinstance(variable.data, np.ndarray):
         variable = xr.Variable(variable.dims, jnp.asarray(variable.data))
     spacing = spacing if is_jax(spacing) else float(spacing)
@@ -361,15 +365,18 @@ def _standard(
     return there, made.transpose(*rest, CONTACT), record
 
 
-def _standard_of_jax(potential: Any, spacing: Any, sigma: Any, *, axis: int, **_: Any) -> Any:
-    """Return the estimate at every contact, the outermost with potentials repeated."""
+def _standard_of_jax(
+    potential: Array, spacing: Array, sigma: Array, *, axis: int, **_: object
+) -> Array:
+    """Compute the estimate at every contact, with the outermost potentials repeated beyond the ends."""
     return kernels.standard_csd(potential, spacing, sigma, axis=axis, ends="vaknin")
 
 
 def _standard_of_numpy(
-    potential: np.ndarray, spacing: Any, sigma: Any, *, axis: int, **_: Any
+    potential: np.ndarray, spacing: Array, sigma: Array, *, axis: int, **_: object
 ) -> np.ndarray:
-    """Return the same: what flows from contact to contact through a chain of equal conductances."""
+    """Compute the same as the currents between contacts joined by equal conductances."""
+    # The second difference with repeated ends is the Laplacian of a chain, for which there is a blocked NumPy kernel.
     n = potential.shape[axis]
     each = np.full(n - 1, -sigma / spacing**2 / UV)
     return transmembrane_current(potential, np.arange(n - 1), np.arange(1, n), each, axis=axis)
@@ -377,59 +384,60 @@ def _standard_of_numpy(
 
 def _inverse_matrix(
     contacts: Contacts,
-    where: Any,
-    sigma: Any,
+    where: Array,
+    sigma: Array,
     method: str,
     *,
-    radius: Any = RADIUS,
-    conductivity_top: Any = None,
-    surface: Any = 0.0,
-) -> tuple[Any, dict[str, Any]]:
-    """Return the matrix (point, contact) of delta, step or spline, and what it was made with."""
+    radius: Scalars = RADIUS,
+    conductivity_top: Conductivity | None = None,
+    surface: Length = 0.0,
+) -> tuple[Array, dict[str, Any]]:
+    """Return the matrix (point, contact) of delta, step or spline, and its parameters for the record."""
     place = contacts.place[:, 0]
-    radius = _radii(radius, len(place))
+    radii = _radii(radius, len(place))
     depth, point, top = place, where[:, 0], []
-    record = {"radius_um": radius}
+    record = {"radius_um": radii}
     if conductivity_top is not None:
         level = surface if is_jax(surface) else scalar(surface, "um", "surface")
-        # z rises towards the surface, a coordinate called depth falls away from it
+        # The kernel has depth 0 at the surface, increasing downwards: as the coordinate depth, and against z.
         depth, point = (
             x - level if contacts.axes == ("depth",) else level - x for x in (depth, point)
         )
-        top = [_array(_not_negative(conductivity_top))]
+        top = [in_float64(_not_negative(conductivity_top))]
         record |= {"conductivity_top_S_per_m": top[0], "surface_um": level}
         if not is_traced(depth) and (above := np.asarray(depth) < 0).any():
             k = int(np.argmin(np.asarray(depth)))
             raise ArgumentError.of(
                 "surface",
-                found=f"{above.sum()} of {len(above)} contacts beyond it, number {k} by {-float(depth[k]):g} um",
+                found=f"{above.sum()} of {len(above)} contacts beyond it, contact {k} by {-float(depth[k]):g} um",
                 expected="all contacts in the tissue",
-                remedy="surface=..., where it is along the depth, in um",
+                remedy="surface=..., its position along the depth, um",
             )
-    made = on_arrays(kernels.icsd_matrix, depth, 2 * radius, _array(sigma), *top, method=method)
+    made = on_arrays(kernels.icsd_matrix, depth, 2 * radii, in_float64(sigma), *top, method=method)
     matrix, record["condition"] = made.matrix, made.condition
+    # Of these methods only the spline takes `at`, since it has values between contacts.
     if where is not contacts.place:
         matrix = on_arrays(_at_points, depth, point, matrix)
     return matrix, record
 
 
-def _at_points(depth: Any, point: Any, matrix: Any) -> Any:
+def _at_points(depth: Array, point: Array, matrix: Array) -> Array:
     return jnp.matmul(kernels.spline_interpolation(depth, point), matrix, precision="highest")
 
 
-def _applied(matrix: Any, scale: float, variable: xr.Variable, new: Hashable) -> xr.Variable:
-    """Return a matrix, per uV, times potentials."""
+def _applied(matrix: Array, scale: float, variable: xr.Variable, new: Hashable) -> xr.Variable:
+    """Return the product of a matrix (per uV) and potentials in a unit of `scale` uV."""
     return contract(matrix * scale, variable, CONTACT, new)
 
 
-def _radii(radius: Any, n: int) -> Any:
-    """Return one radius, or one for each contact, um."""
+def _radii(radius: Scalars, n: int) -> Array:
+    """Return one radius, or one for each contact, um, checked to be positive."""
     values = values_in(radius, "um", "radius")
     if values.shape not in {(), (n,)}:
         raise DimensionError.of(
             "radius",
             found=f"the shape {values.shape}",
-            expected=f"one, or one for each of {n} contacts",
+            expected=f"one number, or one for each of {n} contacts",
             remedy='radius="250 um"',
         )
     if (
@@ -442,7 +450,7 @@ def _radii(radius: Any, n: int) -> Any:
     return values
 
 
-def _not_negative(conductivity: Any) -> Any:
+def _not_negative(conductivity: Conductivity) -> Array:
     if is_jax(conductivity):
         return conductivity
     number = scalar(conductivity, "S/m", "conductivity_top")
@@ -454,7 +462,3 @@ def _not_negative(conductivity: Any) -> Any:
             remedy="conductivity_top=0",
         )
     return number
-
-
-def _array(value: Any) -> Any:
-    return value if is_jax(value) else np.asarray(value, float)

@@ -1,7 +1,7 @@
-"""Current dipole moments of cells: what they look like from far away. Moved and turned by name, they make a population.
+"""Current dipole moments of cells, which determine their far field: computed, moved and rotated.
 
-A moment points from the sink to the source. It lies on ``xyz``, and each dipole has its place in the coordinates
-``x``, ``y``, ``z``.
+A moment points from the sink to the source. Its components are on the dim ``xyz``, and the position of each dipole is
+in the coordinates ``x``, ``y``, ``z``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import GEOMETRY, UNITS
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Scalars
 from jaxfne_xr.core.units import convert, magnitude, units_of, values_in
 from jaxfne_xr.geometry.positions import positions_of
 from jaxfne_xr.geometry.sites import middles
@@ -39,18 +40,18 @@ from .membrane_currents import with_currents
 
 XYZ = "xyz"
 AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
-#: Along which of its dims the dipoles of a Dataset lie that does not have places yet.
+#: Names of the dim of dipoles, in order of preference, in a Dataset without positions of dipoles.
 DIPOLES = ("unit", "recording", "population", "dipole")
-#: How far from zero the currents of a group may sum, over the largest of them, by rounding alone.
+#: Largest sum of the currents of a group, relative to the largest current, that rounding explains; by bytes per number.
 ROUNDING = {4: 1e-2, 8: 1e-7}
-#: Up to this many groups, one dense product is faster than a sum over each group's own sites.
+#: Up to this many groups, one dense product is faster than a sum over the sites of each group.
 FEW_GROUPS = 20
 
 
 def dipole_moment(
-    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: Any = None
+    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: str | ArrayLike | None = None
 ) -> xr.Dataset:
-    r"""Return the current dipole moment of each cell, or of each group of sites.
+    r"""Compute the current dipole moment of each cell, or of each group of sites.
 
     .. math:: p = \sum_i I_i (r_i - r_o)
 
@@ -60,35 +61,36 @@ def dipole_moment(
         With ``i_membrane`` (nA, outward positive) from `transmembrane_currents`, or the voltages that it needs, or a
         ``source`` in nA; on sites with positions ``x``, ``y``, ``z``, or ends ``x_start`` ... ``z_end``.
     by : str or None
-        The coordinate along the sites that tells the group of each, ``"unit"`` or ``"population"``; None for one
-        dipole of all.
+        The coordinate along the sites with the group of each, ``"unit"`` or ``"population"``; None for one dipole of
+        all sites.
     origin : str or (3,), optional
-        What each moment is taken about, and where its dipole lies: the mean of the group's sites by default; the name
-        of a coordinate that is true for some of them (``"soma"``), for the mean of those; or one point for all, um.
+        The reference point r_o of each moment, which is also the position of its dipole. By default the mean position
+        of the group's sites; or the name of a boolean coordinate (``"soma"``), for the mean of the sites where it is
+        true; or one point for all groups, um.
 
     Returns
     -------
     xr.Dataset
-        ``dipole_moment`` (time, xyz[, group]), nA*um, with the place of each dipole in ``x``, ``y``, ``z`` and the
-        labels that all sites of a group share. Its scope is a current's: an amplitude is that of a field, through a
-        conductor. Of a moment that depends on the origin no amplitude is claimed to be true.
+        ``dipole_moment`` (time, xyz[, group]), nA*um, with the position of each dipole in ``x``, ``y``, ``z`` and the
+        labels that all sites of a group share. Its scope is that of a current: amplitudes are those of fields, which
+        need a conductor. `amplitude_status` of its fields is 0 if the moment depends on the origin.
 
     Raises
     ------
     VariableError
-        If there is no current, and no conductances to make one of voltages; or no such group.
+        If there is neither a current nor conductances to compute it from voltages; or no such group.
     DimensionError, ArgumentError, UnitError
-        If positions are missing, or the origin is nowhere.
+        If positions are missing, or the origin cannot be used.
 
     Warns
     -----
     UserWarning
-        If the currents of a group do not sum to zero (a stimulus is included, a part of a cell is not): then the
-        moment depends on the origin. Not looked at in dask or under a JAX trace.
+        If the currents of a group do not sum to zero (a stimulus is included, or a part of a cell is missing): then the
+        moment depends on the origin. Not checked for dask or under a JAX trace.
 
     Notes
     -----
-    Linear in currents and positions, and differentiable in both. What the moment is taken about is in
+    Linear in currents and positions, and differentiable with respect to both. The choice of origin is in
     ``attrs["origin"]``.
 
     Examples
@@ -111,12 +113,12 @@ def dipole_moment(
     about, text = _origin(ds, dim, place, group, n, origin)
     relative = place - about[group]
 
-    # A fourth column of ones sums the currents on the way: it tells whether the moment depends on the origin.
+    # A fourth column of ones sums the currents in the same pass: the moment depends on the origin unless they sum to 0.
     columns = on_arrays(_with_ones, relative)
     data = _moments(variable, dim, columns, group, n, by or "group")
     total = data.isel({XYZ: 3})
     data = data.isel({XYZ: slice(3)})
-    closed = _closed(variable, total, by or "group", labels, about, text)
+    closed = _closure(variable, total, by or "group", labels, about, text)
     if by is None:
         data = data.isel(group=0)
     coords: dict[Hashable, Any] = _shared(ds, dim, group, n, by) if by else {}
@@ -139,14 +141,14 @@ def dipole_moment(
     )
 
 
-def _with_ones(relative: Any) -> Any:
+def _with_ones(relative: Array) -> Array:
     return jnp.pad(relative, ((0, 0), (0, 1)), constant_values=1)
 
 
 def _moments(
-    variable: xr.Variable, dim: str, columns: Any, group: np.ndarray, n: int, by: str
+    variable: xr.Variable, dim: str, columns: Array, group: np.ndarray, n: int, by: str
 ) -> xr.Variable:
-    """Return the moments of each group about zero, and the sums of its currents: (time, ..., xyz + 1, group)."""
+    """Return the moments of each group about its origin, and the sums of its currents: (time, ..., xyz + 1, group)."""
     if n <= FEW_GROUPS:
         member = (np.arange(n)[:, None] == group).astype(float)
         matrix = on_arrays(_dense, columns, member)
@@ -158,21 +160,26 @@ def _moments(
     return made.transpose(*order, XYZ, by)
 
 
-def _dense(columns: Any, member: Any) -> Any:
-    """Return the matrix (xyz * group, site) of sparse columns: each site in the columns of its own group."""
+def _dense(columns: Array, member: Array) -> Array:
+    """Return the matrix (xyz * group, site) with the columns of each site in the rows of its group, 0 elsewhere."""
     return (columns.T[:, None] * member).reshape(-1, member.shape[1])
 
 
-def _by_group(current: Any, columns: Any, group: Any, *, axis: int, n_groups: int) -> Any:
+def _by_group(current: Array, columns: Array, group: Array, *, axis: int, n_groups: int) -> Array:
     made = kernels.dipole_moment(current, columns, axis=axis, group=group, n_groups=n_groups)
     shape = made.shape
     return made.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
 
 
-def _closed(
-    variable: xr.Variable, total: xr.Variable, by: str, labels: Sequence[Any], about: Any, text: str
+def _closure(
+    variable: xr.Variable,
+    total: xr.Variable,
+    by: str,
+    labels: Sequence[Hashable],
+    about: Array,
+    text: str,
 ) -> dict[str, Any] | None:
-    """Return whether the currents of every group sum to zero, and warn if not; None where it cannot be looked at."""
+    """Return whether the currents of every group sum to zero, and warn if not; None for dask or under a JAX trace."""
     data, sums = magnitude(variable.data), total.data
     if is_dask(data) or is_traced(sums) or not data.size:
         return None
@@ -189,28 +196,36 @@ def _closed(
         )
         warn(
             f"the currents of {by} {labels[worst]} sum to up to {largest / scale:.2g} of the largest current, not to "
-            f"0: its moment depends on the origin, {text}{place}. Without a stimulus, and with every compartment, "
-            "they sum to 0; origin=... takes the moment about another point."
+            f"0, so its moment depends on the origin, {text}{place}. Without a stimulus, and with every compartment, "
+            "they sum to 0; origin=... sets another point."
         )
     return {"closed": closed, "largest_current_sum_nA": largest}
 
 
 def _origin(
-    ds: xr.Dataset, dim: str, place: Any, group: np.ndarray, n: int, origin: Any
-) -> tuple[Any, str]:
-    """Return the origin (group, xyz) of each group, um, and what it is in words."""
+    ds: xr.Dataset,
+    dim: str,
+    place: Array,
+    group: np.ndarray,
+    n: int,
+    origin: str | ArrayLike | None,
+) -> tuple[Array, str]:
+    """Return the origin (group, xyz) of each group, um, and its description."""
     if origin is None:
         return _means(place, group, n, np.ones(len(group), bool)), "mean position of its sites"
     if not isinstance(origin, str):
         point = values_in(origin, "um", "origin")
         if np.shape(point) != (3,):
-            raise _misfit(
-                "origin", f"the shape {np.shape(point)}", "three numbers", "origin=(0, 0, 0)"
+            raise DimensionError.of(
+                "origin",
+                found=f"the shape {np.shape(point)}",
+                expected="three numbers",
+                remedy="origin=(0, 0, 0)",
             )
         return point + np.zeros((n, 1), point.dtype), "one point for all"
     chosen = ds.coords.get(origin)
     if chosen is None or chosen.dims != (dim,) or chosen.dtype.kind != "b":
-        found = f"{origin!r}, which is no coordinate of truth values along {dim!r}"
+        found = f"{origin!r}, which is not a boolean coordinate along {dim!r}"
     else:
         missing = sorted(set(range(n)) - set(group[chosen.values].tolist()))
         if not missing:
@@ -224,17 +239,18 @@ def _origin(
     )
 
 
-def _means(place: Any, group: np.ndarray, n: int, chosen: np.ndarray) -> Any:
+def _means(place: Array, group: np.ndarray, n: int, chosen: np.ndarray) -> Array:
     member = ((np.arange(n)[:, None] == group) & chosen).astype(float)
     return on_arrays(_product, member / member.sum(axis=1, keepdims=True), place)
 
 
-def _product(matrix: Any, columns: Any) -> Any:
+def _product(matrix: Array, columns: Array) -> Array:
+    # Accelerators round factors of a product in their default precision.
     return jnp.matmul(matrix, columns, precision="highest")
 
 
-def _places(about: Any, by: str | None) -> dict[str, Any]:
-    """Return the coordinates x, y, z of dipoles, along their dim if they have one."""
+def _places(about: Array, by: str | None) -> dict[str, xr.Variable]:
+    """Return the coordinates x, y, z of the dipoles, along `by`; scalars if it is None."""
     dims, about = ((by,), about) if by else ((), about[0])
     return {a: xr.Variable(dims, about[..., i], {"units": "um"}) for i, a in enumerate(XYZ)}
 
@@ -242,10 +258,11 @@ def _places(about: Any, by: str | None) -> dict[str, Any]:
 def _shared(
     ds: xr.Dataset, dim: str, group: np.ndarray, n: int, by: str | None
 ) -> dict[Hashable, Any]:
-    """Return the labels that all sites of each group share."""
+    """Return the coordinates that have one value for all sites of each group."""
     first = np.array([int(np.argmax(group == g)) for g in range(n)])
     shared = {}
     for name, coord in ds.coords.items():
+        # Only labels in NumPy are compared: others may be traced, or expensive to compute.
         if (
             coord.dims == (dim,)
             and name not in (dim, *GEOMETRY)
@@ -261,7 +278,7 @@ def _shared(
 
 
 def moment_of(dipoles: xr.Dataset) -> xr.Variable:
-    """Return the moments of a Dataset: bare, nA*um, with components in the order x, y, z.
+    """Return the moments of a Dataset as bare numbers, nA*um, with components in the order x, y, z.
 
     Raises
     ------
@@ -271,7 +288,7 @@ def moment_of(dipoles: xr.Dataset) -> xr.Variable:
     variable = variable_of(
         dipoles,
         "dipole_moment",
-        "current dipole moments (nA*um); a voltage, or a proxy, is none",
+        "current dipole moments (nA*um), which a voltage or a proxy is not",
         "ds.jfne.transmembrane_currents().jfne.dipole_moment()",
     )
     raise_problems(
@@ -280,18 +297,20 @@ def moment_of(dipoles: xr.Dataset) -> xr.Variable:
     )
     if XYZ not in variable.dims or dipoles.sizes[XYZ] != 3:
         found = f"the dims {dict(zip(variable.dims, variable.shape, strict=True))}"
-        raise _misfit(
+        raise DimensionError.of(
             "dipole_moment",
-            found,
-            'its components on "xyz", 3 of them',
-            'ds.rename(your_dim="xyz")',
+            found=found,
+            expected='three components on "xyz"',
+            remedy='ds.rename(your_dim="xyz")',
         )
     variable = checked(variable, "dipole_moment")
     names = dipoles[XYZ].values.tolist()
+    # [0, 1, 2] is what xarray gives a dim without labels: taken to be in order.
     if names not in (list(XYZ), [0, 1, 2]):
         if sorted(map(str, names)) != list(XYZ):
-            raise _misfit(
-                XYZ, f"the labels {names}", "x, y and z", 'ds.assign_coords(xyz=["x", "y", "z"])'
+            remedy = 'ds.assign_coords(xyz=["x", "y", "z"])'
+            raise DimensionError.of(
+                XYZ, found=f"the labels {names}", expected="x, y and z", remedy=remedy
             )
         variable = variable.isel({XYZ: [names.index(a) for a in XYZ]})
     data = convert(magnitude(variable.data), str(units_of(variable)), UNITS["dipole_moment"])
@@ -299,30 +318,26 @@ def moment_of(dipoles: xr.Dataset) -> xr.Variable:
 
 
 def dipole_dim(dipoles: xr.Dataset) -> Hashable | None:
-    """Return the dim along which dipoles lie: that of their places, else one whose name says so; None for one dipole.
+    """Return the dim of dipoles: that of their positions, else the first of `DIPOLES`; None for a single dipole.
 
     Raises
     ------
     DimensionError
-        If places lie along several dims, or along one that the moments do not have.
+        If positions lie along several dims, or along one that the moments do not have.
     """
     dims = dipoles["dipole_moment"].dims
     along = {dipoles.variables[a].dims for a in XYZ if a in dipoles.coords} - {()}
-    own = {d for place in along for d in place}
-    if len(own) > 1 or own - set(dims) or own & {TIME, XYZ}:
-        found = f"places along {sorted(map(str, own))}, of moments along {dims}"
-        expected = "one place for each dipole, along the dim of dipoles, or one for all"
-        raise _misfit(
-            "x, y, z",
-            found,
-            expected,
-            'ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z)), in um',
-        )
-    return next(iter(own), next((d for d in DIPOLES if d in dims), None))
+    found_dims = {d for place in along for d in place}
+    if len(found_dims) > 1 or found_dims - set(dims) or found_dims & {TIME, XYZ}:
+        found = f"positions along {sorted(map(str, found_dims))}, of moments along {dims}"
+        expected = "one position for each dipole, along the dim of dipoles, or one for all"
+        remedy = 'ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z)), in um'
+        raise DimensionError.of("x, y, z", found=found, expected=expected, remedy=remedy)
+    return next(iter(found_dims), next((d for d in DIPOLES if d in dims), None))
 
 
-def places_of(dipoles: xr.Dataset) -> Any:
-    """Return the places of dipoles as an array (dipole, xyz), um; JAX where a coordinate is JAX."""
+def places_of(dipoles: xr.Dataset) -> Array:
+    """Return the positions of dipoles as an array (dipole, xyz), um; JAX if a coordinate is JAX."""
     dim = dipole_dim(dipoles)
     n = 1 if dim is None else dipoles.sizes[dim]
     along = DIPOLES[-1] if dim is None else dim
@@ -330,8 +345,9 @@ def places_of(dipoles: xr.Dataset) -> Any:
     if missing:
         asked = ", ".join(f'{axis}="0 mm"' for axis in missing)
         found = f"no {missing}, on a Dataset with the coordinates {list(map(str, dipoles.coords))}"
-        expected = "where each dipole is" + ("" if dim is None else f", along {dim!r}")
-        raise _misfit("x, y, z", found, expected, f"jfx.move_to(dipoles, {asked})")
+        expected = "the position of each dipole" + ("" if dim is None else f", along {dim!r}")
+        remedy = f"jfx.move_to(dipoles, {asked})"
+        raise DimensionError.of("x, y, z", found=found, expected=expected, remedy=remedy)
     coords = {}
     for axis in XYZ:
         place = dipoles.variables[axis]
@@ -348,26 +364,30 @@ def places_of(dipoles: xr.Dataset) -> Any:
 
 
 def move_to(
-    dipoles: xr.Dataset | xr.DataArray, *, x: Any = None, y: Any = None, z: Any = None
+    dipoles: xr.Dataset | xr.DataArray,
+    *,
+    x: Scalars | None = None,
+    y: Scalars | None = None,
+    z: Scalars | None = None,
 ) -> xr.Dataset:
-    """Move dipoles to another place; moments stay as they are.
+    """Move dipoles to other positions; moments are unchanged.
 
     Parameters
     ----------
     dipoles : xr.Dataset or xr.DataArray
         From `dipole_moment`, or made by hand.
     x, y, z : float, str, pint.Quantity or array, optional
-        Where to, um: one for all, or one for each dipole. An axis that is not named keeps its coordinate.
+        The new coordinates, um: one for all dipoles, or one for each. An axis that is not given keeps its coordinate.
 
     Returns
     -------
     xr.Dataset
-        The same moments with other ``x``, ``y``, ``z``.
+        The same moments with the new ``x``, ``y``, ``z``.
 
     Raises
     ------
     UnitError, DimensionError
-        If a coordinate is no length, or not one for each dipole.
+        If a coordinate is not a length, or their number is not that of the dipoles.
 
     Examples
     --------
@@ -391,7 +411,8 @@ def move_to(
             expected = (
                 "one number" if dim is None else f"one number, or one for each of {n} along {dim!r}"
             )
-            raise _misfit(axis, f"the shape {values.shape}", expected, f'{axis}="10 mm"')
+            found = f"the shape {values.shape}"
+            raise DimensionError.of(axis, found=found, expected=expected, remedy=f'{axis}="10 mm"')
         coords[axis] = xr.Variable(() if dim is None else dim, values, {"units": "um"})
     return provenance.extend(
         dipoles.assign_coords(coords),
@@ -402,31 +423,35 @@ def move_to(
 
 
 def rotate(
-    dipoles: xr.Dataset | xr.DataArray, angle: Any = None, axis: Any = "z", *, to: Any = None
+    dipoles: xr.Dataset | xr.DataArray,
+    angle: Scalar | None = None,
+    axis: str | ArrayLike = "z",
+    *,
+    to: ArrayLike | None = None,
 ) -> xr.Dataset:
-    """Turn the moments of dipoles; places stay as they are.
+    """Rotate the moments of dipoles; positions are unchanged.
 
     Parameters
     ----------
     dipoles : xr.Dataset or xr.DataArray
         From `dipole_moment`, or made by hand.
     angle : float, str or pint.Quantity
-        By how much: degrees, or ``"0.5 rad"``; counterclockwise as seen from the tip of the axis.
+        Angle in degrees, or ``"0.5 rad"``; counterclockwise as seen from the tip of the axis.
     axis : {"x", "y", "z"} or (3,)
-        About which axis.
+        Axis of the rotation.
     to : (3,) or array (dipole, 3), in place of the angle
-        Where what points along z now shall point: along the normal of the cortex, for cells whose apical dendrites
-        rise along z. The shortest turn from z that does it.
+        The direction into which z is rotated, by the smallest possible angle: the normal of the cortex, for cells whose
+        apical dendrites rise along z.
 
     Returns
     -------
     xr.Dataset
-        The same places with other moments.
+        The rotated moments at the same positions.
 
     Raises
     ------
     ArgumentError, UnitError, DimensionError
-        If there is not either an angle or a direction, or it cannot be used.
+        If neither or both of `angle` and `to` are given, or they cannot be used.
 
     Examples
     --------
@@ -459,6 +484,7 @@ def rotate(
         matrix = on_arrays(_from_z, _unit_vectors(to, "to", n))
         how = {"to": provenance.recorded(to)}
     data = moment.data
+    # xarray matches the dims by name; moments keep their precision, also if the matrix has another.
     with precision_of(data):
         by_name = xr.Variable((() if matrix.ndim == 2 else (dim,)) + ("turned", XYZ), matrix)
         if data.dtype.kind == "f":
@@ -474,23 +500,19 @@ def rotate(
     return provenance.extend(turned, "rotate", how, stage="source")
 
 
-def _misfit(where: str, found: str, expected: str, remedy: str) -> DimensionError:
-    return DimensionError.of(where, found=found, expected=expected, remedy=remedy)
-
-
-def _unit_vectors(given: Any, name: str, n: int) -> Any:
-    """Return one vector (3,), or one for each dipole (n, 3), of length one."""
+def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
+    """Return a unit vector (3,), or one for each dipole (n, 3)."""
     vectors = (
         given
         if is_jax(given)
         else np.asarray(given, dtype=object if isinstance(given, str) else float)
     )
     if vectors.shape not in {(3,), (n, 3)} or (name == "axis" and vectors.ndim > 1):
-        raise _misfit(
+        raise DimensionError.of(
             name,
-            repr(given),
-            "three numbers" + ("" if name == "axis" else f", or ({n}, 3)"),
-            f"{name}=(0, 0, 1)",
+            found=repr(given),
+            expected="three numbers" + ("" if name == "axis" else f", or an array ({n}, 3)"),
+            remedy=f"{name}=(0, 0, 1)",
         )
     if is_jax(vectors):
         return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -502,8 +524,8 @@ def _unit_vectors(given: Any, name: str, n: int) -> Any:
     return vectors / length
 
 
-def _about_axis(axis: Any, degrees: Any) -> Any:
-    """Return the matrix that turns about a unit vector (Rodrigues)."""
+def _about_axis(axis: Array, degrees: Array) -> Array:
+    """Return the matrix of a rotation about a unit vector (Rodrigues' formula)."""
     angle = jnp.deg2rad(degrees)
     cross = jnp.cross(jnp.eye(3, dtype=axis.dtype), axis)
     return (
@@ -513,9 +535,11 @@ def _about_axis(axis: Any, degrees: Any) -> Any:
     )
 
 
-def _from_z(to: Any) -> Any:
-    """Return the matrix of the shortest turn from z to a unit vector; about x where it is straight down."""
+def _from_z(to: Array) -> Array:
+    """Return the matrix of the smallest rotation from z to a unit vector; about x if that is -z."""
     x, y, z = jnp.moveaxis(to, -1, 0)
+    # From z to -z every axis in the plane would do, and 1 / (1 + z) has a pole: the double `where` keeps its gradient
+    # finite.
     down = z <= -1
     share = 1 / jnp.where(down, 1, 1 + z)
     one = jnp.ones_like(x)

@@ -1,9 +1,8 @@
-"""EEG and MEG: the potential and the magnetic field of current dipoles at sensors, through a head."""
+"""EEG and MEG: the potential and the magnetic field of current dipoles at sensors, in a head model."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,23 +15,26 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_along
 
 from .dipoles import XYZ, dipole_dim, moment_of, places_of
-from .heads import CHANNEL, FourSphere, LeadField, Spherical, misfit
+from .heads import CHANNEL, EEGHead, FourSphere, LeadField, MEGHead, Spherical
 from .model import MODELS, recorded_model
 
 
 def eeg(
-    dipoles: xr.Dataset | xr.DataArray, sensors: xr.Dataset | None = None, head: Any = None
+    dipoles: xr.Dataset | xr.DataArray,
+    sensors: xr.Dataset | None = None,
+    head: EEGHead | None = None,
 ) -> xr.Dataset:
-    """Return the EEG of current dipoles: the sum of their potentials at each electrode.
+    """Compute the EEG of current dipoles: the sum of their potentials at each electrode.
 
     Parameters
     ----------
     dipoles : xr.Dataset or xr.DataArray
-        ``dipole_moment`` (nA*um) on ``xyz`` and any other dims, with the place of each dipole in ``x``, ``y``, ``z``
+        ``dipole_moment`` (nA*um) on ``xyz`` and any other dims, with the position of each dipole in ``x``, ``y``, ``z``
         (um): from `dipole_moment`, moved and turned by `move_to` and `rotate`; or made by hand.
     sensors : xr.Dataset
         Electrodes along ``channel``: from `montage` or ``probe_at(..., dim="channel")``. Not needed with `LeadField`.
@@ -42,19 +44,18 @@ def eeg(
     Returns
     -------
     xr.Dataset
-        ``eeg`` (time, channel), uV, and any dims of the moments other than ``xyz`` and that of dipoles. The amplitude
-        is claimed to be true where the moments are of transmembrane currents of a morphology and the head declares
-        its conductor.
+        ``eeg`` (time, channel), uV, with any other dims of the moments. `amplitude_status` is 1 if the moments are of
+        transmembrane currents of a morphology and the head declares its conductor.
 
     Raises
     ------
     VariableError, DimensionError, UnitError, ArgumentError
-        If moments, places or sensors are missing or do not fit; if a dipole is outside the brain or an electrode off
+        If moments, positions or sensors are missing or do not fit; if a dipole is outside the brain or an electrode off
         the scalp. Values are not checked under a JAX trace: a dipole outside the brain then gives NaN.
 
     Notes
     -----
-    Linear in the moments; differentiable in moments, places, sensors, and the numbers of the head.
+    Linear in the moments; differentiable in moments, positions, sensors, and the numbers of the head.
 
     Examples
     --------
@@ -69,9 +70,11 @@ def eeg(
 
 
 def meg(
-    dipoles: xr.Dataset | xr.DataArray, sensors: xr.Dataset | None = None, head: Any = None
+    dipoles: xr.Dataset | xr.DataArray,
+    sensors: xr.Dataset | None = None,
+    head: MEGHead | None = None,
 ) -> xr.Dataset:
-    """Return the MEG of current dipoles: the sum of their magnetic fields along the normal of each sensor.
+    """Compute the MEG of current dipoles: the sum of their magnetic fields along the normal of each sensor.
 
     Parameters
     ----------
@@ -79,7 +82,7 @@ def meg(
         As for `eeg`.
     sensors : xr.Dataset
         Magnetometers along ``channel``, with normals: ``probe_at(..., normal=..., dim="channel")``. For all three
-        components at one place, three sensors with three normals. Not needed with `LeadField`.
+        components at one position, three sensors with three normals. Not needed with `LeadField`.
     head : InfiniteHomogeneous, Spherical, FourSphere, LeadField or any class with ``meg_lead_field``, optional
         The conductor. ``Spherical()`` by default.
 
@@ -105,7 +108,9 @@ def meg(
     return _sensed("meg", dipoles, sensors, Spherical() if head is None else head)
 
 
-def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: Any) -> xr.Dataset:
+def _sensed(
+    name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: EEGHead | MEGHead
+) -> xr.Dataset:
     moment, dim = moment_of(dipoles), dipole_dim(dipoles)
     model = getattr(head, f"{name}_lead_field", None)
     if model is None or isinstance(head, type):
@@ -113,7 +118,7 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
         raise ArgumentError.of(
             "head",
             found=f"{head!r}, which has no {name}_lead_field",
-            expected=f"one of {known}, or a class of your own",
+            expected=f"one of {known}, or an object with that method",
             remedy=f"{name}(dipoles, sensors, head=jfx.{'FourSphere' if name == 'eeg' else 'Spherical'}())",
         )
     n = 1 if dim is None else dipoles.sizes[dim]
@@ -127,7 +132,7 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
             raise ArgumentError.of(
                 "sensors",
                 found="none",
-                expected="where each channel is, with any head but LeadField",
+                expected="the positions of the channels, which every head but LeadField needs",
                 remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, normal=..., dim="channel")',
             )
         sensor = positions_along(sensors, CHANNEL, XYZ)
@@ -136,36 +141,43 @@ def _sensed(name: str, dipoles: xr.Dataset, sensors: xr.Dataset | None, head: An
         matrix = model(places_of(dipoles), *given)
         expected = (len(sensor), 3, n)
         if np.shape(matrix) != expected:
-            raise misfit(
+            raise DimensionError.of(
                 "head",
-                f"a lead field of shape {np.shape(matrix)}",
-                f"(channel, xyz, dipole), {expected}",
+                found=f"a lead field of shape {np.shape(matrix)}",
+                expected=f"(channel, xyz, dipole), {expected}",
+                remedy=f"return an array of this shape from {name}_lead_field",
             )
+    # Components and dipoles are summed at once: one product with a matrix (channel, xyz * dipole).
     if dim is not None:
         moment = moment.stack(component=(XYZ, dim))
     made = contract(
         matrix.reshape(matrix.shape[0], -1), moment, XYZ if dim is None else "component", CHANNEL
     )
+    # Moments made by hand have no current as their source: only derived ones inherit its status.
     derived = any(step["function"] == "dipole_moment" for step in provenance.steps_of(dipoles))
     status = provenance.scope_of(dipoles).source_calibration_status
     parameters = {
         **recorded_model(head, name),
         "source": status if derived else "dipole_moment",
     }
-    placeless = dipoles.drop_vars([a for a in XYZ if a in dipoles.coords])
-    return finish(placeless, name, made, UNITS[name], parameters, coords=coords, stage="field")
+    # x, y and z of the result are positions of channels; those of dipoles would collide with them.
+    unplaced = dipoles.drop_vars([a for a in XYZ if a in dipoles.coords])
+    return finish(unplaced, name, made, UNITS[name], parameters, coords=coords, stage="field")
 
 
-def _given_channels(head: LeadField, sensors: xr.Dataset | None) -> dict[Hashable, Any]:
-    """Return the labels of channels: those of sensors, else those of the lead field."""
+def _given_channels(
+    head: LeadField, sensors: xr.Dataset | None
+) -> dict[Hashable, xr.Variable | xr.DataArray | tuple[str, list[Hashable]]]:
+    """Return the labels of the channels: those of the sensors, else those of the lead field."""
     n = np.shape(head.array)[0]
     if sensors is None:
         return {} if head.channels is None else {CHANNEL: (CHANNEL, list(head.channels))}
     if sensors.sizes.get(CHANNEL) != n:
-        raise misfit(
+        raise DimensionError.of(
             "sensors",
-            f"the sizes {dict(sensors.sizes)}",
-            f"one for each of the {n} channels of the lead field",
+            found=f"the sizes {dict(sensors.sizes)}",
+            expected=f"one for each of the {n} channels of the lead field",
+            remedy="sensors=None, or those with which the lead field was computed",
         )
     return dict(sensors.coords)
 
@@ -173,21 +185,31 @@ def _given_channels(head: LeadField, sensors: xr.Dataset | None) -> dict[Hashabl
 def _matched(
     head: LeadField, dipoles: xr.Dataset, dim: Hashable | None, n: int
 ) -> list[int] | None:
-    """Return where in a lead field the dipoles are; None for all, in order."""
+    """Return the indices of the dipoles in a lead field, by label; None for all of them in order."""
     if head.dipoles is not None and dim in dipoles.coords:
         asked = dipoles[dim].values.tolist()
         missing = [label for label in asked if label not in head.dipoles]
         if not missing:
             return [head.dipoles.index(label) for label in asked]
-        found = f"the dipoles {missing[:5]}, which the lead field does not have"
-        raise misfit("dipoles", found, "labels of the lead field's dipoles")
+        found = f"the labels {missing[:5]}, which are not in the lead field"
+        raise DimensionError.of(
+            "dipoles",
+            found=found,
+            expected="labels of the dipoles of the lead field",
+            remedy=f"dipoles.sel({dim}=[...]) with labels such as {list(head.dipoles[:3])}",
+        )
     if np.shape(head.array)[2] != n:
         found = f"a lead field of {np.shape(head.array)[2]} dipoles for {n} moments"
-        raise misfit("dipoles", found, "one for each")
+        raise DimensionError.of(
+            "dipoles",
+            found=found,
+            expected="one dipole for each moment",
+            remedy="LeadField of a DataArray with labels of its dipoles, which are matched with those of the moments",
+        )
     return None
 
 
-def _normals(sensors: xr.Dataset) -> Any:
+def _normals(sensors: xr.Dataset) -> Array:
     """Return the unit vector (channel, xyz) along which each sensor measures."""
     names = [f"normal_{a}" for a in XYZ]
     if not all(name in sensors.coords and sensors[name].dims == (CHANNEL,) for name in names):

@@ -1,16 +1,16 @@
-"""EEG and MEG: the potential and the magnetic field that current dipoles make at sensors, in a declared conductor.
+"""Head models: the potential and the magnetic field of current dipoles at EEG and MEG sensors.
 
-A head is a frozen dataclass and a pytree, so that its numbers can be differentiated. `eeg` asks it for
-``eeg_lead_field(dipole, sensor)``, uV/(nA*um), and `meg` for ``meg_lead_field(dipole, sensor, normal)``,
-fT/(nA*um): arrays (channel, xyz, dipole) from positions (dipole, xyz) and (channel, xyz), um. Any class with one
-of the two is a head.
+A head is a frozen dataclass and a pytree, so that its numbers can be differentiated. `eeg` calls its
+``eeg_lead_field(dipole, sensor)``, uV/(nA*um), and `meg` its ``meg_lead_field(dipole, sensor, normal)``, fT/(nA*um):
+arrays (channel, xyz, dipole) from positions (dipole, xyz) and (channel, xyz), um. Any class with one of these two
+methods can be used as a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,7 @@ from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, nonfinite_pro
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import kind_problems
+from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import (
     factor,
     is_quantity,
@@ -34,14 +35,31 @@ from jaxfne_xr.kernels.fields import heads as kernels
 
 from .dipoles import XYZ
 from .model import ForwardModel, forward_model, shown, static
+from .parameters import in_float64
 
 CHANNEL = "channel"
-#: How far from the scalp, in shares of its radius, an electrode may be; it is then taken to be on it.
+#: Largest distance of an electrode from the scalp, relative to its radius; the electrode is then projected onto it.
 ON_SCALP = 0.01
-#: The series of spheres is cut at a multiple of this many terms, so that similar set-ups share a compiled kernel.
+#: The series of spheres is truncated at a multiple of this many terms, so that similar set-ups share a compiled kernel.
 TERMS = 32
-#: Where radii are traced: enough for a brain of up to 0.95 times the radius of the head, to 1e-8.
+#: Terms if JAX traces the radii: enough for a brain of up to 0.95 times the radius of the head, to 1e-8.
 TERMS_TRACED = 512
+#: The remedy for a lead field with other dims than it needs.
+LABELLED = 'xr.DataArray(array, dims=("channel", "xyz", "dipole"), attrs={"units": "V/(A*m)"})'
+
+
+class EEGHead(Protocol):
+    """A head that `eeg` can use."""
+
+    def eeg_lead_field(self, dipole: Array, sensor: Array, /) -> Array:
+        """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um), from positions, um."""
+
+
+class MEGHead(Protocol):
+    """A head that `meg` can use."""
+
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array, /) -> Array:
+        """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um), from positions, um."""
 
 
 @forward_model
@@ -57,12 +75,12 @@ class InfiniteHomogeneous(ForwardModel):
     conductivity : float, str or pint.Quantity
         sigma, S/m.
     min_distance : float, str or pint.Quantity
-        Distances below it count as it, um.
+        Shorter distances are replaced by this one, um.
 
     Notes
     -----
-    Without a skull, potentials at the scalp come out too large. The magnetic field is that of the primary current:
-    in an unbounded medium the return currents make none.
+    Without a skull, potentials at the scalp are overestimated. The magnetic field is that of the primary current:
+    in an unbounded medium the return currents produce none.
 
     References
     ----------
@@ -83,32 +101,33 @@ class InfiniteHomogeneous(ForwardModel):
     )
     units: ClassVar[Mapping[str, str]] = {"conductivity": "S/m", "min_distance": "um"}
 
-    conductivity: Any = 0.3
-    min_distance: Any = static(0.0)  # noqa: RUF009 (a field, not its default)
+    conductivity: Conductivity = 0.3
+    min_distance: Length = static(0.0)  # noqa: RUF009 (a field, not its default)
 
     def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of the ``"eeg"`` or ``"meg"`` that it makes."""
+        """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
         return "infinite_homogeneous"
 
     def __post_init__(self) -> None:
-        """Read units."""
+        """Convert the parameters to numbers in their units, and check them."""
         _read(self, "conductivity", positive)
         _read(self, "min_distance", scalar)
-        if not 0 <= self.min_distance < np.inf:
-            found = f"{self.min_distance:g} um"
+        distance: Array = self.min_distance
+        if not 0 <= distance < np.inf:
+            found = f"{distance:g} um"
             remedy = 'min_distance="10 um"'
             raise ArgumentError.of(
                 "min_distance", found=found, expected="0 um or more", remedy=remedy
             )
 
-    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
-        """Return the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
-        sigma = _array(positive(self.conductivity, "S/m", "conductivity"))
+    def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
+        """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
+        sigma = in_float64(positive(self.conductivity, "S/m", "conductivity"))
         kernel = dipole_kernels.potential_lead_field
         return on_arrays(kernel, dipole, sensor, sigma, min_distance=self.min_distance)
 
-    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
-        """Return the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
+        """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
         kernel = dipole_kernels.magnetic_lead_field
         return on_arrays(kernel, dipole, sensor, normal, min_distance=self.min_distance)
 
@@ -116,7 +135,7 @@ class InfiniteHomogeneous(ForwardModel):
 @forward_model
 @dataclass(frozen=True, repr=False, eq=False)
 class Spherical(ForwardModel):
-    r"""A conductor whose conductivity depends on the radius only, for MEG: what it is drops out.
+    r"""A conductor whose conductivity depends only on the radius, for MEG, whose field is then independent of it.
 
     .. math:: B = \frac{\mu_0}{4 \pi F^2} \left( F\, p \times r_0 - (p \times r_0 \cdot r) \nabla F \right),
               \qquad F = a (r a + r^2 - r_0 \cdot r), \quad a = |r - r_0|
@@ -124,13 +143,13 @@ class Spherical(ForwardModel):
     Parameters
     ----------
     radius : float, str or pint.Quantity
-        Of the head, um: dipoles are inside, sensors outside. The field does not depend on it.
+        Radius of the head, um: dipoles are inside, sensors outside. The field does not depend on it.
     centre : (3,)
-        Where it lies, um.
+        Position of the centre, um.
 
     Notes
     -----
-    A radial dipole, and any dipole at the centre, makes no field.
+    Radial dipoles, and dipoles at the centre, produce no field.
 
     References
     ----------
@@ -151,21 +170,21 @@ class Spherical(ForwardModel):
     )
     units: ClassVar[Mapping[str, str]] = {"radius": "um", "centre": "um"}
 
-    radius: Any = static(90e3)  # noqa: RUF009
-    centre: Any = (0.0, 0.0, 0.0)
+    radius: Length = static(90e3)  # noqa: RUF009
+    centre: Scalars = (0.0, 0.0, 0.0)
 
     def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of the ``"eeg"`` or ``"meg"`` that it makes."""
+        """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
         return "spherical"
 
     def __post_init__(self) -> None:
-        """Read units."""
+        """Convert the parameters to numbers in their units, and check them."""
         _read(self, "radius", positive)
         _read(self, "centre", values_in)
         raise_problems(_shape_problem("centre", self.centre, (3,)))
 
-    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
-        """Return the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
+        """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
         return _sarvas(dipole, sensor, normal, self.centre, self.radius, self.radius)
 
 
@@ -182,14 +201,14 @@ class FourSphere(ForwardModel):
     radii : sequence
         Outer radius of each shell, um, brain first. 79, 80, 85 and 90 mm by default. Any number of shells works.
     conductivities : sequence
-        Of each shell, S/m. 0.3, 1.5, 0.015 and 0.3 by default.
+        Conductivity of each shell, S/m. 0.3, 1.5, 0.015 and 0.3 by default.
     centre : (3,)
-        Where it lies, um.
+        Position of the centre, um.
 
     Notes
     -----
-    Dipoles lie inside the brain, electrodes on the scalp: one within 1 % of its radius is moved to it. The series is
-    summed to 1e-14. The potential is zero on average over the scalp.
+    Dipoles lie inside the brain, electrodes on the scalp: an electrode off the scalp by at most 1 % of its radius is
+    projected onto it. The series is summed to 1e-14. The mean potential over the scalp is zero.
 
     References
     ----------
@@ -210,24 +229,27 @@ class FourSphere(ForwardModel):
     )
     units: ClassVar[Mapping[str, str]] = {"radii": "um", "conductivities": "S/m", "centre": "um"}
 
-    radii: Any = (79e3, 80e3, 85e3, 90e3)
-    conductivities: Any = (0.3, 1.5, 0.015, 0.3)
-    centre: Any = (0.0, 0.0, 0.0)
+    radii: Scalars = (79e3, 80e3, 85e3, 90e3)
+    conductivities: Scalars = (0.3, 1.5, 0.015, 0.3)
+    centre: Scalars = (0.0, 0.0, 0.0)
 
     def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of the ``"eeg"`` or ``"meg"`` that it makes."""
-        return "four_sphere" if quantity == "eeg" else "spherical"  # magnetic fields know no shells
+        """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
+        # The magnetic field of a dipole in concentric spheres does not depend on the shells.
+        return "four_sphere" if quantity == "eeg" else "spherical"
 
     def __post_init__(self) -> None:
-        """Read units."""
+        """Convert the parameters to numbers in their units, and check them."""
         for name in self.units:
             _read(self, name, values_in)
         raise_problems(_shell_problems(self) + _shape_problem("centre", self.centre, (3,)))
 
-    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
-        """Return the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
+    def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
+        """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
         raise_problems(_shell_problems(self))
-        radii, sigma, centre = (_array(x) for x in (self.radii, self.conductivities, self.centre))
+        radii, sigma, centre = (
+            in_float64(x) for x in (self.radii, self.conductivities, self.centre)
+        )
         terms = TERMS_TRACED
         _check_places(dipole, sensor, centre, radii[0], radii[-1], on=True)
         if not is_traced(radii):
@@ -237,36 +259,37 @@ class FourSphere(ForwardModel):
             if height is not None and (off := np.abs(height - scalp) > ON_SCALP * scalp).any():
                 found.append(_off_scalp(height, off, scalp))
             raise_problems(found)
-            # A sensor is on the scalp, so a dipole nowhere in the brain needs more terms than one at its surface.
+            # Sensors are on the scalp, so no dipole in the brain needs more terms than one at the brain's surface: the
+            # bound for traced dipoles.
             deepest = brain if depth is None else float(depth.max(initial=0.0))
             terms = -(-kernels.series_terms(deepest / scalp) // TERMS) * TERMS
         return on_arrays(_sphere, dipole, sensor, radii, sigma, centre, n_terms=terms)
 
-    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
-        """Return the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
-        radii = _array(self.radii)
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
+        """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
+        radii = in_float64(self.radii)
         return _sarvas(dipole, sensor, normal, self.centre, radii[0], radii[-1])
 
 
 @forward_model
 @dataclass(frozen=True, repr=False, eq=False)
 class LeadField(ForwardModel):
-    """Anyone's own lead field, for EEG or MEG: MNE's, the New York Head's.
+    """A given lead field, for EEG or MEG, as of MNE or the New York Head.
 
     Parameters
     ----------
     array : xr.DataArray, or array (channel, xyz, dipole)
         Signal per moment along x, y and z. A DataArray may have its dims, ``channel``, ``xyz`` and one of any other
-        name, in any order; if it has labels, its channels name the result, and its dipoles are matched with those of
-        the moments.
+        name, in any order; if it has labels, the channels of the result get those of its channels, and its dipoles are
+        matched with those of the moments.
     given_units : str
-        Unit of the array, as in ``"uV/(nA*um)"``, ``"V/(A*m)"`` (MNE's EEG), ``"T/(A*m)"`` (MNE's MEG). A DataArray's
-        own by default.
+        Unit of the array, as in ``"uV/(nA*um)"``, ``"V/(A*m)"`` (MNE's EEG), ``"T/(A*m)"`` (MNE's MEG). By
+        default the unit of the DataArray.
 
     Notes
     -----
-    Positions of dipoles and sensors do not enter. The conductor behind the numbers is not known here, so
-    amplitudes are not claimed to be true.
+    Positions of dipoles and sensors are not used. `amplitude_status` is 0, since the conductor behind the numbers is
+    not known here.
 
     Examples
     --------
@@ -282,17 +305,17 @@ class LeadField(ForwardModel):
     physical: ClassVar[bool] = False
     equation: ClassVar[str] = "signal = sum over xyz and dipoles of array times moment"
 
-    array: Any
+    array: xr.DataArray | ArrayLike
     given_units: str | None = static(None)
-    channels: tuple[Any, ...] | None = static(None)
-    dipoles: tuple[Any, ...] | None = static(None)
+    channels: tuple[Hashable, ...] | None = static(None)
+    dipoles: tuple[Hashable, ...] | None = static(None)
 
     def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of the ``"eeg"`` or ``"meg"`` that it makes."""
+        """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
         return "given_lead_field"
 
     def __post_init__(self) -> None:
-        """Name the axes of the array."""
+        """Order the axes of the array, and check it."""
         given = self.array
         if isinstance(given, xr.DataArray):
             given = self._of_labelled(given)
@@ -302,28 +325,36 @@ class LeadField(ForwardModel):
         given = given if is_jax(given) else np.asarray(given)
         object.__setattr__(self, "array", given)
         if given.ndim != 3 or given.shape[1] != 3:
-            raise misfit(
-                "lead_field", f"the shape {given.shape}", "(channel, xyz, dipole), 3 along xyz"
+            raise DimensionError.of(
+                "lead_field",
+                found=f"the shape {given.shape}",
+                expected="(channel, xyz, dipole), 3 along xyz",
+                remedy=LABELLED,
             )
         raise_problems(kind_problems(given, "lead_field"))
         problem = None
         if not is_traced(given):
             problem = nonfinite_problem(given, (CHANNEL, XYZ, "dipole"), "lead_field")
         if problem is not None:
-            remedy = "leave out the channels or dipoles that have none"
+            remedy = "drop the channels or dipoles with NaN or Inf"
             raise_problems([replace(problem, remedy=remedy)])
         if self.given_units is None:
             raise UnitError.of(
                 "lead_field",
                 found="no unit",
-                expected="that of a signal over that of a moment",
+                expected="the unit of a signal over that of a moment",
                 remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
             )
 
-    def _of_labelled(self, given: xr.DataArray) -> Any:
+    def _of_labelled(self, given: xr.DataArray) -> Array:
         others = [d for d in given.dims if d not in (CHANNEL, XYZ)]
         if given.ndim != 3 or len(others) != 1:
-            raise misfit("lead_field", f"the dims {given.dims}", "channel, xyz and one for dipoles")
+            raise DimensionError.of(
+                "lead_field",
+                found=f"the dims {given.dims}",
+                expected="channel, xyz and one for dipoles",
+                remedy=LABELLED,
+            )
         if XYZ in given.coords:
             given = given.sel({XYZ: list(XYZ)})
         given = given.transpose(CHANNEL, XYZ, *others)
@@ -345,30 +376,39 @@ class LeadField(ForwardModel):
         return ", ".join(f"{d}: {n}" for d, n in sizes)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the model, its equation, and the shape and unit of the array for the record, not its numbers."""
+        """Return the model, its equation, and the shape and unit of the array for the record, without its numbers."""
         array = {"shape": list(np.shape(self.array)), "units": self.given_units}
         return {"model": type(self).__name__, "equation": self.equation, **array}
 
-    def eeg_lead_field(self, dipole: Any, sensor: Any) -> Any:
-        """Return the array in uV/(nA*um)."""
+    def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
+        """Convert the array to uV/(nA*um)."""
         return self.array * factor(str(self.given_units), "uV/(nA*um)")
 
-    def meg_lead_field(self, dipole: Any, sensor: Any, normal: Any) -> Any:
-        """Return the array in fT/(nA*um)."""
+    def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
+        """Convert the array to fT/(nA*um)."""
         return self.array * factor(str(self.given_units), "fT/(nA*um)")
 
 
 def _sphere(
-    dipole: Any, sensor: Any, radii: Any, conductivities: Any, centre: Any, *, n_terms: int
-) -> Any:
+    dipole: Array,
+    sensor: Array,
+    radii: Array,
+    conductivities: Array,
+    centre: Array,
+    *,
+    n_terms: int,
+) -> Array:
+    # The series holds on the scalp only: project the electrodes onto it.
     away = sensor - centre
     scalp = away * (radii[-1] / jnp.linalg.norm(away, axis=-1, keepdims=True))
     return kernels.sphere_lead_field(dipole - centre, scalp, radii, conductivities, n_terms=n_terms)
 
 
-def _sarvas(dipole: Any, sensor: Any, normal: Any, centre: Any, brain: Any, radius: Any) -> Any:
+def _sarvas(
+    dipole: Array, sensor: Array, normal: Array, centre: Array, brain: Array, radius: Array
+) -> Array:
     """Return Sarvas' lead field, for dipoles within `brain` of the centre and sensors outside `radius`."""
-    centre = _array(centre)
+    centre = in_float64(centre)
     _check_places(dipole, sensor, centre, brain, radius, on=False)
     if not is_traced(radius):
         found = _inside_problems(_distances(dipole, centre), float(brain), "the conductor")
@@ -389,19 +429,19 @@ def _sarvas(dipole: Any, sensor: Any, normal: Any, centre: Any, brain: Any, radi
     return on_arrays(_sarvas_centred, dipole, sensor, normal, centre)
 
 
-def _sarvas_centred(dipole: Any, sensor: Any, normal: Any, centre: Any) -> Any:
+def _sarvas_centred(dipole: Array, sensor: Array, normal: Array, centre: Array) -> Array:
     return kernels.sarvas_lead_field(dipole - centre, sensor - centre, normal)
 
 
 def _check_places(
-    dipole: Any, sensor: Any, centre: Any, brain: Any, radius: Any, *, on: bool
+    dipole: Array, sensor: Array, centre: Array, brain: Array, radius: Array, *, on: bool
 ) -> None:
-    """Have `checkify` see that dipoles are inside `brain`, and sensors on the radius of the head, or outside of it."""
+    """Let `checkify` check that dipoles are inside `brain`, and sensors on the scalp, or outside of the head."""
 
-    def away(place: Any) -> Any:
+    def away(place: Array) -> Array:
         return jnp.linalg.norm(place - centre, axis=-1)
 
-    def sensors_fit() -> Any:
+    def sensors_fit() -> Array:
         height = away(sensor)
         near = jnp.abs(height - radius) <= ON_SCALP * radius
         return (near if on else height > radius).all()
@@ -410,8 +450,8 @@ def _check_places(
     check_traced("sensors", sensors_fit, "all on the scalp" if on else "all outside the head")
 
 
-def _distances(place: Any, centre: Any) -> np.ndarray | None:
-    """Return how far positions are from the centre, um; None where they are traced."""
+def _distances(place: Array, centre: Array) -> np.ndarray | None:
+    """Return the distances of positions from the centre, um; None if JAX traces them."""
     if is_traced(place) or is_traced(centre):
         return None
     return np.linalg.norm(np.asarray(place, float) - np.asarray(centre, float), axis=-1)
@@ -446,8 +486,10 @@ def _off_scalp(height: np.ndarray, off: np.ndarray, scalp: float) -> Problem:
 
 
 def _shell_problems(head: FourSphere) -> list[Problem]:
-    """Return what is wrong with radii and conductivities whose values can be seen."""
-    radii, sigma = head.radii, head.conductivities
+    """Return the problems of radii and conductivities that JAX does not trace."""
+    radii: Array = head.radii
+    sigma: Array = head.conductivities
+    # JAX also makes models of placeholders, which have no shape to check.
     if not all(isinstance(x, np.ndarray) or is_jax(x) for x in (radii, sigma)):
         return []
     if np.ndim(radii) != 1 or np.shape(radii) != np.shape(sigma) or not np.size(radii):
@@ -466,7 +508,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
             (
                 "radii",
                 f"{shown(radii)} um",
-                "positive radii that grow outwards",
+                "positive radii, increasing outwards",
                 'radii=("79 mm", ...)',
             )
         )
@@ -485,26 +527,13 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
     return [Problem(*what, ArgumentError) for what in found]
 
 
-def _shape_problem(name: str, value: Any, shape: tuple[int, ...]) -> list[Problem]:
+def _shape_problem(name: str, value: object, shape: tuple[int, ...]) -> list[Problem]:
     if not isinstance(value, np.ndarray) or value.shape == shape:
         return []
-    return list(misfit(name, f"the shape {value.shape}", f"{shape}").problems)
+    found, remedy = f"the shape {value.shape}", f"{name}=... of the shape {shape}"
+    return [Problem(name, found, f"{shape}", remedy, DimensionError)]
 
 
-def misfit(where: str, found: str, expected: str) -> DimensionError:
-    """Return the error of something that does not have the right shape."""
-    remedy = {
-        "lead_field": 'xr.DataArray(array, dims=("channel", "xyz", "dipole"), attrs={"units": "V/(A*m)"})'
-    }
-    return DimensionError.of(
-        where, found=found, expected=expected, remedy=remedy.get(where, "give one of this shape")
-    )
-
-
-def _read(head: Any, name: str, reader: Any) -> None:
-    """Bring a parameter that a user gave to numbers in its unit."""
+def _read(head: ForwardModel, name: str, reader: Callable[[ArrayLike, str, str], Array]) -> None:
+    """Convert a parameter to numbers in its unit, in place."""
     object.__setattr__(head, name, reader(getattr(head, name), head.units[name], name))
-
-
-def _array(value: Any) -> Any:
-    return value if is_jax(value) else np.asarray(value, float)

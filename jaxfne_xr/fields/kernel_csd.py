@@ -1,4 +1,4 @@
-"""Kernel current source density: the matrix from potentials to densities, its numbers chosen by leave-one-out."""
+"""Kernel current source density: the matrix from potentials to densities, with cross-validated parameters."""
 
 from __future__ import annotations
 
@@ -13,35 +13,38 @@ from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, precision_of
 from jaxfne_xr.core.dispatch import jointly, on_arrays
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.progress import progress, working
+from jaxfne_xr.core.types import Array, ArrayLike, Length, Scalars
 from jaxfne_xr.core.units import magnitude, positive, values_in
-from jaxfne_xr.kernels.fields import kernel_csd as kcsd
+from jaxfne_xr.geometry.contact_layout import CONTACT
+from jaxfne_xr.kernels.fields import kernel_csd as kernels
 
-CONTACT = "contact"
+from .parameters import in_float64
+
 Basis = Literal["gauss", "step"]
-#: Less than this share of a step is rounding.
+#: A remainder below this fraction of a step is rounding.
 ROUNDING = 1e-6
-#: Regularisations among which leave-one-out chooses, and the smallest that float32 can tell from none.
+#: Regularisations among which leave-one-out chooses, and the smallest that has an effect in float32.
 REGULARISATIONS = np.logspace(-12, 0, 25)
 SMALLEST_FLOAT32 = 1e-5
-#: Widths of basis sources, and margins around the contacts, in distances of neighbouring contacts and in widths.
+#: Width of basis sources over the distance of neighbouring contacts; margin around the contacts over the width.
 WIDTH, MARGIN = 1.0, 2.0
-#: More basis sources than this are a mistake in the width rather than a wish.
+#: More basis sources than this are taken for a mistake in the width.
 MOST_SOURCES = 20_000
 
 
 def kernel_matrix(
     variable: xr.Variable,
-    place: Any,
-    where: Any,
-    sigma: Any,
+    place: Array,
+    where: Array,
+    sigma: Array,
     scale: float,
     *,
-    radius: Any = 250.0,
-    width: Any = None,
-    regularisation: Any = None,
+    radius: Length = 250.0,
+    width: Scalars | None = None,
+    regularisation: Scalars | None = None,
     basis: Basis = "gauss",
-) -> tuple[Any, dict[str, Any]]:
-    """Return the matrix (point, contact) of the kernel method, and what it was made with."""
+) -> tuple[Array, dict[str, Any]]:
+    """Return the matrix (point, contact) of the kernel method, and its parameters for the record."""
     dims = place.shape[1]
     if dims == 2 and basis == "step":
         raise ArgumentError.of(
@@ -50,14 +53,17 @@ def kernel_matrix(
             expected="'gauss', whose potential is known",
             remedy='basis="gauss"',
         )
+    # The radius of the discs in 1-D, the thickness of the layer in 2-D; densities in 3-D need none.
     extent = (
-        [] if dims == 3 else [_array(positive(radius, "um", "radius")) * (2 if dims == 2 else 1)]
+        []
+        if dims == 3
+        else [in_float64(positive(radius, "um", "radius")) * (2 if dims == 2 else 1)]
     )
     near = _neighbour_distance(place)
     widths = _several(width, WIDTH * near, "um", "width")
     strengths = _several(regularisation, REGULARISATIONS, "1", "regularisation")
     source = _basis_sources(place, widths, near)
-    fixed = (place, source, where, widths, strengths, _array(sigma), *extent)
+    fixed = (place, source, where, widths, strengths, in_float64(sigma), *extent)
     record: dict[str, Any] = {"basis": basis, "dims": dims, "basis_sources": len(source)}
     record |= {"extent_um": extent[0]} if extent else {}
     if widths.size == strengths.size == 1:
@@ -69,6 +75,7 @@ def kernel_matrix(
         }
     samples = _samples(variable)
     traced = is_jax(samples.data)
+    # Errors with a regularisation lost to rounding are noise, and could be the smallest.
     if traced and samples.dtype.itemsize < 8:
         fixed = (*fixed[:4], np.maximum(strengths, SMALLEST_FLOAT32), *fixed[5:])
     dims = [("point", CONTACT), (), (), (), ()]
@@ -82,6 +89,7 @@ def kernel_matrix(
         "condition": condition,
     }
     record |= {"chosen_by": "leave-one-out"}
+    # In dask they are not known before the data are computed.
     if not is_dask(matrix.data):
         record |= {k: v.data for k, v in chosen.items()}
         if not is_traced(error.data):
@@ -90,44 +98,47 @@ def kernel_matrix(
 
 
 def _one_kernel(
-    contact: Any,
-    source: Any,
-    point: Any,
-    widths: Any,
-    strengths: Any,
-    sigma: Any,
-    *extent: Any,
+    contact: Array,
+    source: Array,
+    point: Array,
+    widths: Array,
+    strengths: Array,
+    sigma: Array,
+    *extent: Array,
     basis: Basis,
-) -> Any:
+) -> tuple[Array, Array]:
     width, strength = widths.ravel()[0], strengths.ravel()[0]
-    made = kcsd.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
+    made = kernels.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
     return made.matrix, made.condition
 
 
 def _best_kernel(
-    samples: Any,
-    contact: Any,
-    source: Any,
-    point: Any,
-    widths: Any,
-    strengths: Any,
-    sigma: Any,
-    *extent: Any,
+    samples: Array,
+    contact: Array,
+    source: Array,
+    point: Array,
+    widths: Array,
+    strengths: Array,
+    sigma: Array,
+    *extent: Array,
     basis: Basis,
-) -> Any:
-    """Return the matrix whose width and regularisation predict each contact best from the others, and these."""
-    errors = kcsd.kcsd_errors(
+) -> tuple[Array, ...]:
+    """Return the matrix whose width and regularisation best predict each contact from the others, and these two."""
+    errors = kernels.kcsd_errors(
         contact, source, samples, widths, strengths, sigma, *extent, basis=basis
     )
+    # The choice is piecewise constant: gradients are those at the chosen width and regularisation.
     errors = jax.lax.stop_gradient(errors)
     i, j = jnp.unravel_index(jnp.argmin(errors), errors.shape)
     width, strength = widths[i], strengths[j]
-    made = kcsd.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
+    made = kernels.kcsd_matrix(contact, source, point, width, strength, sigma, *extent, basis=basis)
     return made.matrix, width, strength, errors[i, j], made.condition
 
 
 def _samples(variable: xr.Variable) -> xr.Variable:
     """Return fewer columns (contact, column) with the same inner products of contacts; float64 unless traced."""
+    # Leave-one-out errors depend on the samples only through these products; R of a QR decomposition has them too,
+    # without the loss of precision of forming them.
     data = magnitude(variable.data)
     axis = variable.get_axis_num(CONTACT)
     n = data.shape[axis]
@@ -135,7 +146,7 @@ def _samples(variable: xr.Variable) -> xr.Variable:
     if is_traced(data):
         with precision_of(data):
             rows = jax.lax.stop_gradient(data).transpose(axis, *others).reshape(n, -1)
-            return xr.Variable((CONTACT, "column"), kcsd.compress_samples(rows))
+            return xr.Variable((CONTACT, "column"), kernels.compress_samples(rows))
     if is_dask(data):
         import dask.array
 
@@ -146,23 +157,22 @@ def _samples(variable: xr.Variable) -> xr.Variable:
     for start in progress(range(0, rows.shape[1], _AT_ONCE), "kernel CSD: samples"):
         part = rows[:, start : start + _AT_ONCE].astype(np.float64)
         both = np.concatenate([columns, part], axis=1)
-        columns = np.asarray(
-            np.linalg.qr(both.T, mode="r")
-        ).T  # kcsd.compress_samples, with nothing to compile
+        # As kernels.compress_samples does, without a kernel to compile.
+        columns = np.asarray(np.linalg.qr(both.T, mode="r")).T
     return xr.Variable((CONTACT, "column"), columns)
 
 
-#: So many samples are compressed at once.
+#: Number of samples that are compressed at once.
 _AT_ONCE = 8192
 
 
-def _neighbour_distance(place: Any) -> float:
-    """Return the median distance of contacts to their nearest neighbour, um."""
+def _neighbour_distance(place: Array) -> float:
+    """Return the median distance of contacts to their nearest neighbours, um."""
     if is_traced(place):
         raise ArgumentError.of(
             "width",
             found="positions that JAX traces",
-            expected="the width of basis sources",
+            expected="the width of basis sources to be given",
             remedy='width="100 um"',
         )
     values = np.asarray(place)
@@ -171,8 +181,8 @@ def _neighbour_distance(place: Any) -> float:
     return float(np.sqrt(np.median(squared.min(axis=1))))
 
 
-def _basis_sources(place: Any, widths: np.ndarray, near: float) -> np.ndarray:
-    """Return centres (source, dims) of basis sources around the contacts, as dense as contacts or widths ask for."""
+def _basis_sources(place: Array, widths: np.ndarray, near: float) -> np.ndarray:
+    """Return a grid (source, dims) of centres of basis sources, as dense as the contacts or the smallest width."""
     values = np.asarray(place)
     margin, step = MARGIN * widths.max(), min(widths.min(), near)
     lower, upper = values.min(axis=0) - margin, values.max(axis=0) + margin
@@ -182,13 +192,13 @@ def _basis_sources(place: Any, widths: np.ndarray, near: float) -> np.ndarray:
             "width",
             found=f"{' x '.join(map(str, shape))} basis sources, {step:g} um apart",
             expected=f"at most {MOST_SOURCES}",
-            remedy=f'width="{2 * step:g} um", or dims= for fewer of them',
+            remedy=f'width="{2 * step:g} um", or fewer dims',
         )
-    return on_arrays(kcsd.source_grid, lower, upper, shape=shape)
+    return on_arrays(kernels.source_grid, lower, upper, shape=shape)
 
 
-def _several(given: Any, default: Any, unit: str, name: str) -> np.ndarray:
-    """Return one or several positive numbers."""
+def _several(given: Scalars | None, default: ArrayLike, unit: str, name: str) -> np.ndarray:
+    """Return one or several numbers in `unit` as an array, checked to be positive."""
     values = np.atleast_1d(
         np.asarray(values_in(default if given is None else given, unit, name), float)
     )
@@ -200,7 +210,3 @@ def _several(given: Any, default: Any, unit: str, name: str) -> np.ndarray:
             remedy=f"{name}=[...]",
         )
     return values
-
-
-def _array(value: Any) -> Any:
-    return value if is_jax(value) else np.asarray(value, float)

@@ -1,13 +1,15 @@
-"""Transmembrane currents: what leaves each compartment through its membrane, from voltages and axial conductances.
+"""Transmembrane currents of all compartments, from voltages and axial conductances.
 
-The axial conductances of a cell lie on the dim ``edge``: `from_jaxley`, `from_lfpy` and `morphology` make them. By
-Kirchhoff, what enters a compartment along the cable leaves through its membrane, outward positive, in nA.
+The axial conductances of a cell are on the dim ``edge``, as from `from_jaxley`, `from_lfpy` and `morphology`. By
+Kirchhoff's law, the current that enters a compartment along the cable leaves it through the membrane: outward positive,
+in nA.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -34,14 +36,16 @@ from jaxfne_xr.core.inputs import (
 )
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, time_problem
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import is_quantity, magnitude, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
-from jaxfne_xr.kernels.fields import membrane_currents_numpy as current_numpy
+from jaxfne_xr.kernels.fields import membrane_currents_numpy
 
-#: How voltages were integrated, which says what the current of one step is.
+Scheme = Literal["backward_euler", "crank_nicolson"]
+#: Integration schemes of the voltages, which determine the current of one step.
 SCHEMES = ("backward_euler", "crank_nicolson")
-#: Voltages, mV, that the expected error of float32 is stated for.
+#: Largest size of a voltage, mV, for which the expected error of float32 is stated.
 LARGEST = 100.0
 
 
@@ -51,49 +55,50 @@ def transmembrane_currents(
     scheme: str = "backward_euler",
     stimulus: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Return the current that leaves each compartment through its membrane, from the voltages of all of them.
+    """Compute the current that leaves each compartment through its membrane, from the voltages of all compartments.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
         Traces or Signals: a voltage (mV) on ``recording`` and any other dims, in any order; ``compartment_id`` on
         ``recording``; ``conductance`` (uS) on ``edge`` with ``edge_from`` and ``edge_to``, numbers as in
-        ``compartment_id``. Cells without a voltage are left out; of the others every compartment is needed.
+        ``compartment_id``. Cells without any voltage are left out; the others need one for every compartment.
     scheme : {"backward_euler", "crank_nicolson"}
-        How the voltages were integrated. ``I[k]`` is ``G V[k]`` or ``G (V[k-1] + V[k]) / 2``, the current of the step
-        from k-1 to k. Jaxley's default is the first; NEURON's too, unless ``secondorder`` is set.
+        The scheme with which the voltages were integrated: ``I[k]`` is ``G V[k]`` or ``G (V[k-1] + V[k]) / 2``, the
+        current of the step from k-1 to k. The first is the default of Jaxley, and of NEURON unless ``secondorder`` is
+        set.
     stimulus : xr.DataArray, optional
         Current injected by intracellular electrodes (nA), positive inward, to be included: on dims of the voltage, or
-        without ``recording`` but with a coordinate ``compartment_id`` that says where. Sample k counts in step k: in
-        Jaxley, whose sample k acts from k to k+1, shift it by one first.
+        without ``recording`` but with a coordinate ``compartment_id`` of the compartments. Sample k is added in step k;
+        shift a stimulus of Jaxley, whose sample k acts from k to k+1, by one sample first.
 
     Returns
     -------
     xr.Dataset
         ``i_membrane`` (nA, outward positive) on the dims of the voltage: capacitive, ionic and synaptic currents
         together, ``I_i = sum_j g_ij (V_j - V_i) + stimulus_i``. Without the stimulus the currents of a cell sum to
-        zero, and an electrode's current is missing where it enters; with it they sum to the stimulus.
-        ``attrs["stimulus"]`` says which.
+        zero, and the current of an electrode is missing where it enters; with it they sum to the stimulus.
+        ``attrs["stimulus"]`` is ``"included"`` or ``"not included"``.
 
     Raises
     ------
     VariableError
         If there is no voltage or no conductance.
     DimensionError
-        If a compartment of a recorded cell has no voltage: which.
+        If compartments of a recorded cell have no voltage; the error lists them.
     ArgumentError, UnitError
         If the scheme is not known, or the stimulus does not fit.
 
     Warns
     -----
     UserWarning
-        If voltages are float32 or coarser: the largest error that their rounding can cause. If every cell has a single
-        compartment: all of its currents are zero.
+        If voltages are float32 or coarser, with the largest error that their rounding can cause. If every cell has a
+        single compartment, whose currents are all zero.
 
     Notes
     -----
-    Exact for the spatial discretisation of the simulator, to rounding: these are the currents that its own equations
-    contain, while summing recorded channel currents, which belong to another time, is off by tens of percent.
+    Exact to rounding for the spatial discretisation of the simulator: these are the currents in the equations that it
+    solves. A sum of recorded channel currents, which belong to another time, has errors of tens of percent.
 
     Examples
     --------
@@ -116,7 +121,9 @@ def transmembrane_currents(
     v = voltage_of(ds)
     if scheme == "crank_nicolson" and TIME not in v.dims:
         raise time_problem(
-            f"the dims {v.dims}", "time: a step lies between two samples", 'scheme="backward_euler"'
+            f"the dims {v.dims}",
+            "time, since a step lies between two samples",
+            'scheme="backward_euler"',
         )
     made = across(
         _current,
@@ -132,8 +139,8 @@ def transmembrane_currents(
         _warn_of_rounding(v, made, cable)
     elif stimulus is None:
         warn(
-            "no two compartments are joined, so that all transmembrane currents are 0, and any field of them: what "
-            "enters a compartment leaves it at the same place. Use cells of several compartments, or a proxy: "
+            "no two compartments are joined, so all transmembrane currents, and their fields, are 0: the current that "
+            "enters a compartment leaves it at the same position. Use cells of several compartments, or a proxy: "
             "ds.jfne.to_signals().jfne.lfp_proxy(...)."
         )
     if stimulus is not None:
@@ -158,20 +165,20 @@ def transmembrane_currents(
 
 @dataclass(frozen=True)
 class CurrentReport:
-    """How far the transmembrane currents of each cell are from summing to what they should; true where they do.
+    """The error of the sum of each cell's transmembrane currents; true if all are within rounding.
 
     Attributes
     ----------
     cells : tuple of (label, residual, largest)
-        Of each cell: the largest size over time of the sum of its currents less its stimulus, nA, and of the sum of
-        their sizes, nA.
+        For each cell: the maximum over time of the absolute sum of its currents minus its stimulus, nA, and of the sum
+        of their absolute values, nA.
     tolerance : float
-        Residuals up to this share of the sum of sizes are rounding.
+        Residuals up to this fraction of the sum of absolute values are rounding.
     stimulus : str
-        ``"included"`` or ``"not included"`` in the currents.
+        Whether it is ``"included"`` or ``"not included"`` in the currents.
     """
 
-    cells: tuple[tuple[Any, float, float], ...]
+    cells: tuple[tuple[Hashable, float, float], ...]
     tolerance: float
     stimulus: str
 
@@ -204,24 +211,24 @@ class CurrentReport:
 def check_currents(
     ds: xr.Dataset | xr.DataArray, *, stimulus: xr.DataArray | None = None
 ) -> CurrentReport:
-    """Return how far the currents of each cell are from summing to zero, or to the stimulus that they include.
+    """Check that the currents of each cell sum to zero, or to the stimulus that they include.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        With ``i_membrane``, or ``source`` in nA, or what `transmembrane_currents` needs.
+        With ``i_membrane``, or ``source`` in nA, or the inputs of `transmembrane_currents`.
     stimulus : xr.DataArray, optional
-        What was included in the currents, as for `transmembrane_currents`.
+        The stimulus that the currents include, as for `transmembrane_currents`.
 
     Returns
     -------
     CurrentReport
-        One row a ``unit``; prints as a table. The currents are computed where they are dask.
+        One row for each ``unit``; prints as a table. Currents in dask are computed.
 
     Raises
     ------
     DataError
-        If JAX traces them: a report needs numbers.
+        If JAX traces the currents, since a report needs numbers.
 
     Examples
     --------
@@ -241,8 +248,8 @@ def check_currents(
         raise DataError.of(
             name,
             found="data that JAX traces",
-            expected="concrete currents",
-            remedy="check_currents outside jit and grad",
+            expected="currents with known values",
+            remedy="call check_currents outside jit and grad",
         )
     current = xr.Variable(variable.dims, magnitude(variable.data))
     included = str(
@@ -252,6 +259,7 @@ def check_currents(
     if "unit" in (*ds.coords, dim):
         labels, group = groups_of(ds, dim, "unit")
     rest = tuple(d for d in current.dims if d != dim)
+    # The currents of a cell sum to the stimulus that they include; without it they sum to 0.
     excess = current if stimulus is None else _plus(current, -_stimulus(ds, stimulus, current, dim))
     sums, sizes = (
         jointly(
@@ -260,11 +268,14 @@ def check_currents(
         for x in (excess, abs(current))
     )
     rows = zip(labels, np.asarray(sums.data).tolist(), np.asarray(sizes.data).tolist(), strict=True)
+    # The square root of the precision is a heuristic: half of the digits may be lost to sums over many compartments.
     precision = np.finfo(current.dtype if current.dtype.kind == "f" else np.float64)
     return CurrentReport(tuple(rows), float(precision.eps) ** 0.5, included)
 
 
-def _current(v: Any, g: Any, *, axis: int, time_axis: int | None, ends: Static, method: Any) -> Any:
+def _current(
+    v: Array, g: Array, *, axis: int, time_axis: int | None, ends: Static, method: Scheme
+) -> Array:
     start, stop = ends.arrays
     return kernels.transmembrane_current(
         v, start, stop, g, axis=axis, time_axis=time_axis, method=method
@@ -272,16 +283,16 @@ def _current(v: Any, g: Any, *, axis: int, time_axis: int | None, ends: Static, 
 
 
 def _current_of_numpy(
-    v: np.ndarray, g: Any, *, axis: int, time_axis: int | None, ends: Static, method: Any
+    v: np.ndarray, g: Array, *, axis: int, time_axis: int | None, ends: Static, method: Scheme
 ) -> np.ndarray:
     start, stop = ends.arrays
-    return current_numpy.transmembrane_current(
+    return membrane_currents_numpy.transmembrane_current(
         v, start, stop, g, axis=axis, time_axis=time_axis, method=method
     )
 
 
-def _sums(current: Any, *, group: Static, n: int) -> Any:
-    """Return the largest size of the sum over each group, over all other axes."""
+def _sums(current: Array, *, group: Static, n: int) -> Array:
+    """Return the maximum absolute sum of the currents of each group, over all other axes."""
     total = abs(kernels.current_sum(current, group.arrays[0], n_groups=n, axis=-1))
     return total.reshape(-1, n).max(axis=0, initial=0)
 
@@ -290,9 +301,9 @@ def _sums(current: Any, *, group: Static, n: int) -> Any:
 
 
 def with_currents(ds: xr.Dataset) -> tuple[xr.Dataset, str]:
-    """Return a Dataset with currents (nA) and their name: those it has, else those that its voltages imply.
+    """Return a Dataset with currents (nA), and their name: those that it has, else those that its voltages imply.
 
-    A voltage without conductances is refused, with the way to get currents.
+    A voltage without conductances is an error, which says how to get currents.
     """
     name = current_name(ds)
     if name is not None:
@@ -301,32 +312,34 @@ def with_currents(ds: xr.Dataset) -> tuple[xr.Dataset, str]:
 
 
 def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) -> xr.Variable:
-    """Return the injected current, bare, in nA and in the precision of `v`, on dims of `v`."""
+    """Return the injected current as bare numbers, nA, on dims of `v` and in its precision."""
     if not isinstance(stimulus, xr.DataArray):
-        raise _misfit(f"a {type(stimulus).__name__}", v, dim)
+        raise _stimulus_error(f"a {type(stimulus).__name__}", v, dim)
     raise_problems(misaligned(ds, stimulus, "stimulus"))
     bare = stimulus.variable
     given = xr.Variable(bare.dims, bare._data if is_quantity(bare._data) else bare.data, bare.attrs)
+    # Bare numbers are in nA, as everywhere in this package.
     if units_of(given) is None:
         given.attrs["units"] = "nA"
     raise_problems(unit_problem(given, "stimulus", "nA"))
     current = in_nA(given)
     dtype = v.dtype if v.dtype.kind == "f" else np.dtype(np.float64)
     current = xr.Variable(current.dims, current.data.astype(dtype))
-    if current.sizes.get(dim) != v.sizes[dim]:  # only some of the compartments: where?
+    # Only some of the compartments: expand to all by their ids.
+    if current.sizes.get(dim) != v.sizes[dim]:
         if "compartment_id" not in stimulus.coords or "compartment_id" not in ds.coords:
-            raise _misfit(
-                f"the sizes {dict(current.sizes)}, without a compartment_id to say where", v, dim
+            raise _stimulus_error(
+                f"the sizes {dict(current.sizes)}, without a compartment_id", v, dim
             )
         if dim not in current.dims:
             current = xr.Variable((dim, *current.dims), current.data[None])
         ids = np.asarray(ds.variables["compartment_id"].data)
         here = ids == np.atleast_1d(stimulus.coords["compartment_id"].values)[:, None]
         if not here.any(axis=1).all():
-            raise _misfit("a compartment_id that is not among the rows", v, dim)
-        (current,) = [contract(here.T.astype(dtype), current, dim, dim)]
+            raise _stimulus_error("a compartment_id that is not in ds", v, dim)
+        current = contract(here.T.astype(dtype), current, dim, dim)
     if any(current.sizes[d] != v.sizes.get(d) for d in current.dims):
-        raise _misfit(f"the sizes {dict(current.sizes)}", v, dim)
+        raise _stimulus_error(f"the sizes {dict(current.sizes)}", v, dim)
     return checked(current, "stimulus")
 
 
@@ -335,18 +348,18 @@ def _plus(current: xr.Variable, more: xr.Variable) -> xr.Variable:
         return (current + more).transpose(*current.dims)
 
 
-def _misfit(found: str, v: xr.Variable, dim: str) -> DimensionError:
+def _stimulus_error(found: str, v: xr.Variable, dim: str) -> DimensionError:
     return DimensionError.of(
         "stimulus",
         found=found,
         expected=f"a DataArray (nA) on dims of the voltage, {dict(v.sizes)}, or for one compartment",
         remedy=f'xr.DataArray(i, dims="time", coords={{"compartment_id": ds.compartment_id[0].item()}}), '
-        f"one sample for each of the voltage; along {dim!r} too where there are several",
+        f"with as many samples as the voltage; for several compartments also along {dim!r}",
     )
 
 
 def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable) -> None:
-    """Say what rounding the voltages can do to the currents, where they are coarser than float64."""
+    """Warn of the error that rounding can cause in the currents if voltages are coarser than float64."""
     if v.dtype.kind != "f" or v.dtype.itemsize >= 8 or is_traced(cable.conductance):
         return
     size = np.full(v.sizes[cable.dim], LARGEST)
@@ -360,19 +373,20 @@ def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable) -> None:
         share = f", which is {bound / largest:.1e} of the largest current" if largest else ""
     warn(
         f"voltages are {v.dtype}: their rounding can change a transmembrane current by up to {bound:.1e} nA{share}. "
-        'Simulate and keep them in float64 where that is too much: jax.config.update("jax_enable_x64", True).'
+        'If that is too much, simulate and store them in float64: jax.config.update("jax_enable_x64", True).'
     )
 
 
-def _largest(data: Any) -> float:
-    """Return the largest size of any number."""
+def _largest(data: Array) -> float:
+    """Return the largest absolute value."""
     if is_jax(data):
         return float(abs(data).max())
     axis, slices = blocks(data)
-    parts = [data[take(axis, where)] for where in slices]  # each looked at twice while in cache
+    # Each block is read twice while it is in cache.
+    parts = [data[take(axis, where)] for where in slices]
     return max(max(float(part.max()), -float(part.min())) for part in parts)
 
 
-def _bound(size: Any, g: Any, *, ends: Static, dtype: str) -> Any:
+def _bound(size: Array, g: Array, *, ends: Static, dtype: str) -> Array:
     start, stop = ends.arrays
     return kernels.rounding_bound(size, start, stop, g, dtype=dtype)

@@ -1,15 +1,15 @@
-"""What all forward models are: frozen dataclasses that show, record and register themselves.
+"""The base of all forward models: frozen dataclasses and pytrees, registered by name.
 
 A model, for potentials or for EEG and MEG, is one class. It declares its `equation`, the `units` of its parameters and
-the `solvers` that it can be, each with a sentence that says what such a field is; `forward_model` registers it. Scope,
-records, cards, readouts and stored configurations know it from then on, and nothing else has to be changed.
+the `solvers` that it can report, each with a sentence that describes such a field; `forward_model` registers it.
+Scope, records, cards, readouts and stored configurations then know it, and nothing else has to be changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields
-from typing import Any, ClassVar, TypeVar
+from dataclasses import Field, field, fields
+from typing import Any, ClassVar, TypeGuard, TypeVar
 
 import jax
 import numpy as np
@@ -19,36 +19,39 @@ from jaxfne_xr.core.arrays import is_jax, is_traced
 from jaxfne_xr.core.cards import model_card
 from jaxfne_xr.core.scope import PHYSICAL, UNDECLARED, register_solver
 
-#: Every forward model of this package by its name.
+#: The forward models of this package by name.
 MODELS: dict[str, type[ForwardModel]] = {}
 
 Cls = TypeVar("Cls", bound="type[ForwardModel]")
+Default = TypeVar("Default")
 
 
 class ForwardModel:
-    """Base of all forward models: how they are shown and recorded.
+    """Base of all forward models: their repr, their card and their record.
 
     Attributes
     ----------
     equation : str
-        What it computes, in one line.
+        The equation that it computes, in one line.
     units : mapping of str to str
         The unit of each parameter that has one.
     solvers : mapping of str to str
-        Every ``field_solver_status`` that it can give, and one sentence on what such a field is.
+        Every ``field_solver_status`` that it can report, and one sentence that describes such a field.
     physical : bool
         Whether it declares its conductor, so that amplitudes can be in physical units.
     """
 
+    #: Declared for mypy: subclasses are dataclasses, this base is not.
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     equation: ClassVar[str]
     units: ClassVar[Mapping[str, str]] = {}
     solvers: ClassVar[Mapping[str, str]]
     physical: ClassVar[bool] = True
-    #: What is shown of a parameter that is None.
+    #: The text shown for a parameter that is None.
     defaults: ClassVar[Mapping[str, str]] = {"min_distance": "radius of each segment"}
 
     def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of the ``"lfp"``, ``"eeg"`` or ``"meg"`` that it makes."""
+        """Return the ``field_solver_status`` of an ``"lfp"``, ``"eeg"`` or ``"meg"`` made with this model."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -60,7 +63,7 @@ class ForwardModel:
 
     def _given(self) -> list[tuple[str, str]]:
         """Return each parameter as text with its unit."""
-        return [(f.name, self._shown(f.name)) for f in fields(self)]  # type: ignore[arg-type]
+        return [(f.name, self._shown(f.name)) for f in fields(self)]
 
     def _shown(self, name: str) -> str:
         value, unit = getattr(self, name), self.units.get(name)
@@ -69,9 +72,9 @@ class ForwardModel:
         return f"{shown(value)} {unit}" if unit else shown(value)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the model, its equation and its parameters for the record, units in their names."""
+        """Return the model, its equation and its parameters for the record, with units in the parameters' names."""
         made = {}
-        for f in fields(self):  # type: ignore[arg-type]
+        for f in fields(self):
             unit = self.units.get(f.name, "")
             name = f"{f.name}_{unit.replace('/', '_per_')}" if unit else f.name
             made[name] = provenance.recorded(getattr(self, f.name))
@@ -81,48 +84,50 @@ class ForwardModel:
 def forward_model(cls: Cls) -> Cls:
     """Register a dataclass as a forward model of this package, and as a pytree.
 
-    Copies that JAX makes are not checked: a gradient in a conductivity may be negative.
+    Copies that JAX makes are not checked: a gradient with respect to a conductivity may be negative.
     """
-    numbers = [f.name for f in fields(cls) if not f.metadata.get("static")]  # type: ignore[arg-type]
-    words = [f.name for f in fields(cls) if f.metadata.get("static")]  # type: ignore[arg-type]
+    numbers = [f.name for f in fields(cls) if not f.metadata.get("static")]
+    settings = [f.name for f in fields(cls) if f.metadata.get("static")]
 
-    def flatten(model: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+    def flatten(model: ForwardModel) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
         leaves = [(jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in numbers]
-        return leaves, tuple(getattr(model, word) for word in words)
+        return leaves, tuple(getattr(model, name) for name in settings)
 
-    def unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Any:
-        model: Any = object.__new__(cls)
-        for name, value in zip((*words, *numbers), (*static, *leaves), strict=True):
+    def unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> ForwardModel:
+        # JAX also rebuilds models around placeholders, which __post_init__ would reject.
+        model: ForwardModel = object.__new__(cls)
+        for name, value in zip((*settings, *numbers), (*static, *leaves), strict=True):
             object.__setattr__(model, name, value)
         return model
 
     jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    # From here on the scope knows what the name in field_solver_status claims.
     MODELS[cls.__name__] = cls
     for name, sentence in cls.solvers.items():
         register_solver(name, sentence, PHYSICAL if cls.physical else UNDECLARED)
     return cls
 
 
-def static(default: Any) -> Any:
-    """Return a field of a model that is a word or a count, not a number to differentiate in."""
+def static(default: Default) -> Default:
+    """Declare a field that is text or a count: static under JAX, and never differentiated."""
     return field(default=default, metadata={"static": True})
 
 
-def is_ours(model: Any) -> bool:
-    """Whether a model is one of this package, whose physics is known; a subclass of one is not."""
+def is_ours(model: object) -> TypeGuard[ForwardModel]:
+    """Whether the physics of a model is known: a registered class itself, not a subclass, which may override it."""
     return MODELS.get(type(model).__name__) is type(model)
 
 
-def recorded_model(model: Any, quantity: str) -> dict[str, Any]:
-    """Return what the record says of the model that made a ``"lfp"``, ``"eeg"`` or ``"meg"``."""
+def recorded_model(model: object, quantity: str) -> dict[str, Any]:
+    """Return the record's entries about the model that made an ``"lfp"``, ``"eeg"`` or ``"meg"``."""
     if is_ours(model):
         return {**model.parameters(), "field_solver": model.solver_for(quantity)}
     name = getattr(model, "__name__", type(model).__name__)
     return {"model": name, "field_solver": "custom"}
 
 
-def shown(value: Any) -> str:
-    """Return a parameter as text: numbers if they are known."""
+def shown(value: object) -> str:
+    """Return a parameter as text: its numbers, or that JAX traces it."""
     if isinstance(value, str):
         return repr(value)
     if isinstance(value, tuple):

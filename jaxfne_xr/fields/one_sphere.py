@@ -26,15 +26,15 @@ from .parameters import array, is_vector, read
 @forward_model
 @dataclass(frozen=True, repr=False)
 class OneSphere(Conductor):
-    """Each site is a point in a sphere inside another, infinite conductor; contacts are in either.
+    """Each site is a point in a sphere inside another, infinite conductor; contacts may be in either.
 
     Parameters
     ----------
     radius : float, str or pint.Quantity
-        Of the sphere, um.
+        Radius of the sphere, um.
     conductivity, outside : float, str or pint.Quantity
-        Of the sphere and of all around it, S/m. Both are above 0: in an insulated sphere the potential of a single
-        source has no reference.
+        Conductivities of the sphere and of the medium around it, S/m. Both are above 0: in an insulated sphere the
+        potential of a single source has no reference.
     centre : three numbers, str or pint.Quantity
         Position of the centre of the sphere, um.
     min_distance : float, str or pint.Quantity, optional
@@ -90,11 +90,11 @@ class OneSphere(Conductor):
 
     @property
     def medium(self) -> str:
-        """What the tissue is, in ``field_solver_status``."""
+        """The name of the medium in ``field_solver_status``."""
         return "one_sphere"
 
     def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Array:
-        """Return the lead field (contact, site), uV/nA."""
+        """Compute the lead field (contact, site), uV/nA."""
         (site,) = self.extent(sites)
         raise_problems(self._outside(site, "site"))
         return on_arrays(
@@ -110,7 +110,7 @@ class OneSphere(Conductor):
         )
 
     def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
-        """Return the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
+        """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
         raise_problems(self._outside(dipole, "dipoles"))
         limit = array(0.0 if self.min_distance is None else self.min_distance, "min_distance")
         return on_arrays(_one_sphere_dipole, sensor, dipole, *self._numbers(), limit)
@@ -120,7 +120,7 @@ class OneSphere(Conductor):
         return [array(getattr(self, name), name) for name in names]
 
     def _outside(self, place: Array, name: str) -> list[Problem]:
-        """Return the problem of sites or dipoles outside the sphere, as far as numbers are known."""
+        """Return the problem of sites or dipoles outside the sphere; traced numbers are left to `checkify`."""
         centre, radius = array(self.centre, "centre"), array(self.radius, "radius")
         if any(map(is_traced, (place, centre, radius))):
 
@@ -151,7 +151,9 @@ def _one_sphere(contact: Array, site: Array, centre: Array, *rest: Array) -> Arr
 
 
 def _one_sphere_dipole(sensor: Array, dipole: Array, *rest: Array) -> Array:
-    """Differentiate the lead field in the position of each source: (channel, xyz, dipole)."""
+    """Differentiate the lead field with respect to the position of each source: (channel, xyz, dipole)."""
+    # A dipole is the limit of two opposite currents, so its potential is a derivative along the moment; forward mode
+    # gives it for all dipoles in three passes.
     axes = jnp.eye(3, dtype=jnp.result_type(float, dipole))
     moves = jnp.broadcast_to(axes[:, None], (3, *dipole.shape))
 

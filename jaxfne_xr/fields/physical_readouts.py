@@ -1,28 +1,28 @@
-"""Readouts in physical units: microvolts, current densities and femtotesla, by the functions of the same names.
+"""Readouts in physical units: potentials, current densities, dipole moments and magnetic fields.
 
-In `compute_readout` they share their work and take their settings by name. `csd` is the function itself; `lfp`,
-`dipole_moment`, `eeg` and `meg` call the functions of these names, and differ from them in what their docstrings say.
+`compute_readout` computes what they share once, and passes settings by name. `csd` is the public function itself;
+`lfp`, `dipole_moment`, `eeg` and `meg` call the public functions of these names; their docstrings say how they differ.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import xarray as xr
 
 from jaxfne_xr.core.errors import VariableError
 from jaxfne_xr.core.registry import readout
+from jaxfne_xr.core.types import ArrayLike
 
 from . import dipoles, eeg_meg, potentials
 from .csd import csd
-from .heads import LeadField
+from .heads import EEGHead, LeadField, MEGHead
+from .potentials import Model
 
 
 @readout(units="uV", formula="L I, L the lead field of a conductor, I transmembrane currents")
-def lfp(signals: xr.Dataset, probe: xr.Dataset, *, model: Any = None) -> xr.Dataset:
-    """Return the extracellular potential at the contacts, uV; see `jaxfne_xr.lfp` for what it needs, and `model`.
+def lfp(signals: xr.Dataset, probe: xr.Dataset, *, model: Model | None = None) -> xr.Dataset:
+    """Compute the extracellular potential at the contacts, uV; see `jaxfne_xr.lfp` for its inputs and `model`.
 
-    Without ``by``, which among readouts is that of `dipole_moment`.
+    It has no setting ``by``, since that name is a setting of the readout `dipole_moment`.
     """
     return potentials.lfp(signals, probe, model)
 
@@ -36,11 +36,12 @@ readout(
 
 @readout(units="nA*um", formula="sum_i I_i (r_i - r_o), for each cell or group")
 def dipole_moment(
-    signals: xr.Dataset, *, by: str | None = "unit", origin: Any = None
+    signals: xr.Dataset, *, by: str | None = "unit", origin: str | ArrayLike | None = None
 ) -> xr.Dataset:
-    """Return current dipole moments, nA*um, on ``xyz`` and ``dipole``, one for each value of `by`.
+    """Compute current dipole moments, nA*um, on ``xyz`` and ``dipole``, one for each value of `by`.
 
-    See `jaxfne_xr.dipole_moment`, whose dim is named after `by`: beside sites, which may have a label of that name.
+    See `jaxfne_xr.dipole_moment`, whose dim is named after `by`. Here it is ``dipole``, since the sites in the same
+    Dataset may have a coordinate of that name.
     """
     made = dipoles.dipole_moment(signals, by, origin=origin)
     return made if by in (None, "dipole") else made.rename({by: "dipole"})
@@ -48,9 +49,9 @@ def dipole_moment(
 
 @readout(units="uV", formula="lead field of a head times dipole_moment: potential at electrodes")
 def eeg(
-    dipole_moment: xr.Dataset, sensors: xr.Dataset | None = None, *, head: Any = None
+    dipole_moment: xr.Dataset, sensors: xr.Dataset | None = None, *, head: EEGHead | None = None
 ) -> xr.Dataset:
-    """Return the EEG, uV, of cells that lie in the head where their positions say; see `jaxfne_xr.eeg`."""
+    """Compute the EEG, uV, of cells whose positions are in coordinates of the head; see `jaxfne_xr.eeg`."""
     _require_sensors("eeg", sensors, head)
     return eeg_meg.eeg(dipole_moment, sensors, head)
 
@@ -60,18 +61,18 @@ def eeg(
     formula="lead field of a head times dipole_moment: field along the normals of sensors",
 )
 def meg(
-    dipole_moment: xr.Dataset, sensors: xr.Dataset | None = None, *, head: Any = None
+    dipole_moment: xr.Dataset, sensors: xr.Dataset | None = None, *, head: MEGHead | None = None
 ) -> xr.Dataset:
-    """Return the MEG, fT, of cells that lie in the head where their positions say; see `jaxfne_xr.meg`."""
+    """Compute the MEG, fT, of cells whose positions are in coordinates of the head; see `jaxfne_xr.meg`."""
     _require_sensors("meg", sensors, head)
     return eeg_meg.meg(dipole_moment, sensors, head)
 
 
-def _require_sensors(name: str, sensors: xr.Dataset | None, head: Any) -> None:
+def _require_sensors(name: str, sensors: xr.Dataset | None, head: object) -> None:
     if sensors is None and not isinstance(head, LeadField):
         raise VariableError.of(
             name,
-            found="neither sensors nor a lead field of your own",
+            found="neither sensors nor a LeadField",
             expected="one of the two",
             remedy='sensors=jfx.probe_at(positions, dim="channel"), or head=jfx.LeadField(array, units)',
         )

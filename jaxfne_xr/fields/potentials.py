@@ -1,4 +1,4 @@
-"""Fields: from transmembrane currents, or from the voltages that imply them, to microvolts at contacts."""
+"""Extracellular potentials at contacts, from transmembrane currents or from the voltages that imply them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from jaxfne_xr.core.inputs import (
 )
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import (
     convert,
     is_quantity,
@@ -46,23 +47,23 @@ from .conductors import Conductor, LineSource
 from .membrane_currents import transmembrane_currents
 from .model import recorded_model
 
-#: A model: a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
-Model = Callable[[xr.Dataset, xr.Dataset], Any]
+#: A model: returns a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
+Model = Callable[[xr.Dataset, xr.Dataset], Array]
 
 LEAD_FIELD = "uV/nA"
-#: Beyond this, um, no contact is near enough to be meant: positions are in another unit.
+#: If no contact is nearer to a site than this, um, positions are probably in another unit.
 FAR = 10_000.0
 
 
 def lead_field(
     sites: xr.Dataset | xr.DataArray, probe: xr.Dataset, model: Model | None = None
 ) -> xr.Dataset:
-    """Return the potential at every contact of 1 nA leaving from every site.
+    """Compute the lead field: the potential at every contact of 1 nA leaving from every site.
 
     Parameters
     ----------
     sites : xr.Dataset or xr.DataArray
-        With positions on ``recording`` or ``unit``: ``x``, ``y``, ``z``, or ``x_start`` ... ``z_end``, and
+        Positions on ``recording`` or ``unit``: ``x``, ``y``, ``z``, or ``x_start`` ... ``z_end``, and
         ``diameter``, um.
     probe : xr.Dataset
         Contacts: `linear_probe`, `grid_probe`, `probe_at`, `from_probeinterface`.
@@ -73,17 +74,18 @@ def lead_field(
     -------
     xr.Dataset
         ``lead_field`` (contact, recording), uV/nA. Sites keep their coordinates; those of contacts are ``contact_x``,
-        .... JAX where positions or parameters are JAX, else float64.
+        .... JAX if positions or parameters are JAX, else float64.
 
     Raises
     ------
     DimensionError, UnitError, ArgumentError, VariableError
-        If positions are missing or outside the conductor, or what a model returned does not fit.
+        If positions are missing or outside the conductor, or the array that a model returned does not fit.
 
     Warns
     -----
     UserWarning
-        If contacts lie within ``min_distance`` of a site: how many. If the whole probe lies over 10 mm from every site.
+        If contacts lie within ``min_distance`` of a site, with their number. If the whole probe is more than 10 mm from
+        every site.
 
     Examples
     --------
@@ -116,31 +118,31 @@ def lfp(
     *,
     by: str | None = None,
 ) -> xr.Dataset:
-    """Return the extracellular potential at every contact.
+    """Compute the extracellular potential at every contact.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
         With positions of sites, and ``i_membrane`` or ``source`` (nA), or a voltage of every compartment with axial
-        conductances, as `from_jaxley` makes it; any other dims, in any order.
+        conductances, as from `from_jaxley`; any other dims, in any order.
     probe : xr.Dataset
         Contacts, um.
     model : PointSource, LineSource, RootAsPoint, Slab or callable, optional
         ``LineSource()`` by default; see `lead_field`.
     by : str, optional
-        A coordinate of the sites (``"unit"``, ``"population"``, ``"layer"``, ...): the part of each of its values on
-        a dim of that name, which adds up to the whole.
+        A coordinate of the sites (``"unit"``, ``"population"``, ``"layer"``, ...): the contributions of its values on a
+        dim of that name, which sum to the potential.
 
     Returns
     -------
     xr.Dataset
-        ``lfp`` (time, contact), uV, or (time, `by`, contact); zero at infinity, nothing filtered. Coordinates of the
-        contacts.
+        ``lfp`` (time, contact), uV, or (time, `by`, contact), with the coordinates of the contacts. Zero at infinity,
+        and not filtered.
 
     Raises
     ------
     VariableError
-        If there is only a voltage: it is no source, and the error says how to get currents.
+        If there is only a voltage, which is not a source; the error says how to get currents.
     DimensionError, UnitError, ArgumentError
         As for `lead_field` and `transmembrane_currents`.
 
@@ -151,10 +153,10 @@ def lfp(
 
     Notes
     -----
-    ``phi = L I``, L the lead field. From float64 voltages with more samples than contacts, L and the
-    axial Laplacian G are one matrix: ``phi = (L G) V`` costs one product, and currents are never made. From float32
-    voltages the differences have to come first, so currents are. Both are of the scheme ``"backward_euler"``; for
-    others, or a stimulus to be included, use `transmembrane_currents` first.
+    ``phi = L I``, L the lead field. For float64 voltages with more samples than contacts, L and the
+    axial Laplacian G are multiplied first: ``phi = (L G) V`` costs one product, and currents are not computed. For
+    float32 voltages their differences must be taken first, so currents are computed. Both use the scheme
+    ``"backward_euler"``; for others, or to include a stimulus, call `transmembrane_currents` first.
 
     Examples
     --------
@@ -179,12 +181,16 @@ def lfp(
     else:
         of, physical = name, is_transmembrane(ds, name)
         variable = in_nA(ds.variables[name])
-        variable = (
-            variable if physical else checked(variable, name)
-        )  # the others come of finite voltages
+        # Transmembrane currents were computed from checked voltages.
+        variable = variable if physical else checked(variable, name)
     dim = require_site_dim(variable, of)
     if sites_dim(ds) != dim:
-        raise _elsewhere(of, dim, sites_dim(ds))
+        raise DimensionError.of(
+            of,
+            found=f"currents along {dim!r}, and positions along {sites_dim(ds)!r}",
+            expected="both along the same dim",
+            remedy=f'ds.assign_coords(x=("{dim}", x), y=("{dim}", y), z=("{dim}", z))',
+        )
     matrix, inside = matrix_of(ds, probe, model)
     if by is None:
         matrix = matrix if cable is None else folded(matrix, cable)
@@ -213,7 +219,7 @@ def labelled_lfp(
     parameters: dict[str, Any],
     labels: dict[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Return potentials (uV) that a model gave at a probe as a Dataset, with what the record says of them."""
+    """Return the potentials (uV) that a model gave at a probe as a Dataset, with their record."""
     return finish(
         ds,
         "lfp",
@@ -228,8 +234,8 @@ def labelled_lfp(
 # ------------------------------------------------------------------------------------------------- the matrix
 
 
-def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, int | None]:
-    """Return the lead field (contact, site), and how many contacts are inside a site, None where that is not known."""
+def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Array, int | None]:
+    """Return the lead field (contact, site), and the number of contacts inside a site; None under a JAX trace."""
     contact = positions_along(probe, "contact", "xyz")
     if not callable(model) or isinstance(model, type):
         found = (
@@ -243,11 +249,11 @@ def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Any, 
         )
     with working("lead field"):
         matrix = model(sites, probe)
-    return _checked(matrix, sites, probe, model), _look(sites, contact, model)
+    return _checked(matrix, sites, probe, model), _warn_of_distances(sites, contact, model)
 
 
-def _checked(matrix: Any, sites: xr.Dataset, probe: xr.Dataset, model: Model) -> Any:
-    """Return what a model made as an array (contact, site), uV/nA, checked to be one."""
+def _checked(matrix: Array, sites: xr.Dataset, probe: xr.Dataset, model: Model) -> Array:
+    """Return the result of a model as an array (contact, site), uV/nA, after checks of shape, unit and values."""
     dims = ("contact", sites_dim(sites))
     shape = tuple({**sites.sizes, **probe.sizes}[d] for d in dims)
     unit = None
@@ -274,16 +280,17 @@ def _checked(matrix: Any, sites: xr.Dataset, probe: xr.Dataset, model: Model) ->
                 "model",
                 found=f"a matrix in {unit!r}",
                 expected=f"{LEAD_FIELD}, or a unit that converts to it",
-                remedy="matrix.drop_attrs(), where xarray has only kept the unit of what it was made of",
+                remedy="matrix.drop_attrs(), if xarray kept the unit of what the matrix was computed from",
             )
         matrix = convert(matrix, unit, LEAD_FIELD)
+    # Models of this package are finite everywhere; others may divide by a distance of 0.
     if not isinstance(model, Conductor) and not is_traced(matrix):
         require_finite(matrix, dims, "model")
     return matrix
 
 
-def _look(sites: xr.Dataset, contact: Any, model: Model) -> int | None:
-    """Warn of contacts inside of sites, and of a probe that is nowhere near; return how many are inside."""
+def _warn_of_distances(sites: xr.Dataset, contact: Array, model: Model) -> int | None:
+    """Warn of contacts inside sites, and of a probe far from all sites; return the number of contacts inside."""
     near = nearest(sites, contact, model)
     if near is None:
         return None
@@ -296,14 +303,16 @@ def _look(sites: xr.Dataset, contact: Any, model: Model) -> int | None:
     count = int(np.count_nonzero(inside))
     if count:
         warn(
-            f"{count} of {len(inside)} contacts lie within min_distance of a site, and read as at that distance: "
-            "a contact inside a cell has no extracellular potential."
+            f"{count} of {len(inside)} contacts lie within min_distance of a site, and get the potential at that "
+            "distance: a contact inside a cell has no extracellular potential."
         )
     return count
 
 
-def nearest(sites: xr.Dataset, contact: Any, model: Model) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return how far each contact is from the nearest site, um, and whether it is inside; None where JAX traces it."""
+def nearest(
+    sites: xr.Dataset, contact: Array, model: Model
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the distance of each contact to the nearest site, um, and whether it is inside; None under a JAX trace."""
     dim = sites_dim(sites)
     if isinstance(model, Conductor):
         place, limit = model.extent(sites), model.limit(sites)
@@ -320,33 +329,24 @@ def nearest(sites: xr.Dataset, contact: Any, model: Model) -> tuple[np.ndarray, 
 
 
 def _cheaper_folded(variable: xr.Variable, dim: str, probe: xr.Dataset) -> bool:
-    """Whether to take the Laplacian into the lead field: G goes over contacts then, instead of over samples.
+    """Whether to multiply the Laplacian with the lead field: it is then applied to contacts instead of samples.
 
-    A product with voltages takes no differences first, which only float64 affords.
+    Voltages are then multiplied before differences are taken, which is accurate in float64 only.
     """
     samples = np.prod([n for d, n in variable.sizes.items() if d != dim])
     return bool(variable.dtype == np.float64 and probe.sizes.get("contact", 0) < samples)
 
 
 def _part(
-    matrix: Any, variable: xr.Variable, dim: str, member: np.ndarray, cable: Cable | None
+    matrix: Array, variable: xr.Variable, dim: str, member: np.ndarray, cable: Cable | None
 ) -> xr.Variable:
-    """Return what the sites of one group contribute."""
+    """Return the potential due to the currents of one group of sites."""
     if cable is None:
         used, weights = member, matrix[:, member]
-    else:  # their currents depend on the voltages of their neighbours too
+    else:  # the currents also depend on the voltages of neighbouring sites
         used = member.copy()
         start, stop = cable.ends.arrays
         used[stop[member[start]]] = True
         used[start[member[stop]]] = True
         weights = folded(matrix * member, cable)[:, used]
     return contract(weights, variable.isel({dim: np.flatnonzero(used)}), dim, "contact")
-
-
-def _elsewhere(of: str, dim: str, where: str) -> DimensionError:
-    return DimensionError.of(
-        of,
-        found=f"currents along {dim!r}, and positions along {where!r}",
-        expected="both along the same dim",
-        remedy=f'ds.assign_coords(x=("{dim}", x), y=("{dim}", y), z=("{dim}", z))',
-    )

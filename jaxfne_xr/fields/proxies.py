@@ -1,15 +1,14 @@
-"""Proxy readouts: what looks like an LFP, a CSD, an EEG or a MEG, and carries no physical amplitude.
+"""Proxy readouts of LFP, CSD, EEG and MEG, without physical amplitudes.
 
-Each is a readout (see `readouts`), a function and a ``.jfne`` method. Their scope says proxy, whatever the source:
-no conductor
-was declared. For microvolts, see the fields.
+Each is a readout (see `readouts`), a function and a ``.jfne`` method. Their scope is proxy for any source, since no
+conductor is declared. Potentials in microvolts are in the modules of the physical fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
+import jax
 import numpy as np
 import xarray as xr
 
@@ -36,13 +35,14 @@ from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, ArrayLike, Interval, Length
 from jaxfne_xr.core.units import magnitude, positive
 from jaxfne_xr.geometry.contact_layout import contacts_of
 from jaxfne_xr.geometry.positions import positions_along, sensor_dim
 from jaxfne_xr.geometry.sites import positions
 from jaxfne_xr.kernels.fields import proxies as kernels
 
-#: The axes in which each domain of a field measures distance.
+#: The axes in which distances are measured, for each domain of a field.
 DOMAINS = {"point": "", "laminar": "z", "volume": "xyz"}
 
 
@@ -60,17 +60,17 @@ def lfp_proxy(
     probe: xr.Dataset | None = None,
     *,
     domain: str = "volume",
-    sigma: Any = 100.0,
+    sigma: Length = 100.0,
 ) -> xr.Dataset:
-    """Return the LFP proxy: at each contact, an average of the sources weighted by a Gaussian of their distance.
+    """Compute the LFP proxy: at each contact, an average of the sources weighted by a Gaussian of their distance.
 
     Parameters
     ----------
     source : xr.Dataset or xr.DataArray
-        Signals, or what `source` made of them; sites with positions ``x``, ``y``, ``z`` (um), as far as the domain
-        needs them.
+        Signals, or the result of `source`; sites with those of the positions ``x``, ``y``, ``z`` (um) that the domain
+        needs.
     probe : xr.Dataset
-        Contacts. Not needed in the domain ``"point"``, which then has one.
+        Contacts. Not needed with the domain ``"point"``, which then has one.
     domain : {"volume", "laminar", "point"}
         Whether distance counts in three dimensions, in depth (z) only, or not at all.
     sigma : float, str, pint.Quantity or JAX scalar
@@ -81,14 +81,14 @@ def lfp_proxy(
     xr.Dataset
         ``lfp_proxy`` (time, contact), ``W S`` with ``W_cn = exp(-|z_c - z_n|^2 / 2 sigma^2) / sum_m exp(-|z_c -
         z_m|^2 / 2 sigma^2)``. Its numbers are averages of the source's (nA, or mV of a voltage proxy), but it has no
-        unit: it is no potential.
+        unit, since it is not a potential.
 
     Raises
     ------
     ArgumentError
         If the domain is not known, or sigma is not a positive length.
     DimensionError, UnitError
-        If positions are missing, or are no lengths.
+        If positions are missing, or are not lengths.
 
     Examples
     --------
@@ -127,12 +127,13 @@ def lfp_proxy(
 
 
 def _weights(
-    source: xr.Dataset, dim: str, probe: xr.Dataset | None, axes: str, sigma: Any
-) -> tuple[Any, dict[Hashable, Any]]:
-    """Return the weights (contact, site), and the labels of contacts."""
-    if not axes:  # no extent: every site is as near as any other
+    source: xr.Dataset, dim: str, probe: xr.Dataset | None, axes: str, sigma: float | jax.Array
+) -> tuple[Array, dict[Hashable, xr.DataArray]]:
+    """Return the weights (contact, site), and the coordinates of contacts."""
+    # Without distances every site has the same weight.
+    if not axes:
         if probe is not None and sensor_dim(probe) != "contact":
-            raise _misplaced("probe", "contact")
+            raise _sensor_dim_error("probe", "contact")
         count, n = 1 if probe is None else probe.sizes["contact"], source.sizes[dim]
         return np.full((count, n), 1 / n), {} if probe is None else dict(probe.coords)
     if probe is None:
@@ -150,7 +151,7 @@ def _weights(
 
 @readout(units="1/um^2", formula="-d2(lfp_proxy)/dz2 along the probe")
 def csd_proxy(lfp_proxy: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return the CSD proxy: minus the second spatial derivative of the LFP proxy along the probe.
+    """Compute the CSD proxy: minus the second spatial derivative of the LFP proxy along the probe.
 
     Parameters
     ----------
@@ -160,13 +161,13 @@ def csd_proxy(lfp_proxy: xr.Dataset | xr.DataArray) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        ``csd_proxy`` (time, contact), 1/um^2, by the parabola through each contact and its neighbours on both sides;
-        at either end that of the nearest three. Positive at a source. No conductivity enters it.
+        ``csd_proxy`` (time, contact), 1/um^2, from the parabola through each contact and its neighbours on both sides,
+        at the ends through the nearest three. Positive at a source. It involves no conductivity.
 
     Raises
     ------
     DimensionError
-        If there are fewer than three contacts, without positions, or not on one line.
+        If there are fewer than three contacts, they have no positions, or are not on one line.
 
     Examples
     --------
@@ -190,20 +191,20 @@ def eeg_proxy(
     source: xr.Dataset | xr.DataArray,
     sensors: xr.Dataset | None = None,
     *,
-    eeg_lead_field: Any = None,
+    eeg_lead_field: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
-    """Return the EEG proxy: a lead field times the source.
+    """Compute the EEG proxy: a lead field times the source.
 
     Parameters
     ----------
     source : xr.Dataset or xr.DataArray
-        Signals, or what `source` made of them.
+        Signals, or the result of `source`.
     sensors : xr.Dataset, optional
-        Electrodes along ``channel``. Needed for the toy; else they label the channels.
+        Electrodes along ``channel``. Required for the toy lead field; otherwise they label the channels.
     eeg_lead_field : array (channel, site) or xr.DataArray, optional
-        Any lead field, dimensionless. By default a toy, and declared as one: ``L_cn = cos(theta_cn) / d_cn^2`` over
-        its largest, with d the distance and theta the angle from z, along which every site's dipole is taken to
-        point; it needs positions.
+        Any lead field, dimensionless. By default a toy, recorded as such: ``L_cn = cos(theta_cn) / d_cn^2`` over its
+        maximum, with d the distance and theta the angle from z, the direction assumed for the dipole of every site; it
+        needs positions.
 
     Returns
     -------
@@ -213,7 +214,7 @@ def eeg_proxy(
     Raises
     ------
     VariableError
-        If there is neither a lead field nor sensors.
+        If neither a lead field nor sensors are given.
     DimensionError, UnitError
         If the lead field does not fit, or positions are missing.
 
@@ -234,22 +235,28 @@ def meg_proxy(
     source: xr.Dataset | xr.DataArray,
     sensors: xr.Dataset | None = None,
     *,
-    meg_lead_field: Any = None,
+    meg_lead_field: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
-    """Return the MEG proxy: as `eeg_proxy`, with ``L_cn = sin(theta_cn) / d_cn^2`` for its toy lead field."""
+    """Compute the MEG proxy, as `eeg_proxy` with ``L_cn = sin(theta_cn) / d_cn^2`` for its toy lead field."""
     source = as_dataset(source, "source")
     return _remote("meg_proxy", source, sensors, meg_lead_field, kernels.toy_meg_lead_field)
 
 
 def _remote(
-    name: str, source: xr.Dataset, sensors: xr.Dataset | None, lead_field: Any, toy: Any
+    name: str,
+    source: xr.Dataset,
+    sensors: xr.Dataset | None,
+    lead_field: ArrayLike,
+    toy: Callable[..., Array],
 ) -> xr.Dataset:
-    """Return a lead field, given or a toy, times the source."""
+    """Compute the product of a lead field, given or toy, and the source."""
     of, variable = source_of(source)
     dim = source_dim(variable)
     if sensors is not None and sensor_dim(sensors) != "channel":
-        raise _misplaced("sensors", "channel")
-    coords: dict[Hashable, Any] = {} if sensors is None else dict(sensors.coords)
+        raise _sensor_dim_error("sensors", "channel")
+    coords: dict[Hashable, xr.DataArray | xr.Variable] = (
+        {} if sensors is None else dict(sensors.coords)
+    )
     if lead_field is not None:
         matrix, solver = _given(lead_field, dim, source, sensors), "given_lead_field_proxy"
         if isinstance(lead_field, xr.DataArray) and "channel" in lead_field.coords:
@@ -272,12 +279,14 @@ def _remote(
     return finish(source, name, made, "1", {"of": of, "field_solver": solver}, coords=coords)
 
 
-def _given(lead_field: Any, dim: str, source: xr.Dataset, sensors: xr.Dataset | None) -> Any:
-    """Return a lead field as (channel, site), checked to fit."""
+def _given(
+    lead_field: ArrayLike, dim: str, source: xr.Dataset, sensors: xr.Dataset | None
+) -> Array:
+    """Return a given lead field as (channel, site), after a check of its shape and labels."""
     n = source.sizes[dim]
     if isinstance(lead_field, xr.DataArray):
         if set(lead_field.dims) != {"channel", dim}:
-            raise _misfit(f"the dims {lead_field.dims}", dim, n)
+            raise _lead_field_error(f"the dims {lead_field.dims}", dim, n)
         raise_problems(misaligned(source, lead_field, "lead_field"))
         matrix = magnitude(lead_field.transpose("channel", dim).variable.data)
     else:
@@ -285,11 +294,11 @@ def _given(lead_field: Any, dim: str, source: xr.Dataset, sensors: xr.Dataset | 
         matrix = matrix if hasattr(matrix, "shape") else np.asarray(matrix, float)
     channels = None if sensors is None else sensors.sizes.get("channel")
     if np.ndim(matrix) != 2 or matrix.shape[1] != n or channels not in (None, matrix.shape[0]):
-        raise _misfit(f"the shape {np.shape(matrix)}", dim, n)
+        raise _lead_field_error(f"the shape {np.shape(matrix)}", dim, n)
     return matrix
 
 
-def _misplaced(name: str, dim: str) -> DimensionError:
+def _sensor_dim_error(name: str, dim: str) -> DimensionError:
     return DimensionError.of(
         name,
         found=f"no dim {dim!r}",
@@ -298,12 +307,12 @@ def _misplaced(name: str, dim: str) -> DimensionError:
     )
 
 
-def _misfit(found: str, dim: str, n: int) -> DimensionError:
+def _lead_field_error(found: str, dim: str, n: int) -> DimensionError:
     return DimensionError.of(
         "lead_field",
         found=found,
         expected=f"(channel, {dim}), with {n} columns, and a row for each of the sensors",
-        remedy=f'xr.DataArray(matrix, dims=("channel", "{dim}")), whichever way round it is',
+        remedy=f'xr.DataArray(matrix, dims=("channel", "{dim}")), with its dims in either order',
     )
 
 
@@ -318,26 +327,27 @@ def emm_proxy(
     emm_weights: Sequence[float] = (1.0, 1.0, 1.0),
     emm_scales: Sequence[float] | None = None,
 ) -> xr.Dataset:
-    """Return the EMM proxy: a normalised cost of the activity in spikes, source and field.
+    """Compute the EMM proxy: a normalised cost of the activity in spikes, source and field.
 
     Parameters
     ----------
     signals : xr.Dataset or xr.DataArray
         With ``spikes``.
     source, lfp_proxy : xr.Dataset or xr.DataArray
-        What the functions of these names return.
+        The results of the functions of these names.
     emm_weights : three floats
-        Shares of the terms, not negative, not all 0; only their ratios matter.
+        Weights of the terms, not negative and not all 0; only their ratios matter.
     emm_scales : three floats, optional
-        What counts as 1 in each: a rate in Hz, the source's unit, and the square of the LFP proxy's. By default each
-        term's own mean over time, so that the cost is 1 on average; to compare recordings, give scales.
+        The value of each term that is normalised to 1: a rate in Hz, the source's unit, and the square of that of the
+        LFP proxy. By default the mean of each term over time, so that the mean cost is 1; to compare recordings, give
+        scales.
 
     Returns
     -------
     xr.Dataset
         ``emm_proxy`` (time): ``(w1 r / r0 + w2 s / s0 + w3 f / f0) / (w1 + w2 + w3)`` with ``r = <spikes> / dt``,
         ``s = <|source|>``,
-        ``f = <lfp_proxy^2>``, means over sites or contacts. It is no energy and no metabolic rate.
+        ``f = <lfp_proxy^2>``, means over sites or contacts. It is neither an energy nor a metabolic rate.
 
     Raises
     ------
@@ -380,7 +390,7 @@ def emm_proxy(
         numbers=(tuple(weights.tolist()), None if scales is None else tuple(scales.tolist())),
         axis=dims.index(TIME),
     )
-    # the spikes and the source went through no field: the solver is that of the only field among the three
+    # Spikes and source have no field solver: record that of the only field among the three inputs.
     solver = provenance.scope_of(lfp_proxy).field_solver_status
     shares = {
         "weights": weights.tolist(),
@@ -393,9 +403,9 @@ def emm_proxy(
 
 @readout(units="1", formula="mean of |lfp_proxy| over time and contacts")
 def lfp_abs_mean(
-    lfp_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    lfp_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
-    """Return the mean size of the LFP proxy over time and contacts; `window` as in `spike_rate_hz`."""
+    """Compute the mean absolute LFP proxy over time and contacts; `window` as in `spike_rate_hz`."""
     lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
     _needed(lfp_proxy, "lfp_proxy")
     return mean_of("lfp_abs_mean", lfp_proxy, "lfp_proxy", "abs", window)
@@ -403,9 +413,9 @@ def lfp_abs_mean(
 
 @readout(units="1/um^2", formula="mean of |csd_proxy| over time and contacts")
 def csd_abs_mean(
-    csd_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    csd_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
-    """Return the mean size of the CSD proxy over time and contacts, 1/um^2; `window` as in `spike_rate_hz`."""
+    """Compute the mean absolute CSD proxy over time and contacts, 1/um^2; `window` as in `spike_rate_hz`."""
     csd_proxy = as_dataset(csd_proxy, "csd_proxy")
     _needed(csd_proxy, "csd_proxy")
     return mean_of("csd_abs_mean", csd_proxy, "csd_proxy", "abs", window)
@@ -413,9 +423,9 @@ def csd_abs_mean(
 
 @readout(units="1", formula="mean of eeg_proxy^2 over time and channels")
 def eeg_power(
-    eeg_proxy: xr.Dataset | xr.DataArray, *, window: tuple[Any, Any] | None = None
+    eeg_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
 ) -> xr.Dataset:
-    """Return the mean square of the EEG proxy over time and channels; `window` as in `spike_rate_hz`."""
+    """Compute the mean square of the EEG proxy over time and channels; `window` as in `spike_rate_hz`."""
     eeg_proxy = as_dataset(eeg_proxy, "eeg_proxy")
     _needed(eeg_proxy, "eeg_proxy")
     return mean_of("eeg_power", eeg_proxy, "eeg_proxy", "square", window)
@@ -423,11 +433,11 @@ def eeg_power(
 
 def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
     remedy = f"jfx.{name}(...) first, or compute_readout(signals, [...])"
-    return variable_of(ds, name, f"what {name} returns", remedy)
+    return variable_of(ds, name, f"the result of {name}", remedy)
 
 
-def _position_on_line(ds: xr.Dataset) -> Any:
-    """Return how far along their line contacts lie, um."""
+def _position_on_line(ds: xr.Dataset) -> Array:
+    """Return the positions of contacts along their line, um."""
     n = ds.sizes.get("contact", 0)
     if n < 3:
         raise DimensionError.of(

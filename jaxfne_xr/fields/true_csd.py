@@ -1,6 +1,6 @@
-"""The true current source density: the currents of a simulation, binned in space.
+"""The ground truth of the current source density: the currents of a simulation, binned in space.
 
-In uA/mm^3, a source (outward membrane current) positive.
+In uA/mm^3; sources (outward membrane currents) are positive.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from jaxfne_xr.core.inputs import as_dataset, in_nA, require_site_dim
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Array, ArrayLike, Length, Scalars
 from jaxfne_xr.core.units import positive, values_in
 from jaxfne_xr.geometry.sites import extent
 from jaxfne_xr.kernels.fields import true_csd as kernels
@@ -31,36 +32,36 @@ SIGN = {"sign_convention": "source positive"}
 
 def ground_truth_csd(
     ds: xr.Dataset | xr.DataArray,
-    bins: Any = None,
+    bins: ArrayLike | None = None,
     *,
-    grid: Mapping[str, Any] | None = None,
-    radius: Any = 250.0,
-    centre: Any = (0.0, 0.0),
+    grid: Mapping[str, ArrayLike] | None = None,
+    radius: Length = 250.0,
+    centre: Scalars = (0.0, 0.0),
     along: str = "z",
 ) -> xr.Dataset:
-    """Return the true current source density: the currents of segments, binned in space.
+    """Compute the true current source density: the currents of segments, binned in space.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        With ``i_membrane`` (nA, outward positive), or voltages to make it of, or a ``source`` in nA; on sites with
+        ``i_membrane`` (nA, outward positive), or voltages to compute it from, or a ``source`` in nA; on sites with
         ends ``x_start`` ... ``z_end``, or with ``x``, ``y``, ``z`` for points (um).
     bins : array (edge,)
-        Borders of stacked cylinders, um, rising: what a laminar probe in their axis would see.
+        Borders of stacked cylinders, um, increasing; a laminar probe would be in their axis.
     grid : mapping, in place of bins
-        The borders of boxes along ``"x"``, ``"y"`` and ``"z"``, um.
+        Borders of boxes along ``"x"``, ``"y"`` and ``"z"``, um.
     radius : float, str or pint.Quantity
-        Of the cylinders, um.
+        Radius of the cylinders, um.
     centre : (2,)
-        Where their axis is in the two other dimensions, um.
+        Position of their axis in the two other dimensions, um.
     along : {"x", "y", "z"}
-        Which way it runs.
+        Direction of their axis.
 
     Returns
     -------
     xr.Dataset
-        ``csd`` (time, depth), or (time, x, y, z), uA/mm^3, source positive: the middle of each bin, its ``volume``
-        (um^3) and, for cylinders, its borders ``depth_lower`` and ``depth_upper`` as coordinates. ``i_outside`` (nA):
+        ``csd`` (time, depth), or (time, x, y, z), uA/mm^3, sources positive. The middle of each bin, its ``volume``
+        (um^3) and, for cylinders, its borders ``depth_lower`` and ``depth_upper`` are coordinates. ``i_outside`` (nA):
         the current outside of all bins, so that ``(csd * volume).sum() * 1e-6 + i_outside`` is the sum of all
         currents.
 
@@ -71,8 +72,8 @@ def ground_truth_csd(
 
     Notes
     -----
-    A segment's current is spread evenly over its length and cut exactly at the borders: none is lost,
-    none counts twice. No conductor enters, so the scope claims no amplitude of a field.
+    The current of a segment is spread evenly over its length and split exactly at the borders: none is lost,
+    none is counted twice. No conductor is involved, so the scope claims no amplitude of a field.
 
     Examples
     --------
@@ -115,7 +116,7 @@ def ground_truth_csd(
         )
         made = contract(matrix, variable, dim, "depth")
         coords = {"depth": _coordinate("depth", (edges[1:] + edges[:-1]) / 2)}
-        # which need not be downwards
+        # Positions along x, y or z need not increase downwards, as the usual name of depth would say.
         coords["depth"].attrs["long_name"] = f"position along {along}"
         coords |= {
             f"depth_{side}": _coordinate("depth", x)
@@ -133,6 +134,8 @@ def ground_truth_csd(
             )
         dims = tuple("xyz")
         borders = [_edges(grid[a], a) for a in dims]
+        # Most segments lie in a few boxes: their number is found first, so that the kernel keeps no empty pieces. Under
+        # a trace it has to keep them all.
         pieces = on_arrays(_most_pieces, start, end, *borders)
         pieces = None if is_traced(pieces) else int(pieces)
         binning = on_arrays(_boxes, start, end, *borders, pieces=pieces)
@@ -157,7 +160,7 @@ def ground_truth_csd(
     )
 
 
-def _edges(given: Any, name: str) -> np.ndarray:
+def _edges(given: ArrayLike, name: str) -> np.ndarray:
     edges = np.asarray(values_in(given, "um", name), float)
     if (
         edges.ndim != 1
@@ -167,33 +170,33 @@ def _edges(given: Any, name: str) -> np.ndarray:
         raise ArgumentError.of(
             name,
             found=f"{edges.ravel()[:6].tolist()} um",
-            expected="two or more borders that rise",
+            expected="two or more increasing borders",
             remedy=f"{name}=np.arange(0, 1001, 100)",
         )
     return edges
 
 
-def _coordinate(dim: str, values: Any) -> xr.Variable:
+def _coordinate(dim: str, values: Array) -> xr.Variable:
     return xr.Variable(dim, values, {"units": "um"})
 
 
 def _cylinders(
-    start: Any, end: Any, edges: Any, radius: Any, centre: Any, *, depth_axis: int
-) -> Any:
+    start: Array, end: Array, edges: Array, radius: Array, centre: Array, *, depth_axis: int
+) -> tuple[Array, Array, Array]:
     made = kernels.laminar_binning(start, end, edges, radius, centre, depth_axis=depth_axis)
     return kernels.density_matrix(made), made.outside, made.volume
 
 
-def _most_pieces(start: Any, end: Any, *edges: Any) -> Any:
+def _most_pieces(start: Array, end: Array, *edges: Array) -> Array:
     return kernels.piece_count(kernels.voxel_binning(start, end, edges))
 
 
-def _boxes(start: Any, end: Any, *edges: Any, pieces: int | None) -> Any:
+def _boxes(start: Array, end: Array, *edges: Array, pieces: int | None) -> kernels.Binning:
     made = kernels.voxel_binning(start, end, edges)
     return made if pieces is None else kernels.compact_binning(made, pieces=pieces)
 
 
-def _binned(current: Any, binning: Any, *, axis: int) -> Any:
+def _binned(current: Array, binning: kernels.Binning, *, axis: int) -> Array:
     rest = [n for i, n in enumerate(current.shape) if i != axis]
     made = kernels.binned_density(binning, jnp.moveaxis(current, axis, 0))
     return jnp.moveaxis(made.reshape(-1, *rest), 0, axis)

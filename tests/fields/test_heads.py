@@ -469,7 +469,7 @@ def test_heads_that_cannot_be(refused):
         jfx.InfiniteHomogeneous("-0.3 S/m")
     with refused(jfx.UnitError, "0.3 ohm"):
         jfx.InfiniteHomogeneous("0.3 ohm")
-    with refused(jfx.ArgumentError, "grow outwards", "80000"):
+    with refused(jfx.ArgumentError, "increasing outwards", "80000"):
         jfx.FourSphere(radii=(80e3, 79e3, 85e3, 90e3))
     with refused(jfx.ArgumentError, "0.3, 0, 0.015, 0.3"):
         jfx.FourSphere(conductivities=(0.3, 0, 0.015, 0.3))
@@ -502,7 +502,7 @@ def test_three_magnetometers_at_one_place():
 
 def test_moments_that_cannot_be(refused):
     proxy = xr.Dataset({"source_proxy": (("time", "unit"), np.zeros((3, 2)), {"units": "1"})})
-    with refused(jfx.VariableError, "a voltage, or a proxy, is none"):
+    with refused(jfx.VariableError, "which a voltage or a proxy is not"):
         jfx.eeg(proxy, sensors("eeg"))
     with refused(jfx.UnitError, "mV"):
         jfx.eeg(dipoles(units="mV"), sensors("eeg"))

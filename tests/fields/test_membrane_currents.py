@@ -197,7 +197,7 @@ def test_stimulus_at_one_compartment(backend, as_dim):
         (xr.DataArray(np.zeros(8), dims="time", coords={"compartment_id": 0}), "'time': 8"),
         (
             xr.DataArray(np.zeros(9), dims="time", coords={"compartment_id": 77}),
-            "not among the rows",
+            "not in ds",
         ),
     ],
 )

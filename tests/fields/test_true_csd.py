@@ -134,7 +134,7 @@ def test_bins_that_cannot_be(refused, currents):
     with refused(jfx.ArgumentError, "neither"):
         jfx.ground_truth_csd(ds)
     for bins in (EDGES[::-1], 10.0, [0.0]):
-        with refused(jfx.ArgumentError, "rise"):
+        with refused(jfx.ArgumentError, "increasing"):
             jfx.ground_truth_csd(ds, bins)
     with refused(jfx.ArgumentError, "along"):
         jfx.ground_truth_csd(ds, grid={"x": EDGES})
