@@ -472,7 +472,7 @@ def rotate(
             expected="one of the two",
             remedy='rotate(dipoles, "30 deg", "y"), or to=(0, 1, 0)',
         )
-    if to is None:
+    if angle is not None:
         turn = values_in(angle, "deg", "angle")
         matrix = on_arrays(
             _about_axis,

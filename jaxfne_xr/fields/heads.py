@@ -124,12 +124,24 @@ class InfiniteHomogeneous(ForwardModel):
         """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
         sigma = in_float64(positive(self.conductivity, "S/m", "conductivity"))
         kernel = dipole_kernels.potential_lead_field
-        return on_arrays(kernel, dipole, sensor, sigma, min_distance=self.min_distance)
+        return on_arrays(
+            kernel,
+            dipole,
+            sensor,
+            sigma,
+            min_distance=scalar(self.min_distance, "um", "min_distance"),
+        )
 
     def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
         """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
         kernel = dipole_kernels.magnetic_lead_field
-        return on_arrays(kernel, dipole, sensor, normal, min_distance=self.min_distance)
+        return on_arrays(
+            kernel,
+            dipole,
+            sensor,
+            normal,
+            min_distance=scalar(self.min_distance, "um", "min_distance"),
+        )
 
 
 @forward_model

@@ -35,7 +35,7 @@ from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array, ArrayLike, Interval, Length
+from jaxfne_xr.core.types import Array, ArrayLike, Length, Window
 from jaxfne_xr.core.units import magnitude, positive
 from jaxfne_xr.geometry.contact_layout import contacts_of
 from jaxfne_xr.geometry.positions import positions_along, sensor_dim
@@ -403,7 +403,7 @@ def emm_proxy(
 
 @readout(units="1", formula="mean of |lfp_proxy| over time and contacts")
 def lfp_abs_mean(
-    lfp_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
+    lfp_proxy: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
     """Compute the mean absolute LFP proxy over time and contacts; `window` as in `spike_rate_hz`."""
     lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
@@ -413,7 +413,7 @@ def lfp_abs_mean(
 
 @readout(units="1/um^2", formula="mean of |csd_proxy| over time and contacts")
 def csd_abs_mean(
-    csd_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
+    csd_proxy: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
     """Compute the mean absolute CSD proxy over time and contacts, 1/um^2; `window` as in `spike_rate_hz`."""
     csd_proxy = as_dataset(csd_proxy, "csd_proxy")
@@ -422,9 +422,7 @@ def csd_abs_mean(
 
 
 @readout(units="1", formula="mean of eeg_proxy^2 over time and channels")
-def eeg_power(
-    eeg_proxy: xr.Dataset | xr.DataArray, *, window: Interval | None = None
-) -> xr.Dataset:
+def eeg_power(eeg_proxy: xr.Dataset | xr.DataArray, *, window: Window | None = None) -> xr.Dataset:
     """Compute the mean square of the EEG proxy over time and channels; `window` as in `spike_rate_hz`."""
     eeg_proxy = as_dataset(eeg_proxy, "eeg_proxy")
     _needed(eeg_proxy, "eeg_proxy")
