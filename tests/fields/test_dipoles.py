@@ -244,7 +244,7 @@ def test_components_are_found_by_name():
 
 
 def test_what_cannot_be(refused):
-    with refused(jfx.VariableError, "voltage is no source"):
+    with refused(jfx.VariableError, "voltage is not a source"):
         jfx.dipole_moment(
             currents().rename(i_membrane="v").assign(v=lambda d: d.v.assign_attrs(units="mV"))
         )
