@@ -66,8 +66,8 @@ def x64() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that write anew what tests compare with: the table of agreement, and pictures."""
-    parser.addoption("--write-baseline", action="store_true", help="write tests/baseline anew")
+    """Add the options that rewrite what tests compare with: the table of agreement, and pictures."""
+    parser.addoption("--write-baseline", action="store_true", help="write tests/baseline again")
     parser.addoption(
         "--write-agreement",
         action="store_true",
@@ -98,9 +98,7 @@ class Agreement:
         self.measured[row] = (max(measured, before), tolerance)
         if self.write:
             return
-        how = (
-            f'run "python3 dev.py test --all -n 0 --write-agreement" to write {AGREEMENT.name} anew'
-        )
+        how = f'run "python3 dev.py test --all -n 0 --write-agreement" to write {AGREEMENT.name} again'
         assert row in self.shown, f"no row {row}: {how}"
         shown, tested = self.shown[row]
         assert float(tested) == tolerance, f"{row}: tested to {tolerance}, shown {tested}: {how}"

@@ -78,11 +78,11 @@ def test_jax(voltage: np.ndarray) -> None:
     def bare(x: jax.Array) -> jax.Array:
         return jnp.pad(kernels.crossing(x, 0.0, axis=0), ((1, 0), (0, 0)))
 
-    kernel, road = interleaved(
+    kernel, ours = interleaved(
         lambda: jax.block_until_ready(bare(v)),
         lambda: jax.block_until_ready(ds.jfne.to_signals().spikes.data),
     )
-    report("to_signals, JAX (time, unit)", road, "the bare jitted kernel", kernel, 1.5)
+    report("to_signals, JAX (time, unit)", ours, "the bare jitted kernel", kernel, 1.5)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")

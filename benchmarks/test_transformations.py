@@ -1,4 +1,4 @@
-"""What a gradient and labels cost: `grad` against the forward pass, the labelled road against the bare kernel."""
+"""What a gradient and labels cost: `grad` against the forward pass, the labelled path against the bare kernel."""
 
 import jax
 import jax.numpy as jnp
@@ -42,11 +42,11 @@ def test_gradient_of_a_loss(samples: int) -> None:
     print(f"\n{machine()}")
     source = SOURCE[:samples]
 
-    def loss_of(road):
-        return lambda source: ((road(source) - 1.0) ** 2).mean()
+    def loss_of(function):
+        return lambda source: ((function(source) - 1.0) ** 2).mean()
 
     forward = jax.jit(loss_of(labelled))
-    slope, plain = (jax.jit(jax.grad(loss_of(road))) for road in (labelled, bare()))
+    slope, plain = (jax.jit(jax.grad(loss_of(function))) for function in (labelled, bare()))
     once, ours, theirs = interleaved(
         *(lambda f=f: f(source).block_until_ready() for f in (forward, slope, plain)),
         rounds=25,
@@ -57,13 +57,13 @@ def test_gradient_of_a_loss(samples: int) -> None:
     report("the same", ours, "grad of the bare product", theirs, 1.05)
 
 
-def test_the_labelled_road() -> None:
-    road, kernel = jax.jit(labelled), jax.jit(bare())
+def test_the_labelled_path() -> None:
+    path, kernel = jax.jit(labelled), jax.jit(bare())
     ours, plain = interleaved(
-        lambda: road(SOURCE).block_until_ready(), lambda: kernel(SOURCE).block_until_ready(), rounds=25, of=min
+        lambda: path(SOURCE).block_until_ready(), lambda: kernel(SOURCE).block_until_ready(), rounds=25, of=min
     )  # fmt: skip
     report("lfp of a jitted function, labels and all", ours, "the bare jitted product", plain, 1.05)
-    flops = [f.lower(SOURCE).compile().cost_analysis()["flops"] for f in (road, kernel)]
+    flops = [f.lower(SOURCE).compile().cost_analysis()["flops"] for f in (path, kernel)]
     print(f"its operations: {flops[0] / flops[1]:.6f} x those of the product")
 
 

@@ -105,7 +105,7 @@ def wait(condition, what, seconds=60):
 
 
 class Lab:
-    """A JupyterLab in a folder of its own, and the browser that shows it."""
+    """A JupyterLab in a separate folder, and the browser that shows it."""
 
     def __init__(self, browser, folder, url):
         self.browser, self.folder, self.url = browser, folder, url
@@ -173,18 +173,18 @@ def server(tmp_path_factory):
     if importlib.util.find_spec("jupyterlab") is None:
         pytest.skip("needs JupyterLab: pip install -e .[browser]")
     home = tmp_path_factory.mktemp("lab")
-    rooms = {name: home / name for name in ("config", "data", "runtime", "ipython", "notebooks")}
-    for room in rooms.values():
-        room.mkdir()
-    settings = rooms["config"] / "lab/user-settings/@jupyterlab/apputils-extension"
+    folders = {name: home / name for name in ("config", "data", "runtime", "ipython", "notebooks")}
+    for folder in folders.values():
+        folder.mkdir()
+    settings = folders["config"] / "lab/user-settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
     news = {"fetchNews": "false", "checkForUpdates": False}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
     variables = {
-        "JUPYTER_CONFIG_DIR": rooms["config"],
-        "JUPYTER_DATA_DIR": rooms["data"],
-        "JUPYTER_RUNTIME_DIR": rooms["runtime"],
-        "IPYTHONDIR": rooms["ipython"],
+        "JUPYTER_CONFIG_DIR": folders["config"],
+        "JUPYTER_DATA_DIR": folders["data"],
+        "JUPYTER_RUNTIME_DIR": folders["runtime"],
+        "IPYTHONDIR": folders["ipython"],
         "PYTHONPATH": Path(__file__).parents[2],
     }
     with socket.socket() as free:
@@ -199,9 +199,9 @@ def server(tmp_path_factory):
         "--ServerApp.port_retries=0",
         "--IdentityProvider.token=",
         "--LabApp.extension_manager=readonly",
-        f"--ServerApp.root_dir={rooms['notebooks']}",
+        f"--ServerApp.root_dir={folders['notebooks']}",
     ]
-    environment = {**os.environ, **{name: str(room) for name, room in variables.items()}}
+    environment = {**os.environ, **{name: str(folder) for name, folder in variables.items()}}
     environment.pop("MPLBACKEND", None)  # a kernel's own, which shows pictures
     log = home / "server.log"
     with log.open("w") as file:
@@ -219,7 +219,7 @@ def server(tmp_path_factory):
 
     try:
         wait(answers, "JupyterLab to start")
-        yield rooms["notebooks"], f"http://127.0.0.1:{port}", log
+        yield folders["notebooks"], f"http://127.0.0.1:{port}", log
     finally:
         process.terminate()  # its kernels go with it
         try:
@@ -331,7 +331,7 @@ def test_ten_minutes_are_panned(lab, browser):
     near = everything
     for _ in range(12):  # a turn is lost while the picture is not yet connected to its kernel
         ActionChains(browser.driver).scroll_from_origin(wheel, 0, -300).perform()
-        near = drawn_anew(browser, near)
+        near = drawn_again(browser, near)
         if near["x"][1] - near["x"][0] < 60_000:
             break
     lab.shot("near")
@@ -346,7 +346,7 @@ def test_ten_minutes_are_panned(lab, browser):
     pointer.move_to_location(x, y).pointer_down()
     pointer.move_to_location(x - 60, y).move_to_location(x - 150, y).pointer_up()
     drag.perform()
-    later = drawn_anew(browser, near, 10)
+    later = drawn_again(browser, near, 10)
     assert later["x"][0] > near["x"][0]
     assert in_view(later), later["x"]
     lab.shot("later")
@@ -373,13 +373,14 @@ def density_of(drawn):
 def in_view(drawn):
     """Whether what has been sent is what is in view, and no more."""
     start, end = drawn["x"]
-    room = 0.05 * (end - start)
+    margin = 0.05 * (end - start)
     return all(
-        abs(time[0] - start) <= room and abs(time[-1] - end) <= room for time, _ in drawn["lines"]
+        abs(time[0] - start) <= margin and abs(time[-1] - end) <= margin
+        for time, _ in drawn["lines"]
     )
 
 
-def drawn_anew(browser, before, seconds=1):
+def drawn_again(browser, before, seconds=1):
     """Return what is drawn, as soon as it is all of another view, or after some time."""
     end = time.monotonic() + seconds
     while True:

@@ -70,9 +70,9 @@ def test_a_report_can_be_read(browser, run, window, scheme):
     images = "return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])"
     drawn = browser.run(images)
     assert len(drawn) == 9
-    room = {"desk": 1280, "phone": 390}[window]
+    available = {"desk": 1280, "phone": 390}[window]
     assert all(
-        complete and natural > 100 and 100 < width < room for complete, natural, width in drawn
+        complete and natural > 100 and 100 < width < available for complete, natural, width in drawn
     )
 
 

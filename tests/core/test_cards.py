@@ -76,7 +76,7 @@ def test_text_wraps_and_keeps_its_columns():
 
 
 def test_wide_letters_keep_the_columns():
-    """Letters of Chinese and Japanese take two columns of a terminal, accents of their own none."""
+    """Characters of Chinese and Japanese take two columns of a terminal, combining accents none."""
     table = Table(("n", "u"), (("膜電位", "mV"), ("e\u0301", "mV"), ("abcdef", "mV")))
     lines = str(Card("t", (("", table),))).splitlines()[1:]
     assert [line.strip() for line in lines] == [

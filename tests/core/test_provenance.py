@@ -158,7 +158,7 @@ PAIRS = {
 }
 #: Functions whose other input says where, not what: it makes no claim, and weakens none.
 PLACED = {"lead_field", "lfp", "eeg", "meg", "lfp_proxy", "eeg_proxy", "meg_proxy"}
-#: ... whose other input has tests of its own below, or that return no Dataset.
+#: ... whose other input is tested below, or that return no Dataset.
 APART = {"with_morphology", "transmembrane_currents", "check_currents", "bundle"}
 
 

@@ -16,7 +16,9 @@ import xarray as xr
 
 import jaxfne_xr as jfx
 
-room = sys.modules["jaxfne_xr.display.html_report"]  # the function of the same name hides it
+report_module = sys.modules[
+    "jaxfne_xr.display.html_report"
+]  # the function of the same name hides it
 VOID = {"meta", "img"}
 
 
@@ -202,7 +204,7 @@ def test_what_fails_midway_writes_nothing(kept, stages, monkeypatch):
     def stop(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(room.plot, "raster", stop)
+    monkeypatch.setattr(report_module.plot, "raster", stop)
     with pytest.raises(KeyboardInterrupt):
         stages["signals"].jfne.report(kept)
 
@@ -210,7 +212,7 @@ def test_what_fails_midway_writes_nothing(kept, stages, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.undo()
-    monkeypatch.setattr(room.Path, "write_text", stop_writing)
+    monkeypatch.setattr(report_module.Path, "write_text", stop_writing)
     with pytest.raises(OSError, match="disk full"):
         stages["probe"].jfne.report(kept)
     monkeypatch.undo()

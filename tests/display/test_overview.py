@@ -65,7 +65,7 @@ def test_the_next_steps_run(stages):
 
 
 def test_next_steps_know_what_is_usual():
-    """Rooms further up have it, which the card cannot ask."""
+    """Packages above have it, which the card cannot import."""
     assert inspect.signature(jfx.summary).parameters["bin"].default == next_steps.BIN
     assert max(spectra.BANDS.values(), key=lambda band: band[1] - band[0]) == next_steps.GAMMA
 

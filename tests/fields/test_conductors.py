@@ -277,9 +277,7 @@ def test_gradients_in_every_parameter_and_position(cell, probe, model, shape):
     names.append("diameter")
 
     def loss(*arguments):
-        model, places, sites = jax.tree.map(
-            jnp.asarray, arguments
-        )  # check_grads hands in NumPy too
+        model, places, sites = jax.tree.map(jnp.asarray, arguments)  # check_grads also passes NumPy
         ds = cell.assign_coords({n: ("recording", sites[n], {"units": "um"}) for n in names})
         contacts = probe.assign_coords({a: ("contact", places[a], {"units": "um"}) for a in "xyz"})
         return jnp.sum(jfx.lead_field(ds, contacts, model).lead_field.data ** 2)

@@ -72,12 +72,12 @@ def close(a, b, tol=1e-11):
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
-@pytest.mark.parametrize("road", ["folded", "currents", "i_membrane"])
-def test_lfp(backend, order, road, monkeypatch):
-    if road == "currents":
+@pytest.mark.parametrize("path", ["folded", "currents", "i_membrane"])
+def test_lfp(backend, order, path, monkeypatch):
+    if path == "currents":
         monkeypatch.setattr(field, "_cheaper_folded", lambda *_: False)
     ds = traces(backend, voltages().transpose(*order))
-    if road == "i_membrane":
+    if path == "i_membrane":
         ds = ds.jfne.transmembrane_currents()
     before = ds.copy(deep=True)
     made = ds.jfne.lfp(PROBE)
@@ -131,10 +131,10 @@ def test_signals_without_trials():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("road", ["folded", "currents"])
+@pytest.mark.parametrize("path", ["folded", "currents"])
 @pytest.mark.parametrize("by", ["population", "unit", "compartment_id", "soma"])
-def test_by_adds_up(backend, by, road, monkeypatch):
-    if road == "currents":
+def test_by_adds_up(backend, by, path, monkeypatch):
+    if path == "currents":
         monkeypatch.setattr(field, "_cheaper_folded", lambda *_: False)
     ds = traces(backend, voltages())
     made = ds.jfne.lfp(PROBE, by=by)
@@ -171,7 +171,7 @@ def traces_of_cells():
 
 
 def point_neurons():
-    """Return Signals of point neurons with a current of their own."""
+    """Return Signals of point neurons with their own current."""
     v = np.random.default_rng(0).normal(-65, 1, (5, 4))
     coords = {a: ("unit", np.arange(4) * 30.0) for a in "xyz"} | {"diameter": ("unit", [10.0] * 4)}
     return jfx.traces(v, ("time", "unit"), dt_ms=0.1, coords=coords).jfne.to_signals(source=v / 100)
@@ -216,7 +216,7 @@ def test_drawn_cells_have_no_amplitude_status():
     assert made.attrs["source_calibration_status"] == "transmembrane_current"
 
 
-def test_the_scope_of_a_proxy_beside_a_field_is_the_proxys():
+def test_the_scope_of_a_proxy_with_a_field_is_the_proxys():
     made = traces_of_cells().jfne.lfp(PROBE)
     both = jfx.Scope(), made.jfne.scope
     assert weaker(*both).amplitude_status is False

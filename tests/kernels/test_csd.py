@@ -290,7 +290,7 @@ def test_elephant_standard(laminar, agreement):
     other = icsd.StandardCSD(potential * 1e-6 * pq.V, depth * 1e-6 * pq.m, sigma=0.3 * pq.S / pq.m)
     expected = np.asarray(other.get_csd()) / 100e-6 * 1e-3  # it divides by h; A/m^3 to uA/mm^3
     made = standard_csd(jnp.asarray(potential), 100.0, 0.3, ends="vaknin")
-    agreement("standard CSD", "elephant, its unit mended", made, expected, 1e-12)
+    agreement("standard CSD", "elephant, its unit corrected", made, expected, 1e-12)
 
 
 @pytest.mark.oracle
@@ -309,7 +309,7 @@ def test_elephant_delta_and_step(laminar, top, agreement):
     }
     delta = np.asarray(icsd.DeltaiCSD(**common).get_csd()) / 100e-6 * 1e-3  # A/m^2 of each plane
     made = estimate(depth, 500.0, 0.3, top, method="delta").matrix @ potential
-    agreement("delta CSD", "elephant, its unit mended", made, delta, 1e-10)
+    agreement("delta CSD", "elephant, its unit corrected", made, delta, 1e-10)
     step = icsd.StepiCSD(**common, h=np.full(16, 100e-6) * pq.m, tol=1e-14)
     expected = np.asarray(step.get_csd()) * 1e-3
     made = estimate(depth, 500.0, 0.3, top, method="step").matrix @ potential

@@ -216,7 +216,7 @@ def test_lines_that_reach_far_are_not_cut_off(lfp):
 
 
 def test_axes_in_use_are_taken_as_they_are(signals, lfp):
-    """On logarithmic axes, and on axes that share theirs, as in those of their own."""
+    """On logarithmic axes, and on axes that share theirs, as on separate ones."""
     for draw in (signals.jfne.plot.traces, signals.jfne.plot.raster, lfp.jfne.plot.lfp):
         ax = plt.figure().add_subplot(xscale="log", yscale="log")
         assert draws(draw(ax=ax))
@@ -290,7 +290,7 @@ def test_any_name_is_written_without_a_warning(signals, lfp):
     draws(cell.jfne.plot.morphology(by="part"))
 
 
-def test_a_letter_that_no_font_has_is_a_box():
+def test_a_character_that_no_font_has_is_a_box():
     letter = "\U0001f9e0"
     (made,), _ = _text.names([f"a{letter}"])
     assert made in (f"a{_text.MISSING}", f"a{letter}")

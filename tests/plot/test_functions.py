@@ -251,12 +251,12 @@ def test_a_spectrogram_has_its_power_where_the_signal_has():
 
 
 def test_readouts_side_by_side_are_drawn_each_at_its_own_places(lfp, refused):
-    """As `compute_readout` has them: the places of contacts and of channels beside those of sites."""
-    beside = {f"contact_{a}": lfp[a].variable for a in "xyz"}
-    beside |= {"contact_radius": ("contact", np.full(16, 7.0), {"units": "um"})}
-    beside |= {f"channel_{a}": ("channel", [1e4, 0.0, -1e4], {"units": "um"}) for a in "xyz"}
-    beside |= {"z": ("unit", [1.0, 2.0], {"units": "um"})}
-    ds = xr.Dataset({"lfp": lfp.lfp.variable}, {"time": lfp.time, **beside})
+    """As `compute_readout` has them: the positions of contacts and of channels together with those of sites."""
+    both = {f"contact_{a}": lfp[a].variable for a in "xyz"}
+    both |= {"contact_radius": ("contact", np.full(16, 7.0), {"units": "um"})}
+    both |= {f"channel_{a}": ("channel", [1e4, 0.0, -1e4], {"units": "um"}) for a in "xyz"}
+    both |= {"z": ("unit", [1.0, 2.0], {"units": "um"})}
+    ds = xr.Dataset({"lfp": lfp.lfp.variable}, {"time": lfp.time, **both})
     ds = ds.assign(eeg=(("time", "channel"), lfp.lfp.values[:, :3], {"units": "uV"}))
     for a, b in zip(*map(lines_of, (ds.jfne.plot.lfp(), lfp.jfne.plot.lfp())), strict=True):
         np.testing.assert_allclose(a, b)

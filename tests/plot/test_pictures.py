@@ -1,6 +1,6 @@
 """Every picture, compared with one that was looked at.
 
-`python3 dev.py test tests/plot/test_pictures.py --write-baseline` writes them anew, to be looked at again.
+`python3 dev.py test tests/plot/test_pictures.py --write-baseline` rewrites them, to be looked at again.
 """
 
 from __future__ import annotations

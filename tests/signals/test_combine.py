@@ -52,7 +52,7 @@ def test_the_weakest_claim_stays():
     for order in itertools.permutations([good, cell(1).jfne.transmembrane_currents(), poor]):
         made = jfx.concat(order, "recording")
         assert made.attrs["source_calibration_status"] == "uncalibrated_voltage_proxy"
-        later = made.jfne.lfp(PROBE)  # a step of its own: forgets nothing
+        later = made.jfne.lfp(PROBE)  # a separate step: nothing is lost
         assert later.attrs["amplitude_status"] == 0
         assert later.jfne.scope.source_calibration_status != "transmembrane_current"
         assert later.jfne.validate()
@@ -118,7 +118,7 @@ def test_merge_sites_and_contacts(backend):
     alone = lfp.jfne.csd().csd
     np.testing.assert_array_equal(
         backend.values(made.jfne.csd().csd), backend.values(alone)
-    )  # contacts are found beside sites
+    )  # contacts are found in a Dataset that also has sites
     fields = jfx.merge([lfp, lfp.jfne.csd()])
     assert fields.attrs["amplitude_status"] == 1
 

@@ -182,7 +182,7 @@ def test_the_provenance_says_how():
 
 @pytest.mark.parametrize("units", ["mV", "V"])
 @pytest.mark.parametrize("quantify", [True, False])
-def test_arrays_handed_in_stay_apart(quantify, units):
+def test_arrays_passed_in_stay_apart(quantify, units):
     data, time, x = V.copy(), np.array([0.0, 1, 2]), np.array([0.0, 1])
     ds = label(
         data=data, dt_ms=None, time=time, units=units, coords={"x": ("unit", x)}, quantify=quantify

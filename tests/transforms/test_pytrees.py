@@ -22,7 +22,7 @@ def _enabled():
 
 
 def signals(**attrs):
-    """Return Signals in JAX, made anew each time, with labels of every kind."""
+    """Return Signals in JAX, made again each time, with labels of every kind."""
     v = jnp.sin(jnp.arange(60.0, dtype="f4")).reshape(3, 20) * 60
     ds = jfx.traces(v, ("unit", "time"), dt_ms=0.1, quantify=False).jfne.to_signals()
     ds = ds.assign_coords(

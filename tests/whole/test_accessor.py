@@ -35,11 +35,11 @@ def test_a_method_has_the_signature_of_its_function(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_hands_everything_on(name, monkeypatch):
+def test_a_method_passes_everything_on(name, monkeypatch):
     function = getattr(jfx, name)
-    room = inspect.getmodule(function)
+    module = inspect.getmodule(function)
     ds = signals()
-    monkeypatch.setattr(room, name, lambda *args, **options: (args, options))
+    monkeypatch.setattr(module, name, lambda *args, **options: (args, options))
     for data in (ds, ds.V_m) if name in OF_ARRAYS else (ds,):
         method = getattr(data.jfne, name)
         parameters = inspect.signature(method).parameters

@@ -128,7 +128,7 @@ def test_info_says_how_to_get_at_it(run_nc, capsys, monkeypatch):
 @pytest.mark.parametrize("command", ["info", "validate"])
 @pytest.mark.slow
 def test_names_in_a_file_do_not_steer_the_terminal(tmp_path, command):
-    """A file from elsewhere, read where letters have one byte each."""
+    """A file from elsewhere, read where characters have one byte each."""
     ds = xr.Dataset(
         {"V_m": (("unit", "time"), np.zeros((2, 5)), {"units": "mV"})},
         {"time": 0.1 * np.arange(5), "population": ("unit", ["長い", "b\x1b[31m"])},

@@ -150,7 +150,7 @@ def test_one_trace_for_a_hundred_calls():
 
 
 def test_labels_cost_no_operations():
-    """The compiled road is the compiled product, and its gradient takes twice as many operations."""
+    """The compiled function is the compiled product, and its gradient takes twice as many operations."""
     x = jnp.asarray(CURRENT, "f4")
     matrix = jnp.asarray(jfx.lead_field(CELL, PROBE).lead_field.data, "f4")
 
@@ -160,15 +160,15 @@ def test_labels_cost_no_operations():
     def flops(fn):
         return jax.jit(fn).lower(x).compile().cost_analysis()["flops"]
 
-    def road(x):
+    def labelled(x):
         return jfx.lfp(currents(x), PROBE).lfp.data
 
-    assert flops(road) == flops(product)
-    assert flops(jax.grad(lambda x: (road(x) ** 2).sum())) < 3 * flops(product)
+    assert flops(labelled) == flops(product)
+    assert flops(jax.grad(lambda x: (labelled(x) ** 2).sum())) < 3 * flops(product)
 
 
 def test_the_table_in_the_docs_is_this_one():
-    """To write it anew: python tests/whole/test_transformations.py."""
+    """To write it again: python tests/whole/test_transformations.py."""
     assert TABLE.read_text() == table()
 
 

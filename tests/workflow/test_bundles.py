@@ -255,7 +255,7 @@ def test_replay_with_settings_of_its_own(tmp_path):
 
 @pytest.mark.parametrize("kind", ["numpy", "jax", "dask"])
 def test_replay_keeps_what_describes_the_cells(kind, tmp_path):
-    """Axial conductances travel with the Signals, on a dim of their own."""
+    """Axial conductances travel with the Signals, on a separate dim."""
     model = a_model()
     source = a_source(kind).assign(conductance=("edge", [0.1, 0.2], {"units": "uS"}))
     source = source.assign_coords(edge_from=("edge", [0, 1]))
@@ -418,7 +418,7 @@ def test_a_run_on_jax_in_double_precision_needs_it_again(refused):
         jfx.replay(tree)
 
 
-def test_replay_of_a_voltage_with_a_current_beside_it():
+def test_replay_of_a_voltage_and_a_current():
     cfg = jfx.configuration().network(n=2).emitter(mode="external_voltage").field(domain="point")
     model = jfx.construct(cfg.probe(name="a", modes=["lfp_proxy"]))
     v = np.random.default_rng(0).normal(-65, 5, (50, 2))

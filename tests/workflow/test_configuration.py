@@ -48,7 +48,7 @@ def test_each_call_returns_a_new_one():
         one.stages = {}
 
 
-def test_what_is_handed_in_is_not_shared():
+def test_what_is_passed_in_is_not_shared():
     contacts, matrix, modes = jfx.linear_probe(3), np.eye(2), ["vm"]
     cfg = complete(contacts=contacts, eeg_lead_field=matrix, modes=modes)
     before = cfg.to_json()

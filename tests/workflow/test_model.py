@@ -177,9 +177,7 @@ def test_the_configuration_reads_it_out(backend, order, voltage):
     for name in made.data_vars:
         assert backend.holds(made[name])
         np.testing.assert_array_equal(backend.values(made[name]), backend.values(want[name]))
-    other = model.compute_readout(
-        signals, "lfp_proxy", sigma=50.0
-    )  # goes before the configuration's
+    other = model.compute_readout(signals, "lfp_proxy", sigma=50.0)  # overrides the configuration's
     assert np.abs(backend.values(other.lfp_proxy) - backend.values(made.lfp_proxy)).max() > 1
     assert list(model.compute_readout(signals, ["vm"]).data_vars) == ["vm"]
 
