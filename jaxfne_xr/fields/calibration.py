@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arrays import check_traced, is_traced, precision_of
-from jaxfne_xr.core.dispatch import jointly
+from jaxfne_xr.core.dispatch import checked, jointly
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DataError,
@@ -46,8 +46,8 @@ def calibrate(
     ------
     DimensionError, UnitError
         If the two do not have the same dims, sizes and labels, or the reference has no unit.
-    DataError
-        If the readout is 0 throughout or not finite; not checked under a JAX trace.
+    NonFiniteError, DataError
+        If either holds NaN or Inf, or is 0 throughout; not checked under a JAX trace.
 
     Examples
     --------
@@ -64,19 +64,22 @@ def calibrate(
         _only(reference, "reference"),
     )
     y = _aligned(readout, x, next(iter(reference.data_vars.values())), y)
+    x, y = checked(x, name), checked(y, target)
     gain, residual = jointly(_fit, x, y, dims=[(), ()])
     if is_traced(gain.data):
         numbers: dict[str, float | str] = {"gain": "traced", "residual": "traced"}
         check_traced(name, lambda: jnp.isfinite(gain.data), "a readout that is not 0 throughout")
     else:
         numbers = {"gain": float(gain.data), "residual": float(residual.data)}
-        if not np.isfinite(numbers["gain"]):
-            raise DataError.of(
-                name,
-                found="a readout that is 0 throughout, or not finite",
-                expected="finite values, not all 0",
-                remedy="check what the readout was computed from",
-            )
+        # The gain is divided by the power of the readout, the residual by that of the reference.
+        for what, number in ((name, numbers["gain"]), (target, numbers["residual"])):
+            if not np.isfinite(number):
+                raise DataError.of(
+                    what,
+                    found="0 throughout",
+                    expected="values that are not all 0",
+                    remedy="check what it was computed or read from",
+                )
     # The gain was summed in another precision than the data may have; the result keeps that of the readout.
     with precision_of(x):
         scaled = xr.Variable(x.dims, x.data * gain.data.astype(x.dtype))

@@ -77,3 +77,8 @@ def test_calibrate_refuses(refused, stages):
         ds.assign(other=ds.lfp).jfne.calibrate(ds)
     with refused(jfx.DataError, "0 throughout"):
         (ds * 0).jfne.calibrate(ds)
+    with refused(jfx.DataError, "0 throughout"):
+        ds.jfne.calibrate(ds * 0)
+    for pair in ((ds, ds * np.nan), (ds * np.nan, ds)):
+        with refused(jfx.NonFiniteError, "lfp"):
+            jfx.calibrate(*pair)
