@@ -17,7 +17,9 @@ from reference import write_reference  # noqa: E402
 
 import jaxfne_xr  # noqa: E402
 
-os.environ["TQDM_DISABLE"] = "1"  # on a slow machine bars would be shown, and leave empty boxes in the pages
+os.environ["TQDM_DISABLE"] = (
+    "1"  # on a slow machine bars would be shown, and leave empty boxes in the pages
+)
 os.environ["MATPLOTLIBRC"] = str(HERE / "matplotlibrc")  # how pictures in notebooks look
 shutil.rmtree(HERE / "generated", ignore_errors=True)  # may hold pages of removed names
 

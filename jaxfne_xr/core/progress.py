@@ -180,6 +180,8 @@ def _drawn(options: dict[str, Any]) -> tuple[Any, Any]:
     from tqdm.notebook import tqdm as widget
 
     bar = widget(**options, display=False)
+    if bar.disable:  # by TQDM_DISABLE=1: there is no widget then
+        return bar, None
     return bar, display(bar.container, display_id=True)
 
 

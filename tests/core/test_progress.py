@@ -1,5 +1,6 @@
 """Bars: where somebody watches, after two seconds, gone at the end; nothing anywhere else."""
 
+import functools
 import os
 import re
 import subprocess
@@ -177,6 +178,18 @@ def test_a_bar_of_a_notebook_learns_how_much_there_is(monkeypatch):
     assert (drawn.value, drawn.max, drawn.layout.width) == (2, 5, None)
     assert "2/5" in words.value
     assert bar.shown.format_dict["elapsed"] > 3.9
+    bar.close()
+
+
+def test_a_bar_that_is_disabled_draws_nothing_in_a_notebook(monkeypatch):
+    """As by TQDM_DISABLE=1, which tqdm reads when it is imported."""
+    pytest.importorskip("ipywidgets")
+    import tqdm.notebook
+
+    disabled = functools.partial(tqdm.notebook.tqdm, disable=True)
+    monkeypatch.setattr(tqdm.notebook, "tqdm", disabled)
+    bar = notebook_bar(monkeypatch, 5)
+    assert not hasattr(bar.shown, "container")
     bar.close()
 
 
