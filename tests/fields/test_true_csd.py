@@ -143,5 +143,5 @@ def test_bins_that_cannot_be(refused, currents):
     with refused(jfx.DimensionError, "'x'"):
         jfx.ground_truth_csd(ds.drop_vars(["x", "x_start"]), EDGES)
     voltage = ds.rename(i_membrane="v").assign(v=lambda d: d.v.assign_attrs(units="mV"))
-    with refused(jfx.VariableError, "voltage is no source", "from_jaxley"):
+    with refused(jfx.VariableError, "voltage is not a source", "from_jaxley"):
         jfx.ground_truth_csd(voltage, EDGES)

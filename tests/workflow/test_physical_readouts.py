@@ -112,7 +112,7 @@ def test_missing_places_are_named(refused, places):
         with refused(jfx.VariableError, "lfp: found no probe"):
             jfx.compute_readout(signals, names)
     for name in ("eeg", "meg"):
-        with refused(jfx.VariableError, f"{name}: found neither sensors nor a lead field"):
+        with refused(jfx.VariableError, f"{name}: found neither sensors nor a LeadField"):
             jfx.compute_readout(signals, name)
     with refused(jfx.DimensionError, "readout csd: found 4 along 'contact', against 6 of lfp"):
         jfx.compute_readout(signals, ["lfp", "csd"], probe=places["probe"], ends="drop")
