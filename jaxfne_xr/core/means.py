@@ -21,15 +21,16 @@ def mean_of(name: str, ds: xr.Dataset, variable: str, of: str, window: Window | 
     units = str(units_of(data))
     if of == "square":
         units = product(units, units)
-    window_ms = _window(chosen, sampling(ds, None)[1])
-    return finish(ds, name, mean_over(data, _reduced(data), of), units, window_ms)
+    window_ms = window_ms_of(chosen, sampling(ds, None)[1])
+    return finish(ds, name, mean_over(data, averaged_dims(data), of), units, window_ms)
 
 
-def _reduced(variable: xr.Variable) -> list[Hashable]:
+def averaged_dims(variable: xr.Variable) -> list[Hashable]:
     """Return the dims that a scalar readout averages over; others, such as trials, are kept."""
     return [d for d in variable.dims if d == TIME or d in SITES or d in SENSORS]
 
 
-def _window(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
+def window_ms_of(chosen: xr.Dataset, dt_ms: float | None) -> dict[str, float]:
+    """Return the start and the stop of a window, ms, for the record; each sample stands for one interval."""
     time, _ = sampling(chosen, None)
     return {"start_ms": float(time[0]), "stop_ms": float(time[-1]) + (dt_ms or 0.0)}

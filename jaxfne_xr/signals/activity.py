@@ -8,7 +8,7 @@ import xarray as xr
 from jaxfne_xr.core.arrays import precision_of
 from jaxfne_xr.core.dispatch import mean_over
 from jaxfne_xr.core.inputs import V_m_of, as_dataset, source_of, spikes_of, times_of
-from jaxfne_xr.core.means import _reduced, _window, mean_of
+from jaxfne_xr.core.means import averaged_dims, mean_of, window_ms_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, sampling, windowed
@@ -69,9 +69,9 @@ def spike_rate_hz(
     # The interval is that of all data: a window may hold a single sample, which has none.
     chosen, (_, dt_ms) = windowed(signals, window), times_of(signals)
     spikes = spikes_of(chosen)
-    mean = mean_over(spikes, _reduced(spikes))
+    mean = mean_over(spikes, averaged_dims(spikes))
     rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
-    return finish(signals, "spike_rate_hz", rate, "Hz", _window(chosen, dt_ms))
+    return finish(signals, "spike_rate_hz", rate, "Hz", window_ms_of(chosen, dt_ms))
 
 
 @readout(units="1", formula="sum of spikes over time and sites")
@@ -80,12 +80,14 @@ def spike_count(signals: xr.Dataset | xr.DataArray, *, window: Window | None = N
     signals = as_dataset(signals, "signals")
     chosen = windowed(signals, window)
     spikes = spikes_of(chosen)
-    dims = _reduced(spikes)
+    dims = averaged_dims(spikes)
     data = magnitude(spikes.data)
     with precision_of(data):
         data = data.sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
     count = xr.Variable(tuple(d for d in spikes.dims if d not in dims), data)
-    return finish(signals, "spike_count", count, "1", _window(chosen, sampling(signals, None)[1]))
+    return finish(
+        signals, "spike_count", count, "1", window_ms_of(chosen, sampling(signals, None)[1])
+    )
 
 
 @readout(units="1", formula="sites without a spike / sites")
@@ -108,8 +110,8 @@ def silent_fraction(
     with precision_of(bare.data):
         silent = ~bare.astype(bool).any(TIME)
         silent = silent.astype("f8" if bare.dtype == np.float64 else "f4")
-    fraction = mean_over(silent, _reduced(silent))
-    window_ms = _window(chosen, sampling(signals, None)[1])
+    fraction = mean_over(silent, averaged_dims(silent))
+    window_ms = window_ms_of(chosen, sampling(signals, None)[1])
     return finish(signals, "silent_fraction", fraction, "1", window_ms)
 
 
