@@ -106,11 +106,13 @@ def demo(args, rest):
 
 def test(args, rest):
     """Run the quick tests; all tests with --all, or if the variable CI is "true"."""
-    full = args.all or os.environ.get("CI") == "true"
+    full = args.all or (os.environ.get("CI") == "true" and not args.versions)
     python = environment(args.venv, TESTS | {"oracles"} if full else TESTS)
     if full:
         add_jaxfne(python)
     chosen = ["-m", ALL, "--hypothesis-profile", "full", "--cov"] if full else ["-m", QUICK]
+    if args.versions:
+        chosen = [*VERSIONS, "-m", QUICK]
     return run(python, "-m", "pytest", *CORES, *chosen, *rest)
 
 
@@ -200,5 +202,6 @@ if __name__ == "__main__":
         options.add_argument("--venv", default=".venv", help="another folder than .venv")
         if command is test:
             options.add_argument("--all", action="store_true", help="slow tests and oracles too")
+            options.add_argument("--versions", action="store_true", help="what depends on versions")
     args, rest = parser.parse_known_args()
     sys.exit(args.command(args, rest))

@@ -41,7 +41,6 @@ from .core.scope import Scope as Scope
 from .core.validation import Report as Report
 from .core.validation import validate as validate
 from .display.html_report import report as report
-from .fields import physical_readouts  # noqa: F401  # isort: split
 from .fields.calibration import calibrate as calibrate
 from .fields.conductors import LineSource as LineSource
 from .fields.conductors import PointSource as PointSource
@@ -86,7 +85,6 @@ from .io.mne import montage as montage
 from .io.netcdf import open as open
 from .io.netcdf import to_netcdf as to_netcdf
 from .io.probeinterface import from_probeinterface as from_probeinterface
-from .signals import activity  # noqa: F401  # isort: split
 from .signals.activity import mean_V_m as mean_V_m
 from .signals.activity import silent_fraction as silent_fraction
 from .signals.activity import source_abs_mean as source_abs_mean

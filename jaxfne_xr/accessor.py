@@ -68,7 +68,9 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
             self._data, scheme=scheme, stimulus=stimulus
         )
 
-    def lead_field(self, probe: xr.Dataset, model: potentials.Model | None = None) -> xr.Dataset:
+    def lead_field(
+        self, probe: xr.Dataset, model: potentials.PotentialModel | None = None
+    ) -> xr.Dataset:
         """See `jaxfne_xr.lead_field`."""
         return potentials.lead_field(self._data, probe, model)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Generic
+from typing import Generic
 
 import xarray as xr
 
@@ -28,6 +28,7 @@ from .fields import (
     csd,
     dipoles,
     eeg_meg,
+    heads,
     membrane_currents,
     potentials,
     proxies,
@@ -185,11 +186,15 @@ class OfOneVariable(Generic[Data]):
         """See `jaxfne_xr.rotate`."""
         return dipoles.rotate(self._data, angle, axis, to=to)
 
-    def eeg(self, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
+    def eeg(
+        self, sensors: xr.Dataset | None = None, head: heads.EEGHead | None = None
+    ) -> xr.Dataset:
         """See `jaxfne_xr.eeg`."""
         return eeg_meg.eeg(self._data, sensors, head)
 
-    def meg(self, sensors: xr.Dataset | None = None, head: Any = None) -> xr.Dataset:
+    def meg(
+        self, sensors: xr.Dataset | None = None, head: heads.MEGHead | None = None
+    ) -> xr.Dataset:
         """See `jaxfne_xr.meg`."""
         return eeg_meg.meg(self._data, sensors, head)
 
@@ -204,7 +209,11 @@ class OfOneVariable(Generic[Data]):
         return membrane_currents.check_currents(self._data, stimulus=stimulus)
 
     def lfp(
-        self, probe: xr.Dataset, model: potentials.Model | None = None, *, by: str | None = None
+        self,
+        probe: xr.Dataset,
+        model: potentials.PotentialModel | None = None,
+        *,
+        by: str | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.lfp`."""
         return potentials.lfp(self._data, probe, model, by=by)

@@ -104,7 +104,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run every kind of array in every order of dims with every other parameter",
     )
     group.addoption(
-        "--one-each", action="store_true", help="run the first case of every test function alone"
+        "--one-each",
+        action="store_true",
+        help="run every test function with the first values of its parameters, but every kind of array",
     )
 
 
@@ -138,20 +140,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     functions: dict[Any, list[pytest.Item]] = {}
     for item in items:
         functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    one_each = config.getoption("one_each")
     kept: set[pytest.Item] = set()
     for cases in functions.values():
-        if config.getoption("one_each"):
-            kept.add(cases[0])
-            continue
-        calls = [getattr(case, "callspec", None) for case in cases]
-        if (
-            None in calls
-            or cases[0].get_closest_marker("every_combination")
-            or not LAYOUT & {*calls[0].params}
-        ):
+        first, parameters = cases[0], [getattr(c, "callspec", None) for c in cases]
+        calls = [{} if call is None else call.params for call in parameters]
+        if one_each and not first.get_closest_marker("every_version"):
+            # every kind of array and every order of dims, with the first values of all other parameters
+            calls = [{k: v for k, v in call.items() if k in LAYOUT} for call in calls]
+        elif first.get_closest_marker("every_combination") or not LAYOUT & {*calls[0]}:
             kept.update(cases)
-        else:
-            kept.update(cases[k] for k in chosen([call.params for call in calls]))
+            continue
+        kept.update(cases[k] for k in chosen(calls))
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
 

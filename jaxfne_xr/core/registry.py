@@ -159,13 +159,18 @@ def readout(*, units: str, formula: str, settings: Sequence[str] = ()) -> Callab
         unknown += [take for take in takes if take not in GIVEN]
         # the same module may register it again, as when a notebook's cell is run twice
         if name in KNOWN and KNOWN[name].function.__module__ != function.__module__:
-            raise _refuse("readout", repr(name), "a name that is not taken", "another name")
+            raise ArgumentError.of(
+                "readout",
+                found=repr(name),
+                expected="a name that is not taken",
+                remedy="another name",
+            )
         if unknown:
-            raise _refuse(
+            raise ArgumentError.of(
                 name,
-                f"the inputs {unknown}",
-                f"some of {[*GIVEN, *KNOWN]}; with a default, of {[*GIVEN]}",
-                "rename its parameters to these, and put settings after a *",
+                found=f"the inputs {unknown}",
+                expected=f"some of {[*GIVEN, *KNOWN]}; with a default, of {[*GIVEN]}",
+                remedy="rename its parameters to these, and put settings after a *",
             )
         KNOWN[name] = Readout(name, function, needs, takes, defaults, units, formula)
         return function
@@ -198,7 +203,3 @@ def given_for(name: str) -> list[str]:
     """Return the inputs that may be given for a readout and for the readouts that it needs."""
     expected = {n for each in chain([name]) for n in (*KNOWN[each].needs, *KNOWN[each].takes)}
     return [given for given in GIVEN if given in expected]
-
-
-def _refuse(where: str, found: str, expected: str, remedy: str) -> ArgumentError:
-    return ArgumentError.of(where, found=found, expected=expected, remedy=remedy)

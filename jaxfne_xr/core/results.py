@@ -50,7 +50,7 @@ def assemble(
     quantify : bool
         Whether the variables become pint quantities.
     function, parameters, stage, origin
-        As for `jaxfne_xr.provenance.record`.
+        As for `jaxfne_xr.core.provenance.record`.
     """
     made = {}
     for name, (variable, unit) in variables.items():

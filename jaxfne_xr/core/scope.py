@@ -33,6 +33,19 @@ SOLVERS: dict[str, Solver] = {
     ),
 }
 
+#: Which of several solvers of the same worth is reported: the first of these, else the first by name. The order is
+#: fixed, since a record must not depend on the order in which modules are imported.
+TIES = (
+    *("toy_lead_field_proxy", "given_lead_field_proxy", "gaussian_kernel_proxy"),
+    *("custom", "given_lead_field"),
+    *(
+        f"{source}_{medium}"
+        for source in ("point_source", "root_as_point", "line_source")
+        for medium in ("homogeneous", "anisotropic", "slab")
+    ),
+    *("infinite_homogeneous", "spherical", "four_sphere"),
+)
+
 #: The known values of each claim, the weakest first, except for solvers, whose order is that of their `worth`. A value
 #: that is not listed here does not count.
 STRENGTH: dict[str, Collection[Any]] = {
@@ -97,7 +110,9 @@ def register_solver(name: str, words: str, worth: int) -> None:
     worth : {PROXY, UNDECLARED, PHYSICAL}
         `PHYSICAL` for physical units from a declared conductor, `UNDECLARED` if the conductor is not known here.
     """
-    SOLVERS[name] = Solver(words, worth)
+    solver = Solver(words, worth)
+    if SOLVERS.setdefault(name, solver) != solver:
+        raise TypeError(f"the solver {name!r} is registered already, as {SOLVERS[name]}")
 
 
 def strength(name: str, value: Any) -> int:
@@ -107,9 +122,12 @@ def strength(name: str, value: Any) -> int:
     return list(STRENGTH[name]).index(value)
 
 
-def _order(name: str, value: Any) -> tuple[int, int]:
-    """Return a key that sorts claims by their worth, and those of the same worth in a fixed order."""
-    return strength(name, value), list(STRENGTH[name]).index(value)
+def _order(name: str, value: Any) -> tuple[int, int, str]:
+    """Return a key that sorts claims by their worth, and solvers of the same worth in a fixed order."""
+    if name != "field_solver_status":
+        return strength(name, value), 0, ""
+    place = TIES.index(value) if value in TIES else len(TIES)
+    return SOLVERS[value].worth, place, value
 
 
 def weaker(a: Scope, b: Scope) -> Scope:

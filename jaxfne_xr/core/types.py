@@ -26,7 +26,7 @@ class Quantity(Protocol):
 
 
 #: One number in the unit that the parameter's description names.
-Scalar: TypeAlias = float | str | Quantity | jax.Array | np.ndarray
+Scalar: TypeAlias = float | str | Quantity | jax.Array | np.ndarray | np.generic
 #: One number, ms.
 Time: TypeAlias = Scalar
 #: One number, um.

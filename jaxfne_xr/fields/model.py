@@ -102,7 +102,11 @@ def forward_model(cls: Cls) -> Cls:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
     # From here on the scope knows what the name in field_solver_status claims.
-    MODELS[cls.__name__] = cls
+    known = MODELS.setdefault(cls.__name__, cls)
+    if known is not cls:  # it would no longer be known as ours, and lose its amplitudes
+        raise TypeError(
+            f"a forward model {cls.__name__} is registered already, in {known.__module__}"
+        )
     for name, sentence in cls.solvers.items():
         register_solver(name, sentence, PHYSICAL if cls.physical else UNDECLARED)
     return cls

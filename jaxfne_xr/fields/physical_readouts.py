@@ -15,11 +15,13 @@ from jaxfne_xr.core.types import ArrayLike
 from . import dipoles, eeg_meg, potentials
 from .csd import csd
 from .heads import EEGHead, LeadField, MEGHead
-from .potentials import Model
+from .potentials import PotentialModel
 
 
 @readout(units="uV", formula="L I, L the lead field of a conductor, I transmembrane currents")
-def lfp(signals: xr.Dataset, probe: xr.Dataset, *, model: Model | None = None) -> xr.Dataset:
+def lfp(
+    signals: xr.Dataset, probe: xr.Dataset, *, model: PotentialModel | None = None
+) -> xr.Dataset:
     """Compute the extracellular potential at the contacts, uV; see `jaxfne_xr.lfp` for its inputs and `model`.
 
     It has no setting ``by``, since that name is a setting of the readout `dipole_moment`.

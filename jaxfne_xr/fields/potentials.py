@@ -48,7 +48,7 @@ from .membrane_currents import transmembrane_currents
 from .model import recorded_model
 
 #: A model: returns a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
-Model = Callable[[xr.Dataset, xr.Dataset], Array]
+PotentialModel = Callable[[xr.Dataset, xr.Dataset], Array]
 
 LEAD_FIELD = "uV/nA"
 #: If no contact is nearer to a site than this, um, positions are probably in another unit.
@@ -56,7 +56,7 @@ FAR = 10_000.0
 
 
 def lead_field(
-    sites: xr.Dataset | xr.DataArray, probe: xr.Dataset, model: Model | None = None
+    sites: xr.Dataset | xr.DataArray, probe: xr.Dataset, model: PotentialModel | None = None
 ) -> xr.Dataset:
     """Compute the lead field: the potential at every contact of 1 nA leaving from every site.
 
@@ -114,7 +114,7 @@ def lead_field(
 def lfp(
     ds: xr.Dataset | xr.DataArray,
     probe: xr.Dataset,
-    model: Model | None = None,
+    model: PotentialModel | None = None,
     *,
     by: str | None = None,
 ) -> xr.Dataset:
@@ -215,7 +215,7 @@ def labelled_lfp(
     ds: xr.Dataset,
     potential: xr.Variable,
     probe: xr.Dataset,
-    model: Model,
+    model: PotentialModel,
     parameters: dict[str, Any],
     labels: dict[str, Any] | None = None,
 ) -> xr.Dataset:
@@ -234,7 +234,9 @@ def labelled_lfp(
 # ------------------------------------------------------------------------------------------------- the matrix
 
 
-def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Array, int | None]:
+def matrix_of(
+    sites: xr.Dataset, probe: xr.Dataset, model: PotentialModel
+) -> tuple[Array, int | None]:
     """Return the lead field (contact, site), and the number of contacts inside a site; None under a JAX trace."""
     contact = positions_along(probe, "contact", "xyz")
     if not callable(model) or isinstance(model, type):
@@ -252,7 +254,7 @@ def matrix_of(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> tuple[Array
     return _checked(matrix, sites, probe, model), _warn_of_distances(sites, contact, model)
 
 
-def _checked(matrix: Array, sites: xr.Dataset, probe: xr.Dataset, model: Model) -> Array:
+def _checked(matrix: Array, sites: xr.Dataset, probe: xr.Dataset, model: PotentialModel) -> Array:
     """Return the result of a model as an array (contact, site), uV/nA, after checks of shape, unit and values."""
     dims = ("contact", sites_dim(sites))
     shape = tuple({**sites.sizes, **probe.sizes}[d] for d in dims)
@@ -289,7 +291,7 @@ def _checked(matrix: Array, sites: xr.Dataset, probe: xr.Dataset, model: Model) 
     return matrix
 
 
-def _warn_of_distances(sites: xr.Dataset, contact: Array, model: Model) -> int | None:
+def _warn_of_distances(sites: xr.Dataset, contact: Array, model: PotentialModel) -> int | None:
     """Warn of contacts inside sites, and of a probe far from all sites; return the number of contacts inside."""
     near = nearest(sites, contact, model)
     if near is None:
@@ -310,7 +312,7 @@ def _warn_of_distances(sites: xr.Dataset, contact: Array, model: Model) -> int |
 
 
 def nearest(
-    sites: xr.Dataset, contact: Array, model: Model
+    sites: xr.Dataset, contact: Array, model: PotentialModel
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the distance of each contact to the nearest site, um, and whether it is inside; None under a JAX trace."""
     dim = sites_dim(sites)

@@ -28,7 +28,7 @@ from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
 from jaxfne_xr.fields.membrane_currents import LARGEST
-from jaxfne_xr.fields.potentials import FAR, Model, labelled_lfp, matrix_of, nearest
+from jaxfne_xr.fields.potentials import FAR, PotentialModel, labelled_lfp, matrix_of, nearest
 from jaxfne_xr.geometry.cable import Cable, along_edges
 from jaxfne_xr.geometry.positions import positions_along, positions_of, prefixed
 from jaxfne_xr.kernels import loop
@@ -57,7 +57,7 @@ def integrate_field(
     *,
     delta_t: Time,
     t_max: Time | None = None,
-    model: Model | None = None,
+    model: PotentialModel | None = None,
     params: Sequence[Mapping[str, Array]] | None = None,
     stimuli: tuple[Any, list[Any], list[Any]] | None = None,
     readouts: str | Sequence[str] = ("lfp",),
@@ -293,7 +293,7 @@ def _unknown(where: str, found: object, known: Sequence[str], remedy: str) -> Pr
     return Problem(where, repr(found), f"some of {list(known)}", remedy, ArgumentError)
 
 
-def _require_near(sites: xr.Dataset, probe: xr.Dataset, model: Model) -> None:
+def _require_near(sites: xr.Dataset, probe: xr.Dataset, model: PotentialModel) -> None:
     """Raise if no contact is near: checked before the simulation, which may take long."""
     near = nearest(sites, positions_along(probe, "contact", "xyz"), model)
     if near is not None and near[0].min() > FAR:
@@ -484,7 +484,7 @@ def _warn_of_rounding(weights: Array, dtype: np.dtype) -> None:
 
 
 def _labelled_lfp(
-    sites: xr.Dataset, potential: Array, probe: Any, model: Model, inside: int | None
+    sites: xr.Dataset, potential: Array, probe: Any, model: PotentialModel, inside: int | None
 ) -> xr.Dataset:
     """Label potentials (time, contact) as `lfp` does."""
     parameters = {

@@ -61,7 +61,7 @@ def compute_readout(
     Raises
     ------
     ArgumentError
-        If a name or a setting is not known, or the Signals are not a Dataset.
+        If a name or a setting is not known, or the Signals are neither a Dataset nor a DataArray.
     VariableError
         If an input of a readout is missing: the error says which, and how to pass it. If a user-defined readout returns
         something else than a Dataset with one variable of its name.
@@ -143,7 +143,7 @@ UNRECORDED = "unrecorded"
 
 
 def restored(setting: Any) -> Any:
-    """Return a setting as it was handed in, from what the provenance holds of it."""
+    """Return a setting as it was passed, from what the provenance holds of it."""
     if isinstance(setting, Mapping) and set(setting) == {"model", "parameters"}:
         kind: Any = MODELS[setting["model"]]
         given = {key: restored(value) for key, value in setting["parameters"].items()}
@@ -152,7 +152,7 @@ def restored(setting: Any) -> Any:
 
 
 def _json_safe(value: Any) -> Any:
-    """Return a setting in a form that JSON holds and that means the same when handed in again (`restored`)."""
+    """Return a setting in a form that JSON holds and that means the same when passed again (`restored`)."""
     if is_ours(value):
         given = {f.name: _json_safe(getattr(value, f.name)) for f in fields(value)}
         return {"model": type(value).__name__, "parameters": given}

@@ -14,7 +14,7 @@ from jaxfne_xr.core.arrays import all_finite, blocks, precision_of, take
 from jaxfne_xr.core.dispatch import along, checked, mean_over
 from jaxfne_xr.core.units import is_quantity, magnitude
 
-pytestmark = pytest.mark.every_combination
+pytestmark = [pytest.mark.every_combination, pytest.mark.every_version]
 
 
 def rise(v, scale, *, axis):

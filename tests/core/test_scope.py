@@ -161,3 +161,39 @@ def test_a_newer_record(refused):
 
 def test_scope_reads_as_text():
     assert str(scope.Scope()).splitlines()[1] == "amplitude_status: False"
+
+
+def test_which_of_two_equal_solvers_is_reported_does_not_depend_on_imports(monkeypatch):
+    old = (
+        "toy_lead_field_proxy", "given_lead_field_proxy", "gaussian_kernel_proxy", "custom",
+        "given_lead_field", "point_source_homogeneous", "point_source_slab", "root_as_point_anisotropic",
+        "line_source_homogeneous", "line_source_slab", "infinite_homogeneous", "spherical", "four_sphere",
+    )  # fmt: skip
+    for known in (dict(scope.SOLVERS), dict(reversed(scope.SOLVERS.items()))):
+        monkeypatch.setattr(scope, "SOLVERS", known)
+        for a, b in itertools.combinations(old, 2):
+            both = scope.weaker(*(scope.Scope(field_solver_status=s) for s in (b, a)))
+            assert both.field_solver_status == a
+        new = scope.Scope(field_solver_status="point_source_one_sphere")
+        assert (
+            scope.weaker(new, scope.Scope(field_solver_status="spherical")).field_solver_status
+            == "spherical"
+        )
+
+
+def test_a_name_is_registered_once():
+    from dataclasses import dataclass
+
+    from jaxfne_xr.fields.model import ForwardModel, forward_model, is_ours
+
+    with pytest.raises(TypeError, match="spherical"):
+        scope.register_solver("spherical", "Something else.", scope.PHYSICAL)
+
+    @dataclass(frozen=True)
+    class PointSource(ForwardModel):
+        solvers = {}
+
+    with pytest.raises(TypeError, match="PointSource is registered already"):
+        forward_model(PointSource)
+    assert is_ours(jfx.PointSource())
+    assert scope.SOLVERS["spherical"].words.startswith("The field is that of current dipoles")

@@ -24,6 +24,8 @@ from jaxfne_xr.core.units import (
     units_of,
 )
 
+pytestmark = pytest.mark.every_version
+
 ureg = pint.application_registry
 UNITS = [
     "mV",

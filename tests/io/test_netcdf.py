@@ -13,6 +13,8 @@ import xarray as xr
 import jaxfne_xr as jfx
 from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
 
+pytestmark = pytest.mark.every_version
+
 V = np.array([[-65.0, 20.0, 30.0, -70.0, 5.0], [10.0, -65.0, -65.0, 0.0, 1.0]])
 
 
