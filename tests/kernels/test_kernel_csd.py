@@ -10,7 +10,6 @@ import scipy.integrate
 import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
-from jax.test_util import check_grads
 
 from jaxfne_xr.kernels.fields.kernel_csd import (
     basis_density,
@@ -297,11 +296,10 @@ def test_more_noise_takes_more_regularisation():
 @pytest.mark.parametrize(
     ("dim", "basis"), [(1, "gauss"), (2, "gauss"), (3, "gauss"), (1, "step"), (3, "step")]
 )
-def test_gradients_of_potentials(dim, basis):
+def test_gradients_of_potentials(check_derivatives, dim, basis):
     contact, source, _ = setup(dim, n=4)
     source = source[::17]
 
-    @jax.jit
     def total(contact, source, width, conductivity, extent):
         extent = extent if dim < 3 else None
         return jnp.sum(
@@ -309,7 +307,7 @@ def test_gradients_of_potentials(dim, basis):
         )
 
     arguments = (contact, source, 50.0, 0.3, EXTENT[dim] or 0.0)
-    check_grads(total, arguments, order=1, eps=1e-4, rtol=1e-4)
+    check_derivatives(total, arguments, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -318,41 +316,39 @@ def test_gradients_are_finite_at_the_centre_of_a_source(dim):
     at = jnp.zeros((1, dim))
     for basis in ("gauss",) if dim == 2 else ("gauss", "step"):
         f = lambda c, b=basis: basis_potential(c, at, 40.0, 0.3, EXTENT[dim], basis=b)[0, 0]
-        assert jnp.abs(jax.grad(f)(at)).max() < 1e-15
+        assert jnp.abs(jax.jit(jax.grad(f))(at)).max() < 1e-15
 
 
 @pytest.mark.slow
-def test_gradients_of_the_matrix_and_of_the_errors():
+def test_gradients_of_the_matrix_and_of_the_errors(check_derivatives):
     contact, source, point = setup(2, n=6)
     measured = jnp.asarray(np.random.default_rng(4).normal(size=(6, 5)))
 
     weight = jnp.asarray(np.random.default_rng(5).normal(size=(9, 6)))
 
-    @jax.jit
     def total(contact, point, width, strength, extent):
         return jnp.sum(
             weight * kcsd_matrix(contact, source, point, width, strength, 0.3, extent).matrix
         )
 
     arguments = (contact, point, 60.0, 1e-2, 400.0)
-    check_grads(total, arguments, order=1, modes=["rev"], eps=1e-5, rtol=1e-4)
+    check_derivatives(total, arguments, modes=["rev"], eps=1e-5, rtol=1e-4)
 
-    @jax.jit
     def error(contact, measured, width, strengths):
         return kcsd_errors(contact, source, measured, width, strengths, 0.3, 400.0)
 
     arguments = (contact, measured, jnp.array([60.0]), jnp.array([1e-3, 1e-1]))
-    check_grads(error, arguments, order=1, eps=1e-5, rtol=1e-4)
+    check_derivatives(error, arguments, eps=1e-5, rtol=1e-4)
 
 
 @pytest.mark.slow
-def test_gradients_of_the_errors_where_eigenvalues_coincide():
+def test_gradients_of_the_errors_where_eigenvalues_coincide(check_derivatives):
     square = source_grid(jnp.zeros(2), jnp.full(2, 200.0), shape=(3, 3))
     offset = jnp.sum((square[:, None] - square) ** 2, -1)
     kernel = lambda width: jnp.exp(-offset / (2 * width**2))
     measured = jnp.asarray(np.random.default_rng(5).normal(size=(9, 4)))
-    error = jax.jit(lambda width: leave_one_out(kernel(width), measured, jnp.array([1e-2]))[0])
-    check_grads(error, (90.0,), order=2, eps=1e-3, rtol=1e-5)
+    error = lambda width: leave_one_out(kernel(width), measured, jnp.array([1e-2]))[0]
+    check_derivatives(error, (90.0,), order=2, eps=1e-3)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
