@@ -103,7 +103,7 @@ html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"
 html_title = f"jaxfne_xr {release}"
 html_theme_options = {
-    "logo": {"text": project},  # without the release, which a phone has no room for
+    "logo": {"text": project},  # without the release, which a phone cannot show
     "navigation_with_keys": False,
     "show_prev_next": False,
     "navbar_center": [],  # the pages are listed next to the text, or behind the menu button on a phone

@@ -163,7 +163,6 @@ def test_a_writer_killed_midway_leaves_the_old_file_whole(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals that can be sent")
-@pytest.mark.slow
 def test_ctrl_c_midway_leaves_the_old_file_whole_and_nothing_else(tmp_path):
     path = jfx.to_netcdf(some(), tmp_path / "run.nc")
     before = path.read_bytes()

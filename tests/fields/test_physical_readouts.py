@@ -156,7 +156,6 @@ def a_run(backend, **settings):
     return model, signals, model.compute_readout(signals, **settings)
 
 
-@pytest.mark.slow
 def test_a_bundle_runs_again(backend, tmp_path):
     if backend.name == "jax":
         pytest.skip("float64 on JAX needs it switched on")
