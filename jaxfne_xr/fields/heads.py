@@ -104,10 +104,6 @@ class InfiniteHomogeneous(ForwardModel):
     conductivity: Conductivity = 0.3
     min_distance: Length = static(0.0)  # noqa: RUF009 (a field, not its default)
 
-    def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
-        return "infinite_homogeneous"
-
     def __post_init__(self) -> None:
         """Convert the parameters to numbers in their units, and check them."""
         _read(self, "conductivity", positive)
@@ -184,10 +180,6 @@ class Spherical(ForwardModel):
 
     radius: Length = static(90e3)  # noqa: RUF009
     centre: Scalars = (0.0, 0.0, 0.0)
-
-    def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
-        return "spherical"
 
     def __post_init__(self) -> None:
         """Convert the parameters to numbers in their units, and check them."""
@@ -321,10 +313,6 @@ class LeadField(ForwardModel):
     given_units: str | None = static(None)
     channels: tuple[Hashable, ...] | None = static(None)
     dipoles: tuple[Hashable, ...] | None = static(None)
-
-    def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of an ``"eeg"`` or ``"meg"`` made with this head."""
-        return "given_lead_field"
 
     def __post_init__(self) -> None:
         """Order the axes of the array, and check it."""

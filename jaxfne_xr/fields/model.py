@@ -51,8 +51,8 @@ class ForwardModel:
     defaults: ClassVar[Mapping[str, str]] = {"min_distance": "radius of each segment"}
 
     def solver_for(self, quantity: str) -> str:
-        """Return the ``field_solver_status`` of an ``"lfp"``, ``"eeg"`` or ``"meg"`` made with this model."""
-        raise NotImplementedError
+        """Return the ``field_solver_status`` of an ``"lfp"``, ``"eeg"`` or ``"meg"``: here, the first of `solvers`."""
+        return next(iter(self.solvers))
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in self._given())
