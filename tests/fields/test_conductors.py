@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pint
 import pytest
-from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
 from jaxfne_xr.kernels.fields import homogeneous as kernels
@@ -259,7 +258,6 @@ def test_models_say_what_they_are(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", ["point", "disk"])
 @pytest.mark.parametrize(
     "model",
     [
@@ -267,19 +265,18 @@ def test_models_say_what_they_are(model):
         jfx.LineSource((0.3, 0.2, 0.4), min_distance=40.0),  # within which some contacts are
         jfx.RootAsPoint(),
         jfx.Slab(300.0),
+        # means over a disk are the same code for every model
+        jfx.PointSource(shape="disk"),
+        jfx.LineSource((0.3, 0.2, 0.4), min_distance=40.0, shape="disk"),
     ],
-    ids=lambda m: type(m).__name__,
+    ids=lambda m: f"{type(m).__name__}-{m.shape}",
 )
 @pytest.mark.filterwarnings("ignore:.*contacts lie within min_distance:UserWarning")
-def test_gradients_in_every_parameter_and_position(cell, probe, model, shape):
-    model = type(model)(**{**model.__dict__, "shape": shape})
+def test_gradients_in_every_parameter_and_position(cell, probe, check_derivatives, model):
     names = [a + e for a in "xyz" for e in (("",) if model.kind == "point" else ("_start", "_end"))]
     names.append("diameter")
 
-    def loss(*arguments):
-        model, places, sites = jax.tree.map(
-            jnp.asarray, arguments
-        )  # check_grads hands in NumPy too
+    def loss(model, places, sites):
         ds = cell.assign_coords({n: ("recording", sites[n], {"units": "um"}) for n in names})
         contacts = probe.assign_coords({a: ("contact", places[a], {"units": "um"}) for a in "xyz"})
         return jnp.sum(jfx.lead_field(ds, contacts, model).lead_field.data ** 2)
@@ -290,9 +287,8 @@ def test_gradients_in_every_parameter_and_position(cell, probe, model, shape):
             {a: jnp.asarray(probe[a].values) for a in "xyz"},
             {n: jnp.asarray(cell[n].values) for n in names},
         )
-        check_grads(loss, args, order=1, modes=["rev", "fwd"], rtol=1e-6)
+        check_derivatives(loss, args, rtol=1e-6)
         np.testing.assert_allclose(jax.jit(loss)(*args), loss(*args), rtol=1e-12)
-        assert all(np.isfinite(g).all() for g in jax.tree.leaves(jax.grad(loss, (0, 1, 2))(*args)))
 
 
 @pytest.mark.slow

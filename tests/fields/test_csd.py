@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
 from jaxfne_xr.core.dispatch import on_arrays
@@ -330,7 +329,7 @@ def test_kernel_finds_a_gaussian_in_2d_and_3d(dims, tol):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_gradients_in_potential_and_numbers(method, potential, x64):
+def test_gradients_in_potential_and_numbers(check_derivatives, method, potential, x64):
     phi = jnp.asarray(potential[:3, :, 0])
     settings = {"regularisation": 1e-3} if method == "kernel" else {}
 
@@ -341,13 +340,7 @@ def test_gradients_in_potential_and_numbers(method, potential, x64):
             lfp = labelled(phi, z=("contact", jnp.asarray(Z) * scale, {"units": "um"}))
         return (jfx.csd(lfp, method, conductivity=sigma, **settings).csd ** 2).sum().data
 
-    check_grads(
-        jax.jit(energy),
-        (phi, jnp.asarray(0.3), jnp.asarray(1.0)),
-        order=1,
-        modes=["rev"],
-        rtol=1e-4,
-    )
+    check_derivatives(energy, (phi, 0.3, 1.0), modes=["rev"], rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from jax.test_util import check_grads
 
 import jaxfne_xr as jfx
 from jaxfne_xr.core.units import units_of
@@ -117,16 +116,14 @@ def test_points_units_and_other_currents(currents):
 
 
 @pytest.mark.slow
-def test_the_truth_is_differentiable(currents, x64):
+def test_the_truth_is_differentiable(check_derivatives, currents, x64):
     def loss(i, start, end, bins):
         how = {"bins": EDGES} if bins else {"grid": dict.fromkeys("xyz", EDGES)}
         return (jfx.ground_truth_csd(segments(i, start, end), **how).csd ** 2).sum().data
 
     arrays = [jnp.asarray(a) for a in currents]
     for bins in (True, False):
-        check_grads(
-            jax.jit(lambda *a, b=bins: loss(*a, b)), arrays, order=1, modes=["rev"], rtol=1e-3
-        )
+        check_derivatives(lambda *a, b=bins: loss(*a, b), arrays, modes=["rev"], rtol=1e-3)
 
 
 def test_bins_that_cannot_be(refused, currents):

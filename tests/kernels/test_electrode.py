@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
-from jax.test_util import check_grads
 from scipy.integrate import dblquad
 
 from jaxfne_xr.kernels.fields.electrode import electrode_mean, electrode_nodes
@@ -152,7 +151,7 @@ def test_memory_never_holds_every_node():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["disk", "square"])
-def test_gradients(shape):
+def test_gradients(check_derivatives, shape):
     site = jnp.array([[4.0, -7.0, 9.0], [-20.0, 3.0, 15.0]])
     inverse_distance = lambda p: jnp.sum((p[:, None] - site) ** 2, -1) ** -0.5
 
@@ -161,7 +160,7 @@ def test_gradients(shape):
         return electrode_mean(inverse_distance, *nodes)
 
     arguments = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([[0.2, 0.5, 1.0]]), jnp.array([3.0])
-    check_grads(jax.jit(averaged), arguments, order=2, modes=["fwd", "rev"], rtol=1e-5, atol=1e-5)
+    check_derivatives(averaged, arguments, order=2)
 
 
 def test_no_contacts_and_bad_input():

@@ -10,7 +10,6 @@ import scipy.integrate
 import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
-from jax.test_util import check_grads
 
 from jaxfne_xr.kernels.fields.kernel_csd import (
     basis_density,
@@ -26,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 EXTENT = {1: 250.0, 2: 400.0, 3: None}
 potential_of = jax.jit(basis_potential, static_argnames="basis")
+errors_of = jax.jit(kcsd_errors)
 estimate = jax.jit(kcsd_matrix, static_argnames="basis")
 
 
@@ -182,7 +182,7 @@ def test_what_is_wrong_is_said():
 def test_matrix_is_ridge_regression(dim):
     """The same estimate from the side of the sources: smallest coefficients that explain."""
     contact, source, point = setup(dim)
-    base = np.asarray(basis_potential(contact, source, 60.0, 0.3, EXTENT[dim]))
+    base = np.asarray(potential_of(contact, source, 60.0, 0.3, EXTENT[dim]))
     shift = 1e-3 * (base @ base.T).trace() / 12
     weights = np.linalg.solve(base.T @ base + shift * np.eye(base.shape[1]), base.T)
     expected = np.asarray(basis_density(point, source, 60.0)) @ weights
@@ -201,7 +201,7 @@ def test_recovers_a_basis_source_better_from_more_contacts(dim):
         contact = source_grid(jnp.zeros(dim), jnp.full(dim, 300.0), shape=(n,) * dim)
         source = source_grid(jnp.full(dim, -50.0), jnp.full(dim, 350.0), shape=(14,) * dim)
         truth = basis_density(contact, middle, 70.0)[:, 0]
-        measured = basis_potential(contact, middle, 70.0, 0.3, EXTENT[dim])[:, 0]
+        measured = potential_of(contact, middle, 70.0, 0.3, EXTENT[dim])[:, 0]
         matrix = estimate(contact, source, contact, 50.0, 1e-7, 0.3, EXTENT[dim]).matrix
         errors.append(float(jnp.abs(matrix @ measured - truth).max()))
     assert errors[0] < 0.4
@@ -254,16 +254,16 @@ def test_errors_against_leaving_out_in_a_loop(dim):
     widths, strengths = np.array([40.0, 90.0]), np.array([1e-6, 1e-3, 1.0])
     expected = np.zeros((2, 3))
     for i, width in enumerate(widths):
-        base = np.asarray(basis_potential(contact, source, width, 0.3, EXTENT[dim]))
+        base = np.asarray(potential_of(contact, source, width, 0.3, EXTENT[dim]))
         kernel = base @ base.T
         for j, strength in enumerate(strengths):
             expected[i, j] = left_out(kernel, measured, strength * kernel.trace() / 12)
     arguments = (widths, strengths, 0.3, EXTENT[dim])
-    found = jax.jit(kcsd_errors)(contact, source, measured, *arguments)
+    found = errors_of(contact, source, measured, *arguments)
     assert np.abs(found / expected - 1).max() < 1e-8
     compressed = compress_samples(jnp.asarray(measured))
     assert compressed.shape == (12, 12)
-    fewer = jax.jit(kcsd_errors)(contact, source, compressed, *arguments)
+    fewer = errors_of(contact, source, compressed, *arguments)
     assert np.abs(fewer * np.sqrt(12 / 30) / expected - 1).max() < 1e-8
 
 
@@ -282,12 +282,12 @@ def test_more_noise_takes_more_regularisation():
     contact = jnp.linspace(0.0, 1000.0, 21)[:, None]
     source = source_grid(jnp.array([-100.0]), jnp.array([1100.0]), shape=(80,))
     rng = np.random.default_rng(3)
-    clean = basis_potential(contact, source, 80.0, 0.3, 250.0) @ rng.normal(size=(80, 200))
+    clean = potential_of(contact, source, 80.0, 0.3, 250.0) @ rng.normal(size=(80, 200))
     strengths = jnp.logspace(-12, 1, 27)
     best = []
     for noise in (1e-4, 1e-2, 1.0):
         noisy = clean + noise * jnp.std(clean) * rng.normal(size=clean.shape)
-        error = kcsd_errors(contact, source, noisy, jnp.array([80.0]), strengths, 0.3, 250.0)[0]
+        error = errors_of(contact, source, noisy, jnp.array([80.0]), strengths, 0.3, 250.0)[0]
         best.append(int(error.argmin()))
     assert 0 < best[0] < best[1] < best[2] < 26
 
@@ -297,11 +297,10 @@ def test_more_noise_takes_more_regularisation():
 @pytest.mark.parametrize(
     ("dim", "basis"), [(1, "gauss"), (2, "gauss"), (3, "gauss"), (1, "step"), (3, "step")]
 )
-def test_gradients_of_potentials(dim, basis):
+def test_gradients_of_potentials(check_derivatives, dim, basis):
     contact, source, _ = setup(dim, n=4)
     source = source[::17]
 
-    @jax.jit
     def total(contact, source, width, conductivity, extent):
         extent = extent if dim < 3 else None
         return jnp.sum(
@@ -309,7 +308,7 @@ def test_gradients_of_potentials(dim, basis):
         )
 
     arguments = (contact, source, 50.0, 0.3, EXTENT[dim] or 0.0)
-    check_grads(total, arguments, order=1, eps=1e-4, rtol=1e-4)
+    check_derivatives(total, arguments, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -318,41 +317,39 @@ def test_gradients_are_finite_at_the_centre_of_a_source(dim):
     at = jnp.zeros((1, dim))
     for basis in ("gauss",) if dim == 2 else ("gauss", "step"):
         f = lambda c, b=basis: basis_potential(c, at, 40.0, 0.3, EXTENT[dim], basis=b)[0, 0]
-        assert jnp.abs(jax.grad(f)(at)).max() < 1e-15
+        assert jnp.abs(jax.jit(jax.grad(f))(at)).max() < 1e-15
 
 
 @pytest.mark.slow
-def test_gradients_of_the_matrix_and_of_the_errors():
+def test_gradients_of_the_matrix_and_of_the_errors(check_derivatives):
     contact, source, point = setup(2, n=6)
     measured = jnp.asarray(np.random.default_rng(4).normal(size=(6, 5)))
 
     weight = jnp.asarray(np.random.default_rng(5).normal(size=(9, 6)))
 
-    @jax.jit
     def total(contact, point, width, strength, extent):
         return jnp.sum(
             weight * kcsd_matrix(contact, source, point, width, strength, 0.3, extent).matrix
         )
 
     arguments = (contact, point, 60.0, 1e-2, 400.0)
-    check_grads(total, arguments, order=1, modes=["rev"], eps=1e-5, rtol=1e-4)
+    check_derivatives(total, arguments, modes=["rev"], eps=1e-5, rtol=1e-4)
 
-    @jax.jit
     def error(contact, measured, width, strengths):
         return kcsd_errors(contact, source, measured, width, strengths, 0.3, 400.0)
 
     arguments = (contact, measured, jnp.array([60.0]), jnp.array([1e-3, 1e-1]))
-    check_grads(error, arguments, order=1, eps=1e-5, rtol=1e-4)
+    check_derivatives(error, arguments, eps=1e-5, rtol=1e-4)
 
 
 @pytest.mark.slow
-def test_gradients_of_the_errors_where_eigenvalues_coincide():
+def test_gradients_of_the_errors_where_eigenvalues_coincide(check_derivatives):
     square = source_grid(jnp.zeros(2), jnp.full(2, 200.0), shape=(3, 3))
     offset = jnp.sum((square[:, None] - square) ** 2, -1)
     kernel = lambda width: jnp.exp(-offset / (2 * width**2))
     measured = jnp.asarray(np.random.default_rng(5).normal(size=(9, 4)))
-    error = jax.jit(lambda width: leave_one_out(kernel(width), measured, jnp.array([1e-2]))[0])
-    check_grads(error, (90.0,), order=2, eps=1e-3, rtol=1e-5)
+    error = lambda width: leave_one_out(kernel(width), measured, jnp.array([1e-2]))[0]
+    check_derivatives(error, (90.0,), order=2, eps=1e-3)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
