@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import jax
@@ -56,9 +57,10 @@ def probe() -> xr.Dataset:
     return jfx.linear_probe(5, spacing="40 um", origin=(25.0, 12.0, -30.0))
 
 
-def offline(module, solver: str = "bwd_euler", **options) -> xr.Dataset:
+def offline(module, solver: str = "bwd_euler", v=None, **options) -> xr.Dataset:
     scheme = {"bwd_euler": "backward_euler"}.get(solver, solver)
-    v = jx.integrate(module, delta_t=DT, t_max=T_MAX, solver=solver, **options)
+    if v is None:
+        v = jx.integrate(module, delta_t=DT, t_max=T_MAX, solver=solver, **options)
     return jfx.transmembrane_currents(jfx.from_jaxley(module, v, delta_t=DT), scheme=scheme)
 
 
@@ -70,10 +72,10 @@ def numbers(x: xr.DataArray) -> np.ndarray:
     return np.asarray(getattr(x.data, "magnitude", x.data))
 
 
-def assert_close(a, b, tolerance: float = 1e-10) -> None:
-    assert np.shape(a) == np.shape(b)
-    assert np.abs(b).max() > 0
-    assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
+def assert_close(a, b, tolerance: float = 1e-10, what: str = "") -> None:
+    assert np.shape(a) == np.shape(b), what
+    assert np.abs(b).max() > 0, what
+    assert np.abs(a - b).max() <= tolerance * np.abs(b).max(), what
 
 
 # ------------------------------------------------------------------------------------------ equal to the offline one
@@ -82,39 +84,32 @@ def assert_close(a, b, tolerance: float = 1e-10) -> None:
 @pytest.mark.parametrize("solver", ["bwd_euler", "crank_nicolson"])
 @pytest.mark.slow
 def test_equals_the_field_of_all_voltages(net, probe, solver):
-    currents = offline(net, solver)
+    v = jx.integrate(net, delta_t=DT, t_max=T_MAX, solver=solver)
+    currents = offline(net, solver, v)
     everything = ["lfp", "dipole_moment", "recordings"]
     made = online(net, probe, solver=solver, readouts=everything)
     assert_close(numbers(made.lfp), numbers(jfx.lfp(currents, probe).lfp))
     moments = jfx.dipole_moment(currents).dipole_moment
     assert made.dipole_moment.dims == moments.dims
     assert_close(numbers(made.dipole_moment), numbers(moments))
-    v = jx.integrate(net, delta_t=DT, t_max=T_MAX, solver=solver)
     assert_close(numbers(made.v), np.asarray(v), 1e-12)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        jfx.PointSource(0.2),
-        jfx.LineSource((0.3, 0.3, 0.4)),
-        jfx.Slab(500.0),
-        lambda sites, probe: (
-            np.ones((probe.sizes["contact"], sites.sizes["recording"]))
-            * np.arange(sites.sizes["recording"])
-        ),
-    ],
-    ids=["point", "line", "slab", "own"],
-)
 @pytest.mark.slow
-def test_equals_it_with_every_model(net, model):
+def test_equals_it_with_every_model(net):
+    def own(sites, probe):
+        shape = probe.sizes["contact"], sites.sizes["recording"]
+        return np.ones(shape) * np.arange(shape[1])
+
     probe = jfx.linear_probe(3, spacing="40 um", origin=(25.0, 12.0, 30.0))
     net.cell(0).move(0.0, 0.0, 120.0)
     net.cell(1).move(0.0, 0.0, 270.0)
-    expected = jfx.lfp(offline(net), probe, model)
-    made = online(net, probe, model=model)
-    assert_close(numbers(made.lfp), numbers(expected.lfp))
-    assert made.jfne.scope == expected.jfne.scope
+    currents = offline(net)
+    for model in (jfx.PointSource(0.2), jfx.LineSource((0.3, 0.3, 0.4)), jfx.Slab(500.0), own):
+        expected = jfx.lfp(currents, probe, model)
+        made = online(net, probe, model=model)
+        assert_close(numbers(made.lfp), numbers(expected.lfp), what=str(model))
+        assert made.jfne.scope == expected.jfne.scope, model
 
 
 def test_labels_units_and_scope_are_the_offline_ones(net, probe):
@@ -282,12 +277,18 @@ def fit(checkpoint=None):
     return loss, (params, start, jnp.asarray(0.3))
 
 
+@functools.cache
+def gradient(checkpoint=None):
+    """Return the loss, where it is evaluated, and its compiled gradient, which some tests share."""
+    loss, values = fit(checkpoint)
+    return loss, values, jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(*values).compile()
+
+
 @pytest.mark.slow
 def test_the_gradient_of_the_whole_road_against_central_differences():
-    loss, values = fit()
-    gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*values)
+    loss, values, slope = gradient()
     flat, restore = jax.flatten_util.ravel_pytree(values)
-    found, _ = jax.flatten_util.ravel_pytree(gradient)
+    found, _ = jax.flatten_util.ravel_pytree(slope(*values))
     run = jax.jit(lambda x: loss(*restore(x)))
     for i in range(len(flat)):
         step = 1e-5 * max(abs(float(flat[i])), 1e-3)
@@ -301,20 +302,16 @@ def test_the_gradient_of_the_whole_road_against_central_differences():
 def test_checkpoints_change_the_memory_and_not_the_gradient(checkpoint):
     made = []
     for each in (None, checkpoint):
-        loss, values = fit(each)
-        made.append(jax.jit(jax.grad(loss, argnums=(0, 1)))(*values))
+        _, values, slope = gradient(each)
+        made.append(slope(*values))
     for a, b in zip(*map(jax.tree.leaves, made), strict=True):
         assert_close(np.asarray(b), np.asarray(a))
 
 
 @pytest.mark.slow
 def test_memory_grows_with_contacts_and_checkpoints_bound_it():
-    def gradient_bytes(checkpoint):
-        loss, values = fit(checkpoint)
-        compiled = jax.jit(jax.grad(loss)).lower(*values).compile()
-        return compiled.memory_analysis().temp_size_in_bytes
-
-    assert gradient_bytes(12) < 0.4 * gradient_bytes(None)  # 120 steps: 10 + 12 states kept
+    used = [gradient(each)[2].memory_analysis().temp_size_in_bytes for each in (12, None)]
+    assert used[0] < 0.4 * used[1]  # 120 steps: 10 + 12 states kept
 
 
 def test_memory_of_a_forward_run_is_that_of_the_field(net):
