@@ -1,5 +1,7 @@
 """Spherical heads against a transfer-matrix solution, closed forms, Geselowitz' integral and LFPykit."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +49,42 @@ def signal(lead_field, moment):
     return np.einsum("cxd,dx->c", lead_field, moment)
 
 
+@functools.cache
+def boundary_conditions(n, radii, sigma):
+    """Solve the linear system of one order, which no dipole and no sensor is in, in 60 digits."""
+    import mpmath as mp
+
+    with mp.workdps(60):
+        shells = len(radii)
+        edge = [mp.mpf(x) / mp.mpf(radii[-1]) for x in radii]
+        s = [mp.mpf(x) for x in sigma]
+        # unknowns: growing parts of shells 0 ... N-1, then decaying parts of shells 1 ... N-1
+        size = 2 * shells - 1
+        matrix, right = mp.zeros(size), mp.zeros(size, 1)
+        for j in range(shells - 1):
+            e = edge[j]
+            up, down = e**n, e ** -(n + 1)
+            slope_up, slope_down = n * e ** (n - 1), -(n + 1) * e ** -(n + 2)
+            matrix[2 * j, j], matrix[2 * j, j + 1] = up, -up
+            matrix[2 * j + 1, j], matrix[2 * j + 1, j + 1] = (
+                s[j] * slope_up,
+                -s[j + 1] * slope_up,
+            )
+            matrix[2 * j, shells + j] = -down
+            matrix[2 * j + 1, shells + j] = -s[j + 1] * slope_down
+            if j:
+                matrix[2 * j, shells + j - 1] = down
+                matrix[2 * j + 1, shells + j - 1] = s[j] * slope_down
+            else:
+                right[0], right[1] = -down, -s[0] * slope_down
+        matrix[size - 1, shells - 1] = n
+        if shells > 1:
+            matrix[size - 1, size - 1] = -(n + 1)
+        else:
+            right[0] = n + 1
+        return mp.lu_solve(matrix, right)
+
+
 def transfer_matrix_potential(moment, dipole, sensor, radii, sigma, n_terms):
     """Potential (uV) at one sensor, order by order: all boundary conditions as one linear system.
 
@@ -80,31 +118,7 @@ def transfer_matrix_potential(moment, dipole, sensor, radii, sigma, n_terms):
         total = -radial / b**2 if not shell and rho <= b else mp.mpf(0)
         legendre = [mp.mpf(1), x]
         for n in range(1, n_terms + 1):
-            # unknowns: growing parts of shells 0 ... N-1, then decaying parts of shells 1 ... N-1
-            size = 2 * shells - 1
-            matrix, right = mp.zeros(size), mp.zeros(size, 1)
-            for j in range(shells - 1):
-                e = edge[j]
-                up, down = e**n, e ** -(n + 1)
-                slope_up, slope_down = n * e ** (n - 1), -(n + 1) * e ** -(n + 2)
-                matrix[2 * j, j], matrix[2 * j, j + 1] = up, -up
-                matrix[2 * j + 1, j], matrix[2 * j + 1, j + 1] = (
-                    s[j] * slope_up,
-                    -s[j + 1] * slope_up,
-                )
-                matrix[2 * j, shells + j] = -down
-                matrix[2 * j + 1, shells + j] = -s[j + 1] * slope_down
-                if j:
-                    matrix[2 * j, shells + j - 1] = down
-                    matrix[2 * j + 1, shells + j - 1] = s[j] * slope_down
-                else:
-                    right[0], right[1] = -down, -s[0] * slope_down
-            matrix[size - 1, shells - 1] = n
-            if shells > 1:
-                matrix[size - 1, size - 1] = -(n + 1)
-            else:
-                right[0] = n + 1
-            solution = mp.lu_solve(matrix, right)
+            solution = boundary_conditions(n, tuple(map(float, radii)), tuple(map(float, sigma)))
             factor = solution[shell] * rho**n
             if shell:
                 factor += solution[shells + shell - 1] * rho ** -(n + 1)

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 EXTENT = {1: 250.0, 2: 400.0, 3: None}
 potential_of = jax.jit(basis_potential, static_argnames="basis")
+errors_of = jax.jit(kcsd_errors)
 estimate = jax.jit(kcsd_matrix, static_argnames="basis")
 
 
@@ -181,7 +182,7 @@ def test_what_is_wrong_is_said():
 def test_matrix_is_ridge_regression(dim):
     """The same estimate from the side of the sources: smallest coefficients that explain."""
     contact, source, point = setup(dim)
-    base = np.asarray(basis_potential(contact, source, 60.0, 0.3, EXTENT[dim]))
+    base = np.asarray(potential_of(contact, source, 60.0, 0.3, EXTENT[dim]))
     shift = 1e-3 * (base @ base.T).trace() / 12
     weights = np.linalg.solve(base.T @ base + shift * np.eye(base.shape[1]), base.T)
     expected = np.asarray(basis_density(point, source, 60.0)) @ weights
@@ -200,7 +201,7 @@ def test_recovers_a_basis_source_better_from_more_contacts(dim):
         contact = source_grid(jnp.zeros(dim), jnp.full(dim, 300.0), shape=(n,) * dim)
         source = source_grid(jnp.full(dim, -50.0), jnp.full(dim, 350.0), shape=(14,) * dim)
         truth = basis_density(contact, middle, 70.0)[:, 0]
-        measured = basis_potential(contact, middle, 70.0, 0.3, EXTENT[dim])[:, 0]
+        measured = potential_of(contact, middle, 70.0, 0.3, EXTENT[dim])[:, 0]
         matrix = estimate(contact, source, contact, 50.0, 1e-7, 0.3, EXTENT[dim]).matrix
         errors.append(float(jnp.abs(matrix @ measured - truth).max()))
     assert errors[0] < 0.4
@@ -253,16 +254,16 @@ def test_errors_against_leaving_out_in_a_loop(dim):
     widths, strengths = np.array([40.0, 90.0]), np.array([1e-6, 1e-3, 1.0])
     expected = np.zeros((2, 3))
     for i, width in enumerate(widths):
-        base = np.asarray(basis_potential(contact, source, width, 0.3, EXTENT[dim]))
+        base = np.asarray(potential_of(contact, source, width, 0.3, EXTENT[dim]))
         kernel = base @ base.T
         for j, strength in enumerate(strengths):
             expected[i, j] = left_out(kernel, measured, strength * kernel.trace() / 12)
     arguments = (widths, strengths, 0.3, EXTENT[dim])
-    found = jax.jit(kcsd_errors)(contact, source, measured, *arguments)
+    found = errors_of(contact, source, measured, *arguments)
     assert np.abs(found / expected - 1).max() < 1e-8
     compressed = compress_samples(jnp.asarray(measured))
     assert compressed.shape == (12, 12)
-    fewer = jax.jit(kcsd_errors)(contact, source, compressed, *arguments)
+    fewer = errors_of(contact, source, compressed, *arguments)
     assert np.abs(fewer * np.sqrt(12 / 30) / expected - 1).max() < 1e-8
 
 
@@ -281,12 +282,12 @@ def test_more_noise_takes_more_regularisation():
     contact = jnp.linspace(0.0, 1000.0, 21)[:, None]
     source = source_grid(jnp.array([-100.0]), jnp.array([1100.0]), shape=(80,))
     rng = np.random.default_rng(3)
-    clean = basis_potential(contact, source, 80.0, 0.3, 250.0) @ rng.normal(size=(80, 200))
+    clean = potential_of(contact, source, 80.0, 0.3, 250.0) @ rng.normal(size=(80, 200))
     strengths = jnp.logspace(-12, 1, 27)
     best = []
     for noise in (1e-4, 1e-2, 1.0):
         noisy = clean + noise * jnp.std(clean) * rng.normal(size=clean.shape)
-        error = kcsd_errors(contact, source, noisy, jnp.array([80.0]), strengths, 0.3, 250.0)[0]
+        error = errors_of(contact, source, noisy, jnp.array([80.0]), strengths, 0.3, 250.0)[0]
         best.append(int(error.argmin()))
     assert 0 < best[0] < best[1] < best[2] < 26
 

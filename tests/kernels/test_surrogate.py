@@ -175,7 +175,8 @@ def test_a_checkpoint_makes_no_difference(x64):
 def test_crossing_times_by_a_plain_loop(x64, axis, n):
     v = voltages((30, 3, 2)).transpose(np.roll(range(3), axis))
     axis = v.shape.index(30)
-    got = np.moveaxis(crossing_times(v, -5.0, 2.0, 0.1, -1.0, axis=axis, n=n), axis, 0)
+    times_of = jax.jit(crossing_times, static_argnames=("axis", "n"))
+    got = np.moveaxis(times_of(v, -5.0, 2.0, 0.1, -1.0, axis=axis, n=n), axis, 0)
     count = crossing_count(v, -5.0, axis=axis)
     assert got.shape[0] == n
     first = np.moveaxis(v, axis, 0)
