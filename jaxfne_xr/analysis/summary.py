@@ -31,13 +31,16 @@ NAMES = (
     *(TIME, "bin", FREQUENCY, *BAND_LABELS),
 )
 
+#: Default bin in which spikes are counted for correlations, ms. A summary needs at least two.
+BIN_MS = 5.0
+
 
 def summary(
     signals: xr.Dataset | xr.DataArray,
     by: str | None = "population",
     window: Window | None = None,
     *,
-    bin: Time = 5.0,
+    bin: Time = BIN_MS,
     bands: Bands | None = None,
     segment: Time | None = None,
 ) -> xr.Dataset:
@@ -238,7 +241,7 @@ def _samples(bin: Time, dt_ms: float | None, n: int) -> int:
     samples = round(duration / dt_ms) if dt_ms and np.isfinite(duration) else 0
     if not 1 <= samples <= n // 2:
         step = dt_ms or 0.0
-        fits = f"bin={max(step, min(5.0, n // 2 * step)):.9g} (ms), or any from {step:g} to {n // 2 * step:g} ms"
+        fits = f"bin={max(step, min(BIN_MS, n // 2 * step)):.9g} (ms), or any from {step:g} to {n // 2 * step:g} ms"
         raise TimeAxisError.of(
             "bin",
             found=f"{duration:g} ms, {samples} samples of {n}",

@@ -7,6 +7,8 @@ from typing import Any
 
 import xarray as xr
 
+from jaxfne_xr.analysis.spectra import BANDS
+from jaxfne_xr.analysis.summary import BIN_MS
 from jaxfne_xr.core.inputs import site_dim
 from jaxfne_xr.core.schema import VOLTAGES
 from jaxfne_xr.core.time_axis import TIME
@@ -14,10 +16,8 @@ from jaxfne_xr.core.validation import VARIABLE
 
 #: Coordinates that group sites or contacts.
 GROUPS = ("population", "layer", "area", "shank")
-#: Default bin of a summary, which needs at least two bins, ms.
-BIN = 5.0
 #: The widest of the default bands, Hz.
-GAMMA = (30.0, 80.0)
+WIDEST = max(BANDS.values(), key=lambda band: band[1] - band[0])
 
 #: The function of `jaxfne_xr.plot` for a variable along these dims. The first variable that exists is suggested.
 DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -95,7 +95,7 @@ def next_steps(
     if several and "spikes" in has:
         steps.append("ds.jfne.firing_rate()")
         groups = [g for g in GROUPS if sites and g in ds.coords and ds[g].dims == (sites,)]
-        long_enough = time and time["duration_ms"] and time["duration_ms"] >= 2 * BIN
+        long_enough = time and time["duration_ms"] and time["duration_ms"] >= 2 * BIN_MS
         if sites and ds.sizes[sites] and long_enough and has & {"V_m", "source"}:
             steps.append(
                 f'ds.jfne.summary(by="{groups[0]}")' if groups else "ds.jfne.summary(by=None)"
@@ -140,7 +140,7 @@ def _resolves_bands(ds: xr.Dataset) -> bool:
     if ds.sizes.get("frequency", 0) < 2 or "frequency" not in ds.coords:
         return False
     f = ds["frequency"].values
-    return bool(f[1] - f[0] <= GAMMA[1] - GAMMA[0] and f[-1] >= GAMMA[1])
+    return bool(f[1] - f[0] <= WIDEST[1] - WIDEST[0] and f[-1] >= WIDEST[1])
 
 
 def _plotting(ds: xr.Dataset, name: str, how: tuple[str, dict[str, Any]]) -> str:

@@ -65,9 +65,10 @@ def test_the_next_steps_run(stages):
 
 
 def test_next_steps_know_what_is_usual():
-    """Packages above have it, which the card cannot import."""
-    assert inspect.signature(jfx.summary).parameters["bin"].default == next_steps.BIN
-    assert max(spectra.BANDS.values(), key=lambda band: band[1] - band[0]) == next_steps.GAMMA
+    """The default of the public function, and the widest band, are those that suggestions go by."""
+    assert inspect.signature(jfx.summary).parameters["bin"].default == next_steps.BIN_MS
+    assert max(spectra.BANDS.values(), key=lambda band: band[1] - band[0]) == next_steps.WIDEST
+    assert (next_steps.BIN_MS, next_steps.WIDEST) == (5.0, (30.0, 80.0))
 
 
 def edges(stages):
