@@ -68,7 +68,7 @@ def assemble(
         long_name = {"long_name": LONG_NAMES.get(name, name)}
         made[name] = with_unit(variable, unit, quantify=quantify, attrs=long_name)
     first = provenance.begin(function, parameters, stage=stage, origin=origin)
-    labels = {name: _own_units(name, given) for name, given in (coords or {}).items()}
+    labels = {name: in_attrs(name, given) for name, given in (coords or {}).items()}
     ds = xr.Dataset(made, labels, first)
     if time is not None:
         ds = ds.assign_coords({TIME: time_variable(time)})
@@ -202,7 +202,7 @@ def owned_data(data: ArrayLike, quantify: bool) -> Array:
     return owned(data) if isinstance(data, np.ndarray) else np.array(data, order="K")
 
 
-def _own_units(name: Hashable, given: Any) -> Any:
+def in_attrs(name: Hashable, given: Any) -> Any:
     """Return a coordinate as `xarray.Dataset` takes it, with its unit in attrs if it is a quantity.
 
     xarray makes plain numbers of lists of quantities, and of those that become an index.

@@ -12,7 +12,7 @@ from . import foreign
 from .arrays import is_traced
 from .errors import DimensionError, Problem, TimeAxisError, UnitError
 from .types import Array, Window
-from .units import convert, magnitude, scalar, unit_of, units_of, values_in
+from .units import convert, magnitude, parts, scalar, unit_of, units_of, values_in
 
 TIME = "time"
 
@@ -134,7 +134,9 @@ def windowed(ds: xr.Dataset, window: Window | None) -> xr.Dataset:
     if window is None:
         return ds
     try:
-        first, last = window
+        first, last = parts(window, "ms", "window")
+    except UnitError:
+        raise
     except (TypeError, ValueError) as error:
         raise TimeAxisError.of(
             "window",

@@ -459,6 +459,41 @@ def values_in(
     return np.asarray(scalar(cast(Scalar, value), given, name) * factor(given, unit))
 
 
+def bare_code(data: Any, name: str, unit: str) -> str:
+    """Return the code that makes bare numbers in `unit` of the quantity called `name`, for a remedy."""
+    if is_pint(data):
+        return f'{name}.to("{unit}").magnitude'
+    scale = factor(unit_of(data), unit) * _of_foreign(*foreign.readings(data))[1]
+    bare = f"np.asarray({name})" if isinstance(data, np.ndarray) else f"{name}.mantissa"
+    return bare if scale == 1.0 else f"{bare} * {scale:g}"
+
+
+def texts(numbers: Any, unit: str) -> Any:
+    """Return a number, or nested lists of them, as texts with a unit: ``["0.1 mm", "0.2 mm"]``."""
+    if isinstance(numbers, list):
+        return [texts(x, unit) for x in numbers]
+    return f"{numbers!r} {'' if unit == '1' else unit}".strip()
+
+
+def gathered(value: ArrayLike, unit: str, name: str) -> ArrayLike:
+    """Return a list with quantities in it as one array in `unit`; anything else as it is."""
+    nested = (
+        isinstance(value, (list, tuple)) or np.dtype(getattr(value, "dtype", float)).kind == "O"
+    )
+    return values_in(value, unit, name) if nested and carries_unit(value) else value
+
+
+def parts(value: Any, unit: str, name: str) -> Any:
+    """Return a quantity of several numbers as a list of these in `unit`; anything else as it is.
+
+    The elements of a quantity do not carry its unit in every library.
+    """
+    if is_quantity(value) and np.ndim(magnitude(value)):
+        values = values_in(value, unit, name)
+        return list(values) if is_traced(values) else np.asarray(values).tolist()
+    return value
+
+
 def plain(value: ArrayLike, name: str) -> Array:
     """Return an array that has no unit, such as numbers of segments or weights: NumPy, or JAX as it is.
 

@@ -266,11 +266,11 @@ def _shared(
         if (
             coord.dims == (dim,)
             and name not in (dim, *GEOMETRY)
-            and isinstance(coord.variable._data, np.ndarray)
+            and isinstance(values := magnitude(coord.variable._data), np.ndarray)
+            and (values == values[first][group]).all()
         ):
-            values = coord.values
-            if (values == values[first][group]).all():
-                shared[name] = (by, values[first])
+            unit = units_of(coord)
+            shared[name] = (by, values[first], {} if unit is None else {"units": unit})
     return shared
 
 

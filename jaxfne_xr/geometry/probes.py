@@ -19,7 +19,15 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitEr
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.types import Array, ArrayLike, Length
-from jaxfne_xr.core.units import carries_unit, convert, magnitude, scalar, unit_text, values_in
+from jaxfne_xr.core.units import (
+    carries_unit,
+    convert,
+    magnitude,
+    parts,
+    scalar,
+    unit_text,
+    values_in,
+)
 from jaxfne_xr.core.units import direction as direction_of
 
 from .positions import check_probe
@@ -249,10 +257,13 @@ def _count(n: int, name: str) -> None:
 
 def _pair(value: Any, name: str) -> tuple[Any, Any]:
     """Return two values, for rows and for columns, from two or from one."""
-    if name == "spacing" and (isinstance(value, str) or np.ndim(magnitude(value)) == 0):
+    several = isinstance(value, (list, tuple))
+    if name == "spacing" and not several and np.ndim(magnitude(value)) == 0:
         return value, value
     try:
-        first, second = value
+        first, second = parts(value, "um", name)
+    except UnitError:
+        raise
     except (TypeError, ValueError) as error:
         expected, remedy = "one for rows and one for columns", f"{name}=(4, 2)"
         raise ArgumentError.of(name, found=repr(value), expected=expected, remedy=remedy) from error

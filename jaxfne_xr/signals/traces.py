@@ -23,7 +23,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
-from jaxfne_xr.core.results import assemble, owned_data, with_unit
+from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_unit
 from jaxfne_xr.core.time_axis import (
     TIME,
     check_dt,
@@ -37,6 +37,7 @@ from jaxfne_xr.core.types import Array, ArrayLike, Time
 from jaxfne_xr.core.units import (
     carries_unit,
     convert,
+    gathered,
     is_pint,
     is_quantity,
     magnitude,
@@ -118,8 +119,8 @@ def traces(
     (3, 9.9, 'millivolt')
     """
     dims = _named_axes(dims, layout)
-    signal = data
-    data, units = _bare(data, unit_text(units))
+    signal, units = data, unit_text(units)
+    data, units = _bare(gathered(data, units, "data"), units)
     problems = _axis_problems(np.ndim(data), dims) + kind_problems(data, name)
     # Collect the problems of all arguments, so that one error lists them.
     step = axis = None
@@ -162,7 +163,8 @@ def traces(
     labels: dict[Hashable, Any] = {}
     if "unit" in dims:
         labels["unit"] = np.arange(data.shape[dims.index("unit")])
-    labels.update(copy.deepcopy(dict(coords or {})))
+    # before the copy, which not every library makes of its unit too
+    labels.update(copy.deepcopy({n: in_attrs(n, given) for n, given in (coords or {}).items()}))
     return assemble(
         {name: (variable, unit)},
         axis,

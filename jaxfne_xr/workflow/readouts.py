@@ -25,7 +25,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.registry import GIVEN, chain
-from jaxfne_xr.core.units import is_quantity, magnitude, unit_of, units_of
+from jaxfne_xr.core.units import is_quantity, magnitude, texts, unit_of, units_of
 from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
 
@@ -160,11 +160,11 @@ def _json_safe(value: Any) -> Any:
         unit = units_of(value)
         value = magnitude(value.transpose("channel", ...).variable.data)
         if unit is not None and not is_traced(value):
-            return _with_unit(np.asarray(value).tolist(), unit)
+            return texts(np.asarray(value).tolist(), unit)
     if is_traced(magnitude(value)):
         return "traced"
     if is_quantity(value):
-        return _with_unit(np.asarray(magnitude(value)).tolist(), unit_of(value))
+        return texts(np.asarray(magnitude(value)).tolist(), unit_of(value))
     if isinstance(value, (tuple, list)):
         return [_json_safe(v) for v in value]
     if isinstance(value, Mapping):
@@ -173,13 +173,6 @@ def _json_safe(value: Any) -> Any:
         return value.tolist()
     plain = value is None or isinstance(value, (str, int, float))
     return value if plain else {UNRECORDED: repr(value)}
-
-
-def _with_unit(numbers: Any, unit: str) -> Any:
-    """Return a number, or nested lists of them, as texts with a unit."""
-    if isinstance(numbers, list):
-        return [_with_unit(x, unit) for x in numbers]
-    return f"{numbers!r} {'' if unit == '1' else unit}".strip()
 
 
 def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]) -> xr.Dataset:
