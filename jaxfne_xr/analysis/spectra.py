@@ -10,12 +10,12 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.dispatch import jointly, whole
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
 from jaxfne_xr.core.types import Bands, Interval, Time
-from jaxfne_xr.core.units import magnitude, product, scalar, units_of
+from jaxfne_xr.core.units import magnitude, parts, product, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as kernels
 
 FREQUENCY = "frequency"
@@ -329,7 +329,9 @@ def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, n
 def edges_Hz(pair: Interval, name: str, remedy: str) -> tuple[float, float]:
     """Return the lower and the upper edge of a range of frequencies, Hz, passed as the argument `name`."""
     try:
-        low, high = pair
+        low, high = parts(pair, "Hz", name)
+    except UnitError:
+        raise
     except (TypeError, ValueError) as error:
         expected = "a lower and an upper edge, Hz"
         raise ArgumentError.of(name, found=repr(pair), expected=expected, remedy=remedy) from error

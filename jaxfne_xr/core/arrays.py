@@ -53,8 +53,9 @@ def check_traced(where: str, ok: Callable[[], jax.Array], expected: str) -> None
 
 def is_dask(data: object) -> bool:
     """Whether `data` is a dask array (without importing dask)."""
-    dask_array = sys.modules.get("dask.array")
-    return dask_array is not None and isinstance(data, dask_array.Array)
+    # another thread may be importing dask: then it has no Array yet, and `data` is none
+    kind = getattr(sys.modules.get("dask.array"), "Array", None)
+    return kind is not None and isinstance(data, kind)
 
 
 def precision_of(data: Array, *, host: bool = False) -> AbstractContextManager[object]:

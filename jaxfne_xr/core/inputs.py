@@ -23,18 +23,21 @@ from .errors import (
     VariableError,
     raise_problems,
 )
-from .results import with_unit
+from .results import with_our_quantities, with_unit
 from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
 from .time_axis import TIME, sampling, time_problem
-from .types import Array
+from .types import Array, ArrayLike
 from .units import (
+    carries_unit,
     convert,
     factor,
     is_quantity,
     magnitude,
     readable,
     same_dimension,
+    unit_of,
     units_of,
+    values_in,
 )
 
 #: Remedy for a Dataset without the axial conductances of its cells.
@@ -66,7 +69,7 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
         If it is neither, or a DataArray has the name of one of its coordinates.
     """
     if isinstance(data, xr.Dataset):
-        return data
+        return with_our_quantities(data)
     if not isinstance(data, xr.DataArray):
         raise no_dataset(data, where, "a Dataset or a DataArray")
     if name is None:
@@ -78,7 +81,7 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
             expected="a variable with a name that none of its coordinates has",
             remedy='ds["v"], or array.rename("v")',
         )
-    return data.to_dataset(name=name)
+    return with_our_quantities(data.to_dataset(name=name))
 
 
 def no_dataset(data: object, where: str, expected: str) -> ArgumentError:
@@ -353,6 +356,29 @@ def current_name(ds: xr.Dataset) -> str | None:
         remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals(source=...) with your own current; "
         "for a proxy, ds.jfne.lfp_proxy(...)",
     )
+
+
+def proxy_lead_field(matrix: ArrayLike, name: str) -> Array:
+    """Return the bare numbers of a lead field given to a proxy, `name`: in uV/nA or fT/nA if they have a unit."""
+    unit = "fT/nA" if name.startswith("meg") else "uV/nA"
+    if isinstance(matrix, xr.DataArray):
+        given, matrix = units_of(matrix), magnitude(matrix.variable.data)
+    elif is_quantity(matrix):
+        given, matrix = unit_of(matrix), magnitude(matrix)
+    elif carries_unit(matrix):
+        return values_in(matrix, unit, name)
+    else:
+        return matrix if hasattr(matrix, "shape") else np.asarray(matrix, float)
+    if given is None or same_dimension(given, "1"):
+        return matrix if given is None else convert(matrix, given, "1")
+    if not same_dimension(given, unit):
+        raise UnitError.of(
+            name,
+            found=f"a matrix in {given!r}",
+            expected=f"pure numbers, or a unit that converts to {unit}",
+            remedy=f"{name}=matrix, without a unit, or in {unit}",
+        )
+    return convert(matrix, given, unit)
 
 
 def is_transmembrane(ds: xr.Dataset, name: str) -> bool:

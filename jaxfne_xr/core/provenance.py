@@ -26,6 +26,7 @@ from .arrays import is_traced
 from .errors import Problem, SchemaError, ScopeError
 from .scope import STRENGTH, Scope, derive, supports
 from .types import Record
+from .units import is_quantity, magnitude, texts, unit_of
 
 #: The attribute that holds the provenance, and the newest version of its schema that this package reads.
 KEY = "jaxfne_xr"
@@ -153,8 +154,10 @@ def recorded(value: object) -> Any:
         return value
     if isinstance(value, (tuple, list)):
         return [recorded(v) for v in value]
-    if is_traced(value):
+    if is_traced(magnitude(value)):
         return "traced"
+    if is_quantity(value):
+        return texts(np.asarray(magnitude(value)).tolist(), unit_of(value))
     numbers = np.asarray(value)
     # strict JSON has no NaN and no Inf
     return numbers.tolist() if np.isfinite(numbers).all() else str(numbers.tolist())

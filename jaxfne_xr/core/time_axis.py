@@ -8,10 +8,11 @@ import numpy as np
 import xarray as xr
 from xarray.indexes import PandasIndex
 
+from . import foreign
 from .arrays import is_traced
-from .errors import DimensionError, TimeAxisError, UnitError
-from .types import Window
-from .units import convert, magnitude, scalar, units_of
+from .errors import DimensionError, Problem, TimeAxisError, UnitError
+from .types import Array, Window
+from .units import convert, magnitude, parts, scalar, unit_of, units_of, values_in
 
 TIME = "time"
 
@@ -47,6 +48,43 @@ def time_from_dt(dt_ms: float, length: int) -> np.ndarray:
     """Compute sample times in ms from 0: ``dt_ms * k``, float64."""
     # a product, since a running sum of `dt_ms` would drift
     return dt_ms * np.arange(length, dtype=np.float64)
+
+
+def own_times(data: Array) -> np.ndarray | None:
+    """Return the sample times, ms, of a signal that carries them, such as Neo's; None for any other array."""
+    found = foreign.sample_times(data)
+    if found is None:
+        return None
+    first, interval = found
+    if interval is None:
+        return np.asarray(values_in(first, "ms", TIME))
+    step = scalar(interval, "ms", "sampling_period")
+    return scalar(first, "ms", "t_start") + time_from_dt(step, data.shape[0])
+
+
+def own_times_problems(
+    data: Array, name: str, *, time: Array | None = None, dt_ms: float | None = None
+) -> list[Problem]:
+    """Return the problem of a signal with times of its own that differ from `time` or `dt_ms` (ms)."""
+    own = own_times(data)
+    if own is None:
+        return []
+    other = None if time is None else np.asarray(values_in(time, "ms", TIME))
+    found = None
+    if other is not None and (other.shape != own.shape or not np.allclose(other, own, rtol=1e-9)):
+        ends = (f"{x[0]:g} to {x[-1]:g} ms" if x.size else "none" for x in (own, np.ravel(other)))
+        found = "times of its own from {}, and times from {}".format(*ends)
+    elif dt_ms is not None and len(own) > 1:
+        step = (own[-1] - own[0]) / (len(own) - 1)
+        if abs(step - dt_ms) > DT_TOLERANCE * dt_ms:
+            found = f"times of its own in steps of {step:g} ms, and dt_ms={dt_ms:g}"
+    if found is None:
+        return []
+    expected = "the two to agree, or the times of the signal alone"
+    remedy = (
+        f'leave out dt_ms and time; or pass its numbers, {name}.magnitude, in "{unit_of(data)}"'
+    )
+    return [Problem(name, found, expected, remedy, TimeAxisError)]
 
 
 def coords_along(
@@ -96,7 +134,9 @@ def windowed(ds: xr.Dataset, window: Window | None) -> xr.Dataset:
     if window is None:
         return ds
     try:
-        first, last = window
+        first, last = parts(window, "ms", "window")
+    except UnitError:
+        raise
     except (TypeError, ValueError) as error:
         raise TimeAxisError.of(
             "window",

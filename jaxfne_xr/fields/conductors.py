@@ -21,7 +21,7 @@ from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, Problem, VariableError, raise_problems
 from jaxfne_xr.core.types import Array, Conductivity, Length, Scalars
-from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.geometry.positions import positions_along
 from jaxfne_xr.geometry.sites import ends, middles, radii, roots, sites_dim
 from jaxfne_xr.kernels.fields import electrode, slab
@@ -124,6 +124,7 @@ class Conductor(ForwardModel):
                 remedy='jfx.linear_probe(16, radius="7.5 um", normal=(0, 1, 0)), or shape="point"',
             )
         columns = [magnitude(contacts.variables[name].data) for name in names]
+        columns[3] = convert(columns[3], units_of(contacts["radius"]) or "um", "um")
         stack = jnp.stack if any(map(is_jax, columns)) else np.stack
         return stack(columns[:3], axis=-1), columns[3]
 

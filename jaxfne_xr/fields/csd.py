@@ -30,9 +30,9 @@ from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import (
     factor,
     magnitude,
+    number,
     positive,
     same_dimension,
-    scalar,
     units_of,
     values_in,
 )
@@ -398,7 +398,7 @@ def _inverse_matrix(
     depth, point, top = place, where[:, 0], []
     record = {"radius_um": radii}
     if conductivity_top is not None:
-        level = surface if is_jax(surface) else scalar(surface, "um", "surface")
+        level = number(surface, "um", "surface")
         # The kernel has depth 0 at the surface, increasing downwards: as the coordinate depth, and against z.
         depth, point = (
             x - level if contacts.axes == ("depth",) else level - x for x in (depth, point)
@@ -451,14 +451,12 @@ def _radii(radius: Scalars, n: int) -> Array:
 
 
 def _not_negative(conductivity: Conductivity) -> Array:
-    if is_jax(conductivity):
-        return conductivity
-    number = scalar(conductivity, "S/m", "conductivity_top")
-    if not 0 <= number < float("inf"):
+    sigma = number(conductivity, "S/m", "conductivity_top")
+    if not is_jax(sigma) and not 0 <= sigma < float("inf"):
         raise ArgumentError.of(
             "conductivity_top",
-            found=f"{number:g} S/m",
+            found=f"{sigma:g} S/m",
             expected="0 or more",
             remedy="conductivity_top=0",
         )
-    return number
+    return sigma

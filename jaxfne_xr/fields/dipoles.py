@@ -31,7 +31,7 @@ from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import GEOMETRY, UNITS
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Scalars
-from jaxfne_xr.core.units import convert, magnitude, units_of, values_in
+from jaxfne_xr.core.units import carries_unit, convert, direction, magnitude, units_of, values_in
 from jaxfne_xr.geometry.positions import positions_of
 from jaxfne_xr.geometry.sites import middles
 from jaxfne_xr.kernels.fields import dipoles as kernels
@@ -266,11 +266,11 @@ def _shared(
         if (
             coord.dims == (dim,)
             and name not in (dim, *GEOMETRY)
-            and isinstance(coord.variable._data, np.ndarray)
+            and isinstance(values := magnitude(coord.variable._data), np.ndarray)
+            and (values == values[first][group]).all()
         ):
-            values = coord.values
-            if (values == values[first][group]).all():
-                shared[name] = (by, values[first])
+            unit = units_of(coord)
+            shared[name] = (by, values[first], {} if unit is None else {"units": unit})
     return shared
 
 
@@ -502,11 +502,11 @@ def rotate(
 
 def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
     """Return a unit vector (3,), or one for each dipole (n, 3)."""
-    vectors = (
-        given
-        if is_jax(given)
-        else np.asarray(given, dtype=object if isinstance(given, str) else float)
-    )
+    if carries_unit(given):
+        vectors = direction(given, name)
+    else:
+        kind = object if isinstance(given, str) else float
+        vectors = given if is_jax(given) else np.asarray(given, dtype=kind)
     if vectors.shape not in {(3,), (n, 3)} or (name == "axis" and vectors.ndim > 1):
         raise DimensionError.of(
             name,

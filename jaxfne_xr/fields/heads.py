@@ -27,6 +27,8 @@ from jaxfne_xr.core.units import (
     magnitude,
     positive,
     scalar,
+    unit_of,
+    unit_text,
     units_of,
     values_in,
 )
@@ -320,8 +322,10 @@ class LeadField(ForwardModel):
         if isinstance(given, xr.DataArray):
             given = self._of_labelled(given)
         elif is_quantity(given):
-            object.__setattr__(self, "given_units", f"{given.units:~C}")
-            given = given.magnitude
+            object.__setattr__(self, "given_units", unit_of(given))
+            given = magnitude(given)
+        if self.given_units is not None:
+            object.__setattr__(self, "given_units", unit_text(self.given_units))
         given = given if is_jax(given) else np.asarray(given)
         object.__setattr__(self, "array", given)
         if given.ndim != 3 or given.shape[1] != 3:

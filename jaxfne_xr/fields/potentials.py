@@ -30,14 +30,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import (
-    convert,
-    is_quantity,
-    magnitude,
-    same_dimension,
-    text_of,
-    units_of,
-)
+from jaxfne_xr.core.units import convert, is_quantity, magnitude, same_dimension, unit_of, units_of
 from jaxfne_xr.geometry.cable import Cable, cable_of, folded
 from jaxfne_xr.geometry.positions import check_probe, positions_along, prefixed
 from jaxfne_xr.geometry.sites import extent, sites_dim
@@ -264,7 +257,7 @@ def _checked(matrix: Array, sites: xr.Dataset, probe: xr.Dataset, model: Potenti
             matrix = matrix.transpose(*dims)
         unit, matrix = units_of(matrix), matrix.variable.data
     elif is_quantity(matrix):
-        unit = text_of(matrix.units)
+        unit = unit_of(matrix)
     matrix = magnitude(matrix)
     if not isinstance(matrix, np.ndarray) and not is_jax(matrix):
         matrix = np.asarray(matrix)

@@ -24,6 +24,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import (
     as_dataset,
     misaligned,
+    proxy_lead_field,
     source_dim,
     source_of,
     spikes_of,
@@ -36,7 +37,7 @@ from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, ArrayLike, Length, Window
-from jaxfne_xr.core.units import magnitude, positive
+from jaxfne_xr.core.units import plain, positive
 from jaxfne_xr.geometry.contact_layout import contacts_of
 from jaxfne_xr.geometry.positions import positions_along, sensor_dim
 from jaxfne_xr.geometry.sites import positions
@@ -258,7 +259,10 @@ def _remote(
         {} if sensors is None else dict(sensors.coords)
     )
     if lead_field is not None:
-        matrix, solver = _given(lead_field, dim, source, sensors), "given_lead_field_proxy"
+        matrix, solver = (
+            _given(lead_field, dim, source, sensors, f"{name[:3]}_lead_field"),
+            "given_lead_field_proxy",
+        )
         if isinstance(lead_field, xr.DataArray) and "channel" in lead_field.coords:
             coords = {"channel": lead_field["channel"].variable, **coords}
     elif sensors is None:
@@ -280,7 +284,7 @@ def _remote(
 
 
 def _given(
-    lead_field: ArrayLike, dim: str, source: xr.Dataset, sensors: xr.Dataset | None
+    lead_field: ArrayLike, dim: str, source: xr.Dataset, sensors: xr.Dataset | None, name: str
 ) -> Array:
     """Return a given lead field as (channel, site), after a check of its shape and labels."""
     n = source.sizes[dim]
@@ -288,10 +292,8 @@ def _given(
         if set(lead_field.dims) != {"channel", dim}:
             raise _lead_field_error(f"the dims {lead_field.dims}", dim, n)
         raise_problems(misaligned(source, lead_field, "lead_field"))
-        matrix = magnitude(lead_field.transpose("channel", dim).variable.data)
-    else:
-        matrix = magnitude(lead_field)
-        matrix = matrix if hasattr(matrix, "shape") else np.asarray(matrix, float)
+        lead_field = lead_field.transpose("channel", dim)
+    matrix = proxy_lead_field(lead_field, name)
     channels = None if sensors is None else sensors.sizes.get("channel")
     if np.ndim(matrix) != 2 or matrix.shape[1] != n or channels not in (None, matrix.shape[0]):
         raise _lead_field_error(f"the shape {np.shape(matrix)}", dim, n)
@@ -357,8 +359,8 @@ def emm_proxy(
     signals = as_dataset(signals, "signals")
     source = as_dataset(source, "source")
     lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
-    weights = np.asarray(emm_weights, float)
-    scales = None if emm_scales is None else np.asarray(emm_scales, float)
+    weights = np.asarray(plain(emm_weights, "emm_weights"), float)
+    scales = None if emm_scales is None else np.asarray(plain(emm_scales, "emm_scales"), float)
     bad = weights.shape != (3,) or (weights < 0).any() or not 0 < weights.sum() < np.inf
     if bad or (
         scales is not None

@@ -22,7 +22,15 @@ from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
 from jaxfne_xr.core.types import ArrayLike, Length, Scalar
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
+from jaxfne_xr.core.units import (
+    carries_unit,
+    convert,
+    magnitude,
+    plain,
+    unit_text,
+    units_of,
+    values_in,
+)
 
 ROW = "recording"
 
@@ -89,6 +97,7 @@ def morphology(
     >>> cell.conductance.data.magnitude.round(4).tolist(), cell.z.values.tolist()
     ([0.0626], [5.0, 60.0])
     """
+    units = unit_text(units)
     points, n = _ends(start, end, units)
     widths = _per_segment(diameter, units, "um", "diameter", n, positive=True)
     chord = np.linalg.norm(points[1] - points[0], axis=1)
@@ -101,11 +110,11 @@ def morphology(
     area = np.pi * widths * lengths
     if membrane_area is not None:
         area = _per_segment(membrane_area, "um^2", "um^2", "membrane_area", n, positive=True)
-    parents = np.asarray(parent)
+    parents = plain(parent, "parent")
     attached = _per_segment(at, "1", "1", "at", n, positive=False)
     raise_problems(_parent_problems(parents, n) or _at_problems(attached))
     roots = parents < 0
-    somata = roots if soma is None else np.asarray(soma, bool)
+    somata = roots if soma is None else np.asarray(plain(soma, "soma"), bool)
     if somata.shape != (n,):
         raise DimensionError(_shape("soma", somata.shape, f"({n},)"))
 
@@ -320,18 +329,17 @@ def _ends(
 
 
 def _numbers(values: ArrayLike, units: str, target: str, name: str) -> np.ndarray:
-    if isinstance(values, str):
-        return np.asarray(scalar(values, target, name))
-    if is_quantity(values):
-        values, units = values.magnitude, text_of(values.units)
-    if is_traced(values) or is_dask(values):
+    bare = magnitude(values)
+    if is_traced(bare) or is_dask(bare):
         raise DataError.of(
             name,
-            found="an array that JAX traces" if is_traced(values) else "a dask array",
+            found="an array that JAX traces" if is_traced(bare) else "a dask array",
             expected="concrete numbers, which decide which segments meet",
             remedy="make the morphology outside, and differentiate in its coordinates: "
             'cell.assign_coords(x=("recording", x))',
         )
+    if carries_unit(values) or isinstance(values, str):
+        return np.array(values_in(values, target, name, given=units))
     try:
         numbers = np.array(values, dtype=float)
     except (TypeError, ValueError) as error:

@@ -35,7 +35,7 @@ from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import GEOMETRY
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Time
-from jaxfne_xr.core.units import is_quantity, readable, scalar
+from jaxfne_xr.core.units import bare_code, is_quantity, readable, same_dimension, scalar, unit_of
 
 from . import jaxley_cable
 
@@ -284,7 +284,11 @@ def _bare(recordings: ArrayLike) -> Array:
     if isinstance(recordings, tuple):
         found = "a tuple, as jx.integrate(..., return_states=True) returns"
         remedy = "recordings, states = jx.integrate(...)"
-    elif is_quantity(recordings) or isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
+    elif is_quantity(recordings):
+        unit = unit_of(recordings)
+        found = f"a {type(recordings).__name__} in {unit}"
+        remedy = bare_code(recordings, "recordings", "mV" if same_dimension(unit, "mV") else unit)
+    elif isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
         found, remedy = f"a {type(recordings).__name__}", "pass the bare array"
     else:
         is_array = is_jax(recordings) or is_dask(recordings)

@@ -34,9 +34,18 @@ from jaxfne_xr.core.inputs import (
 )
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
-from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
+from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, own_times_problems, sampling
 from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
-from jaxfne_xr.core.units import is_quantity, magnitude, positive, scalar, text_of, units_of
+from jaxfne_xr.core.units import (
+    carries_unit,
+    is_quantity,
+    magnitude,
+    positive,
+    scalar,
+    unit_of,
+    units_of,
+    values_in,
+)
 from jaxfne_xr.kernels.signals import spikes as kernels
 from jaxfne_xr.kernels.signals import surrogate as surrogates
 
@@ -182,6 +191,7 @@ def to_signals(
         spikes.attrs = {"long_name": LONG_NAMES["spikes"]}
         variables["spikes"] = spikes
     if source is not None:
+        raise_problems(own_times_problems(source, "source", time=time))
         variables["source"] = _source(ds, source, v)
 
     declared = {"surrogate": surrogate, "slope_per_mV": provenance.recorded(steepness)}
@@ -352,10 +362,12 @@ def _source(ds: xr.Dataset, source: str | ArrayLike, v: xr.Variable) -> xr.Varia
         if isinstance(source, xr.DataArray):
             raise_problems(misaligned(ds, source, "source"))
     else:
-        data: Array = source if hasattr(source, "shape") else np.asarray(source)
+        data: Array = source
+        if not hasattr(source, "shape"):
+            data = values_in(source, "nA", "source") if carries_unit(source) else np.asarray(source)
         if np.shape(data) != v.shape:
             raise _misfit(f"an array of shape {np.shape(data)}", v)
-        unit = text_of(data.units) if is_quantity(data) else "nA"
+        unit = unit_of(data) if is_quantity(data) else "nA"
         data = magnitude(data)
         data = np.array(data) if isinstance(data, np.ndarray) else data
         quantified = is_quantified(v, data if is_traced(data) else None)

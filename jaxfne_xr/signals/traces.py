@@ -23,10 +23,30 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
-from jaxfne_xr.core.results import assemble, owned_data, with_unit
-from jaxfne_xr.core.time_axis import TIME, check_dt, even_times, time_from_dt, time_problem
+from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_unit
+from jaxfne_xr.core.time_axis import (
+    TIME,
+    check_dt,
+    even_times,
+    own_times,
+    own_times_problems,
+    time_from_dt,
+    time_problem,
+)
 from jaxfne_xr.core.types import Array, ArrayLike, Time
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
+from jaxfne_xr.core.units import (
+    carries_unit,
+    convert,
+    gathered,
+    is_pint,
+    is_quantity,
+    magnitude,
+    scalar,
+    unit_of,
+    unit_text,
+    units_of,
+    values_in,
+)
 
 #: Shorthands for `dims`; recordings of Jaxley are ``"recording_by_time"``.
 LAYOUTS = {
@@ -99,7 +119,8 @@ def traces(
     (3, 9.9, 'millivolt')
     """
     dims = _named_axes(dims, layout)
-    data, units = _bare(data, units)
+    signal, units = data, unit_text(units)
+    data, units = _bare(gathered(data, units, "data"), units)
     problems = _axis_problems(np.ndim(data), dims) + kind_problems(data, name)
     # Collect the problems of all arguments, so that one error lists them.
     step = axis = None
@@ -126,7 +147,10 @@ def traces(
     except UnitError as error:
         problems += error.problems
     if not problems:
+        problems += own_times_problems(signal, "data", time=time, dt_ms=step)
+    if not problems:
         try:
+            time = own_times(signal) if time is None else time
             axis = _time_coordinate(time, step, data.shape[dims.index(TIME)])
         except JfneError as error:
             problems += error.problems
@@ -139,7 +163,8 @@ def traces(
     labels: dict[Hashable, Any] = {}
     if "unit" in dims:
         labels["unit"] = np.arange(data.shape[dims.index("unit")])
-    labels.update(copy.deepcopy(dict(coords or {})))
+    # before the copy, which not every library makes of its unit too
+    labels.update(copy.deepcopy({n: in_attrs(n, given) for n, given in (coords or {}).items()}))
     return assemble(
         {name: (variable, unit)},
         axis,
@@ -191,10 +216,12 @@ def quantify(ds: Data) -> Data:
     changed = {}
     for name, variable in ds.data_vars.items():
         unit = units_of(variable)
-        if unit is None or is_quantity(variable.variable._data):
+        data = variable.variable._data
+        if unit is None or is_pint(data):
             continue
         rest = {key: value for key, value in variable.attrs.items() if key != "units"}
-        changed[name] = with_unit(variable.variable, unit, quantify=True, attrs=rest)
+        bare = xr.Variable(variable.dims, magnitude(variable.variable.data))
+        changed[name] = with_unit(bare, unit, quantify=True, attrs=rest)
     return ds.assign(changed)
 
 
@@ -230,7 +257,7 @@ def to_jax(ds: Data) -> Data:
     changed, problems = {}, []
     for name, variable in ds.data_vars.items():
         data = magnitude(variable.variable.data)
-        if is_jax(data) or np.dtype(data.dtype).kind not in "fiub":
+        if is_jax(variable.variable._data) or np.dtype(data.dtype).kind not in "fiub":
             continue
         problem = _jax_problem(str(name), data)
         if problem:
@@ -337,7 +364,7 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
             remedy='da.to_dataset(name="v").jfne.to_signals(), or traces(da.data, da.dims, ...)',
         )
     if is_quantity(data):
-        data, units = data.magnitude, text_of(data.units)
+        data, units = magnitude(data), unit_of(data)
     if isinstance(data, np.ma.MaskedArray):
         raise DataError.of(
             "data",
@@ -362,11 +389,13 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
         variable = time.variable
     elif isinstance(time, xr.Variable):
         variable = time
-    elif is_quantity(time):
-        variable = xr.Variable((TIME,), time)
     else:
-        times = time if is_jax(time) else np.asarray(time)
-        variable = xr.Variable((TIME,), times, {"units": "ms"})
+        several = carries_unit(time) and not is_quantity(time)
+        times = values_in(time, "ms", TIME) if several else magnitude(time)
+        unit = unit_of(time) if is_quantity(time) else "ms"
+        variable = xr.Variable(
+            (TIME,), times if is_jax(times) else np.asarray(times), {"units": unit}
+        )
     if variable.shape != (length,):
         raise time_problem(
             f"times of shape {variable.shape}",

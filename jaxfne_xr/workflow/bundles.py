@@ -17,7 +17,7 @@ from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import Problem, SchemaError, raise_problems
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.schema import STRUCTURE
-from jaxfne_xr.core.units import is_quantity, magnitude, quantity, text_of
+from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
 from jaxfne_xr.core.validation import validate
 from jaxfne_xr.signals.traces import to_jax
 
@@ -265,7 +265,7 @@ def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
             strides = on["strides"][str(name)]
             data = _laid_out(data, [strides[str(d)] for d in dims])
         if is_quantity(variable.variable.data):
-            data = quantity(data, text_of(variable.variable.data.units))
+            data = quantity(data, str(units_of(variable)))
         changed[name] = xr.Variable(dims, data, variable.attrs)
     return ds.assign(changed)
 

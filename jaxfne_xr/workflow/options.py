@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import DimensionError, SchemaError
+from jaxfne_xr.core.errors import DimensionError, SchemaError, UnitError
+from jaxfne_xr.core.inputs import proxy_lead_field
 from jaxfne_xr.core.types import ArrayLike
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, units_of
 
@@ -81,9 +82,11 @@ def rows(matrix: ArrayLike | None, name: str) -> list[list[float]] | None:
         channels_first = [d for d in matrix.dims if d == "channel"] + [
             d for d in matrix.dims if d != "channel"
         ]
-        matrix = matrix.transpose(*channels_first).variable.data
+        matrix = matrix.transpose(*channels_first)
     try:
-        rows = np.asarray(magnitude(matrix), float)
+        rows = np.asarray(proxy_lead_field(matrix, name), float)
+    except UnitError:
+        raise
     except (TypeError, ValueError):
         rows = np.empty(0)
     if rows.ndim != 2 or not np.isfinite(rows).all():

@@ -25,7 +25,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.registry import GIVEN, chain
-from jaxfne_xr.core.units import is_quantity, magnitude
+from jaxfne_xr.core.units import is_quantity, magnitude, texts, unit_of, units_of
 from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
 
@@ -157,11 +157,14 @@ def _json_safe(value: Any) -> Any:
         given = {f.name: _json_safe(getattr(value, f.name)) for f in fields(value)}
         return {"model": type(value).__name__, "parameters": given}
     if isinstance(value, xr.DataArray):
+        unit = units_of(value)
         value = magnitude(value.transpose("channel", ...).variable.data)
-    if is_traced(value):
+        if unit is not None and not is_traced(value):
+            return texts(np.asarray(value).tolist(), unit)
+    if is_traced(magnitude(value)):
         return "traced"
     if is_quantity(value):
-        return [str(v) for v in value] if value.ndim else str(value)
+        return texts(np.asarray(magnitude(value)).tolist(), unit_of(value))
     if isinstance(value, (tuple, list)):
         return [_json_safe(v) for v in value]
     if isinstance(value, Mapping):
