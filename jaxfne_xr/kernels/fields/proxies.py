@@ -47,9 +47,9 @@ def gaussian_weights(
 
     Notes
     -----
-    Rows that sum to 1 are computed as a softmax of the exponents: the largest is subtracted first, so that a contact far from
-    every site keeps the weights of the formula (nearly all on the nearest), which would otherwise be
-    0/0. Smooth in all positions and in `sigma`; the gradient is finite if the exponents are.
+    Rows that sum to 1 are computed as a softmax of the exponents: the largest is subtracted first, so
+    that a contact far from every site keeps the weights of the formula (nearly all on the nearest), which
+    would otherwise be 0/0. Smooth in all positions and in `sigma`; the gradient is finite if the exponents are.
 
     If rows sum to 1, a proxy does not decay with distance: a contact outside the population has as
     large a signal as one inside. If they do not, it decays, and grows with the density of sites.
