@@ -258,9 +258,10 @@ class OfOneVariable(Generic[Data]):
         *,
         domain: str = "volume",
         sigma: Length = 100.0,
+        mode: str = "row_normalize",
     ) -> xr.Dataset:
         """See `jaxfne_xr.lfp_proxy`."""
-        return proxies.lfp_proxy(self._data, probe, domain=domain, sigma=sigma)
+        return proxies.lfp_proxy(self._data, probe, domain=domain, sigma=sigma, mode=mode)
 
     def csd_proxy(self) -> xr.Dataset:
         """See `jaxfne_xr.csd_proxy`."""

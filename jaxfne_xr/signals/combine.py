@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
 
+import pandas as pd
 import xarray as xr
 
 from jaxfne_xr.core import provenance
@@ -73,11 +75,19 @@ def concat(
     made = _combined(
         xr.concat,
         parts,
-        dim,
+        _with_numpy_text(dim),
         data_vars="all" if new else "minimal",
         coords="different" if new else "minimal",
     )
     return _with_scope(made, parts, "concat", {"dim": str(name)})
+
+
+def _with_numpy_text(dim: Any) -> Any:
+    """Return a pandas Index of text as NumPy text: xarray makes it StringDType, which has no ``astype(str)``."""
+    if not isinstance(getattr(dim, "dtype", None), pd.StringDtype):
+        return dim
+    labels = dim.to_numpy(dtype=object)
+    return xr.DataArray(labels if dim.isna().any() else labels.astype(str), dims=dim.name)
 
 
 def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:

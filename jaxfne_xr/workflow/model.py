@@ -255,8 +255,8 @@ class Model:
     def _settings(self) -> dict[str, Any]:
         field, probe = self.configuration.stages["field"], self.configuration.stages["probe"]
         settings = {"domain": field["domain"]}
-        if "sigma_um" in field:
-            settings["sigma"] = field["sigma_um"]
+        settings |= {"sigma": field["sigma_um"]} if "sigma_um" in field else {}
+        settings |= {"mode": field["mode"]} if "mode" in field else {}
         for key in ("eeg_lead_field", "meg_lead_field"):
             if probe[key] is not None:
                 settings[key] = np.asarray(probe[key])

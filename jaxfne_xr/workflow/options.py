@@ -112,9 +112,10 @@ def from_json(key: str, value: Any) -> Any:
     """Convert the JSON form of an option to the argument of its stage."""
     if key == "labels" and isinstance(value, (list, tuple)):
         if all(isinstance(label, str) for label in value):
-            return {
-                label: [i for i, other in enumerate(value) if other == label] for label in value
-            }
+            members: dict[str, list[int]] = {}
+            for i, label in enumerate(value):
+                members.setdefault(label, []).append(i)
+            return members
         raise SchemaError.of(
             key, found=repr(value), expected="a string for each site", remedy="cfg.to_dict()"
         )

@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -158,3 +159,14 @@ def test_attrs_of_ones_own_that_agree_are_kept():
     assert made.attrs["lab"] == "a"
     assert "day" not in made.attrs
     assert magnitude(made.i_membrane.data).shape == (4, 9)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_text_of_pandas_is_text_of_numpy(missing):
+    ds = jfx.traces(np.zeros((2, 5)), ("unit", "time"), dt_ms=0.1)
+    labels = ["before", None if missing else "after"]
+    made = jfx.concat([ds, ds], pd.Index(labels, name="epoch"))
+    assert made.sizes["epoch"] == 2
+    assert made.epoch.dtype.kind == ("O" if missing else "U")
+    assert made.epoch.astype(str).values[0] == "before"
+    assert made.sel(epoch="before").identical(made.isel(epoch=0))
