@@ -28,7 +28,7 @@ from jaxfne_xr.core.errors import (
     missing_dependency,
     raise_problems,
 )
-from jaxfne_xr.core.files import replace_file, target_problems
+from jaxfne_xr.core.files import replace_file, target_of
 from jaxfne_xr.core.inputs import no_dataset, site_dim
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.time_axis import TIME
@@ -102,9 +102,9 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
     if not isinstance(data, (xr.Dataset, xr.DataTree)):
         raise no_dataset(data, "data", "a Dataset, or a DataTree")
     _need_matplotlib()
-    target = Path(os.path.realpath(Path(path).expanduser()))
+    target, problems = target_of(path)
     parts = overview.parts_of(data)
-    raise_problems([*_name_problems(target), *target_problems(target), *_traced(parts)])
+    raise_problems([*(problems or _name_problems(target)), *_traced(parts)])
     with working(f"report {target.name}"):
         page = _page(target.stem, data.attrs, parts)
     replace_file(target, lambda file: Path(file).write_text(page, encoding="utf-8"))
@@ -113,7 +113,7 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
 
 def _name_problems(target: Path) -> list[Problem]:
     """Return the problem of a name with another suffix: ``run.nc`` may be the file with the data."""
-    if target.suffix.lower() in (".html", ".htm") or target.is_dir():
+    if target.suffix.lower() in (".html", ".htm"):
         return []
     found, remedy = f"the name {target.name!r}", f'"{target.with_suffix(".html").name}"'
     return [Problem("path", found, "a name that ends in .html or .htm", remedy, FileError)]

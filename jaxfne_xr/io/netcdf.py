@@ -15,7 +15,7 @@ import xarray as xr
 from jaxfne_xr.core.arrays import is_dask
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import ArgumentError, FileError, JfneError, Problem, raise_problems
-from jaxfne_xr.core.files import replace_file, target_problems
+from jaxfne_xr.core.files import kind_of, named, replace_file, target_of
 from jaxfne_xr.core.inputs import no_dataset
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
@@ -99,8 +99,7 @@ def to_netcdf(
             expected=f"one of {list(COMPRESSION)}",
             remedy='compression="fast", or encoding={...} for anything else',
         )
-    target = Path(os.path.realpath(Path(path).expanduser()))
-    problems = target_problems(target)
+    target, problems = target_of(path)
     tree = isinstance(data, xr.DataTree)
     if isinstance(data, xr.DataTree):
         nodes = {node.path: node.to_dataset(inherit=False) for node in data.subtree}
@@ -167,11 +166,13 @@ def read(
     path: str | os.PathLike[str], *, chunks: Chunks = None, plain: bool = False, check: bool = False
 ) -> Any:
     """Return the content of a file as `open` does, with the checks of `validate` only if `check` is True."""
-    source = Path(path).expanduser()
-    if not source.is_file():
-        raise _unreadable(source, "no such file" if not source.exists() else "a folder")
+    source = named(path)
+    if (kind := kind_of(source)) is not None:
+        raise _unreadable(source, kind)
     try:
         groups = xr.open_groups(source, engine="netcdf4", chunks=chunks, **RAW)
+    except PermissionError as error:
+        raise _unreadable(source, "a file that you may not read") from error
     except (OSError, ValueError) as error:
         raise _unreadable(source, f"a file that is not netCDF, or truncated ({error})") from error
     try:
@@ -242,5 +243,5 @@ def _unreadable(path: Path, found: str) -> FileError:
         "path",
         found=found,
         expected="a netCDF file written by to_netcdf",
-        remedy=f"check the name {path.name!r}, or copy the file again from its source",
+        remedy=f"check the name {path.name[:60]!r}, or copy the file again from its source",
     )
