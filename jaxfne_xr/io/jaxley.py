@@ -137,8 +137,9 @@ def from_jaxley(
     -----
     Geometry and conductances are those of ``module.nodes``: after training lengths, radii or resistivities, call
     ``module.write_trainables(params)`` first. Ends are interpolated between the traced points, by path length; the
-    middle is half-way between them, as in Jaxley's ``compute_compartment_centers``. A soma traced as one point has no
-    extent. A cell without traced points is at the place where Jaxley draws it, with the directions of the drawing and
+    middle is half-way between them, as in Jaxley's ``compute_compartment_centers``. A compartment is never longer than
+    its length in the table: where a branch leaves a soma, the path from or to the soma's point belongs to it if Jaxley
+    counts it in its length. A soma traced as one point has no extent. A cell without traced points is at the place where Jaxley draws it, with the directions of the drawing and
     the lengths of the table: all such cells are at the same place until they are moved (``net.arrange_in_layers``,
     ``cell.move_to``). The provenance records whether positions were traced or drawn.
 

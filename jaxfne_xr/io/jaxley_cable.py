@@ -13,10 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfne_xr.core.errors import warn
 from jaxfne_xr.core.types import Array, ArrayLike
 
 #: Columns of the table of compartments from which the axial conductances follow.
 RESISTANCE = ("axial_resistivity", "resistive_load_in", "resistive_load_out")
+#: Relative difference of the length of a branch and of its traced path that is rounding.
+MISFIT = 1e-4
+#: Length, um, that Jaxley gives to a branch without any.
+SHORTEST = 0.1
 
 
 def compartments(module: Any) -> dict[str, np.ndarray]:
@@ -130,21 +135,88 @@ def _ends(module: Any) -> tuple[np.ndarray, np.ndarray]:
         along = np.where(extended[branch], np.clip(distance / total[branch], 0.0, 1.0), 0.0)
         return np.stack([np.interp(2 * branch + along, axis, xyz) for xyz in points.T], axis=1)
 
-    return at(stop - length), at(stop)
+    # a compartment on a path that is longer than its branch keeps its middle, and is no longer than its cable
+    longer = traced > total * (1 + MISFIT)
+    cut = (length / 2) * np.where(longer, 1 - total / np.where(longer, traced, 1.0), 0.0)[branch]
+    return at(stop - length + cut), at(stop - cut)
 
 
 def _paths(module: Any, lengths: np.ndarray) -> list[np.ndarray]:
-    """Return the points (point, xyz) of each branch, um; drawn ones are scaled to the length of their compartments.
+    """Return the points (point, xyz) of each branch, um, along a path of the length of its compartments.
 
-    Jaxley draws an untraced cell once, when it is built; ``module.set("length", ...)`` does not update the drawing.
+    Jaxley draws an untraced cell once, when it is built; ``module.set("length", ...)`` does not update the drawing: it
+    is scaled. Warn of traced branches whose path has another length than their compartments.
     """
     parents = np.asarray(module.comb_parents)
     paths: list[np.ndarray] = []
-    for points, parent, length in zip(module.xyzr, parents, lengths, strict=True):
+    odd: list[int] = []
+    for branch, (points, parent, length) in enumerate(
+        zip(module.xyzr, parents, lengths, strict=True)
+    ):
         xyz = np.asarray(points[:, :3], dtype=float)
         if np.isnan(points[:, 3]).any():
             chord = xyz[-1] - xyz[0]
             first = paths[parent][-1] if parent >= 0 else xyz[0]
             xyz = np.stack([first, first + chord * (length / np.linalg.norm(chord))])
+        else:
+            origin = np.asarray(module.xyzr[parent][-1, :3], dtype=float) if parent >= 0 else None
+            xyz, fits = _own_path(xyz, length, origin)
+            odd += [] if fits else [branch]
         paths.append(xyz)
+    if odd:
+        _warn_of_lengths(module, odd, paths, lengths)
     return paths
+
+
+def _own_path(xyz: np.ndarray, length: float, origin: np.ndarray | None) -> tuple[np.ndarray, bool]:
+    """Return the part of a traced path that is the cable of its branch, um, and whether their lengths agree.
+
+    Parameters
+    ----------
+    xyz : array (point, xyz)
+        The traced points of the branch.
+    length : float
+        Length of its compartments.
+    origin : array (xyz) or None
+        The point at which it is attached to its parent.
+
+    Notes
+    -----
+    At a point between two pieces of a soma, Jaxley starts other branches at their first own point: it may keep the
+    soma's point among theirs, but does not count the way there. It also drops the point, but counts the way, where the
+    next piece of the soma starts.
+    """
+    path = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(xyz, axis=0), axis=1))])
+    excess, rounding = path[-1] - length, MISFIT * max(length, 1e-9)
+    if abs(excess) <= rounding or (path[-1] == 0 and origin is None):
+        return xyz, True  # the latter is a soma traced as one point
+    if excess > 0:
+        for first, last in ((0.0, length), (excess, path[-1])):
+            inner = last if first == 0 else first
+            if np.abs(path - inner).min() <= rounding:  # the cable ends at a traced point
+                inside = (path >= first - rounding) & (path <= last + rounding)
+                return xyz[inside], True
+        return xyz, False
+    if origin is not None and abs(np.linalg.norm(xyz[0] - origin) + excess) <= rounding:
+        return np.concatenate([origin[None], xyz]), True
+    return xyz, length <= SHORTEST * (1 + MISFIT)
+
+
+def _warn_of_lengths(
+    module: Any, branches: list[int], paths: list[np.ndarray], lengths: np.ndarray
+) -> None:
+    """Warn of branches whose compartments are longer or shorter in all than their traced path."""
+    labels = module.nodes.groupby("global_branch_index")[
+        ["global_cell_index", "local_branch_index"]
+    ].first()
+    named = [
+        "unit {} branch {} ({:g} um, traced {:g} um)".format(
+            *labels.loc[b], lengths[b], np.linalg.norm(np.diff(paths[b], axis=0), axis=1).sum()
+        )
+        for b in branches[:5]
+    ]
+    more = f", and {len(branches) - 5} more" if len(branches) > 5 else ""
+    warn(
+        f"compartments of {', '.join(named)}{more} have another length than the path that was traced. They are placed "
+        "along that path, each at its fraction of it and not longer than its own length: their positions may be wrong."
+    )
