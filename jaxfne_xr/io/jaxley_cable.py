@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.errors import warn
 from jaxfne_xr.core.types import Array, ArrayLike
 
@@ -24,8 +25,14 @@ MISFIT = 1e-4
 SHORTEST = 0.1
 
 
-def compartments(module: Any) -> dict[str, np.ndarray]:
-    """Return labels, middle, ends and diameter (um), area (um^2), capacitance (uF/cm^2) of every compartment."""
+def compartments(
+    module: Any, parameters: Mapping[str, Array] | None = None
+) -> dict[str, np.ndarray]:
+    """Return labels, middle, ends and diameter (um), area (um^2), capacitance (uF/cm^2) of every compartment.
+
+    The `parameters` of a simulation, by the labels of ``module.nodes.index``, replace those of the table; positions are
+    those of the table.
+    """
     nodes = module.nodes
     start, end = _ends(module)
     table: dict[str, ArrayLike] = {
@@ -36,12 +43,15 @@ def compartments(module: Any) -> dict[str, np.ndarray]:
     }
     for suffix, points in (("", (start + end) / 2), ("_start", start), ("_end", end)):
         table |= {axis + suffix: points[:, i] for i, axis in enumerate("xyz")}
+    own = {name: nodes[name].to_numpy() for name in ("radius", "area", "capacitance")}
+    if parameters is not None:
+        own |= {name: parameters[name][nodes.index.to_numpy()] for name in own}
     table |= {
-        "diameter": 2 * nodes["radius"],
-        "membrane_area": nodes["area"],
-        "capacitance": nodes["capacitance"],
+        "diameter": 2 * own["radius"],
+        "membrane_area": own["area"],
+        "capacitance": own["capacitance"],
     }
-    return {name: np.asarray(values) for name, values in table.items()}
+    return {name: x if is_jax(x) else np.asarray(x) for name, x in table.items()}
 
 
 def geometry(module: Any) -> str:
@@ -53,13 +63,13 @@ def geometry(module: Any) -> str:
 
 
 def axial_conductances(
-    module: Any, parameters: Mapping[str, jax.Array] | None = None
+    module: Any, parameters: Mapping[str, Array] | None = None
 ) -> tuple[np.ndarray, np.ndarray, Array]:
     """Return compartments i < j and the conductance between them, uS, with branch points eliminated.
 
     They are the off-diagonal of the Laplacian G of the module, whose rows sum to zero: ``I_m = G V`` in nA. With the
-    `parameters` of a simulation (arrays indexed by the labels of ``module.nodes.index``, as in Jaxley), they are
-    computed from these, as JAX arrays; otherwise from the table.
+    `parameters` of a simulation (NumPy or JAX, by the labels of ``module.nodes.index``, as in Jaxley), they are
+    computed from these; otherwise from the table.
 
     Notes
     -----
@@ -73,11 +83,11 @@ def axial_conductances(
     source, sink = (edges[end].to_numpy(dtype=np.int64) for end in ("source", "sink"))
     row = nodes.index.get_indexer
     if parameters is None:
-        xp: Any = np
         table = {name: nodes[name].to_numpy(dtype=float) for name in RESISTANCE}
     else:
-        xp = jnp
         table = {name: parameters[name][nodes.index.to_numpy()] for name in RESISTANCE}
+    in_jax = any(map(is_jax, table.values()))
+    xp: Any = jnp if in_jax else np
     # resistive load (1/um) * resistivity (ohm cm) is in 1e4 ohm = 0.01 / uS
     resistivity, into, out_of = (table[name] for name in RESISTANCE)
     into, out_of = resistivity * into / 100, resistivity * out_of / 100
@@ -94,11 +104,7 @@ def axial_conductances(
     g = 1 / xp.where(kind[arm] == 3, out_of[tip], into[tip])
     _, hub, arms = np.unique(sink[arm], return_inverse=True, return_counts=True)
     # segment_sum needs a static size, at least 1 also without branch points
-    total = (
-        np.bincount(hub, g)
-        if parameters is None
-        else jax.ops.segment_sum(g, hub, max(len(arms), 1))
-    )
+    total = jax.ops.segment_sum(g, hub, max(len(arms), 1)) if in_jax else np.bincount(hub, g)
     for shift in range(1, arms.max(initial=0)):  # pairs of arms that are `shift` places apart
         first = np.flatnonzero(hub[:-shift] == hub[shift:])
         second = first + shift
