@@ -338,7 +338,10 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
         if not here.any(axis=1).all():
             raise _stimulus_error("a compartment_id that is not in ds", v, dim)
         current = contract(here.T.astype(dtype), current, dim, dim)
-    if any(current.sizes[d] != v.sizes.get(d) for d in current.dims):
+    unfit = [d for d in current.dims if current.sizes[d] != v.sizes.get(d)]
+    if unfit == [TIME] and TIME in v.dims:
+        raise _duration_error(current.sizes[TIME], v.sizes[TIME])
+    if unfit:
         raise _stimulus_error(f"the sizes {dict(current.sizes)}", v, dim)
     return checked(current, "stimulus")
 
@@ -355,6 +358,21 @@ def _stimulus_error(found: str, v: xr.Variable, dim: str) -> DimensionError:
         expected=f"a DataArray (nA) on dims of the voltage, {dict(v.sizes)}, or for one compartment",
         remedy=f'xr.DataArray(i, dims="time", coords={{"compartment_id": ds.compartment_id[0].item()}}), '
         f"with as many samples as the voltage; for several compartments also along {dim!r}",
+    )
+
+
+def _duration_error(given: int, wanted: int) -> DimensionError:
+    """Return the error for a stimulus of another number of samples, with the way to line up that of a simulator."""
+    lacking = wanted - 1 - given
+    cut = f".isel(time=slice({wanted - 1}))" if lacking < 0 else ""
+    behind = max(lacking, 0)
+    end = " and zeros at the end" if behind else ""
+    return DimensionError.of(
+        "stimulus",
+        found=f"{given} samples, and {wanted} of the voltage",
+        expected=f"{wanted}: sample k is the current of the step from k-1 to k, and no step leads to the first sample. "
+        f"Sample k of a stimulus of Jaxley acts from k to k+1: it needs a zero in front{end}, which shifts it",
+        remedy=f'stimulus.drop_vars("time", errors="ignore"){cut}.pad(time=(1, {behind}), constant_values=0)',
     )
 
 

@@ -33,6 +33,8 @@ from jaxfne_xr.core.units import (
 )
 
 ROW = "recording"
+#: Lengths and positions are often rounded to a few digits: relative difference that is not an error.
+LENGTH_ROUNDING = 1e-3
 
 
 def morphology(
@@ -62,7 +64,8 @@ def morphology(
     at : float or array (recording)
         Where on its parent each is attached: 1 for the end, 0.5 for the middle, 0 for the start.
     length : array (recording), optional
-        Path length of each, um; by default the distance from start to end, or the diameter if that is 0.
+        Path length of each, um, at least the distance from start to end; by default that distance. A root or soma that
+        is traced as one point is as long as it is wide.
     axial_resistivity : float, str, pint.Quantity or array (recording)
         Axial resistivity, ohm cm.
     membrane_area : array (recording), optional
@@ -84,7 +87,8 @@ def morphology(
     Raises
     ------
     DimensionError, UnitError, ArgumentError
-        All problems at once.
+        All problems at once. If a segment that is neither root nor soma starts where it ends and has no `length`: it
+        would have no membrane and no resistance. If a `length` is shorter than the distance from start to end.
 
     Notes
     -----
@@ -100,16 +104,9 @@ def morphology(
     units = unit_text(units)
     points, n = _ends(start, end, units)
     widths = _per_segment(diameter, units, "um", "diameter", n, positive=True)
-    chord = np.linalg.norm(points[1] - points[0], axis=1)
-    lengths = np.where(chord > 0, chord, widths)
-    if length is not None:
-        lengths = _per_segment(length, units, "um", "length", n, positive=True)
     resistivity = _per_segment(
         axial_resistivity, "ohm*cm", "ohm*cm", "axial_resistivity", n, positive=True
     )
-    area = np.pi * widths * lengths
-    if membrane_area is not None:
-        area = _per_segment(membrane_area, "um^2", "um^2", "membrane_area", n, positive=True)
     parents = plain(parent, "parent")
     attached = _per_segment(at, "1", "1", "at", n, positive=False)
     raise_problems(_parent_problems(parents, n) or _at_problems(attached))
@@ -117,6 +114,17 @@ def morphology(
     somata = roots if soma is None else np.asarray(plain(soma, "soma"), bool)
     if somata.shape != (n,):
         raise DimensionError(_shape("soma", somata.shape, f"({n},)"))
+    chord = np.linalg.norm(points[1] - points[0], axis=1)
+    if length is None:
+        point = chord == 0
+        raise_problems(_extent_problems(point & ~(roots | somata)))
+        lengths = np.where(point, widths, chord)
+    else:
+        lengths = _per_segment(length, units, "um", "length", n, positive=True)
+        raise_problems(_length_problems(lengths, chord))
+    area = np.pi * widths * lengths
+    if membrane_area is not None:
+        area = _per_segment(membrane_area, "um^2", "um^2", "membrane_area", n, positive=True)
 
     unit = _cells(parents)
     half = resistivity / 100 * (lengths / 2) / (np.pi * widths**2 / 4)  # ohm cm / um is 0.01 MOhm
@@ -390,6 +398,45 @@ def _parent_problems(parent: np.ndarray, n: int) -> list[Problem]:
             error=ArgumentError,
         )
     ]
+
+
+def _extent_problems(point: np.ndarray) -> list[Problem]:
+    """Return the problem of segments without extent, of which no length is known."""
+    if not point.any():
+        return []
+    number = np.flatnonzero(point)
+    return [
+        Problem(
+            where="end",
+            found=f"the position of start for segment{'s' * (len(number) > 1)} {_listed(number)}",
+            expected="an extent, but of a root or a soma: a segment of no length has neither membrane nor resistance",
+            remedy="leave it out, and attach its children to its parent; or length=[...], um, if its path is closed",
+            error=ArgumentError,
+        )
+    ]
+
+
+def _length_problems(length: np.ndarray, chord: np.ndarray) -> list[Problem]:
+    """Return the problem of lengths below the distance from start to end."""
+    short = np.flatnonzero(length < chord * (1 - LENGTH_ROUNDING))
+    if not short.size:
+        return []
+    k = short[0]
+    return [
+        Problem(
+            where="length",
+            found=f"{length[k]:g} um for segment {k}, from start to end {chord[k]:g} um"
+            + (f" (also segments {_listed(short[1:])})" if short.size > 1 else ""),
+            expected="a path at least as long as the distance from start to end",
+            remedy="length=None for the distance itself, or correct start, end or the unit of length",
+            error=ArgumentError,
+        )
+    ]
+
+
+def _listed(numbers: np.ndarray) -> str:
+    """Return the first few numbers as text."""
+    return ", ".join(map(str, numbers[:5])) + ", ..." * (len(numbers) > 5)
 
 
 def _at_problems(at: np.ndarray) -> list[Problem]:

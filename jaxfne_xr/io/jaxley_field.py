@@ -20,7 +20,7 @@ from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
 from jaxfne_xr.core.progress import working
-from jaxfne_xr.core.results import finish, owned_data, with_unit
+from jaxfne_xr.core.results import finish, owned_data
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
 from jaxfne_xr.core.types import Array, Time
@@ -34,8 +34,10 @@ from jaxfne_xr.geometry.positions import positions_along, positions_of, prefixed
 from jaxfne_xr.kernels import loop
 from jaxfne_xr.signals.traces import quantify as with_quantities
 
-from .jaxley import ROW, from_jaxley, known_unit, require_module, sites_of
+from .jaxley import ROW, labelled, require_module, sites_of
 from .jaxley_cable import axial_conductances
+from .jaxley_parameters import Parameters, as_arrays, params_problems
+from .jaxley_units import known_unit
 
 #: What can be read while the simulation runs.
 READOUTS = ("lfp", "dipole_moment", "recordings")
@@ -47,8 +49,6 @@ BLOCK = 64
 Arrays: TypeAlias = dict[str, Array]
 #: (state, all_params, externals) -> the next state
 Step: TypeAlias = Callable[[Arrays, Arrays, Arrays], Arrays]
-#: Trainable parameters that change axial conductances.
-SHAPE = {"radius", "length", "axial_resistivity"}
 
 
 def integrate_field(
@@ -123,8 +123,8 @@ def integrate_field(
     Notes
     -----
     Memory grows with contacts times time. Differentiable in `params` (conductances, radii, ...), in the stimuli, in
-    the positions of the contacts and in the parameters of the model. Trainable radii, lengths and resistivities change
-    the currents; positions, and the diameters that limit the distance to a contact, are those of ``module.nodes``. As
+    the positions of the contacts and in the parameters of the model. Trained radii, lengths and resistivities change
+    the currents, and trained radii the distance that limits a potential; positions are those of ``module.nodes``. As
     with ``jx.integrate``, use `jax.jit` for code that is called more than once.
 
     Examples
@@ -142,14 +142,15 @@ def integrate_field(
     asked = [readouts] if isinstance(readouts, str) else list(dict.fromkeys(readouts))
     model = LineSource() if model is None else model
     problems = _request_problems(module, asked, probe, solver)
-    problems += _call_problems(module, params, stimuli)
+    problems += params_problems(module, params)
+    problems += _stimuli_problems(stimuli)
     raise_problems(problems)
     dt_ms = check_dt(scalar(delta_t, "ms", "delta_t"), "delta_t")
     externals, where, steps = _externals(module, stimuli, t_max, dt_ms)
     lengths = _lengths(steps, checkpoint)
 
-    trained = {str(key) for entry in params or () for key in entry}
     state, step, all_params = _stepping(module, params, dt_ms, solver, where)
+    given = Parameters.made(params, all_params)
     sites = sites_of(
         module,
         time_from_dt(dt_ms, steps + 1),
@@ -160,10 +161,11 @@ def integrate_field(
             "scheme": SOLVERS[solver],
             "stimulus": "not included",
             "source": "transmembrane_current",
-            "trained": sorted(trained),
+            "trained": list(given.trained),
         },
+        given=given,
     )
-    start, stop, conductance = axial_conductances(module, all_params if trained & SHAPE else None)
+    start, stop, conductance = axial_conductances(module, given.shape)
     joined = Cable.between(ROW, start, stop, conductance)
 
     weights, inside = {}, None
@@ -208,10 +210,7 @@ def integrate_field(
         elif name == "dipole_moment":
             results.append(_labelled_dipoles(sites, made[name]))
         else:
-            rows = from_jaxley(module, made[name].T, delta_t=dt_ms, quantify=quantify)
-            if trained & SHAPE and "conductance" in rows:
-                rows = _conducting(rows, conductance, sites, quantify)
-            results.append(rows)
+            results.append(labelled(module, made[name].T, given, delta_t=dt_ms, quantify=quantify))
     return results[0] if len(results) == 1 else _side_by_side(results)
 
 
@@ -258,23 +257,9 @@ def _request_problems(
     return problems
 
 
-def _call_problems(module: Any, params: Any, stimuli: object) -> list[Problem]:
-    """Return the problems of arguments for Jaxley, which ignores wrong ones or fails with an unclear error."""
+def _stimuli_problems(stimuli: object) -> list[Problem]:
+    """Return the problem of stimuli for Jaxley, which fails with an unclear error."""
     problems = []
-    if params is not None:
-        expected = [sorted(entry) for entry in module.trainable_params]
-        is_list = isinstance(params, (list, tuple)) and all(isinstance(p, Mapping) for p in params)
-        found = [sorted(entry) for entry in params] if is_list else type(params).__name__
-        if found != expected:
-            problems.append(
-                Problem(
-                    where="params",
-                    found=f"{found}",
-                    expected=f"a list of dicts of what was made trainable, in order: {expected}",
-                    remedy='module.make_trainable("HH_gNa"), then params=module.get_parameters()',
-                    error=ArgumentError,
-                )
-            )
     parts = stimuli if isinstance(stimuli, tuple) and len(stimuli) == 3 else (None, ())
     if stimuli is not None and not all(isinstance(part, list) for part in parts[1:]):
         problems.append(
@@ -383,7 +368,7 @@ def _stepping(
     module.to_jax()
     device = "gpu" if module._solver_device in ("gpu", "tpu") else "cpu"
     initial, advance = build_init_and_step_fn(module, f"jaxley.dhs.{device}", solver)
-    state, all_params = initial(list(params or ()), delta_t=dt_ms)
+    state, all_params = initial(as_arrays(params), delta_t=dt_ms)
 
     def step(state: Arrays, all_params: Arrays, externals: Arrays) -> Arrays:
         return advance(state, all_params, externals, where, dt_ms)
@@ -517,17 +502,6 @@ def _labelled_dipoles(sites: xr.Dataset, moments: Array) -> xr.Dataset:
         stage="source",
         attrs={"origin": like["dipole_moment"].attrs["origin"]},
     )
-
-
-def _conducting(
-    rows: xr.Dataset, conductance: Array, sites: xr.Dataset, quantify: bool
-) -> xr.Dataset:
-    """Return recordings with the axial conductances (edge) of the simulation instead of those of the module."""
-    known = np.isin(np.asarray(sites["edge_unit"]), np.asarray(rows["edge_unit"]))
-    variable = rows.variables["conductance"]
-    attrs = {name: value for name, value in variable.attrs.items() if name != "units"}
-    bare = xr.Variable(variable.dims, conductance[known])
-    return rows.assign(conductance=with_unit(bare, "uS", quantify=quantify, attrs=attrs))
 
 
 def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:
