@@ -41,8 +41,9 @@ from .parameters import in_float64
 CHANNEL = "channel"
 #: Largest distance of an electrode outside the scalp, relative to its radius; the electrode is projected onto it.
 ON_SCALP = 0.01
-#: If all electrodes are within this part of the scalp's radius from the centre, positions are in another unit.
-CENTRAL = 0.01
+#: If all electrodes are within this distance of the centre, um, and this part of the scalp's radius, their positions
+#: seem to be in another unit (a heuristic).
+CENTRAL = (1000.0, 0.01)
 #: The series of spheres is truncated at a multiple of this many terms, so that similar set-ups share a compiled kernel.
 TERMS = 32
 #: Terms if JAX traces what their number depends on. Enough for electrodes on the scalp and a brain of up to 0.95 times
@@ -219,10 +220,10 @@ class FourSphere(ForwardModel):
     Notes
     -----
     Dipoles lie inside the brain, electrodes anywhere in the head: on the scalp, or in skull, fluid and brain, nearer to
-    the centre than the dipole too. An electrode outside the scalp by at most 1 % of its radius is projected onto it. The
-    series is summed to 1e-14; in the brain, the potential of the dipole in an infinite medium is added in closed form.
-    The mean potential over the scalp is zero. Under a JAX trace of electrodes or radii, an electrode so near to a dipole
-    that 512 terms are not exact to 1e-6 gets NaN.
+    the centre than the dipole too. An electrode outside the scalp by at most 1 % of its radius is projected onto it.
+    The series is summed to 1e-14; in the brain, the potential of the dipole in an infinite medium is added in closed
+    form. The mean potential over the scalp is zero. Under a JAX trace of electrodes or radii, an electrode so near to a
+    dipole that 512 terms are not exact to 1e-6 gets NaN.
 
     References
     ----------
@@ -522,7 +523,7 @@ def _outside_head(height: np.ndarray, scalp: float) -> list[Problem]:
     outside = height > (1 + ON_SCALP) * scalp
     if outside.any():
         k, where, count = int(np.argmax(height)), "outside the head", int(outside.sum())
-    elif height.size and (height < CENTRAL * scalp).all():
+    elif height.size and (height < min(CENTRAL[0], CENTRAL[1] * scalp)).all():
         k, where, count = int(np.argmax(height)), "next to the centre of the head", len(height)
     else:
         return []

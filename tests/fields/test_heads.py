@@ -164,7 +164,9 @@ def test_four_spheres_are_the_kernels_own():
 
 
 #: Electrodes deep in the brain, at its surface, in fluid, skull and scalp, and on each boundary, um from the centre.
-INSIDE = np.array([0.0, 5e4, 7.6e4, 7.9e4, 7.95e4, 8e4, 8.3e4, 8.5e4, 8.8e4])[:, None] * SCALP[[1]] / 9e4
+INSIDE = (
+    np.array([0.0, 5e4, 7.6e4, 7.9e4, 7.95e4, 8e4, 8.3e4, 8.5e4, 8.8e4])[:, None] * SCALP[[1]] / 9e4
+)
 
 
 def test_electrodes_inside_the_head():
