@@ -22,8 +22,8 @@ from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, Problem, raise_problems
 from jaxfne_xr.core.types import Array, Conductivity, Length, Scalars
 from jaxfne_xr.geometry.sites import ends, middles, radii, roots, sites_dim
-from jaxfne_xr.kernels.fields import slab
 from jaxfne_xr.kernels.fields import homogeneous as kernels
+from jaxfne_xr.kernels.fields import slab
 
 from .electrodes import SHAPES, Electrodes, electrodes_of, lead_field_of
 from .model import ForwardModel, forward_model, static

@@ -151,7 +151,7 @@ def _radii(contacts: xr.Dataset, known: dict[str, str], dim: str, shapes: np.nda
 def _require_surfaces(normal: Array, radius: Array, dim: str) -> None:
     """Raise if a radius is negative or not finite, or a normal has no direction; traced values are not checked."""
     if is_traced(normal) or is_traced(radius):
-        check_traced("radius", lambda: (jnp.asarray(radius) >= 0).all(), "0 um or more")
+        check_traced("radius", lambda: jnp.all(jnp.asarray(radius) >= 0), "0 um or more")
         return
     size, length = np.asarray(radius, float), np.linalg.norm(np.asarray(normal, float), axis=1)
     for name, values, bad, expected, shown in (
