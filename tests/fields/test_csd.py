@@ -1,5 +1,6 @@
 """`csd`: every kind of array, every order of dims, closed forms, the kernels' own numbers."""
 
+import re
 from itertools import permutations
 
 import dask.array
@@ -416,6 +417,37 @@ def test_contacts_that_cannot_be(refused, potential):
     grid = on_probe(np.zeros((2, 6)), jfx.grid_probe((3, 2)))
     with refused(jfx.DimensionError, "off the line", "kernel"):
         jfx.csd(grid, "step")
+
+
+def test_the_column_that_the_remedy_for_a_zigzag_probe_selects_has_a_csd(refused):
+    """Whatever the names and units; in columns up to rounding, by number; if there are none, only by the kernel."""
+    n, um = 12, {"units": "um"}
+    z = 20.0 * np.arange(n)
+    two = np.where(np.arange(n) % 2, 16.0, -16.0)
+    four = np.array([43.0, 11.0, 59.0, 27.0])[np.arange(n) % 4]
+    deep = jfx.traces(np.ones((n, 3)), ("contact", "time"), dt_ms=1.0, name="lfp", units="uV")
+
+    def placed(name="lfp", units=um, **axes):
+        ds = deep.rename(lfp=name)
+        return ds.assign_coords({a: ("contact", x, units) for a, x in axes.items()})
+
+    lying = placed(x=z, z=two)
+    for ds, kept in (
+        (placed(x=two, z=z), 6),
+        (placed(x=four, y=0 * z, z=z), 3),
+        (placed("V", {"units": "mm"}, y=two / 1000, z=z / 1000), 6),
+        (placed(x=two + 1e-9 * np.arange(n), z=z), 6),
+        (lying, 6),
+        (lying.lfp, 6),
+        (lying.rename(x="contact_x", z="contact_z"), 6),
+    ):
+        with refused(jfx.DimensionError, "off the line") as caught:
+            jfx.csd(ds, "step")
+        (expression,) = re.findall(r"one column: (.*); or", str(caught.value))
+        column = eval(expression, {"ds": ds})
+        assert jfx.csd(column, "step").sizes["contact"] == kept
+    with refused(jfx.DimensionError, "off the line", 'Remedy: method="kernel"'):
+        jfx.csd(placed(x=two + 3 * np.arange(n) ** 1.5, z=z), "step")
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3], ids=["mm read as um", "um read as mm"])

@@ -313,6 +313,8 @@ EXEMPT = {
     "true_csd.compact_binning": "picks pieces, of which density_matrix is made",
     "true_csd.density_matrix": "checked as what laminar_binning and voxel_binning are for",
     "heads.series_terms": "a whole number",
+    "heads.truncation": "compared with a tolerance",
+    "electrode.electrode_reach": "compared with the borders of a slab",
     "kernel_csd.compress_samples": "used without a gradient: it chooses a width, which is a constant to autodiff",
     "slab.image_count": "a whole number",
     "spectrum.frequencies": "NumPy, of settings",
