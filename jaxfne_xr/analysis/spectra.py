@@ -13,7 +13,14 @@ from jaxfne_xr.core.dispatch import jointly, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
 from jaxfne_xr.core.results import finish
-from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
+from jaxfne_xr.core.time_axis import (
+    TIME,
+    coords_along,
+    same_times,
+    sampling,
+    time_remedy,
+    times_text,
+)
 from jaxfne_xr.core.types import Bands, Interval, Time
 from jaxfne_xr.core.units import magnitude, product, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as kernels
@@ -126,12 +133,12 @@ def coherence(
     first, second = as_dataset(data, "data"), as_dataset(other, "other")
     name_a, name_b = only_variable(first, None), only_variable(second, None)
     t, u = (sampling(ds, None)[0] for ds in (first, second))
-    if t.shape != u.shape or not np.allclose(t, u, rtol=1e-9, atol=1e-9):
+    if not same_times(t, u):
         raise DimensionError.of(
             TIME,
-            found=f"{len(t)} samples from {t[0]:g} ms and {len(u)} from {u[0]:g} ms",
+            found=f"{times_text(t)}, and {times_text(u)}",
             expected="the same times in both",
-            remedy="data.sel(time=slice(t0, t1)), and other likewise",
+            remedy=time_remedy(t, u, "data", "other"),
         )
     dt_ms, options = segments(first, segment, overlap, window, detrend, several=True)
     x, y = _broadcast(first.variables[name_a], second.variables[name_b])

@@ -26,6 +26,7 @@ from jaxfne_xr.core.inputs import (
     misaligned,
     source_dim,
     source_of,
+    remedy_of_times,
     spikes_of,
     times_of,
     variable_of,
@@ -373,6 +374,10 @@ def emm_proxy(
             remedy="emm_weights=(1, 1, 1)" if bad else "emm_scales=(10.0, 0.1, 1.0), or None",
         )
     _, dt_ms = times_of(signals)
+    for ds, name in ((source, "source"), (lfp_proxy, "lfp_proxy")):
+        if remedy := remedy_of_times(signals, ds, "signals", name):
+            found, expected = "other times than those of the Signals", "the same times in all three"
+            raise DimensionError.of(name, found=found, expected=expected, remedy=remedy)
     spikes, (_, current) = spikes_of(signals), source_of(source)
     field = _needed(lfp_proxy, "lfp_proxy")
     rate = mean_over(spikes, [source_dim(spikes, "spikes")])

@@ -13,11 +13,14 @@ References
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxfne_xr.kernels.grid import exact, grid
 
 from .summary import as_float, centred
 
@@ -44,14 +47,14 @@ def frequencies(nperseg: int, dt: float) -> np.ndarray:
     Returns
     -------
     numpy array of float64 (frequency)
-        ``k / (nperseg dt)`` for k = 0 ... nperseg // 2, Hz.
+        ``k / (nperseg dt)`` for k = 0 ... nperseg // 2, Hz, each the double nearest to it.
 
     Examples
     --------
     >>> frequencies(4, 0.5)
     array([   0.,  500., 1000.])
     """
-    return np.fft.rfftfreq(nperseg, dt * 1e-3)
+    return grid(0, Fraction(1000) / (nperseg * exact(float(dt))), nperseg // 2 + 1)
 
 
 def psd(
