@@ -449,7 +449,8 @@ def misaligned(
             found=f'labels along "{dim}" that differ from those of {of}',
             expected="the same labels in the same order",
             remedy=(remedy_of_times(ds, array, called, name) if dim == TIME else "")
-            or f'{name}.sel({dim}={called}["{dim}"]) if the order differs, or {name}.drop_vars("{dim}") to match by position',
+            or f'{name}.sel({dim}={called}["{dim}"]) if the order differs, '
+            f'or {name}.drop_vars("{dim}") to match by position',
             error=DimensionError,
         )
         for dim in array.dims

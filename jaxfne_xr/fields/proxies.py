@@ -24,9 +24,9 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import (
     as_dataset,
     misaligned,
+    remedy_of_times,
     source_dim,
     source_of,
-    remedy_of_times,
     spikes_of,
     times_of,
     variable_of,

@@ -14,7 +14,7 @@ from jaxfne_xr.core.errors import ArgumentError, JfneError, Problem, UnitError, 
 from jaxfne_xr.core.time_axis import check_dt
 from jaxfne_xr.core.types import Array, Time, Voltage
 from jaxfne_xr.core.units import factor, scalar
-from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV, to_signals
+from jaxfne_xr.signals.spikes import SPIKE_RULES, refractory_ms, threshold_mV, to_signals
 from jaxfne_xr.signals.traces import LAYOUTS, traces
 
 
@@ -38,6 +38,8 @@ class JaxleyTraceSpec:
         mV; None to detect no spikes.
     spike_rule : {"crossing", "level"}
         See `to_signals`.
+    refractory : float, str, pint.Quantity or None
+        Dead time after a spike, ms; None for the default of `to_signals`, 0 for none.
     units : str
         Unit of the array.
     metadata : mapping
@@ -62,6 +64,7 @@ class JaxleyTraceSpec:
     spike_rule: str = "crossing"
     units: str = "mV"
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    refractory: Time | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -103,16 +106,21 @@ class JaxleyTraceSpec:
                 threshold_mV(self.spike_threshold)
         except JfneError as error:
             problems += error.problems
+        try:
+            refractory_ms(self.refractory, self.spike_rule)
+        except JfneError as error:
+            problems += error.problems
         raise_problems(problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec as plain, JSON-safe values; dt in ms, the threshold in mV."""
+        """Return the spec as plain, JSON-safe values; times in ms, the threshold in mV."""
         threshold = self.spike_threshold
         return {
             **asdict(self),
             "dt_ms": scalar(self.dt_ms, "ms", "dt_ms"),
             "spike_threshold": None if threshold is None else threshold_mV(threshold),
             "metadata": dict(self.metadata),
+            "refractory": refractory_ms(self.refractory, self.spike_rule),
         }
 
 
@@ -175,5 +183,9 @@ def jaxley_trace_to_signals(
     }
     ds = provenance.extend(ds, "jaxley_trace_to_signals", about, origin=spec.backend)
     return to_signals(
-        ds, spike_threshold=spec.spike_threshold, spike_rule=spec.spike_rule, source=source
+        ds,
+        spike_threshold=spec.spike_threshold,
+        spike_rule=spec.spike_rule,
+        source=source,
+        refractory=spec.refractory,
     )

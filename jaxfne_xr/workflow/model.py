@@ -175,7 +175,10 @@ class Model:
         mode = emitter["mode"]
         ds = _labelled(source, mode, dt_ms)
         if mode == "external_voltage":
-            signals = to_signals(ds, dt_ms, emitter["spike_threshold_mV"], emitter["spike_rule"])
+            # a configuration of an earlier version has no dead time
+            dead = emitter.get("refractory_ms", 0.0)
+            threshold, rule = emitter["spike_threshold_mV"], emitter["spike_rule"]
+            signals = to_signals(ds, dt_ms, threshold, rule, refractory=dead)
         else:
             signals = _driven(ds, mode, dt_ms)
             if mode == "external_spikes":
