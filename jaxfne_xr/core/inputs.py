@@ -283,19 +283,11 @@ def voltage_of(ds: xr.Dataset) -> xr.Variable:
 
 def V_m_of(signals: xr.Dataset) -> xr.Variable:
     """Return the voltage of Signals, mV."""
-    how = _how_signals(signals, "V_m")
+    how = how_signals(signals, "V_m")
     return in_unit(variable_of(signals, "V_m", "Signals of voltages", how), "V_m", "mV")
 
 
-def spikes_of(signals: xr.Dataset) -> xr.Variable:
-    """Return the spikes of Signals; raise if they have no ``time`` dim."""
-    how = _how_signals(signals, "spikes")
-    spikes = variable_of(signals, "spikes", "Signals with spikes", how)
-    require_time(signals, "spikes")
-    return spikes
-
-
-def _how_signals(signals: xr.Dataset, name: str) -> str:
+def how_signals(signals: xr.Dataset, name: str) -> str:
     """Return the remedy for a missing voltage or missing spikes.
 
     Signals made from a current or from spikes alone have no voltage to derive it from.

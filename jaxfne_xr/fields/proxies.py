@@ -27,7 +27,6 @@ from jaxfne_xr.core.inputs import (
     remedy_of_times,
     source_dim,
     source_of,
-    spikes_of,
     times_of,
     variable_of,
 )
@@ -35,6 +34,7 @@ from jaxfne_xr.core.means import mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver
+from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, ArrayLike, Length, Window
 from jaxfne_xr.core.units import magnitude, positive
@@ -378,7 +378,7 @@ def emm_proxy(
         if remedy := remedy_of_times(signals, ds, "signals", name):
             found, expected = "other times than those of the Signals", "the same times in all three"
             raise DimensionError.of(name, found=found, expected=expected, remedy=remedy)
-    spikes, (_, current) = spikes_of(signals), source_of(source)
+    spikes, (_, current) = all_spikes_of(signals), source_of(source)
     field = _needed(lfp_proxy, "lfp_proxy")
     rate = mean_over(spikes, [source_dim(spikes, "spikes")])
     terms = [

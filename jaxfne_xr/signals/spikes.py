@@ -23,6 +23,7 @@ from jaxfne_xr.core.errors import (
     Problem,
     VariableError,
     raise_problems,
+    warn,
 )
 from jaxfne_xr.core.inputs import (
     as_dataset,
@@ -31,12 +32,12 @@ from jaxfne_xr.core.inputs import (
     kind_problems,
     misaligned,
     require_time,
-    spikes_of,
     times_of,
     unit_problem,
 )
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
+from jaxfne_xr.core.spikes import spikes_of
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
 from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
 from jaxfne_xr.core.units import is_quantity, magnitude, positive, scalar, text_of, units_of
@@ -236,7 +237,9 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     -------
     xr.Dataset
         One dim ``spike``, whose coordinates are ``time`` (ms), each other dim of ``spikes`` (its labels, or its index
-        if it has no coordinate), and all other coordinates along these dims. Scope and provenance are kept.
+        if it has no coordinate), and all other coordinates along these dims. Scope and provenance are kept. A sample
+        with a count has as many rows; one with a fraction, such as a mean over trials, has one row and the coordinate
+        ``weight``, and a warning says so. NaN is no spike.
 
     Raises
     ------
@@ -254,7 +257,7 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     ([0.5, 1.5], [0, 1])
     """
     signals = as_dataset(signals, "signals")
-    spikes = spikes_of(signals)
+    spikes = spikes_of(signals).numbers
     if is_traced(spikes._data):
         raise DataError.of(
             "spikes",
@@ -264,7 +267,17 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
         )
     # np.nonzero lists the entries in the order of the first axis: with time first, spikes are ordered in time.
     time_first = spikes.transpose(TIME, ...)
-    where = np.nonzero(np.asarray(time_first.data))
+    numbers = np.asarray(time_first.data)
+    where = np.nonzero(numbers)
+    weight = numbers[where]
+    fractions = bool((np.abs(weight - np.rint(weight)) > 1e-3).any()) if weight.dtype.kind == "f" else False
+    if fractions:
+        warn(
+            "spikes: fractions, such as means over trials. Each sample with some is one row of the list, and the "
+            "coordinate `weight` has its number of spikes"
+        )
+    elif weight.dtype != bool:  # a sample with three spikes is three rows
+        where = tuple(np.repeat(index, np.rint(weight).astype(int)) for index in where)
     rows = {
         dim: xr.Variable("spike", index) for dim, index in zip(time_first.dims, where, strict=True)
     }
@@ -275,7 +288,15 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
             labels[name] = xr.Variable(coord.dims, values)[{d: rows[d] for d in coord.dims}]
             unit = units_of(coord)
             labels[name].attrs = {**coord.attrs, **({} if unit is None else {"units": unit})}
-    return finish_several(signals, "spike_times", {}, coords=labels, stage="spike_times")
+    if fractions:
+        labels["weight"] = xr.Variable("spike", weight, {"units": "1", "long_name": "spikes"})
+    # what it takes to make spikes of the list again: `simulate_external`
+    time, dt_ms = sampling(signals, None) if TIME in signals.coords else (np.zeros(0), None)
+    sampled = {"start_ms": float(time[0]), "dt_ms": dt_ms} if len(time) else {}
+    sizes = {str(d): int(n) for d, n in spikes.sizes.items()}
+    return finish_several(
+        signals, "spike_times", {}, {"sizes": sizes, **sampled}, coords=labels, stage="spike_times"
+    )
 
 
 def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
@@ -291,8 +312,9 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     -------
     xr.Dataset
         ``firing_rate`` (Hz) on every dim but ``time``: the number of spikes divided by ``n * dt``, where each of the
-        n samples stands for one interval dt. JAX-backed spikes give a JAX array; spikes with a surrogate pass on
-        their gradient.
+        n observed samples stands for one interval dt; NaN, a sample that was not observed, does not count. NaN for a
+        site without an observed sample. JAX-backed spikes give a JAX array; spikes with a surrogate pass on their
+        gradient.
 
     Raises
     ------
@@ -300,6 +322,13 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
         If there are no ``spikes``.
     TimeAxisError
         If there is a single sample, whose interval is not known.
+    DataError
+        If the values are no numbers of spikes: negative, or fractions of which the record does not say what they are.
+
+    Warns
+    -----
+    UserWarning
+        If the time axis has other steps than the spikes were detected at, so that some may be lost or merged.
 
     Examples
     --------
@@ -310,12 +339,17 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     100.0
     """
     signals = as_dataset(signals, "signals")
-    spikes = spikes_of(signals)
     time, dt_ms = times_of(signals)
-    data = magnitude(spikes.data)
-    with precision_of(data):
-        rate = data.sum(axis=spikes.get_axis_num(TIME)) / (len(time) * dt_ms * 1e-3)
+    spikes, seen = spikes_of(signals)
+    axis = spikes.get_axis_num(TIME)
     dims = tuple(d for d in spikes.dims if d != TIME)
+    with precision_of(spikes.data):
+        if seen is None:
+            rate = spikes.data.sum(axis=axis) / (len(time) * dt_ms * 1e-3)
+        else:
+            n = xr.Variable(dims, seen.data.sum(axis=axis))
+            total = xr.Variable(dims, spikes.data.sum(axis=axis))
+            rate = (total / (n.where(n > 0, 1) * (dt_ms * 1e-3))).where(n > 0).data
     return finish(
         signals,
         "firing_rate",

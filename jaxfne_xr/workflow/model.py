@@ -323,7 +323,7 @@ def _labelled(
     return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
 
 
-def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
+def _driven(ds: xr.Dataset, mode: str, interval: Time | None) -> xr.Dataset:
     """Make Signals of a current or of spikes, without a voltage."""
     name, units = BARE[mode]
     variables = list(ds.data_vars)
@@ -337,8 +337,8 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
         )
     require_time(ds, chosen)
     variable = ds.variables[chosen]
-    step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
-    time, _ = sampling(ds, step)
+    step = None if interval is None else check_dt(scalar(interval, "ms", "dt_ms"))
+    time, dt_ms = sampling(ds, step)
     attrs = {"long_name": LONG_NAMES[name]}
     data = magnitude(variable.data)
     if mode == "external_spikes":
@@ -359,4 +359,4 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
         made = with_unit(bare, units, quantify=is_quantified(variable, data), attrs=attrs)
     kind = "current" if mode == "external_current" else "spikes"
     driven = xr.Dataset({name: made}, coords_along(ds, variable.dims, time), ds.attrs)
-    return provenance.extend(driven, mode, {"source": kind}, stage="signals")
+    return provenance.extend(driven, mode, {"source": kind, "dt_ms": dt_ms}, stage="signals")
