@@ -311,10 +311,17 @@ class OfOneVariable(Generic[Data]):
         overlap: float = 0.5,
         window: str = "hann",
         detrend: str = "constant",
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.psd`."""
         return spectra.psd(
-            self._data, variable, segment=segment, overlap=overlap, window=window, detrend=detrend
+            self._data,
+            variable,
+            segment=segment,
+            overlap=overlap,
+            window=window,
+            detrend=detrend,
+            skipna=skipna,
         )
 
     def coherence(
@@ -325,10 +332,17 @@ class OfOneVariable(Generic[Data]):
         overlap: float = 0.5,
         window: str = "hann",
         detrend: str = "constant",
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.coherence`."""
         return spectra.coherence(
-            self._data, other, segment=segment, overlap=overlap, window=window, detrend=detrend
+            self._data,
+            other,
+            segment=segment,
+            overlap=overlap,
+            window=window,
+            detrend=detrend,
+            skipna=skipna,
         )
 
     def band_power(self, bands: Bands | None = None) -> xr.Dataset:

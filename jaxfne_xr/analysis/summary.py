@@ -207,7 +207,8 @@ def _observed(ds: xr.Dataset) -> xr.Dataset:
         name,
         found=f"{int((~missing).sum())} of {missing.size} values not finite, in gaps or at some sites only",
         expected="finite values at every site in the whole window",
-        remedy=_longest(everywhere, ds) or "the sites or trials that were observed together: signals.isel(...)",
+        remedy=_longest(everywhere, ds)
+        or "the sites or trials that were observed together: signals.isel(...)",
     )
 
 

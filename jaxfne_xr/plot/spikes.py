@@ -176,7 +176,9 @@ def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | Non
     height = -np.arange(len(those.order), dtype=float) - gap * number
     seen = None
     if SEEN in part.data_vars:
-        seen = values(part.variables[SEEN].transpose(*rest, TIME)).reshape(-1, len(time))[those.order]
+        seen = values(part.variables[SEEN].transpose(*rest, TIME)).reshape(-1, len(time))[
+            those.order
+        ]
     number = spikes[where].astype(float)
     return _Events(time[found[TIME]], number, place[flat], height, those, seen)
 
@@ -291,7 +293,9 @@ def _rate(
         here = events.those.group == g
         observed: Any = np.sum(here) * samples
         if events.seen is not None:
-            bins = events.seen[here].sum(axis=0)[: count * samples].reshape(count, samples).sum(axis=1)
+            bins = (
+                events.seen[here].sum(axis=0)[: count * samples].reshape(count, samples).sum(axis=1)
+            )
             observed = np.where(bins > 0, bins, np.nan)  # a gap in the line
         rate = n / (observed * dt * 1e-3)
         ax.stairs(rate, borders, color=palette[g], lw=1.0, baseline=None)

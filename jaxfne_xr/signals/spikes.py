@@ -270,7 +270,9 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     numbers = np.asarray(time_first.data)
     where = np.nonzero(numbers)
     weight = numbers[where]
-    fractions = bool((np.abs(weight - np.rint(weight)) > 1e-3).any()) if weight.dtype.kind == "f" else False
+    fractions = (
+        bool((np.abs(weight - np.rint(weight)) > 1e-3).any()) if weight.dtype.kind == "f" else False
+    )
     if fractions:
         warn(
             "spikes: fractions, such as means over trials. Each sample with some is one row of the list, and the "
