@@ -7,10 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    JfneError,
+    Problem,
+    UnitError,
+    raise_problems,
+)
 from jaxfne_xr.core.time_axis import check_dt
 from jaxfne_xr.core.types import Array, Time, Voltage
 from jaxfne_xr.core.units import factor, scalar
@@ -137,7 +145,7 @@ def jaxley_trace_to_signals(
 
     Parameters
     ----------
-    trace : array (two axes, as `layout` names them)
+    trace : array (two axes, as `layout` names them), or with a third, ``feature``
         Membrane voltage, in the unit of `spec`; NumPy, JAX or dask.
     spec : JaxleyTraceSpec, optional
         How to read it; by default time by unit, 0.025 ms, threshold 0 mV.
@@ -169,9 +177,20 @@ def jaxley_trace_to_signals(
     ((1000, 16), 'computational_scaffold')
     """
     spec = spec or JaxleyTraceSpec()
+    layout = layout or spec.layout
+    if layout in LAYOUTS and np.ndim(trace) not in (2, 3):
+        raise DimensionError.of(
+            "trace",
+            found=f"an array of {np.ndim(trace)} axes",
+            expected=f"two, {' and '.join(LAYOUTS[layout])}, or a third one for features",
+            remedy="trace[:, None] for a single unit by time; any axes by name: "
+            "jfx.traces(trace, dims=(...), dt_ms=...).jfne.to_signals()",
+        )
+    features = layout in LAYOUTS and np.ndim(trace) == 3
     ds = traces(
         trace,
-        layout=layout or spec.layout,
+        (*LAYOUTS[layout], "feature") if features else None,
+        layout=None if features else layout,
         dt_ms=spec.dt_ms if dt_ms is None else dt_ms,
         units=spec.units,
         quantify=quantify,

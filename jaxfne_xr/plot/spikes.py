@@ -38,7 +38,7 @@ ABOVE = 0.27
 
 @dataclass(frozen=True)
 class _Events:
-    """Time (ms), number and row of spikes, the y position of each row, from 0 downwards, and which samples were observed.
+    """Time (ms), number and row of spikes, the y position of each row from 0 downwards, and what was observed.
 
     `seen` is (row, time) in the order of the rows; None if all samples were observed.
     """

@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arrays import precision_of
-from jaxfne_xr.core.dispatch import mean_over
 from jaxfne_xr.core.inputs import V_m_of, as_dataset, source_of, times_of
 from jaxfne_xr.core.means import averaged_dims, mean_of, window_ms_of
 from jaxfne_xr.core.registry import readout

@@ -31,6 +31,7 @@ from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
 from jaxfne_xr.geometry.probes import probe_at
 from jaxfne_xr.signals.sources import synaptic_source
+from jaxfne_xr.signals.spike_lists import is_spike_list, spikes_from_list
 from jaxfne_xr.signals.spikes import to_signals
 from jaxfne_xr.signals.traces import traces
 
@@ -146,7 +147,11 @@ class Model:
         return Card("Model", (*rows, ("next", Code(steps))))
 
     def simulate_external(
-        self, source: xr.Dataset | xr.DataArray | ArrayLike, dt_ms: Time | None = None
+        self,
+        source: xr.Dataset | xr.DataArray | ArrayLike,
+        dt_ms: Time | None = None,
+        *,
+        duration: Time | None = None,
     ) -> xr.Dataset:
         """Make Signals of activity that was simulated elsewhere.
 
@@ -154,9 +159,14 @@ class Model:
         ----------
         source : xr.Dataset, xr.DataArray or array (time, neuron) or (time, neuron, feature)
             Voltages (mV), currents (nA) or spikes, by the mode of the emitter. Of a Dataset, the variable ``v`` or
-            ``V_m``, ``source``, or ``spikes`` is used; or the only one.
+            ``V_m``, ``source``, or ``spikes`` is used; or the only one. Spikes may also be a list of their times: what
+            `spike_times` returned, or a list with the times of each neuron, ms, and `duration`. Each spike is in the
+            first sample at or after its time, where `to_signals` marks a crossing; two in one sample count two.
         dt_ms : float, str or pint.Quantity, optional
             Sampling interval, ms; required if `source` has no ``time`` coordinate.
+        duration : float, str or pint.Quantity, optional
+            For a list of spike times: the duration of the recording, ms, from 0; by default that of the Signals that
+            `spike_times` listed.
 
         Returns
         -------
@@ -168,12 +178,24 @@ class Model:
         ------
         DimensionError
             If the number of sites differs from the network's.
+        DataError
+            If a spike time lies outside the recording.
         JfneError
             As `traces`, `to_signals` and `synaptic_source` do.
         """
         emitter = self.configuration.stages["emitter"]
         mode = emitter["mode"]
-        ds = _labelled(source, mode, dt_ms)
+        if mode == "external_spikes" and is_spike_list(source, duration):
+            sites = self.configuration.stages["network"]["n"]
+            ds, dt_ms = spikes_from_list(source, sites, dt_ms, duration), None
+        elif duration is not None:
+            found = f"{duration!r}, and no list of spike times in the mode {mode!r}"
+            expected = "none: an array has as many samples as it has"
+            raise ArgumentError.of(
+                "duration", found=found, expected=expected, remedy="leave it out"
+            )
+        else:
+            ds = _labelled(source, mode, dt_ms)
         if mode == "external_voltage":
             # a configuration of an earlier version has no dead time
             dead = emitter.get("refractory_ms", 0.0)
