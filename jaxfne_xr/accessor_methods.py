@@ -78,6 +78,7 @@ class OfOneVariable(Generic[Data]):
         *,
         surrogate: str | None = None,
         slope: Scalar | None = None,
+        refractory: Time | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.to_signals`."""
         return spikes.to_signals(
@@ -89,6 +90,7 @@ class OfOneVariable(Generic[Data]):
             source,
             surrogate=surrogate,
             slope=slope,
+            refractory=refractory,
         )
 
     def spike_times(self) -> xr.Dataset:
@@ -100,11 +102,16 @@ class OfOneVariable(Generic[Data]):
         return spikes.firing_rate(self._data)
 
     def soft_spike_times(
-        self, n: int, *, spike_threshold: Voltage = 0.0, fill: Time | None = None
+        self,
+        n: int,
+        *,
+        spike_threshold: Voltage = 0.0,
+        fill: Time | None = None,
+        refractory: Time | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.soft_spike_times`."""
         return soft_spikes.soft_spike_times(
-            self._data, n, spike_threshold=spike_threshold, fill=fill
+            self._data, n, spike_threshold=spike_threshold, fill=fill, refractory=refractory
         )
 
     def soft_firing_rate(
@@ -305,10 +312,17 @@ class OfOneVariable(Generic[Data]):
         overlap: float = 0.5,
         window: str = "hann",
         detrend: str = "constant",
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.psd`."""
         return spectra.psd(
-            self._data, variable, segment=segment, overlap=overlap, window=window, detrend=detrend
+            self._data,
+            variable,
+            segment=segment,
+            overlap=overlap,
+            window=window,
+            detrend=detrend,
+            skipna=skipna,
         )
 
     def coherence(
@@ -319,10 +333,17 @@ class OfOneVariable(Generic[Data]):
         overlap: float = 0.5,
         window: str = "hann",
         detrend: str = "constant",
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.coherence`."""
         return spectra.coherence(
-            self._data, other, segment=segment, overlap=overlap, window=window, detrend=detrend
+            self._data,
+            other,
+            segment=segment,
+            overlap=overlap,
+            window=window,
+            detrend=detrend,
+            skipna=skipna,
         )
 
     def band_power(self, bands: Bands | None = None) -> xr.Dataset:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
-from . import provenance
+from . import provenance, spikes
 from .arrays import is_dask, is_traced, nonfinite_problem
 from .cards import Badge, Card, Content, Table
 from .errors import (
@@ -145,7 +146,9 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
         except JfneError as error:
             found += [p for p in error.problems if p not in found]
     if "spikes" in ds:
-        found += _spike_problems(ds)
+        found += _spike_problems(ds, values=values)
+        if TIME in ds["spikes"].dims and not found:
+            unchecked += spikes.unchecked(ds)
     found += provenance.problems(ds.attrs)
     return Report(stage, tuple(found), tuple(unchecked))
 
@@ -170,24 +173,27 @@ def _unit_problems(name: str, variable: xr.Variable, *, is_index: bool) -> list[
     return []
 
 
-def _spike_problems(ds: xr.Dataset) -> list[Problem]:
-    spikes = ds["spikes"]
+def _spike_problems(ds: xr.Dataset, *, values: bool) -> list[Problem]:
+    given = ds["spikes"]
     problems = []
-    if spikes.dtype.kind not in "bfiu":
+    data = magnitude(given.variable._data)
+    if given.dtype.kind not in "bfiu":
         problems.append(
             Problem(
                 where="spikes",
-                found=f"values of type {spikes.dtype}",
+                found=f"values of type {given.dtype}",
                 expected="bool, or numbers of spikes",
                 remedy="ds.jfne.to_signals(), which makes them",
                 error=DataError,
             )
         )
-    if "V_m" in ds and set(spikes.dims) != set(ds["V_m"].dims):
+    elif values and not is_dask(data) and not is_traced(data):
+        problems += spikes.value_problems(np.asarray(magnitude(given.variable.data)), given.dims)
+    if "V_m" in ds and set(given.dims) != set(ds["V_m"].dims):
         problems.append(
             Problem(
                 where="spikes",
-                found=f"dimensions {spikes.dims}",
+                found=f"dimensions {given.dims}",
                 expected=f"those of V_m, {ds['V_m'].dims}",
                 remedy="ds.jfne.to_signals(), which makes them",
                 error=DimensionError,

@@ -15,7 +15,7 @@ from jaxfne_xr.core.errors import (
     UnitError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, misaligned
+from jaxfne_xr.core.inputs import as_dataset, misaligned, remedy_of_times
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, product, units_of
@@ -126,9 +126,10 @@ def _aligned(
             "reference",
             found=f"{dict(y.sizes)}",
             expected=f"the dims and labels of the readout, {dict(x.sizes)}",
-            remedy="xr.align(readout, reference), or select the same samples of both",
+            remedy=remedy_of_times(readout, reference, "readout", "reference")
+            or "the same samples, contacts or sites of both",
         )
-    raise_problems(misaligned(readout, reference, "reference", "the readout"))
+    raise_problems(misaligned(readout, reference, "reference", "the readout", "readout"))
     return y.transpose(*x.dims)
 
 

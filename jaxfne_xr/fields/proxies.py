@@ -26,9 +26,9 @@ from jaxfne_xr.core.inputs import (
     as_dataset,
     misaligned,
     proxy_lead_field,
+    remedy_of_times,
     source_dim,
     source_of,
-    spikes_of,
     times_of,
     variable_of,
 )
@@ -36,6 +36,7 @@ from jaxfne_xr.core.means import mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver
+from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, ArrayLike, Length, Window
 from jaxfne_xr.core.units import plain, positive
@@ -410,7 +411,11 @@ def emm_proxy(
             remedy="emm_weights=(1, 1, 1)" if bad else "emm_scales=(10.0, 0.1, 1.0), or None",
         )
     _, dt_ms = times_of(signals)
-    spikes, (_, current) = spikes_of(signals), source_of(source)
+    for ds, name in ((source, "source"), (lfp_proxy, "lfp_proxy")):
+        if remedy := remedy_of_times(signals, ds, "signals", name):
+            found, expected = "other times than those of the Signals", "the same times in all three"
+            raise DimensionError.of(name, found=found, expected=expected, remedy=remedy)
+    spikes, (_, current) = all_spikes_of(signals), source_of(source)
     field = _needed(lfp_proxy, "lfp_proxy")
     rate = mean_over(spikes, [source_dim(spikes, "spikes")])
     terms = [

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import ArgumentError, warn
-from jaxfne_xr.core.time_axis import TIME, even_times
+from jaxfne_xr.core.time_axis import TIME, as_typed, even_times
 from jaxfne_xr.geometry.morphology import ROW, joined, segments
 from jaxfne_xr.kernels.fields import membrane_currents_numpy
 
@@ -190,7 +190,7 @@ def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]],
     if not found:
         return {}, None
     times = xr.Variable((TIME,), np.asarray(cells[0].tvec, float), {"units": "ms"})
-    return found, even_times(times, None)[0].copy()
+    return found, as_typed(*even_times(times, None)).copy()
 
 
 def _starts_at_rest(cells: Sequence[Any]) -> bool:

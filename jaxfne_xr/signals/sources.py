@@ -8,9 +8,10 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.dispatch import whole
 from jaxfne_xr.core.errors import ArgumentError
-from jaxfne_xr.core.inputs import as_dataset, source_of, spikes_of, times_of
+from jaxfne_xr.core.inputs import as_dataset, source_of, times_of
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES
+from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, Scalar, Time
 from jaxfne_xr.core.units import number, positive
@@ -84,6 +85,8 @@ def synaptic_source(
     ------
     ArgumentError, UnitError
         If `kernel` is not one of these, or `tau` is not a positive time.
+    NonFiniteError
+        If a sample was not observed (NaN): the current after it is not known.
 
     Examples
     --------
@@ -104,7 +107,7 @@ def synaptic_source(
     tau_ms = positive(tau, "ms", "tau")
     # JAX scalars are not converted to float: losses can be differentiated with respect to them.
     weight_nA: Array = number(weight, "nA", "weight")
-    spikes = spikes_of(signals)
+    spikes = all_spikes_of(signals)
     _, dt_ms = times_of(signals)
     current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
     made = with_unit(

@@ -31,7 +31,7 @@ from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.proxies import DOMAINS, PROJECTIONS
 from jaxfne_xr.geometry.positions import positions_along
 from jaxfne_xr.signals.sources import SYNAPSES
-from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV
+from jaxfne_xr.signals.spikes import REFRACTORY_MS, SPIKE_RULES, refractory_ms, threshold_mV
 
 from .options import Frozen, from_json, own, rows, to_json
 
@@ -58,6 +58,7 @@ STAGES: dict[str, dict[str, str]] = {
         "mode": "mode",
         "spike_threshold_mV": "spike_threshold",
         "spike_rule": "spike_rule",
+        "refractory_ms": "refractory",
         "kernel": "kernel",
         "tau_ms": "tau",
         "weight_nA": "weight",
@@ -146,6 +147,7 @@ class Configuration:
         kernel: str = "exponential",
         tau: Time = 5.0,
         weight: Scalar = 1.0,
+        refractory: Time | None = None,
         **unknown: Any,
     ) -> Configuration:
         """Set what drives the model.
@@ -157,7 +159,7 @@ class Configuration:
         mode : {"external_voltage", "external_current", "external_spikes"}
             The input of `Model.simulate_external`: voltages (mV), currents (nA), or spikes, which are filtered with a
             synaptic kernel.
-        spike_threshold, spike_rule
+        spike_threshold, spike_rule, refractory
             For voltages, as in `to_signals`.
         kernel, tau, weight
             For spikes, as in `synaptic_source`.
@@ -171,7 +173,7 @@ class Configuration:
         ArgumentError, UnitError
             If a name is not known, a value is of the wrong kind, or the mode does not use it. Lists what is known.
         """
-        known = ("family", "mode", "spike_threshold", "spike_rule", "kernel", "tau", "weight")
+        known = tuple(STAGES["emitter"].values())
         problems = _unknown("emitter", unknown, known)
         problems += _choices(("family", family, ("custom",)), ("mode", mode, MODES))
         problems += _choices(("spike_rule", spike_rule, SPIKE_RULES), ("kernel", kernel, SYNAPSES))
@@ -179,6 +181,7 @@ class Configuration:
         for_voltages = {
             "spike_threshold": _other(spike_threshold, 0.0),
             "spike_rule": _other(spike_rule, "crossing"),
+            "refractory": refractory is not None,
         }
         for_spikes = {
             "kernel": _other(kernel, "exponential"),
@@ -205,6 +208,9 @@ class Configuration:
         if mode == "external_voltage":
             threshold = None if spike_threshold is None else threshold_mV(spike_threshold)
             options |= {"spike_threshold_mV": threshold, "spike_rule": spike_rule}
+            # none is not stored, as earlier versions had none: the same behaviour has the same hash
+            if dead := refractory_ms(refractory, spike_rule):
+                options["refractory_ms"] = dead
         if mode == "external_spikes":
             tau_ms = scalar(tau, "ms", "tau")
             if not 0 < tau_ms < float("inf"):
@@ -382,6 +388,8 @@ class Configuration:
         other = {key: value for key, value in options.items() if key not in arguments}
         raise_problems(_unknown(stage, other, list(arguments)))
         given = {arguments[key]: from_json(key, value) for key, value in options.items()}
+        if stage == "emitter" and options.get("mode", MODES[0]) == MODES[0]:
+            given = {"refractory": 0.0, **given}  # what is not stored is none, not the default
         made = getattr(self, stage)(**given)
         # options that this mode or domain does not store are as wrong as unknown ones
         kept = made.stages[stage]
@@ -431,9 +439,8 @@ class Configuration:
     def rows(self) -> tuple[tuple[str, str], ...]:
         """Return each stage that is set, with its options that differ from the default."""
         return tuple(
-            (stage, ", ".join(_shown(k, v) for k, v in self.stages[stage].items() if _worth(k, v)))
-            for stage in STAGES
-            if stage in self.stages
+            (stage, ", ".join(_shown(k, v) for k, v in options.items() if _worth(k, v)))
+            for stage, options in ((s, _told(self.stages[s])) for s in STAGES if s in self.stages)
         )
 
     def _with(self, stage: str, **options: Any) -> Configuration:
@@ -504,7 +511,18 @@ def _shown(key: str, value: Any) -> str:
 
 
 #: Options that are not shown while they have these values.
-_USUAL = {"spike_threshold_mV": 0.0, "spike_rule": "crossing", "modes": ()}
+_USUAL = {
+    "spike_threshold_mV": 0.0,
+    "spike_rule": "crossing",
+    "refractory_ms": REFRACTORY_MS,
+    "modes": (),
+}
+
+
+def _told(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a stage with a dead time of 0, which is not stored."""
+    crossings = options.get("spike_rule") == "crossing" and "refractory_ms" not in options
+    return {**options, **({"refractory_ms": 0.0} if crossings else {})}
 
 
 def _worth(key: str, value: object) -> bool:

@@ -23,8 +23,9 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.inputs import as_dataset, same_labels
 from jaxfne_xr.core.registry import GIVEN, chain
+from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.units import is_quantity, magnitude, texts, unit_of, units_of
 from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
@@ -97,6 +98,8 @@ def compute_readout(
         for label, variable in result.variables.items():
             if label in result.coords:
                 coords[_unique_name(label, variable.dims, name, signals, dims)] = variable
+    # times that agree up to rounding are those of the Signals
+    coords |= {d: signals.variables[d] for d in (TIME,) if d in coords and d in signals.coords}
     held = xr.Dataset({n: v.variable for n, v in variables.items()}, coords, signals.attrs)
     # a user-defined readout may return data that was not made from these Signals: its own claims count then
     made_here = [provenance.continues(result, signals) for result in results]
@@ -223,8 +226,9 @@ def _misfits(name: str, result: xr.Dataset, whose: str, other: xr.Dataset) -> li
         if sizes[dim] != against[dim]:
             found = f"{sizes[dim]} along {dim!r}, against {against[dim]} of {whose}"
         elif dim in result.variables and dim in other.variables:
-            a, b = (np.asarray(ds.variables[dim].data) for ds in (result, other))
-            if a is not b and not np.array_equal(a, b):
+            mine, theirs = (ds.variables[dim] for ds in (result, other))
+            if mine is not theirs and not same_labels(dim, theirs, mine):
+                a, b = (np.asarray(v.data) for v in (mine, theirs))
                 found = f"other labels along {dim!r} than those of {whose}, the first {a.flat[0]} and {b.flat[0]}"
         if found:
             problems.append(

@@ -41,7 +41,7 @@ def test_layouts_are_only_names(array, layout, crossings):
     site = "recording" if layout.startswith("recording") else "unit"
     assert set(signals.V_m.dims) == {"time", site}
     assert signals.V_m.shape == trace.shape
-    for name, want in {"V_m": V, "spikes": crossings(V, 0, 0), "source": V}.items():
+    for name, want in {"V_m": V, "spikes": crossings(V, 0, 0, 20), "source": V}.items():
         np.testing.assert_array_equal(magnitude(signals[name].transpose("time", site).data), want)
     assert (units_of(signals.V_m), units_of(signals.source)) == ("mV", "nA")
     lazy = array is dask.array.from_array
