@@ -11,11 +11,11 @@ import xarray as xr
 
 from jaxfne_xr.core.dispatch import jointly, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
-from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
+from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, unit_problem, variable_of
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
 from jaxfne_xr.core.types import Bands, Interval, Time
-from jaxfne_xr.core.units import magnitude, product, scalar, units_of
+from jaxfne_xr.core.units import convert, magnitude, product, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as kernels
 
 FREQUENCY = "frequency"
@@ -180,7 +180,7 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
     variable = variable_of(
         spectrum, "psd", "what psd returns", "jfx.band_power(jfx.psd(signals, 'V_m'))"
     )
-    f = np.asarray(spectrum[FREQUENCY].values, float)
+    f = _frequencies(spectrum)
     names, low, high = _edges(bands, f)
     dims = tuple("band" if d == FREQUENCY else d for d in variable.dims)
     axis = variable.get_axis_num(FREQUENCY)
@@ -194,6 +194,15 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
     return finish(
         spectrum, "band_power", made, product(units, "Hz"), {"bands": names}, coords=labels
     )
+
+
+def _frequencies(spectrum: xr.Dataset) -> np.ndarray:
+    """Return the frequencies of a spectrum, Hz."""
+    variable = spectrum[FREQUENCY].variable
+    if units_of(variable) is None:
+        return np.asarray(variable.data, float)
+    raise_problems(unit_problem(variable, FREQUENCY, "Hz"))
+    return convert(np.asarray(magnitude(variable.data), float), str(units_of(variable)), "Hz")
 
 
 def segments(

@@ -15,7 +15,15 @@ from typing import Any, TypeGuard, cast
 import numpy as np
 import xarray as xr
 
-from .arrays import check_traced, is_jax, is_traced, precision_of
+from .arrays import (
+    as_floats,
+    check_traced,
+    computable,
+    is_jax,
+    is_traced,
+    precision_of,
+    real_numbers,
+)
 from .errors import ArgumentError, UnitError
 from .types import Array, Quantity, Scalar, Scalars
 
@@ -159,8 +167,13 @@ def product(*units: str) -> str:
     return text_of(made)
 
 
-def magnitude(data: Array) -> Array:
-    """Return the bare array in a quantity; anything else as it is."""
+def magnitude(data: Array, name: str = "data") -> Array:
+    """Return bare data, of a quantity or not, in a type that kernels compute with: see `computable`."""
+    return computable(bare(data), name)
+
+
+def bare(data: Array) -> Array:
+    """Return the array in a quantity, of the type that it is stored in; anything else as it is."""
     return data.magnitude if is_quantity(data) else data
 
 
@@ -276,11 +289,12 @@ def values_in(value: Scalars | xr.DataArray, unit: str, name: str) -> Array:
         value = magnitude(value.variable.data)
         value = value if given is None else convert(np.asarray(value, float), given, unit)
     if is_jax(value):
-        return value
+        return as_floats(computable(value, name))
     if is_quantity(value) and np.ndim(value.magnitude):
-        return convert(np.asarray(value.magnitude, float), text_of(value.units), unit)
+        numbers = real_numbers(value.magnitude, name, f"{name}=(1.0, 2.0)")
+        return convert(numbers, text_of(value.units), unit)
     if isinstance(value, (list, tuple)):
         return np.array([values_in(v, unit, name) for v in value], dtype=float)
-    if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "fiu":
-        return value.astype(float)
+    if isinstance(value, np.ndarray) and value.ndim:
+        return real_numbers(value, name, f"{name}=(1.0, 2.0)")
     return np.asarray(scalar(cast(Scalar, value), unit, name))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, nonfinite_problem
+from jaxfne_xr.core.arrays import check_traced, computable, is_jax, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import kind_problems
@@ -322,7 +322,8 @@ class LeadField(ForwardModel):
         elif is_quantity(given):
             object.__setattr__(self, "given_units", f"{given.units:~C}")
             given = given.magnitude
-        given = given if is_jax(given) else np.asarray(given)
+        given = computable(given, "lead_field")
+        given = given if is_jax(given) else computable(np.asarray(given))
         object.__setattr__(self, "array", given)
         if given.ndim != 3 or given.shape[1] != 3:
             raise DimensionError.of(

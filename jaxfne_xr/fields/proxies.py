@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_jax, is_traced
+from jaxfne_xr.core.arrays import is_jax, is_traced, real_numbers
 from jaxfne_xr.core.dispatch import contract, jointly, mean_over, on_arrays
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -291,7 +291,8 @@ def _given(
         matrix = magnitude(lead_field.transpose("channel", dim).variable.data)
     else:
         matrix = magnitude(lead_field)
-        matrix = matrix if hasattr(matrix, "shape") else np.asarray(matrix, float)
+        if not hasattr(matrix, "shape"):
+            matrix = real_numbers(matrix, "lead_field", "lead_field=np.array([[...], ...])")
     channels = None if sensors is None else sensors.sizes.get("channel")
     if np.ndim(matrix) != 2 or matrix.shape[1] != n or channels not in (None, matrix.shape[0]):
         raise _lead_field_error(f"the shape {np.shape(matrix)}", dim, n)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_jax
+from jaxfne_xr.core.arrays import computable, is_jax, real_numbers
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.types import ArrayLike, Length
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of
+from jaxfne_xr.core.units import bare, convert, is_quantity, magnitude, scalar, text_of
 
 from .positions import check_probe
 
@@ -173,7 +173,7 @@ def probe_at(
     """
     if is_quantity(positions):
         positions, units = positions.magnitude, text_of(positions.units)
-    xyz = positions if is_jax(positions) else _numbers(positions, "positions")
+    xyz = computable(positions) if is_jax(positions) else _numbers(positions, "positions")
     problems = []
     if np.ndim(xyz) != 2 or np.shape(xyz)[-1] != 3 or np.shape(xyz)[0] == 0:
         problems.append(_shape_problem("positions", np.shape(xyz), "(n, 3), n at least 1"))
@@ -232,7 +232,7 @@ def _lengths(value: ArrayLike, n: int) -> np.ndarray:
     if isinstance(value, str) or np.ndim(magnitude(value)) == 0:
         return np.full(n, _positive(value, "radius"))
     unit = text_of(value.units) if is_quantity(value) else "um"
-    values = convert(np.asarray(magnitude(value), float), unit, "um")
+    values = convert(real_numbers(bare(value), "radius", 'radius="5 um"'), unit, "um")
     if values.shape != (n,):
         raise DimensionError(_shape_problem("radius", values.shape, f"one, or ({n},)"))
     return np.array([_positive(v, "radius") for v in values])
@@ -262,13 +262,7 @@ def _pair(value: Any, name: str) -> tuple[Any, Any]:
 
 def _numbers(values: ArrayLike, name: str) -> np.ndarray:
     """Return a copy of numbers as float64."""
-    try:
-        return np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        expected, remedy = "numbers, three for each position", f"{name}=np.array([[x, y, z], ...])"
-        raise ArgumentError.of(
-            name, found=repr(values), expected=expected, remedy=remedy
-        ) from error
+    return real_numbers(values, name, f"{name}=np.array([[x, y, z], ...])")
 
 
 def _vector(value: ArrayLike, name: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import FileError, Problem, SchemaError
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
+from jaxfne_xr.core.units import bare, is_quantity, quantity, units_of
 
 RECORD = "jaxfne_xr_file"
 RECORD_VERSION = 1
@@ -93,7 +93,7 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
         ds = ds.pint.dequantify()
     variables = {}
     for name, variable in ds.variables.items():
-        data = magnitude(variable.data)
+        data = bare(variable.data)
         if is_traced(data):
             problems.append(
                 _unstorable(f'ds["{name}"]', "data that JAX traces", "save outside jit")

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
+from jaxfne_xr.core.arrays import is_dask, is_traced, native, precision_of
 from jaxfne_xr.core.dispatch import along, checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -36,7 +36,7 @@ from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_u
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
 from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
-from jaxfne_xr.core.units import is_quantity, magnitude, positive, scalar, text_of, units_of
+from jaxfne_xr.core.units import bare, is_quantity, magnitude, positive, scalar, text_of, units_of
 from jaxfne_xr.kernels.signals import spikes as kernels
 from jaxfne_xr.kernels.signals import surrogate as surrogates
 
@@ -349,10 +349,12 @@ def _source(ds: xr.Dataset, source: str | ArrayLike, v: xr.Variable) -> xr.Varia
         variable = ds.variables[source]
     elif isinstance(source, (xr.DataArray, xr.Variable)):
         variable = source.variable if isinstance(source, xr.DataArray) else source
+        native(bare(variable._data), "source.data")
         if isinstance(source, xr.DataArray):
             raise_problems(misaligned(ds, source, "source"))
     else:
         data: Array = source if hasattr(source, "shape") else np.asarray(source)
+        native(bare(data), "source")  # of known size, and without a mask
         if np.shape(data) != v.shape:
             raise _misfit(f"an array of shape {np.shape(data)}", v)
         unit = text_of(data.units) if is_quantity(data) else "nA"

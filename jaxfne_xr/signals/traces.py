@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_real, is_traced, native
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -26,7 +26,7 @@ from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
 from jaxfne_xr.core.results import assemble, owned_data, with_unit
 from jaxfne_xr.core.time_axis import TIME, check_dt, even_times, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Time
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
+from jaxfne_xr.core.units import bare, convert, is_quantity, scalar, text_of, units_of
 
 #: Shorthands for `dims`; recordings of Jaxley are ``"recording_by_time"``.
 LAYOUTS = {
@@ -229,8 +229,8 @@ def to_jax(ds: Data) -> Data:
     ds = as_dataset(ds, "ds")
     changed, problems = {}, []
     for name, variable in ds.data_vars.items():
-        data = magnitude(variable.variable.data)
-        if is_jax(data) or np.dtype(data.dtype).kind not in "fiub":
+        data = native(bare(variable.variable.data), str(name))
+        if is_jax(data) or not (is_real(data.dtype) or data.dtype == bool):
             continue
         problem = _jax_problem(str(name), data)
         if problem:
@@ -338,14 +338,9 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
         )
     if is_quantity(data):
         data, units = data.magnitude, text_of(data.units)
-    if isinstance(data, np.ma.MaskedArray):
-        raise DataError.of(
-            "data",
-            found="a masked array, whose mask would be lost",
-            expected="a plain array",
-            remedy="data.filled(value)",
-        )
-    return (data if is_jax(data) or is_dask(data) else np.asarray(data)), units
+    # a masked array is refused before NumPy drops its mask
+    data = native(data)
+    return (data if is_jax(data) or is_dask(data) else native(np.asarray(data))), units
 
 
 def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -> np.ndarray:
@@ -365,6 +360,7 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
     elif is_quantity(time):
         variable = xr.Variable((TIME,), time)
     else:
+        time = native(time, "time")
         times = time if is_jax(time) else np.asarray(time)
         variable = xr.Variable((TIME,), times, {"units": "ms"})
     if variable.shape != (length,):
