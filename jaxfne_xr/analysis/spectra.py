@@ -20,7 +20,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     warn,
 )
-from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
+from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, unit_problem, variable_of
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import (
     TIME,
@@ -31,7 +31,7 @@ from jaxfne_xr.core.time_axis import (
     times_text,
 )
 from jaxfne_xr.core.types import Bands, Interval, Time
-from jaxfne_xr.core.units import magnitude, parts, product, scalar, units_of
+from jaxfne_xr.core.units import convert, magnitude, parts, product, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as kernels
 
 FREQUENCY = "frequency"
@@ -213,7 +213,7 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
         spectrum, "psd", "what psd returns", "jfx.band_power(jfx.psd(signals, 'V_m'))"
     )
     variable = checked(variable, "psd")
-    f = np.asarray(spectrum[FREQUENCY].values, float)
+    f = _frequencies(spectrum)
     names, low, high = _edges(bands, f)
     dims = tuple("band" if d == FREQUENCY else d for d in variable.dims)
     axis = variable.get_axis_num(FREQUENCY)
@@ -227,6 +227,15 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
     return finish(
         spectrum, "band_power", made, product(units, "Hz"), {"bands": names}, coords=labels
     )
+
+
+def _frequencies(spectrum: xr.Dataset) -> np.ndarray:
+    """Return the frequencies of a spectrum, Hz."""
+    variable = spectrum[FREQUENCY].variable
+    if units_of(variable) is None:
+        return np.asarray(variable.data, float)
+    raise_problems(unit_problem(variable, FREQUENCY, "Hz"))
+    return convert(np.asarray(magnitude(variable.data), float), str(units_of(variable)), "Hz")
 
 
 def segments(

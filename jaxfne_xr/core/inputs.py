@@ -11,11 +11,20 @@ import numpy as np
 import xarray as xr
 
 from . import provenance
-from .arrays import is_dask
+from .arrays import (
+    PLAIN,
+    has_unknown_size,
+    is_array,
+    is_dask,
+    is_native,
+    is_real,
+    kind_problem,
+    native,
+    unknown_size,
+)
 from .dispatch import checked
 from .errors import (
     ArgumentError,
-    DataError,
     DimensionError,
     JfneError,
     Problem,
@@ -28,6 +37,7 @@ from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTA
 from .time_axis import TIME, in_ms, same_times, sampling, time_problem, time_remedy
 from .types import Array, ArrayLike
 from .units import (
+    bare,
     carries_unit,
     convert,
     factor,
@@ -69,7 +79,7 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
         If it is neither, or a DataArray has the name of one of its coordinates.
     """
     if isinstance(data, xr.Dataset):
-        return with_our_quantities(data)
+        return in_native_types(with_our_quantities(data))
     if not isinstance(data, xr.DataArray):
         raise no_dataset(data, where, "a Dataset or a DataArray")
     if name is None:
@@ -81,7 +91,42 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
             expected="a variable with a name that none of its coordinates has",
             remedy='ds["v"], or array.rename("v")',
         )
-    return with_our_quantities(data.to_dataset(name=name))
+    made = with_our_quantities(data.to_dataset(name=name))
+    return in_native_types(made, remedy=f"{where}.data.compute_chunk_sizes()")
+
+
+def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
+    """Return a Dataset with all data in types that can be computed with and stored; the same object if they are.
+
+    Raises
+    ------
+    DimensionError
+        If dask does not know the size of a variable; `remedy` is part of the error.
+    DataError
+        If a variable is masked.
+    """
+    changed = {}
+    for name, variable in ds.variables.items():
+        stored = variable._data
+        if type(stored) is np.ndarray and stored.dtype in PLAIN:
+            continue
+        data = bare(stored)
+        if is_dask(data) and has_unknown_size(data):
+            of = f'ds["{name}"].data' + ("" if data is stored else ".magnitude")
+            how = remedy or f"{of}.compute_chunk_sizes(); ds = ds.assign()"
+            raise unknown_size(str(name), data.shape, how)
+        if not is_array(data):  # an index, or data of a file that are not read yet
+            if is_native(data.dtype):
+                continue
+            data = variable.data
+        made = native(data, str(name))
+        if made is not data:
+            made = type(stored)(made, stored.units) if is_quantity(stored) else made
+            changed[name] = variable.copy(deep=False, data=made)
+    if not changed:
+        return ds
+    coords = {name: v for name, v in changed.items() if name in ds.coords}
+    return ds.assign_coords(coords).assign({n: v for n, v in changed.items() if n not in coords})
 
 
 def no_dataset(data: object, where: str, expected: str) -> ArgumentError:
@@ -198,21 +243,12 @@ def kept_unit(name: str, unit: str) -> str:
 
 def kind_problems(data: Array, name: str) -> list[Problem]:
     """Return the problem of data that are not real numbers."""
-    if np.dtype(data.dtype).kind in "fiu" or data.dtype.name == "bfloat16":
-        return []
-    return [
-        Problem(
-            where=name,
-            found=f"values of type {data.dtype}",
-            expected="real numbers (float or integer)",
-            remedy="take the real part, or convert with .astype(float) where that is right",
-            error=DataError,
-        )
-    ]
+    return [] if is_real(data.dtype) else [kind_problem(data.dtype, name)]
 
 
 def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
     """Convert the variable `name` to `unit`; the same object if it is in `unit` already."""
+    raise_problems(kind_problems(variable, name))
     if units_of(variable) == unit:
         return variable
     raise_problems(unit_problem(variable, name, unit))

@@ -22,6 +22,7 @@ from .time_axis import TIME, coords_along, time_variable
 from .types import Array, ArrayLike
 from .units import (
     adopted,
+    bare,
     convert,
     is_ours,
     is_pint,
@@ -227,9 +228,9 @@ def with_our_quantities(ds: xr.Dataset) -> xr.Dataset:
         return ds
     made = {}
     for name, variable in others.items():
-        bare, unit = magnitude(variable._data), unit_of(variable._data)
-        plain = is_jax(bare) or (name in ds.coords and not is_pint(variable._data))
-        data, units = (bare, {"units": unit}) if plain else (adopted(variable._data), {})
+        numbers, unit = bare(variable._data), unit_of(variable._data)
+        plain = is_jax(numbers) or (name in ds.coords and not is_pint(variable._data))
+        data, units = (numbers, {"units": unit}) if plain else (adopted(variable._data), {})
         made[name] = xr.Variable(variable.dims, data, {**variable.attrs, **units})
     return ds.assign({n: made[n] for n in made if n not in ds.coords}).assign_coords(
         {n: made[n] for n in made if n in ds.coords}

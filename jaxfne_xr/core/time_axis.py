@@ -11,10 +11,10 @@ from xarray.indexes import PandasIndex
 from jaxfne_xr.kernels.grid import exact, grid
 
 from . import foreign
-from .arrays import is_traced
+from .arrays import is_traced, native
 from .errors import DimensionError, Problem, TimeAxisError, UnitError
 from .types import Array, Window
-from .units import convert, magnitude, parts, scalar, unit_of, units_of, values_in
+from .units import bare, convert, parts, scalar, unit_of, units_of, values_in
 
 TIME = "time"
 
@@ -296,7 +296,7 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
     """Return the times of a coordinate in float64 ms and their interval; raise unless they increase in even steps."""
     if is_traced(variable._data):
         raise time_problem("a traced array", "concrete numbers", "pass the times as a NumPy array")
-    raw = magnitude(variable.data)
+    raw = native(bare(variable.data), TIME)
     time = in_ms(np.asarray(raw), units_of(variable), given=dt_ms)
     least, most = _steps_range(time)
     # a time that is not finite makes a step not finite, unless there is only one
@@ -366,10 +366,10 @@ def in_ms(values: np.ndarray, unit: str | None, *, given: float | None = 1.0) ->
     """Convert times to float64 ms; without a unit they are in ms if `given`, an interval, confirms it."""
     if values.dtype.kind == "m":  # timedelta64, in which xarray decodes the times of netCDF files
         return values / np.timedelta64(1, "ns") * 1e-6
-    if values.dtype.kind not in "fiu":
+    if values.dtype.kind not in "fiu" or values.dtype == np.float16:
         raise time_problem(
             f"values of type {values.dtype}",
-            "numbers in a unit of time",
+            "numbers in a unit of time, in 32 bits or more",
             'ds.assign_coords(time=("time", t, {"units": "ms"}))',
         )
     if unit is None:

@@ -19,7 +19,16 @@ import numpy as np
 import xarray as xr
 
 from . import foreign
-from .arrays import check_traced, is_dask, is_jax, is_traced, precision_of
+from .arrays import (
+    as_floats,
+    check_traced,
+    computable,
+    is_dask,
+    is_jax,
+    is_traced,
+    precision_of,
+    real_numbers,
+)
 from .errors import ArgumentError, UnitError
 from .registries import application, counterpart, for_quantities, has_offset, root, standard, unsafe
 from .types import Array, ArrayLike, Quantity, Scalar, Scalars
@@ -265,14 +274,19 @@ def product(*units: str) -> str:
     return text_of(_parse("*".join(f"({unit})" for unit in units if unit != "1") or "1"))
 
 
-def magnitude(data: Array) -> Array:
-    """Return the bare array in a quantity, in its `unit_of`; anything else as it is."""
+def magnitude(data: Array, name: str = "data") -> Array:
+    """Return bare data, of a quantity or not, in a type that kernels compute with: see `computable`."""
+    return computable(bare(data), name)
+
+
+def bare(data: Array) -> Array:
+    """Return the array in a quantity, in its `unit_of` and of the type that it is stored in; anything else as it is."""
     if is_pint(data):
         return data.magnitude
     if type(data) is not np.ndarray and foreign.is_foreign(data):
         scale = _of_foreign(*foreign.readings(data))[1]
-        bare = foreign.numbers(data)
-        return bare if scale == 1.0 else _times(bare, scale)
+        numbers = foreign.numbers(data)
+        return numbers if scale == 1.0 else _times(computable(numbers), scale)
     return data
 
 
@@ -302,7 +316,7 @@ def is_ours(data: Array) -> bool:
 
 def adopted(data: Array) -> Array:
     """Return a quantity of any registry or library as one of the application's registry."""
-    return data if is_ours(data) else quantity(magnitude(data), unit_of(data))
+    return data if is_ours(data) else quantity(bare(data), unit_of(data))
 
 
 def example(unit: str) -> str:
@@ -436,16 +450,16 @@ def values_in(
     """
     given = given or unit
     if isinstance(value, (xr.DataArray, xr.Variable)):
-        bare = value.variable if isinstance(value, xr.DataArray) else value
-        return convert(_floats(magnitude(bare.data)), units_of(bare) or given, unit)
+        variable = value.variable if isinstance(value, xr.DataArray) else value
+        return convert(_floats(magnitude(variable.data), name), units_of(variable) or given, unit)
     if is_quantity(value) and np.ndim(magnitude(value)):
         try:
-            return convert(_floats(magnitude(value)), unit_of(value), unit)
+            return convert(_floats(magnitude(value), name), unit_of(value), unit)
         except UnitError as error:
             (problem,) = error.problems
             raise UnitError(replace(problem, where=name)) from error
     if is_jax(value):
-        return convert(value, given, unit)
+        return convert(_floats(value, name), given, unit)
     if is_quantity(value):
         one = number(value, unit, name)
         return one if is_jax(one) else np.asarray(one)
@@ -454,8 +468,8 @@ def values_in(
     if isinstance(value, (list, tuple)):
         several = [values_in(v, unit, name, given=given) for v in value]
         return jnp.stack(several) if any(map(is_jax, several)) else np.array(several, dtype=float)
-    if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "fiu":
-        return convert(value.astype(float), given, unit)
+    if isinstance(value, np.ndarray) and value.ndim:
+        return convert(_floats(value, name), given, unit)
     return np.asarray(scalar(cast(Scalar, value), given, name) * factor(given, unit))
 
 
@@ -515,6 +529,8 @@ def direction(value: Scalars | xr.DataArray, name: str) -> Array:
         return values_in(value, "1", name)
 
 
-def _floats(data: Array) -> Array:
-    """Return numbers as float64; JAX arrays are not changed."""
-    return data if is_jax(data) else np.asarray(data, float)
+def _floats(data: Array, name: str) -> Array:
+    """Return real numbers as float64; JAX arrays keep their type."""
+    if is_jax(data):
+        return as_floats(computable(data, name))
+    return real_numbers(data, name, f"{name}=(1.0, 2.0)")

@@ -33,7 +33,7 @@ from jaxfne_xr.core.inputs import no_dataset, site_dim
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import magnitude, units_of
+from jaxfne_xr.core.units import bare, units_of
 from jaxfne_xr.core.validation import validate
 from jaxfne_xr.workflow.configuration import stored_rows
 
@@ -230,7 +230,7 @@ def _numbers(ds: xr.Dataset) -> tuple[Table, dict[str, str]]:
     """Return a table with minimum, mean and maximum of each variable, and the range of each as text."""
     rows, ranges = [], {}
     for name, array in ds.data_vars.items():
-        data = magnitude(array.variable._data)
+        data = bare(array.variable._data)
         if np.dtype(array.dtype).kind not in "biuf" or not array.size:
             continue
         unit = units_of(array) or ""

@@ -17,7 +17,7 @@ from jaxfne_xr.core.inputs import as_dataset, site_dim
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.time_axis import TIME, even_times
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import magnitude, units_of
+from jaxfne_xr.core.units import bare, units_of
 from jaxfne_xr.core.validation import VARIABLE
 
 from .suggestions import GROUPS, has_cable, next_steps, of_array
@@ -273,7 +273,7 @@ def _sites(ds: xr.Dataset) -> dict[str, Any] | None:
     for name in (*GROUPS, *(("unit",) if dim == "recording" else ())):
         if name not in ds.coords or ds.coords[name].dims != (dim,) or n > COUNTED:
             continue
-        data = magnitude(ds.coords[name].variable._data)
+        data = bare(ds.coords[name].variable._data)
         if is_dask(data) or is_traced(data):
             continue
         counts = Counter(map(str, ds.coords[name].values.tolist()))
@@ -333,7 +333,7 @@ def length_of(ms: float) -> str:
 
 
 def _variable(variable: xr.Variable) -> dict[str, Any]:
-    data: Array = magnitude(variable._data)
+    data: Array = bare(variable._data)
     kind = "dask" if is_dask(data) else "JAX" if is_jax(data) else "NumPy"
     name = variable.attrs.get("long_name")
     return {

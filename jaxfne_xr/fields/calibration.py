@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import check_traced, is_traced, precision_of
+from jaxfne_xr.core.arrays import as_floats, check_traced, is_traced, precision_of
 from jaxfne_xr.core.dispatch import checked, jointly
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -114,7 +114,7 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
             expected="a unit, since the gain converts from one unit to the other",
             remedy=remedy,
         )
-    return name, xr.Variable(array.dims, magnitude(array.variable.data)), unit
+    return name, xr.Variable(array.dims, as_floats(magnitude(array.variable.data))), unit
 
 
 def _aligned(

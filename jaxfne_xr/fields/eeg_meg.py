@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_jax
+from jaxfne_xr.core.arrays import as_floats, is_jax
 from jaxfne_xr.core.dispatch import contract
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset
@@ -235,7 +235,7 @@ def _normals(sensors: xr.Dataset) -> Array:
             expected=f"the coordinates {names} along {CHANNEL!r}",
             remedy='jfx.probe_at(positions, normal=positions, dim="channel"), for radial ones',
         )
-    columns = [magnitude(sensors.variables[name].data) for name in names]
+    columns = [as_floats(magnitude(sensors.variables[name].data)) for name in names]
     if any(map(is_jax, columns)):
         facing = jnp.stack(columns, axis=-1)
         return facing / jnp.linalg.norm(facing, axis=-1, keepdims=True)

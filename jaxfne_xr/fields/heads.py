@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, nonfinite_problem
+from jaxfne_xr.core.arrays import check_traced, computable, is_jax, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import (
+    bare,
     factor,
     is_quantity,
     magnitude,
@@ -341,10 +342,11 @@ class LeadField(ForwardModel):
             given = self._of_labelled(given)
         elif is_quantity(given):
             object.__setattr__(self, "given_units", unit_of(given))
-            given = magnitude(given)
+            given = bare(given)
         if self.given_units is not None:
             object.__setattr__(self, "given_units", unit_text(self.given_units))
-        given = given if is_jax(given) else np.asarray(given)
+        given = computable(given, "lead_field")
+        given = given if is_jax(given) else computable(np.asarray(given))
         object.__setattr__(self, "array", given)
         if given.ndim != 3 or given.shape[1] != 3:
             raise DimensionError.of(

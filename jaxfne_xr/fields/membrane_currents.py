@@ -14,7 +14,17 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
+from jaxfne_xr.core.arrays import (
+    as_floats,
+    blocks,
+    is_dask,
+    is_floating,
+    is_jax,
+    is_traced,
+    native,
+    precision_of,
+    take,
+)
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import across, checked, contract, jointly, on_arrays
 from jaxfne_xr.core.errors import (
@@ -27,6 +37,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import (
     as_dataset,
     current_name,
+    find_voltage,
     groups_of,
     in_nA,
     misaligned,
@@ -37,7 +48,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import is_quantity, magnitude, units_of
+from jaxfne_xr.core.units import bare, is_quantity, magnitude, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
 from jaxfne_xr.kernels.fields import membrane_currents_numpy
@@ -119,6 +130,7 @@ def transmembrane_currents(
         )
     cable = cable_of(ds)
     v = voltage_of(ds)
+    given = ds.variables[find_voltage(ds)].dtype
     if scheme == "crank_nicolson" and TIME not in v.dims:
         raise time_problem(
             f"the dims {v.dims}",
@@ -136,7 +148,7 @@ def transmembrane_currents(
         method=scheme,
     )
     if cable.ends.arrays[0].size:
-        _warn_of_rounding(v, made, cable)
+        _warn_of_rounding(v, made, cable, given)
     elif stimulus is None:
         warn(
             "no two compartments are joined, so all transmembrane currents, and their fields, are 0: the current that "
@@ -155,7 +167,7 @@ def transmembrane_currents(
             "source": "transmembrane_current",
             "scheme": scheme,
             "stimulus": included,
-            "precision": str(v.dtype),
+            "precision": str(given),
         },
         stage="currents",
         attrs={"stimulus": included, "scheme": scheme, "sign_convention": "outward positive"},
@@ -251,7 +263,7 @@ def check_currents(
             expected="currents with known values",
             remedy="call check_currents outside jit and grad",
         )
-    current = xr.Variable(variable.dims, magnitude(variable.data))
+    current = xr.Variable(variable.dims, as_floats(magnitude(variable.data)))
     included = str(
         variable.attrs.get("stimulus", "not included" if stimulus is None else "included")
     )
@@ -315,9 +327,10 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
     """Return the injected current as bare numbers, nA, on dims of `v` and in its precision."""
     if not isinstance(stimulus, xr.DataArray):
         raise _stimulus_error(f"a {type(stimulus).__name__}", v, dim)
+    native(bare(stimulus.variable._data), "stimulus.data")  # of known size, and without a mask
     raise_problems(misaligned(ds, stimulus, "stimulus"))
-    bare = stimulus.variable
-    given = xr.Variable(bare.dims, bare._data if is_quantity(bare._data) else bare.data, bare.attrs)
+    x = stimulus.variable
+    given = xr.Variable(x.dims, x._data if is_quantity(x._data) else x.data, x.attrs)
     # Bare numbers are in nA, as everywhere in this package.
     if units_of(given) is None:
         given.attrs["units"] = "nA"
@@ -376,21 +389,19 @@ def _duration_error(given: int, wanted: int) -> DimensionError:
     )
 
 
-def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable) -> None:
-    """Warn of the error that rounding can cause in the currents if voltages are coarser than float64."""
-    if v.dtype.kind != "f" or v.dtype.itemsize >= 8 or is_traced(cable.conductance):
+def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable, given: np.dtype) -> None:
+    """Warn of the error that rounding can cause in the currents if voltages were `given` coarser than float64."""
+    if not is_floating(given) or given.itemsize >= 8 or is_traced(cable.conductance):
         return
     size = np.full(v.sizes[cable.dim], LARGEST)
     g = np.asarray(cable.conductance, float)
-    bound = float(
-        np.max(on_arrays(_bound, size, g, ends=cable.ends, dtype=str(v.dtype)), initial=0)
-    )
+    bound = float(np.max(on_arrays(_bound, size, g, ends=cable.ends, dtype=str(given)), initial=0))
     share = ""
     if made.size and not (is_dask(made.data) or is_traced(made.data)):
         largest = _largest(made.data)
         share = f", which is {bound / largest:.1e} of the largest current" if largest else ""
     warn(
-        f"voltages are {v.dtype}: their rounding can change a transmembrane current by up to {bound:.1e} nA{share}. "
+        f"voltages are {given}: their rounding can change a transmembrane current by up to {bound:.1e} nA{share}. "
         'If that is too much, simulate and store them in float64: jax.config.update("jax_enable_x64", True).'
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance, scope
-from jaxfne_xr.core.arrays import is_dask, is_traced
+from jaxfne_xr.core.arrays import is_dask, is_traced, real_numbers
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DataError,
@@ -348,14 +348,8 @@ def _numbers(values: ArrayLike, units: str, target: str, name: str) -> np.ndarra
         )
     if carries_unit(values) or isinstance(values, str):
         return np.array(values_in(values, target, name, given=units))
-    try:
-        numbers = np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        remedy = "np.array([...]), with one row or number for each segment"
-        raise ArgumentError.of(
-            name, found=repr(values), expected=f"numbers, in {target}", remedy=remedy
-        ) from error
-    return convert(numbers, units, target)
+    remedy = f"{name}=np.array([...]), with one row or number for each segment"
+    return convert(real_numbers(values, name, remedy), units, target)
 
 
 def _per_segment(

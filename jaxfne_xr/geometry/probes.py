@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_jax
+from jaxfne_xr.core.arrays import is_jax, real_numbers
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
@@ -274,13 +274,7 @@ def _numbers(values: ArrayLike, name: str, units: str = "um") -> Array:
     """Return a copy of numbers as float64 in `units`; JAX arrays stay JAX. Bare numbers are taken to be in `units`."""
     if is_jax(values) or carries_unit(values):
         return values_in(values, units, name)
-    try:
-        return np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        expected, remedy = "numbers, three for each position", f"{name}=np.array([[x, y, z], ...])"
-        raise ArgumentError.of(
-            name, found=repr(values), expected=expected, remedy=remedy
-        ) from error
+    return real_numbers(values, name, f"{name}=np.array([[x, y, z], ...])")
 
 
 def _arrows(values: ArrayLike, name: str) -> np.ndarray:

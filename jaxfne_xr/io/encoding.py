@@ -23,7 +23,7 @@ from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import FileError, Problem, SchemaError
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
+from jaxfne_xr.core.units import bare, is_quantity, quantity, units_of
 
 from .labels import Form, NotStorable, decoded, encoded, of_index, storable_text
 
@@ -265,7 +265,7 @@ def _plain_data(
     name: Hashable, data: Any, ds: xr.Dataset
 ) -> tuple[Array | None, Form, list[Problem]]:
     """Return an array that netCDF can hold, the form that restores the labels in it, and the problems."""
-    data = magnitude(data.data if isinstance(data, xr.Variable) else data)
+    data = bare(data.data if isinstance(data, xr.Variable) else data)
     where = f'ds["{name}"]'
     if is_traced(data):
         return None, {}, [_unstorable(where, "data that JAX traces", "save outside jit")]

@@ -19,7 +19,7 @@ from jaxfne_xr.core.files import kind_of, named, replace_file, target_of
 from jaxfne_xr.core.inputs import no_dataset
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
-from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.core.units import bare
 from jaxfne_xr.core.validation import validate
 
 from .encoding import RECORD, record_of, restore, to_plain
@@ -211,7 +211,7 @@ def _checked(ds: xr.Dataset) -> xr.Dataset:
     lazy = {
         name: checked(ds.variables[name], name)
         for name in FINITE
-        if name in ds.data_vars and is_dask(magnitude(ds.variables[name]._data))
+        if name in ds.data_vars and is_dask(bare(ds.variables[name]._data))
     }
     return ds.assign(lazy) if lazy else ds
 

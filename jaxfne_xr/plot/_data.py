@@ -19,7 +19,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.core.units import bare, magnitude
 from jaxfne_xr.geometry.positions import positions_of
 
 
@@ -94,7 +94,7 @@ def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
                 error=DimensionError,
             )
         )
-    if is_traced(magnitude(variable._data)):
+    if is_traced(bare(variable._data)):
         problems.append(
             Problem(
                 where=name,

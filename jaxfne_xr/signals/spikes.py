@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, precision_of
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, native, precision_of
 from jaxfne_xr.core.carried import carried
 from jaxfne_xr.core.dispatch import along, checked
 from jaxfne_xr.core.errors import (
@@ -41,6 +41,7 @@ from jaxfne_xr.core.spikes import spikes_of
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, own_times_problems, sampling
 from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
 from jaxfne_xr.core.units import (
+    bare,
     carries_unit,
     is_quantity,
     magnitude,
@@ -463,12 +464,14 @@ def _source(ds: xr.Dataset, source: str | ArrayLike, v: xr.Variable) -> xr.Varia
         variable = ds.variables[source]
     elif isinstance(source, (xr.DataArray, xr.Variable)):
         variable = source.variable if isinstance(source, xr.DataArray) else source
+        native(bare(variable._data), "source.data")
         if isinstance(source, xr.DataArray):
             raise_problems(misaligned(ds, source, "source"))
     else:
         data: Array = source
         if not hasattr(source, "shape"):
             data = values_in(source, "nA", "source") if carries_unit(source) else np.asarray(source)
+        native(bare(data), "source")  # of known size, and without a mask
         if np.shape(data) != v.shape:
             raise _misfit(f"an array of shape {np.shape(data)}", v)
         unit = unit_of(data) if is_quantity(data) else "nA"

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_real, is_traced, native
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -35,6 +35,7 @@ from jaxfne_xr.core.time_axis import (
 )
 from jaxfne_xr.core.types import Array, ArrayLike, Time
 from jaxfne_xr.core.units import (
+    bare,
     carries_unit,
     convert,
     gathered,
@@ -256,8 +257,8 @@ def to_jax(ds: Data) -> Data:
     ds = as_dataset(ds, "ds")
     changed, problems = {}, []
     for name, variable in ds.data_vars.items():
-        data = magnitude(variable.variable.data)
-        if is_jax(variable.variable._data) or np.dtype(data.dtype).kind not in "fiub":
+        data = native(bare(variable.variable.data), str(name))
+        if is_jax(data) or not (is_real(data.dtype) or data.dtype == bool):
             continue
         problem = _jax_problem(str(name), data)
         if problem:
@@ -364,15 +365,10 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
             remedy='da.to_dataset(name="v").jfne.to_signals(), or traces(da.data, da.dims, ...)',
         )
     if is_quantity(data):
-        data, units = magnitude(data), unit_of(data)
-    if isinstance(data, np.ma.MaskedArray):
-        raise DataError.of(
-            "data",
-            found="a masked array, whose mask would be lost",
-            expected="a plain array",
-            remedy="data.filled(value)",
-        )
-    return (data if is_jax(data) or is_dask(data) else np.asarray(data)), units
+        data, units = bare(data), unit_of(data)
+    # a masked array is refused before NumPy drops its mask
+    data = native(data)
+    return (data if is_jax(data) or is_dask(data) else native(np.asarray(data))), units
 
 
 def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -> np.ndarray:
@@ -391,7 +387,7 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
         variable = time
     else:
         several = carries_unit(time) and not is_quantity(time)
-        times = values_in(time, "ms", TIME) if several else magnitude(time)
+        times = values_in(time, "ms", TIME) if several else native(bare(time), "time")
         unit = unit_of(time) if is_quantity(time) else "ms"
         variable = xr.Variable(
             (TIME,), times if is_jax(times) else np.asarray(times), {"units": unit}

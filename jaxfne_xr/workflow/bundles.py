@@ -17,7 +17,7 @@ from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import Problem, SchemaError, raise_problems
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.schema import STRUCTURE
-from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
+from jaxfne_xr.core.units import bare, is_quantity, magnitude, quantity, units_of
 from jaxfne_xr.core.validation import validate
 from jaxfne_xr.signals.traces import to_jax
 
@@ -93,7 +93,7 @@ def _watched(readouts: xr.Dataset) -> xr.Dataset:
     lazy = {
         name: checked(variable.variable, str(name))
         for name, variable in readouts.data_vars.items()
-        if is_dask(magnitude(variable.variable._data)) and variable.dtype.kind == "f"
+        if is_dask(bare(variable.variable._data)) and variable.dtype.kind == "f"
     }
     return readouts.assign(lazy)
 
@@ -243,9 +243,9 @@ def _computed_on(signals: xr.Dataset) -> dict[str, Any]:
     if is_jax(data):
         return {"kind": "jax"}
     strides = {
-        str(name): dict(zip(map(str, x.dims), magnitude(x.variable._data).strides, strict=True))
+        str(name): dict(zip(map(str, x.dims), bare(x.variable._data).strides, strict=True))
         for name, x in signals.data_vars.items()
-        if isinstance(magnitude(x.variable._data), np.ndarray)
+        if isinstance(bare(x.variable._data), np.ndarray)
     }
     return {"kind": "numpy", "strides": strides}
 

@@ -52,7 +52,8 @@ def test_voltage_and_spikes(backend, order, voltage, crossings, rule):
 def test_the_precision_is_kept(backend, voltage, crossings, dtype):
     v = voltage.values.astype(dtype)
     signals = backend.by_hand(v, voltage.dims).jfne.to_signals(spike_threshold=-5, refractory=0)
-    assert signals.V_m.dtype == dtype
+    # half precision is computed in float32
+    assert signals.V_m.dtype == ("float32" if dtype == "float16" else dtype)
     np.testing.assert_array_equal(backend.values(signals.spikes), crossings(v, -5, 0))
 
 
