@@ -21,7 +21,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset, kind_problems, misaligned, no_dataset, require_time
 from jaxfne_xr.core.results import finish
-from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
+from jaxfne_xr.core.time_axis import INTERP, TIME, coords_along, sampling
 from jaxfne_xr.core.types import Bands, Interval, Time
 from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, units_of
 from jaxfne_xr.kernels.analysis import losses as kernels
@@ -434,7 +434,7 @@ def _dim_problems(simulated: xr.Dataset, reference: xr.DataArray) -> list[Proble
         # A tenth of a sample: more than rounding, even of float32 times at 10 s; less than a shift that matters.
         if np.abs(t - u).max() > 0.1 * (dt or 1e-6):
             found = f"times from {u[0]:g} to {u[-1]:g} ms, and a simulation from {t[0]:g} to {t[-1]:g} ms"
-            remedy = "reference.interp(time=simulated.time), or .sel the same window of both"
+            remedy = f"{INTERP.replace('ds', 'reference')}(time=simulated.time), or .sel the same window of both"
             return [Problem(TIME, found, "the same times in both", remedy, DimensionError)]
         reference = reference.drop_vars(TIME)
     return misaligned(simulated, reference, "reference", "the simulated")

@@ -79,7 +79,7 @@ def psd(
     name = only_variable(ds, variable)
     dt_ms, options = segments(ds, segment, overlap, window, detrend)
     made = whole(kernels.psd, ds.variables[name], TIME, dt_ms, new_dim=FREQUENCY, **options)
-    unit = units_of(ds.variables[name]) or "1"
+    unit = unit_in(ds.variables[name], name)
     units = product(unit, unit, "1/Hz")
     labels = frequency_coord(options["nperseg"], dt_ms)
     return finish(ds, "psd", made, units, {"of": name, **options}, coords=labels)
@@ -194,6 +194,19 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
     return finish(
         spectrum, "band_power", made, product(units, "Hz"), {"bands": names}, coords=labels
     )
+
+
+def unit_in(variable: xr.Variable, name: str) -> str:
+    """Return the unit of a variable; of counts and booleans without one, 1."""
+    unit = units_of(variable)
+    if unit is None and variable.dtype.kind not in "biu":
+        raise UnitError.of(
+            name,
+            found="no unit",
+            expected="a unit, whose square per Hz is that of the spectrum",
+            remedy=f'ds["{name}"].attrs["units"] = "mV", or whatever it is in; "1" for a pure number',
+        )
+    return unit or "1"
 
 
 def segments(

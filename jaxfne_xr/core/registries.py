@@ -7,6 +7,7 @@ unit that the standard registry does not know is looked up in the application re
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import threading
@@ -14,6 +15,8 @@ import time
 import weakref
 from functools import lru_cache
 from typing import Any
+
+import xarray as xr
 
 #: pint builds a registry when it is first used, which is not safe in several threads at once.
 _LOCK = threading.RLock()
@@ -156,3 +159,28 @@ def has_offset(unit: Any, other: Any) -> bool:
 def _plain(power: Any) -> int | float:
     """Return an exponent as int or float, whatever type of number the registry uses."""
     return int(power) if power == int(power) else float(power)
+
+
+class LatePint:
+    """``.pint`` of xarray's objects, whose package is imported when the accessor is first used.
+
+    The class itself seems to have no such attribute, so that pint-xarray finds nothing to replace when it is imported,
+    by this or by anybody.
+    """
+
+    def __get__(self, data: Any, kind: type) -> Any:
+        if data is None:
+            raise AttributeError(f"type object {kind.__name__!r} has no attribute 'pint' yet")
+        import pint_xarray  # noqa: F401  (registers the accessor, in place of this one)
+
+        if isinstance(inspect.getattr_static(kind, "pint"), LatePint):
+            raise AttributeError("pint-xarray did not register .pint")
+        return data.pint
+
+
+def offer_pint() -> None:
+    """Make ``.pint`` available on Datasets and DataArrays, without importing pint-xarray."""
+    kinds: tuple[Any, ...] = (xr.Dataset, xr.DataArray)
+    for kind in kinds:
+        if not hasattr(kind, "pint"):
+            kind.pint = LatePint()

@@ -18,8 +18,9 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import FileError, Problem, SchemaError
+from jaxfne_xr.core.registries import for_quantities
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
+from jaxfne_xr.core.units import is_quantity, magnitude, parse, quantity, units_of
 
 RECORD = "jaxfne_xr_file"
 RECORD_VERSION = 1
@@ -169,9 +170,8 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
     attrs.pop(RECORD, None)
     restored = xr.Dataset(changed, coords, attrs)
     for name, unit in pint_indexes.items():
-        import pint_xarray  # noqa: F401  (registers .pint)
-
-        restored = restored.assign_coords(restored[[name]].pint.quantify({name: unit}).coords)
+        parsed = for_quantities(parse(unit), lazy=False)[1]
+        restored = restored.assign_coords(restored[[name]].pint.quantify({name: parsed}).coords)
     return restored
 
 
