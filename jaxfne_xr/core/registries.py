@@ -34,13 +34,7 @@ _POWER = re.compile(
     rf"\s*(?:\(\s*({_NUMBER})(?:\s*/\s*\d{{1,4}})?\s*\)|({_NUMBER}))(?![\d._eE]|\s*\*\*)"
 )
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-_WORDS = {
-    "squared": " **2 ",
-    "cubed": " **3 ",
-    "square": " **2 ",
-    "sq": " **2 ",
-    "cubic": " **3 ",
-}
+_WORDS = {"squared": "**2", "cubed": "**3", "square": "**2", "sq": "**2", "cubic": "**3"}
 
 
 def unsafe(text: str) -> str | None:
@@ -52,7 +46,8 @@ def unsafe(text: str) -> str | None:
     # the forms in which pint reads a power, all written as **
     plain = text.replace(",", "").replace("^", "**")
     plain = re.sub(r"([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda m: f"**({m[0].translate(_SUPERSCRIPTS)})", plain)
-    plain = re.sub(r"\b(squared|cubed|square|sq|cubic)\b", lambda m: _WORDS[m[0]], plain)
+    plain = re.sub(r"\b(square|sq|cubic) +(\w+)", lambda m: f"{m[2]}{_WORDS[m[1]]}", plain)
+    plain = re.sub(r" (squared|cubed)\b", lambda m: _WORDS[m[1]], plain)
     product = 1.0
     for sign in re.finditer(r"\*\*", plain):
         power = _POWER.match(plain, sign.end())
