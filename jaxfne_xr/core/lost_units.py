@@ -22,9 +22,9 @@ from .schema import FACTORS, UNITS, VOLTAGES
 from .time_axis import TIME
 from .units import same_dimension, units_of
 
-#: The largest size of a voltage in mV that a recording of a neuron reaches, and the least that its largest value has: a
-#: voltage in V is smaller, the square of one larger.
-MOST, LEAST = 500.0, 1.0
+#: Where the median of membrane voltages in mV lies, and how large they are at most (a heuristic): in V they are smaller,
+#: squares, variances and sizes are positive, differences and derivatives lie about 0.
+MEDIAN, MOST = (-150.0, -15.0), 500.0
 #: What takes units off.
 CULPRITS = "interp, NumPy functions and plain to_netcdf or to_zarr take the unit off a quantity"
 
@@ -93,9 +93,12 @@ def restored(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _looks_like_mV(variable: xr.Variable) -> bool:
-    """Whether values are of the size of voltages of neurons, as far as they are known, and on ``time``."""
+    """Whether values are like voltages of neurons, as far as they are known, and on ``time``."""
     data = variable.data
     if TIME not in variable.dims or is_dask(data) or is_traced(data):
         return False
-    size = np.max(np.abs(np.asarray(data)), initial=0.0, where=np.isfinite(np.asarray(data)))
-    return bool(LEAST <= size <= MOST)
+    values = np.asarray(data)
+    values = values[np.isfinite(values)]
+    if not values.size or np.abs(values).max() > MOST:
+        return False
+    return bool(MEDIAN[0] <= np.median(values) <= MEDIAN[1])

@@ -178,7 +178,8 @@ def test_a_registry_that_another_thread_is_building_is_waited_for():
 
 EVIL = [
     "9**9**9**9", "9^9^9^9", "9**(9**9**9)", "((9**99)**99)**99", "9^,9^9^9", "9*,*9**9", "9⁹⁹⁹⁹⁹", "9⁹^9^9", "9**9999",
-    "9**1e9", "mV**9**9**9**9", "m squared squared squared squared squared squared", "sq sq sq sq sq m", "9**(9/1)**9**9",
+    "9**1e9", "mV**9**9**9**9", "m squared squared squared squared squared squared", "sq sq sq sq sq m",
+    "9**(9/1)**9**9",
     "9** 9 ** 9 **9",
     "2**(2)**(2)**(2)**(2)**(2)", "x" * 1000, "9" * 60, "(" * 150, "mV^m", "mV**",
 ]  # fmt: skip
