@@ -106,7 +106,7 @@ def psd(
     how = {**options, "gaps": True} if gaps else options
     made = whole(kernels.psd, variable, TIME, dt_ms, new_dim=FREQUENCY, **how)
     made = checked(made, "psd") if gaps and is_dask(made.data) else made
-    unit = units_of(ds.variables[name]) or "1"
+    unit = unit_in(ds.variables[name], name)
     units = product(unit, unit, "1/Hz")
     labels = frequency_coord(options["nperseg"], dt_ms)
     return finish(ds, "psd", made, units, {"of": name, **options}, coords=labels)
@@ -236,6 +236,19 @@ def _frequencies(spectrum: xr.Dataset) -> np.ndarray:
         return np.asarray(variable.data, float)
     raise_problems(unit_problem(variable, FREQUENCY, "Hz"))
     return convert(np.asarray(magnitude(variable.data), float), str(units_of(variable)), "Hz")
+
+
+def unit_in(variable: xr.Variable, name: str) -> str:
+    """Return the unit of a variable; of counts and booleans without one, 1."""
+    unit = units_of(variable)
+    if unit is None and variable.dtype.kind not in "biu":
+        raise UnitError.of(
+            name,
+            found="no unit",
+            expected="a unit, whose square per Hz is that of the spectrum",
+            remedy=f'ds["{name}"].attrs["units"] = "mV", or whatever it is in; "1" for a pure number',
+        )
+    return unit or "1"
 
 
 def segments(

@@ -32,6 +32,7 @@ from .errors import (
     VariableError,
     raise_problems,
 )
+from .lost_units import restored
 from .results import with_our_quantities, with_unit
 from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
 from .time_axis import TIME, in_ms, same_times, sampling, time_problem, time_remedy
@@ -50,6 +51,8 @@ from .units import (
     values_in,
 )
 
+#: The unit of what is multiplied by an area to be a current.
+DENSITY = "mA/cm^2"
 #: Remedy for a Dataset without the axial conductances of its cells.
 GET_CABLE = (
     "ds = jfx.from_jaxley(...) or jfx.from_lfpy(cell), which attach it; "
@@ -79,7 +82,7 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
         If it is neither, or a DataArray has the name of one of its coordinates.
     """
     if isinstance(data, xr.Dataset):
-        return in_native_types(with_our_quantities(data))
+        return in_native_types(restored(with_our_quantities(data)))
     if not isinstance(data, xr.DataArray):
         raise no_dataset(data, where, "a Dataset or a DataArray")
     if name is None:
@@ -208,6 +211,8 @@ def only_variable(ds: xr.Dataset, variable: str | None) -> str:
 def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Problem]:
     """Return the problem of a variable whose unit is missing or does not convert to `expected`."""
     unit = units_of(variable)
+    if unit is not None and expected == "nA" and same_dimension(unit, DENSITY):
+        return [_density_problem(variable, name, unit)]
     if unit is None:
         found, remedy = "no unit", f'{name}.attrs["units"] = "{expected}", if that is what it is in'
         if is_dask(variable._data) and is_quantity(getattr(variable._data, "_meta", None)):
@@ -230,11 +235,36 @@ def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Proble
     ]
 
 
+def _density_problem(variable: xr.Variable, name: str, unit: str) -> Problem:
+    """Return the problem of a current per area, such as `i_membrane` of NEURON's ``extracellular``."""
+    product = f'ds["{name}"] * ds["membrane_area"]'
+    if not is_quantity(variable._data):
+        # the unit of a product of variables with units in attrs is lost
+        product = f"({product} * {factor(f'({unit})*um^2', 'nA'):g})"
+        product += '.assign_attrs(units="nA")'
+    return Problem(
+        where=name,
+        found=f"{unit!r}, a current per area of membrane",
+        expected="nA, or a unit that converts to it: the density times membrane_area, which from_jaxley, from_lfpy and "
+        "with_morphology attach",
+        remedy=f'ds = ds.assign({{"{name}": {product}}})',
+        error=UnitError,
+    )
+
+
 def kept_unit(name: str, unit: str) -> str:
     """Return the unit that a variable given in `unit` is converted to: that of its name, mV for other voltages.
 
     Any other variable keeps `unit`.
     """
+    if UNITS.get(name) == "nA" and same_dimension(unit, DENSITY):
+        raise UnitError.of(
+            "units",
+            found=f"{unit!r}, a current per area of membrane",
+            expected=f"nA for {name}, or a unit that converts to it: the density times membrane_area",
+            remedy=f'name="density", then .jfne.with_morphology(morphology), which has membrane_area, and '
+            f'ds.assign({{"{name}": ds["density"] * ds["membrane_area"]}})',
+        )
     if name not in UNITS:
         return "mV" if same_dimension(unit, "mV") else readable(unit)
     raise_problems(unit_problem(xr.Variable((), 0.0, {"units": unit}), name, UNITS[name]))

@@ -32,8 +32,11 @@ from .units import is_quantity, magnitude, texts, unit_of
 KEY = "jaxfne_xr"
 SCHEMA_VERSION = 1
 
+#: The attribute of a Dataset without a record that holds the units of its quantities.
+QUANTITIES = "jaxfne_xr_quantities"
+
 #: The attrs of a Dataset that this package writes; any others are the user's.
-OURS = frozenset({KEY, *STRENGTH})
+OURS = frozenset({KEY, QUANTITIES, *STRENGTH})
 
 
 def read(attrs: Mapping[Any, Any]) -> dict[str, Any] | None:

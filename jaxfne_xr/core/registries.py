@@ -7,6 +7,7 @@ unit that the standard registry does not know is looked up in the application re
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import threading
@@ -14,6 +15,8 @@ import time
 import weakref
 from functools import lru_cache
 from typing import Any
+
+import xarray as xr
 
 #: pint builds a registry when it is first used, which is not safe in several threads at once.
 _LOCK = threading.RLock()
@@ -31,13 +34,7 @@ _POWER = re.compile(
     rf"\s*(?:\(\s*({_NUMBER})(?:\s*/\s*\d{{1,4}})?\s*\)|({_NUMBER}))(?![\d._eE]|\s*\*\*)"
 )
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-_WORDS = {
-    "squared": " **2 ",
-    "cubed": " **3 ",
-    "square": " **2 ",
-    "sq": " **2 ",
-    "cubic": " **3 ",
-}
+_WORDS = {"squared": "**2", "cubed": "**3", "square": "**2", "sq": "**2", "cubic": "**3"}
 
 
 def unsafe(text: str) -> str | None:
@@ -49,7 +46,8 @@ def unsafe(text: str) -> str | None:
     # the forms in which pint reads a power, all written as **
     plain = text.replace(",", "").replace("^", "**")
     plain = re.sub(r"([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda m: f"**({m[0].translate(_SUPERSCRIPTS)})", plain)
-    plain = re.sub(r"\b(squared|cubed|square|sq|cubic)\b", lambda m: _WORDS[m[0]], plain)
+    plain = re.sub(r"\b(square|sq|cubic) +(\w+)", lambda m: f"{m[2]}{_WORDS[m[1]]}", plain)
+    plain = re.sub(r" (squared|cubed)\b", lambda m: _WORDS[m[1]], plain)
     product = 1.0
     for sign in re.finditer(r"\*\*", plain):
         power = _POWER.match(plain, sign.end())
@@ -156,3 +154,28 @@ def has_offset(unit: Any, other: Any) -> bool:
 def _plain(power: Any) -> int | float:
     """Return an exponent as int or float, whatever type of number the registry uses."""
     return int(power) if power == int(power) else float(power)
+
+
+class LatePint:
+    """``.pint`` of xarray's objects, whose package is imported when the accessor is first used.
+
+    The class itself seems to have no such attribute, so that pint-xarray finds nothing to replace when it is imported,
+    by this or by anybody.
+    """
+
+    def __get__(self, data: Any, kind: type) -> Any:
+        if data is None:
+            raise AttributeError(f"type object {kind.__name__!r} has no attribute 'pint' yet")
+        import pint_xarray  # noqa: F401  (registers the accessor, in place of this one)
+
+        if isinstance(inspect.getattr_static(kind, "pint"), LatePint):
+            raise AttributeError("pint-xarray did not register .pint")
+        return data.pint
+
+
+def offer_pint() -> None:
+    """Make ``.pint`` available on Datasets and DataArrays, without importing pint-xarray."""
+    kinds: tuple[Any, ...] = (xr.Dataset, xr.DataArray)
+    for kind in kinds:
+        if not hasattr(kind, "pint"):
+            kind.pint = LatePint()

@@ -17,7 +17,7 @@ from . import provenance
 from .arrays import is_dask, is_jax, is_traced
 from .blocks import owned
 from .errors import DataError
-from .schema import GEOMETRY, LONG_NAMES
+from .schema import FACTORS, GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
 from .types import Array, ArrayLike
 from .units import (
@@ -73,7 +73,7 @@ def assemble(
     ds = xr.Dataset(made, labels, first)
     if time is not None:
         ds = ds.assign_coords({TIME: time_variable(time)})
-    return _with_geometry_units(ds)
+    return with_factors(_with_geometry_units(ds))
 
 
 def finish(
@@ -235,6 +235,27 @@ def with_our_quantities(ds: xr.Dataset) -> xr.Dataset:
     return ds.assign({n: made[n] for n in made if n not in ds.coords}).assign_coords(
         {n: made[n] for n in made if n in ds.coords}
     )
+
+
+def with_factors(ds: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset whose areas and capacitances are quantities if its variables are, else have units in attrs.
+
+    A product of a quantity and plain numbers has the unit of the quantity alone: a current density times an area would
+    stay a density.
+    """
+    names = [name for name in FACTORS if name in ds.coords and units_of(ds[name]) is not None]
+    if not names:
+        return ds
+    quantify = is_quantified(ds)
+    changed = {}
+    for name in names:
+        variable = ds.variables[name]
+        if is_quantity(variable._data) != quantify and not is_jax(variable._data):
+            rest = {key: value for key, value in variable.attrs.items() if key != "units"}
+            bare = xr.Variable(variable.dims, magnitude(variable.data))
+            unit = units_of(variable)
+            changed[name] = with_unit(bare, unit, quantify=quantify, attrs=rest)
+    return ds.assign_coords(changed) if changed else ds
 
 
 def _with_geometry_units(ds: xr.Dataset) -> xr.Dataset:

@@ -87,5 +87,7 @@ LONG_NAMES = {
     "band_power": "power in the band",
     "conductance": "axial conductance",
 }
+#: Coordinates that other variables are multiplied by: quantities where the variables of the Dataset are quantities.
+FACTORS = {"membrane_area": "um^2", "capacitance": "uF/cm^2"}
 #: Coordinates that are positions or lengths, in um.
 GEOMETRY = tuple(a + end for end in ("", "_start", "_end") for a in "xyz") + ("diameter",)

@@ -18,6 +18,8 @@ from .units import bare, convert, parts, scalar, unit_of, units_of, values_in
 
 TIME = "time"
 
+#: Interpolation that keeps the units of quantities, which that of xarray alone takes off.
+INTERP = 'ds.pint.dequantify(format="~P").interp'
 #: How many steps are checked at a time, which fit into a cache.
 _BLOCK = 1 << 15
 #: Relative difference up to which two sampling intervals count as equal.
@@ -332,7 +334,7 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
         raise time_problem(
             f"uneven steps: {steps[first]:g} ms after index {first}, {mean:g} ms on average",
             "one sampling interval throughout",
-            "resample first: ds.interp(time=np.arange(t0, t1, dt))",
+            f"resample first: {INTERP}(time=np.arange({time[0]:g}, {time[-1]:g}, {np.median(steps):g}))",
         )
     if dt_ms is not None and abs(mean - dt_ms) > DT_TOLERANCE * dt_ms + rounding / (len(time) - 1):
         raise time_problem(

@@ -53,7 +53,7 @@ def is_quantity(data: object) -> TypeGuard[Any]:
     return type(data) is not np.ndarray and (is_pint(data) or foreign.is_foreign(data))
 
 
-def _parse(unit: str) -> Any:
+def parse(unit: str) -> Any:
     """Return the pint unit that a text names: in the standard registry, else in the application's."""
     if not isinstance(unit, str):
         unit = unit_text(unit)
@@ -140,7 +140,7 @@ def factor(source: str, target: str) -> float:
     found = _compared(source, target)
     if isinstance(found, float):
         return found
-    src, dst = _parse(source), _parse(target)
+    src, dst = parse(source), parse(target)
     if found == _DIMENSIONS:
         raise UnitError.of(
             "units",
@@ -164,7 +164,7 @@ def _compared(source: str, target: str) -> float | str:
     if found is not None:
         return found
     # a unit that only the application's registry knows, which may be another one tomorrow: not kept
-    units = [_parse(source), _parse(target)]
+    units = [parse(source), parse(target)]
     of = next(u for u in units if u._REGISTRY is not standard())._REGISTRY
     return _ratio(*(u if u._REGISTRY is of else counterpart(u, of) or u for u in units))
 
@@ -189,7 +189,7 @@ def _ratio(src: Any, dst: Any) -> float | str:
 
 def readable(unit: str) -> str:
     """Return `unit` if pint can read it; raise UnitError otherwise."""
-    _parse(unit)
+    parse(unit)
     return unit
 
 
@@ -239,9 +239,9 @@ def _of_foreign(text: str | None, base: tuple[str, float] | None) -> tuple[str, 
     # the same text may mean something else there
     found = None if text is None or not same_dimension(text, unit) else factor(text, unit)
     if found is not None and abs(found / number - 1) < 1e-9:
-        return text_of(_parse(str(text))), 1.0
+        return text_of(parse(str(text))), 1.0
     named = (n for n in _NAMED if _compared(unit, n) == 1.0)
-    return next(named, text_of(_parse(unit))), number
+    return next(named, text_of(parse(unit))), number
 
 
 @lru_cache(maxsize=512)
@@ -254,7 +254,7 @@ def pretty(unit: str) -> str:
     ('µA/mm³', '')
     """
     try:
-        return f"{_parse(unit):~P}".replace("\u03bc", "\u00b5")  # Greek mu, since pint 0.26
+        return f"{parse(unit):~P}".replace("\u03bc", "\u00b5")  # Greek mu, since pint 0.26
     except UnitError:
         return unit
 
@@ -271,7 +271,7 @@ def units_of(variable: xr.Variable | xr.DataArray) -> str | None:
 
 def product(*units: str) -> str:
     """Return the unit of a product: ``product("mV", "mV", "1/Hz")`` is ``"mV^2/Hz"``."""
-    return text_of(_parse("*".join(f"({unit})" for unit in units if unit != "1") or "1"))
+    return text_of(parse("*".join(f"({unit})" for unit in units if unit != "1") or "1"))
 
 
 def magnitude(data: Array, name: str = "data") -> Array:
@@ -305,7 +305,7 @@ def _times(data: Array, scale: float) -> Array:
 
 def quantity(data: Array, unit: str) -> Quantity:
     """Make a pint quantity of NumPy or dask `data`."""
-    registry, parsed = for_quantities(_parse(unit), lazy=is_dask(data))
+    registry, parsed = for_quantities(parse(unit), lazy=is_dask(data))
     return registry.Quantity(data, parsed)
 
 

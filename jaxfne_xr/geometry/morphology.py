@@ -19,7 +19,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset
-from jaxfne_xr.core.results import assemble, is_quantified, with_unit
+from jaxfne_xr.core.results import assemble, is_quantified, with_factors, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
 from jaxfne_xr.core.types import ArrayLike, Length, Scalar
 from jaxfne_xr.core.units import (
@@ -201,6 +201,7 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr
             attrs={"long_name": g.attrs["long_name"]},
         )
     )
+    made = with_factors(made)
     geometry = scope.geometry(provenance.read(morphology.attrs))
     return provenance.extend(made, "with_morphology", {"geometry": geometry, "n": n})
 

@@ -22,8 +22,9 @@ from xarray.indexes import PandasIndex, PandasMultiIndex
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import FileError, Problem, SchemaError
+from jaxfne_xr.core.registries import for_quantities
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import bare, is_quantity, quantity, units_of
+from jaxfne_xr.core.units import bare, is_quantity, parse, quantity, units_of
 
 from .labels import Form, NotStorable, decoded, encoded, of_index, storable_text
 
@@ -187,9 +188,8 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
     indexes = record.get("indexes", {})
     restored = xr.Dataset(changed, _indexed(coords, indexes, labels) if indexes else coords, attrs)
     for name, unit in pint_indexes.items():
-        import pint_xarray  # noqa: F401  (registers .pint)
-
-        restored = restored.assign_coords(restored[[name]].pint.quantify({name: unit}).coords)
+        parsed = for_quantities(parse(unit), lazy=False)[1]
+        restored = restored.assign_coords(restored[[name]].pint.quantify({name: parsed}).coords)
     return restored
 
 

@@ -14,9 +14,18 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import is_dask
 from jaxfne_xr.core.dispatch import checked
-from jaxfne_xr.core.errors import ArgumentError, FileError, JfneError, Problem, raise_problems
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    FileError,
+    JfneError,
+    Problem,
+    UnitError,
+    raise_problems,
+    warn,
+)
 from jaxfne_xr.core.files import kind_of, named, replace_file, target_of
 from jaxfne_xr.core.inputs import no_dataset
+from jaxfne_xr.core.lost_units import CULPRITS, lost, restored
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.units import bare
@@ -189,8 +198,11 @@ def read(
                 }
                 lazy = chunks is not None
                 made = {g: restore(raw, records[g], lazy=lazy) for g, raw in groups.items()}
+                plain_writer = RECORD not in groups["/"].attrs
+                if plain_writer:
+                    made = {g: _with_lost_units(ds) for g, ds in made.items()}
                 if check:
-                    raise_problems(p for ds in made.values() for p in validate(ds).problems)
+                    raise_problems(p for ds in made.values() for p in _problems(ds, plain_writer))
             if chunks is None:
                 made = {group: ds.load() for group, ds in made.items()}
     except BaseException as error:  # also an interruption leaves no open file
@@ -204,6 +216,31 @@ def read(
     else:
         result.set_close(partial(_close, groups))
     return result
+
+
+def _with_lost_units(ds: xr.Dataset) -> xr.Dataset:
+    """Return the content of a file that plain `to_netcdf` wrote, with the units that are beyond doubt.
+
+    Warns
+    -----
+    UserWarning
+        Of every variable that is read in a unit that the file does not say, or that has none any more.
+    """
+    ds = restored(ds)
+    missing = lost(ds)
+    if missing:
+        said = "; ".join(f'ds["{n}"].attrs["units"] = "{unit}"' for n, unit in missing.items())
+        warn(
+            f"{', '.join(missing)} lost the unit: {CULPRITS}, and ds.jfne.to_netcdf keeps it. If the values are still "
+            f"in the units they were made in: {said}"
+        )
+    return ds
+
+
+def _problems(ds: xr.Dataset, plain_writer: bool) -> list[Problem]:
+    """Return the problems of a Dataset in a file; units that plain `to_netcdf` lost are none, but a warning."""
+    known = lost(ds) if plain_writer else {}
+    return [p for p in validate(ds).problems if not (p.error is UnitError and p.where in known)]
 
 
 def _checked(ds: xr.Dataset) -> xr.Dataset:

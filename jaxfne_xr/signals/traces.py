@@ -23,7 +23,8 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
-from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_unit
+from jaxfne_xr.core.lost_units import noted
+from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_factors, with_unit
 from jaxfne_xr.core.time_axis import (
     TIME,
     check_dt,
@@ -214,7 +215,8 @@ def quantify(ds: Data) -> Data:
     if isinstance(ds, xr.DataArray):
         return _of_array(quantify, ds)
     ds = as_dataset(ds, "ds")
-    changed = {}
+    changed: dict[Hashable, xr.Variable] = {}
+    units: dict[str, str] = {}
     for name, variable in ds.data_vars.items():
         unit = units_of(variable)
         data = variable.variable._data
@@ -223,7 +225,10 @@ def quantify(ds: Data) -> Data:
         rest = {key: value for key, value in variable.attrs.items() if key != "units"}
         bare = xr.Variable(variable.dims, magnitude(variable.variable.data))
         changed[name] = with_unit(bare, unit, quantify=True, attrs=rest)
-    return ds.assign(changed)
+        units[str(name)] = unit
+    made = ds.assign(changed)
+    made.attrs = noted(ds.attrs, units)
+    return with_factors(made)
 
 
 def to_jax(ds: Data) -> Data:
@@ -268,7 +273,7 @@ def to_jax(ds: Data) -> Data:
         attrs = {**variable.attrs, **({} if unit is None else {"units": unit})}
         changed[name] = xr.Variable(variable.dims, jnp.array(data), attrs)
     raise_problems(problems)
-    return ds.assign(changed)
+    return with_factors(ds.assign(changed))
 
 
 def _of_array(function: Callable[[xr.Dataset], xr.Dataset], array: xr.DataArray) -> xr.DataArray:
