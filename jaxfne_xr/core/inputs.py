@@ -24,7 +24,17 @@ from .errors import (
     raise_problems,
 )
 from .results import with_unit
-from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
+from .schema import (
+    CURRENTS,
+    INTRACELLULAR,
+    KINDS,
+    LONG_NAMES,
+    POTENTIALS,
+    SITES,
+    STRUCTURE,
+    UNITS,
+    VOLTAGES,
+)
 from .time_axis import TIME, sampling, time_problem
 from .types import Array
 from .units import (
@@ -359,6 +369,15 @@ def is_transmembrane(ds: xr.Dataset, name: str) -> bool:
     """Whether the provenance says that a current is the transmembrane current of a morphology."""
     status = provenance.scope_of(ds).source_calibration_status
     return name == "i_membrane" and status == "transmembrane_current"
+
+
+def structure_of(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
+    """Return the variables that are kept with a voltage: axial conductances, and currents that it does not show."""
+    return {
+        name: ds.variables[name]
+        for name in ds.data_vars
+        if name == INTRACELLULAR or ds.variables[name].dims == STRUCTURE
+    }
 
 
 def in_nA(variable: xr.Variable) -> xr.Variable:

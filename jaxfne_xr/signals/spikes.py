@@ -29,6 +29,7 @@ from jaxfne_xr.core.inputs import (
     misaligned,
     require_time,
     spikes_of,
+    structure_of,
     times_of,
     unit_problem,
 )
@@ -185,7 +186,7 @@ def to_signals(
         variables["source"] = _source(ds, source, v)
 
     declared = {"surrogate": surrogate, "slope_per_mV": provenance.recorded(steepness)}
-    structure = {n: x for n, x in ds.variables.items() if x.dims == STRUCTURE and n in ds.data_vars}
+    structure = structure_of(ds)
     coords = coords_along(ds, (*v.dims, *STRUCTURE), time)
     return provenance.extend(
         xr.Dataset(variables | structure, coords, ds.attrs),
