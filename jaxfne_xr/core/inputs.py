@@ -34,7 +34,17 @@ from .errors import (
 )
 from .lost_units import restored
 from .results import with_our_quantities, with_unit
-from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
+from .schema import (
+    CURRENTS,
+    INTRACELLULAR,
+    KINDS,
+    LONG_NAMES,
+    POTENTIALS,
+    SITES,
+    STRUCTURE,
+    UNITS,
+    VOLTAGES,
+)
 from .time_axis import TIME, in_ms, same_times, sampling, time_problem, time_remedy
 from .types import Array, ArrayLike
 from .units import (
@@ -443,6 +453,15 @@ def is_transmembrane(ds: xr.Dataset, name: str) -> bool:
     """Whether the provenance says that a current is the transmembrane current of a morphology."""
     status = provenance.scope_of(ds).source_calibration_status
     return name == "i_membrane" and status == "transmembrane_current"
+
+
+def structure_of(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
+    """Return the variables that are kept with a voltage: axial conductances, and currents that it does not show."""
+    return {
+        name: ds.variables[name]
+        for name in ds.data_vars
+        if name == INTRACELLULAR or ds.variables[name].dims == STRUCTURE
+    }
 
 
 def in_nA(variable: xr.Variable) -> xr.Variable:

@@ -85,8 +85,8 @@ def dipole_moment(
     Warns
     -----
     UserWarning
-        If the currents of a group do not sum to zero (a stimulus is included, or a part of a cell is missing): then the
-        moment depends on the origin. Not checked for dask or under a JAX trace.
+        If the currents of a group do not sum to zero (a stimulus is included, gap junctions lead to other cells, or a
+        part of a cell is missing): then the moment depends on the origin. Not checked for dask or under a JAX trace.
 
     Notes
     -----
@@ -196,8 +196,8 @@ def _closure(
         )
         warn(
             f"the currents of {by} {labels[worst]} sum to up to {largest / scale:.2g} of the largest current, not to "
-            f"0, so its moment depends on the origin, {text}{place}. Without a stimulus, and with every compartment, "
-            "they sum to 0; origin=... sets another point."
+            f"0, so its moment depends on the origin, {text}{place}. Without a stimulus or gap junctions, and with "
+            "every compartment, they sum to 0; origin=... sets another point."
         )
     return {"closed": closed, "largest_current_sum_nA": largest}
 

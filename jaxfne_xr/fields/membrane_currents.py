@@ -45,7 +45,8 @@ from jaxfne_xr.core.inputs import (
     unit_problem,
     voltage_of,
 )
-from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.results import Made, finish_several
+from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import bare, is_quantity, magnitude, units_of
@@ -149,20 +150,26 @@ def transmembrane_currents(
     )
     if cable.ends.arrays[0].size:
         _warn_of_rounding(v, made, cable, given)
-    elif stimulus is None:
+    elif stimulus is None and INTRACELLULAR not in ds:
         warn(
             "no two compartments are joined, so all transmembrane currents, and their fields, are 0: the current that "
             "enters a compartment leaves it at the same position. Use cells of several compartments, or a proxy: "
             "ds.jfne.to_signals().jfne.lfp_proxy(...)."
         )
+    inside = _from_inside(ds, v, cable.dim)
+    if inside is not None:
+        made = _plus(made, inside)
     if stimulus is not None:
         made = _plus(made, _stimulus(ds, stimulus, v, cable.dim))
     included = "not included" if stimulus is None else "included"
-    return finish(
+    attrs = {"stimulus": included, "scheme": scheme, "sign_convention": "outward positive"}
+    variables: dict[str, Made] = {"i_membrane": (made, "nA", attrs)}
+    if inside is not None:
+        variables[INTRACELLULAR] = inside, "nA"
+    return finish_several(
         ds,
-        "i_membrane",
-        made,
-        "nA",
+        "transmembrane_currents",
+        variables,
         {
             "source": "transmembrane_current",
             "scheme": scheme,
@@ -170,8 +177,6 @@ def transmembrane_currents(
             "precision": str(given),
         },
         stage="currents",
-        attrs={"stimulus": included, "scheme": scheme, "sign_convention": "outward positive"},
-        function="transmembrane_currents",
     )
 
 
@@ -273,6 +278,8 @@ def check_currents(
     rest = tuple(d for d in current.dims if d != dim)
     # The currents of a cell sum to the stimulus that they include; without it they sum to 0.
     excess = current if stimulus is None else _plus(current, -_stimulus(ds, stimulus, current, dim))
+    if name == "i_membrane" and (inside := _from_inside(ds, current, dim)) is not None:
+        excess = _plus(excess, -inside)
     sums, sizes = (
         jointly(
             _sums, x.transpose(*rest, dim), dims=[("group",)], group=Static(group), n=len(labels)
@@ -357,6 +364,44 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
     if unfit:
         raise _stimulus_error(f"the sizes {dict(current.sizes)}", v, dim)
     return checked(current, "stimulus")
+
+
+def needs_currents(ds: xr.Dataset) -> bool:
+    """Whether the axial conductances and the voltages of a Dataset do not tell all of its currents."""
+    return INTRACELLULAR in ds.data_vars or CURRENT_UNKNOWN in ds.coords
+
+
+def _from_inside(ds: xr.Dataset, v: xr.Variable, dim: str) -> xr.Variable | None:
+    """Return the current that enters from inside other than along the cable, bare; warn of those not known."""
+    if CURRENT_UNKNOWN in ds.coords:
+        why = np.asarray(ds.variables[CURRENT_UNKNOWN].data).astype(str)
+        for cause in np.unique(why[why != ""]):
+            _warn_of_unknown(ds, dim, np.flatnonzero(why == cause), cause)
+    if INTRACELLULAR not in ds.data_vars:
+        return None
+    current = in_nA(ds.variables[INTRACELLULAR])
+    missing = {*current.dims} ^ {*v.dims}
+    if missing or any(current.sizes[d] != v.sizes[d] for d in v.dims):
+        raise DimensionError.of(
+            INTRACELLULAR,
+            found=f"the sizes {dict(current.sizes)}",
+            expected=f"those of the voltage, {dict(v.sizes)}",
+            remedy=f'ds.drop_vars("{INTRACELLULAR}"), if the currents of gap junctions and clamps may be left out',
+        )
+    return current.transpose(*v.dims)
+
+
+def _warn_of_unknown(ds: xr.Dataset, dim: str, rows: np.ndarray, cause: str) -> None:
+    names = [n for n in ("unit", "branch", "compartment") if n in ds.coords] or [dim]
+    labels = ds.coords.to_dataset()[names].isel({dim: rows[:5]})
+    listed = ", ".join(
+        " ".join(f"{name} {labels[name].values[k]}" for name in names)
+        for k in range(labels.sizes[dim])
+    )
+    warn(
+        f"the currents of {listed}{', ...' if len(rows) > 5 else ''} are wrong by what is not known of a {cause}: it "
+        "moves charge between insides that voltages do not show. integrate_field computes fields in the simulation."
+    )
 
 
 def _plus(current: xr.Variable, more: xr.Variable) -> xr.Variable:

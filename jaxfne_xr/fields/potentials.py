@@ -37,7 +37,7 @@ from jaxfne_xr.geometry.sites import extent, sites_dim
 from jaxfne_xr.kernels.fields import distance
 
 from .conductors import Conductor, LineSource
-from .membrane_currents import transmembrane_currents
+from .membrane_currents import needs_currents, transmembrane_currents
 from .model import recorded_model
 
 #: A model: returns a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
@@ -172,7 +172,7 @@ def lfp(
     if name is None:
         of, variable = "voltage", voltage_of(ds)
         cable = cable_of(ds)
-        if not _cheaper_folded(variable, cable.dim, probe):
+        if needs_currents(ds) or not _cheaper_folded(variable, cable.dim, probe):
             ds, cable = transmembrane_currents(ds), None
             variable = in_nA(ds.variables["i_membrane"])
     else:

@@ -31,12 +31,12 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.results import assemble
-from jaxfne_xr.core.schema import GEOMETRY
+from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Time
 from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
 
-from . import jaxley_cable
+from . import jaxley_cable, jaxley_inside
 from .jaxley_parameters import Parameters, params_problems, warn_of_trainables
 from .jaxley_units import units_of_states
 
@@ -150,7 +150,7 @@ def from_jaxley(
     problems = params_problems(module, params)
     given = Parameters() if problems else Parameters.of(module, params)
     if params is None and not module.recordings.empty and "v" in {*module.recordings["state"]}:
-        warn_of_trainables(module)
+        warn_of_trainables(module, jaxley_inside.trained_names(jaxley_inside.junctions(module)))
     return labelled(
         module,
         recordings,
@@ -212,6 +212,9 @@ def labelled(
         conductance, ends = _edges(module, table, np.unique(coords["unit"].values), given.shape)
         variables["conductance"] = conductance, "uS"
         coords |= ends
+        own = _inside(module, variables["v"][0], coords, recordings, dims, given, dt_ms)
+        variables |= own[0]
+        coords |= own[1]
     coords |= _groups(module, coords, taken={*variables, *coords, *dims})
 
     parameters = {
@@ -415,6 +418,31 @@ def _labels(
         for name, values in table.items()
         if not suffix or name in _LABELS or name.startswith(("pre_", "post_", SYNAPSE))
     }
+
+
+def _inside(
+    module: Any,
+    v: xr.Variable,
+    coords: Mapping[Hashable, xr.Variable],
+    recordings: Array,
+    dims: tuple[str, ...],
+    given: Parameters,
+    dt_ms: float,
+) -> tuple[dict[str, tuple[xr.Variable, str]], dict[Hashable, xr.Variable]]:
+    """Return the currents between insides that voltages do not show, and the label of those that are not known."""
+    if not module.synapses and "v" not in module.externals:
+        return {}, {}
+    states, index = _recorded(module)
+    recorded = {}
+    for name in {f"i_{synapse.name}" for synapse in module.synapses} & {*states}:
+        rows = np.flatnonzero(states == name)
+        rows = rows[index[rows] < (module.edges["type"] == name[2:]).sum()]
+        recorded[name] = index[rows], xr.Variable(dims, _taken(recordings, rows, dims.index(ROW)))
+    current, unknown = jaxley_inside.of_recorded(
+        module, v, ROW, coords["compartment_id"].values, recorded, given, dt_ms
+    )
+    made = {} if current is None else {INTRACELLULAR: (current, "nA")}
+    return made, {CURRENT_UNKNOWN: xr.Variable(ROW, unknown)} if (unknown != "").any() else {}
 
 
 def _groups(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -36,6 +37,7 @@ from jaxfne_xr.signals.traces import quantify as with_quantities
 
 from .jaxley import ROW, labelled, require_module, sites_of
 from .jaxley_cable import axial_conductances
+from .jaxley_inside import Junction, exchanging, junctions, stepped
 from .jaxley_parameters import Parameters, as_arrays, params_problems
 from .jaxley_units import known_unit
 
@@ -49,6 +51,8 @@ BLOCK = 64
 Arrays: TypeAlias = dict[str, Array]
 #: (state, all_params, externals) -> the next state
 Step: TypeAlias = Callable[[Arrays, Arrays, Arrays], Arrays]
+#: (state before a step, after it, and with clamped voltages, all_params) -> what is read of it
+Take: TypeAlias = Callable[[Arrays, Arrays, Arrays, Arrays], Arrays]
 
 
 def integrate_field(
@@ -168,17 +172,24 @@ def integrate_field(
     start, stop, conductance = axial_conductances(module, given.shape)
     joined = Cable.between(ROW, start, stop, conductance)
 
+    found = junctions(module)
     weights, inside = {}, None
     if "lfp" in asked and probe is not None:
         _require_near(sites, probe, model)
         matrix, inside = matrix_of(sites, probe, model)
-        weights["lfp"] = along_edges(matrix, joined)
-        _warn_of_rounding(weights["lfp"], state["v"].dtype)
+        weights["lfp"] = _weights(matrix, joined, found)
+        _warn_of_rounding(weights["lfp"]["differences"], state["v"].dtype)
     if "dipole_moment" in asked:
-        weights["dipole_moment"] = along_edges(positions_of(sites, ROW, "xyz").T, joined)
+        # about the middle of each cell: with gap junctions, the moment depends on the origin
+        of_cell = np.asarray(sites["unit"])
+        place = np.asarray(positions_of(sites, ROW, "xyz"), float)
+        middle = np.stack([np.bincount(of_cell, x) / np.bincount(of_cell) for x in place.T], axis=1)
+        weights["dipole_moment"] = _weights((place - middle[of_cell]).T, joined, found)
 
-    read = partial(_read, unit=np.asarray(sites["edge_unit"]), n=int(sites["unit"].max()) + 1)
-    take = _taking(module, joined, "recordings" in asked)
+    unit = {f"junctions_{k}": np.asarray(sites["unit"])[x.post] for k, x in enumerate(found)}
+    unit["differences"] = np.asarray(sites["edge_unit"])
+    read = partial(_read, unit=unit, n=int(sites["unit"].max()) + 1)
+    take = _taking(module, joined, found, solver, "recordings" in asked)
     with working("integrate_field"):
         made = _run(
             step,
@@ -188,15 +199,13 @@ def integrate_field(
             all_params,
             externals,
             weights,
+            where.get("v"),
             lengths,
             steps,
             checkpoint is not None,
         )
         if not any(map(is_traced, made.values())):
             jax.block_until_ready(made)
-    # Crank-Nicolson: the current of a step belongs to the mean voltage of its two ends
-    if solver == "crank_nicolson":
-        made |= {name: _between(made[name]) for name in weights}
     if quantify is None:
         quantify = not any(map(is_traced, made.values()))
     if quantify:
@@ -208,7 +217,7 @@ def integrate_field(
         if name == "lfp":
             results.append(_labelled_lfp(sites, made[name], probe, model, inside))
         elif name == "dipole_moment":
-            results.append(_labelled_dipoles(sites, made[name]))
+            results.append(_labelled_dipoles(sites, made[name], not exchanging(module, found)))
         else:
             results.append(labelled(module, made[name].T, given, delta_t=dt_ms, quantify=quantify))
     return results[0] if len(results) == 1 else _side_by_side(results)
@@ -376,8 +385,14 @@ def _stepping(
     return state, step, all_params
 
 
-def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Arrays], Arrays]:
-    """Return a function of a state that returns the voltage differences along edges, and the recorded rows."""
+def _taking(
+    module: Any, joined: Cable, found: Sequence[Junction], solver: str, recorded: bool
+) -> Take:
+    """Return a function of the states before and after a step that returns what is read of it.
+
+    These are the voltage differences along edges, of Crank-Nicolson in the middle of the step; the currents of gap
+    junctions; and the recorded rows. Voltages are those of the equations, before a clamp sets them.
+    """
     label = module.nodes.index.to_numpy()
     start, stop = (label[end] for end in joined.ends.arrays)
     rows: dict[str, np.ndarray] = {}
@@ -389,38 +404,53 @@ def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Arrays], Ar
         # rows are gathered state by state; the inverse permutation restores the order of module.recordings
         order = np.argsort(np.argsort(module.recordings["state"].to_numpy(), kind="stable"))
 
-    def take(state: Arrays) -> Arrays:
-        v = state["v"]
-        taken = {"differences": v[stop] - v[start]}
+    def take(before: Arrays, after: Arrays, kept: Arrays, all_params: Arrays) -> Arrays:
+        end = (before["v"] + after["v"]) / 2 if solver == "crank_nicolson" else after["v"]
+        taken = {"differences": end[stop] - end[start]}
+        for k, junction in enumerate(found):
+            states = {name: after[name] for name in junction.states}
+            params = {name: all_params[name] for name in junction.params}
+            pre, post = (before["v"][label[at]] for at in (junction.pre, junction.post))
+            own = replace(junction, params=params)
+            taken[f"junctions_{k}"] = -stepped(own, states, pre, post, end[label[junction.post]])
         if recorded:
-            taken["recordings"] = jnp.concatenate([state[n][i] for n, i in rows.items()])[order]
+            taken["recordings"] = jnp.concatenate([kept[n][i] for n, i in rows.items()])[order]
         return taken
 
     return take
 
 
-def _read(samples: Arrays, weights: Arrays, *, unit: np.ndarray, n: int) -> Arrays:
+def _weights(matrix: Array, joined: Cable, found: Sequence[Junction]) -> Arrays:
+    """Return what a readout (row, site) of currents makes of what `_taking` takes: (row, edge), (row, synapse)."""
+    weights = {f"junctions_{k}": matrix[:, junction.post] for k, junction in enumerate(found)}
+    return {"differences": along_edges(matrix, joined), **weights}
+
+
+def _read(samples: Arrays, weights: dict[str, Arrays], *, unit: Arrays, n: int) -> Arrays:
     """Return the readouts of a block of samples: potentials (step, contact), moments (step, xyz, unit), rows."""
-    d = samples["differences"]
     made = {key: samples[key] for key in samples if key == "recordings"}
-    if "lfp" in weights:
+    for part, weight in weights.get("lfp", {}).items():
         # GPUs would otherwise multiply in reduced precision
-        made["lfp"] = jnp.matmul(d, weights["lfp"].T, precision=jax.lax.Precision.HIGHEST)
-    if "dipole_moment" in weights:
-        parts = d[:, None] * weights["dipole_moment"]
-        moments = jax.ops.segment_sum(jnp.moveaxis(parts, -1, 0), unit, n)
-        made["dipole_moment"] = jnp.moveaxis(moments, 0, -1)
+        potential = jnp.matmul(samples[part], weight.T, precision=jax.lax.Precision.HIGHEST)
+        made["lfp"] = made["lfp"] + potential if "lfp" in made else potential
+    for part, weight in weights.get("dipole_moment", {}).items():
+        parts = jnp.moveaxis(samples[part][:, None] * weight, -1, 0)
+        moments = jnp.moveaxis(jax.ops.segment_sum(parts, unit[part], n), 0, -1)
+        made["dipole_moment"] = (
+            made["dipole_moment"] + moments if "dipole_moment" in made else moments
+        )
     return made
 
 
 def _run(
     step: Step,
-    take: Callable[[Arrays], Arrays],
+    take: Take,
     read: Callable[..., Arrays],
     state: Arrays,
     all_params: Arrays,
     externals: Arrays,
-    weights: Arrays,
+    weights: dict[str, Arrays],
+    clamped: Array | None,
     lengths: tuple[int, ...],
     steps: int,
     checkpoint: bool,
@@ -429,28 +459,33 @@ def _run(
     extra = math.prod(lengths) - steps  # simulated and discarded; a clamp keeps its last value
 
     @jax.jit
-    def run(state: Arrays, all_params: Arrays, externals: Arrays, weights: Arrays) -> Arrays:
+    def run(
+        state: Arrays, all_params: Arrays, externals: Arrays, weights: dict[str, Arrays]
+    ) -> Arrays:
         weights = jax.tree.map(lambda w: jnp.asarray(w, state["v"].dtype), weights)
 
         def advance(state: Arrays, now: Arrays) -> tuple[Arrays, Arrays]:
-            state = step(state, all_params, now)
-            return state, take(state)
+            clamp = now.get("v")
+            # Jaxley changes the dict that it is given
+            now = {key: x for key, x in now.items() if key != "v"}
+            after = step(dict(state), all_params, now)
+            kept = after
+            if clamp is not None:  # as in Jaxley, after the step: its equations do not know of it
+                kept = {**after, "v": after["v"].at[clamped].set(clamp)}
+            return kept, take(state, after, kept, all_params)
 
         inputs = {
             key: jnp.pad(rows, ((0, extra), (0, 0)), mode="edge") for key, rows in externals.items()
         }
-        first = read(jax.tree.map(lambda x: x[None], take(state)), weights)
+        first = read(
+            jax.tree.map(lambda x: x[None], take(state, state, state, all_params)), weights
+        )
         made = loop.read_in_blocks(
             advance, partial(read, weights=weights), state, inputs, lengths, checkpoint=checkpoint
         )
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b[:steps]]), first, made)
 
     return run(state, all_params, externals, weights)
-
-
-def _between(values: Array) -> Array:
-    """Return the first value, then the mean of each two neighbours in time."""
-    return jnp.concatenate([values[:1], (values[:-1] + values[1:]) / 2])
 
 
 def _warn_of_rounding(weights: Array, dtype: np.dtype) -> None:
@@ -482,8 +517,13 @@ def _labelled_lfp(
     return labelled_lfp(sites, variable, probe, model, parameters)
 
 
-def _labelled_dipoles(sites: xr.Dataset, moments: Array) -> xr.Dataset:
-    """Label moments (time, xyz, unit) as `dipole_moment` does."""
+def _labelled_dipoles(sites: xr.Dataset, moments: Array, closed: bool) -> xr.Dataset:
+    """Label moments (time, xyz, unit) as `dipole_moment` does; warn if the currents of a cell do not sum to zero."""
+    if not closed:
+        warn(
+            "gap junctions carry current from cell to cell, so the currents of a cell do not sum to 0, and its moment "
+            "depends on the origin, the mean position of its sites."
+        )
     # dipole_moment of one sample without current has the labels, at little cost
     still = np.zeros((1, sites.sizes[ROW]))
     one = sites.isel({TIME: [0]}).assign(i_membrane=((TIME, ROW), still, {"units": "nA"}))
@@ -497,6 +537,7 @@ def _labelled_dipoles(sites: xr.Dataset, moments: Array) -> xr.Dataset:
             "by": "unit",
             "origin": like["dipole_moment"].attrs["origin"],
             "groups": like.sizes["unit"],
+            **({} if closed else {"closed": False}),
         },
         coords={name: c.variable for name, c in like.coords.items() if name != TIME},
         stage="source",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,13 @@ class Parameters:
     values : mapping of str to array, or None
         All parameters of the module by the labels of ``module.nodes.index``, as in Jaxley: JAX where JAX traces them,
         else NumPy. None if none were passed: then those of the tables hold.
+    passed : tuple of dict
+        What was passed, as Jaxley takes it.
     """
 
     trained: tuple[str, ...] = ()
     values: Mapping[str, Any] | None = None
+    passed: tuple[dict[str, Array], ...] = ()
 
     @classmethod
     def of(cls, module: Any, params: Sequence[Mapping[str, Array]] | None) -> Parameters:
@@ -56,7 +59,8 @@ class Parameters:
             name: x if isinstance(x, Mapping) or is_traced(x) else np.asarray(x)
             for name, x in all_params.items()
         }
-        return cls(tuple(sorted({str(key) for entry in params for key in entry})), values)
+        names = sorted({str(key) for entry in params for key in entry})
+        return cls(tuple(names), values, tuple(as_arrays(params)))
 
     @property
     def shape(self) -> Mapping[str, Any] | None:
@@ -112,12 +116,15 @@ def _shapes(params: Any) -> list[dict[str, tuple[int, ...]]]:
     return [{key: np.shape(entry[key]) for key in sorted(entry)} for entry in params]
 
 
-def warn_of_trainables(module: Any) -> None:
-    """Warn of trainable parameters of the geometry, whose values in a simulation are not known."""
-    names = {str(key) for entry in module.trainable_params for key in entry} & GEOMETRY
+def warn_of_trainables(module: Any, also: Collection[str] = ()) -> None:
+    """Warn of trainable parameters of the geometry, and those in `also`: their values in a simulation are not known."""
+    names = {str(key) for entry in module.trainable_params for key in entry} & {*GEOMETRY, *also}
     if names:
+        what = (
+            "conductances, areas and diameters" if names & GEOMETRY else "currents of gap junctions"
+        )
         warn(
-            f"{', '.join(sorted(names))} of the module {'is' if len(names) == 1 else 'are'} trainable: conductances, "
-            "areas and diameters are those of its table, and wrong if jx.integrate ran with other params. Pass them, "
+            f"{', '.join(sorted(names))} of the module {'is' if len(names) == 1 else 'are'} trainable: {what} "
+            "are those of its table, and wrong if jx.integrate ran with other params. Pass them, "
             "from_jaxley(..., params=params), or call module.delete_trainables() if it ran without."
         )

@@ -32,6 +32,7 @@ from jaxfne_xr.core.inputs import (
     kind_problems,
     misaligned,
     require_time,
+    structure_of,
     times_of,
     unit_problem,
 )
@@ -219,7 +220,7 @@ def to_signals(
         declared = {"surrogate": surrogate, "slope_per_mV": provenance.recorded(steepness)}
     if dead and threshold is not None:
         declared["refractory_ms"] = dead
-    structure = {n: x for n, x in ds.variables.items() if x.dims == STRUCTURE and n in ds.data_vars}
+    structure = structure_of(ds)
     coords = coords_along(ds, (*v.dims, *STRUCTURE), time)
     return provenance.extend(
         xr.Dataset(variables | structure, coords, ds.attrs),

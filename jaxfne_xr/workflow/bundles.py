@@ -15,8 +15,8 @@ from jaxfne_xr.core.arrays import is_dask, is_jax
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import Problem, SchemaError, raise_problems
+from jaxfne_xr.core.inputs import structure_of
 from jaxfne_xr.core.progress import progress, working
-from jaxfne_xr.core.schema import STRUCTURE
 from jaxfne_xr.core.units import bare, is_quantity, magnitude, quantity, units_of
 from jaxfne_xr.core.validation import validate
 from jaxfne_xr.signals.traces import to_jax
@@ -200,7 +200,7 @@ def replay(tree: xr.DataTree) -> Replay:
     driving = [source, *({"source"} & {*stored_signals} if source == "V_m" else ())]
     driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
     # conductances (edge) are not simulated, so they are passed on as they are
-    structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
+    structure = {n: v.compute() for n, v in structure_of(stored_signals).items()}
     asked = provenance.steps_of(stored)[-1]["parameters"]
     settings = {key: restored(value) for key, value in asked["settings"].items()}
     with working("replay"):
