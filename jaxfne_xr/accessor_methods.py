@@ -135,6 +135,7 @@ class OfOneVariable(Generic[Data]):
         dims: str | None = None,
         width: Scalars | None = None,
         regularisation: Scalars | None = None,
+        n_sources: int | None = None,
         basis: str = "gauss",
     ) -> xr.Dataset:
         """See `jaxfne_xr.csd`."""
@@ -150,6 +151,7 @@ class OfOneVariable(Generic[Data]):
             dims=dims,
             width=width,
             regularisation=regularisation,
+            n_sources=n_sources,
             basis=basis,
         )
 

@@ -84,6 +84,14 @@ def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
     return record
 
 
+def records_of(groups: Mapping[str, xr.Dataset], path: Path) -> dict[str, dict[str, Any]]:
+    """Return the record of each group of a file; an empty one for groups that others added."""
+    ours = [g for g, raw in groups.items() if not {RECORD, provenance.KEY}.isdisjoint(raw.attrs)]
+    if not ours:
+        record_of(groups["/"], path)  # raises
+    return {g: record_of(raw, path) if g in ours else {} for g, raw in groups.items()}
+
+
 def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
     """Return a Dataset that netCDF can hold, with the record that restores it, and the problems found."""
     pint_indexes = {
@@ -143,7 +151,8 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
     record |= {"indexes": indexes} if indexes else {}
     attrs[RECORD] = json.dumps(record, sort_keys=True)
     coords = {name: variables.pop(name) for name in ds.coords if name in variables}
-    return xr.Dataset(variables, coords, attrs), []
+    # without indexes, so that groups are written as they are, whatever their parents hold
+    return xr.Dataset(variables, xr.Coordinates(coords, indexes={}), attrs), []
 
 
 def with_record(ds: xr.Dataset, **more: Any) -> xr.Dataset:
@@ -307,7 +316,7 @@ def _converted(name: str, dtype: Any, ds: xr.Dataset) -> str:
 def _name_problems(names: Iterable[Hashable]) -> list[Problem]:
     found = "a name that netCDF does not accept"
     return [
-        _unstorable(repr(name), found, f"ds.rename({{{name!r}: {_accepted(name)!r}}})")
+        _unstorable(repr(name), found, f"ds.rename({{{name!r}: {accepted_name(name)!r}}})")
         for name in names
         if not is_name(name)
     ]
@@ -324,8 +333,8 @@ def is_name(name: object) -> bool:
     )
 
 
-def _accepted(name: object) -> str:
-    """Return a name that netCDF accepts, as near to `name` as that allows."""
+def accepted_name(name: object) -> str:
+    """Return a name that netCDF accepts: `name`, or one as near to it as that allows."""
     text = "".join(c if storable_text(c) and NAME.fullmatch(c + "_") else "_" for c in str(name))
     text = unicodedata.normalize("NFC", text)
     while len(text.encode()) > LONGEST:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,9 +28,10 @@ from jaxfne_xr.core.lost_units import CULPRITS, lost, restored
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.units import bare
-from jaxfne_xr.core.validation import validate
+from jaxfne_xr.core.validation import path_in, validate, within
 
-from .encoding import RECORD, record_of, restore, to_plain
+from .encoding import RECORD, records_of, restore, to_plain, with_record
+from .groups import assembled, described, groups_of, in_tree, is_tree
 
 #: Encoding of a variable for each choice of compression, by the kind of its dtype. All filters are part of HDF5.
 COMPRESSION: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -67,7 +67,8 @@ def to_netcdf(
     ----------
     data : xr.Dataset or xr.DataTree
         Must pass `validate`; NumPy-, JAX- or dask-backed, quantified or not. The nodes of a tree become the groups of
-        the file.
+        the file, in a tree of any shape; nodes that hold something else, such as parameters, are kept as they are. Of a
+        part of a tree, inherited coordinates are written too, as ``tree["part"].copy()`` has them.
     path : path-like
         Its folder must exist.
     compression : {"fast", "none", "small"}
@@ -109,20 +110,25 @@ def to_netcdf(
             remedy='compression="fast", or encoding={...} for anything else',
         )
     target, problems = target_of(path)
+    problems += validate(data).problems
     tree = isinstance(data, xr.DataTree)
-    if isinstance(data, xr.DataTree):
-        nodes = {node.path: node.to_dataset(inherit=False) for node in data.subtree}
-    else:
-        nodes = {"/": data}
-    encodings = dict(encoding or {}) if tree else {"/": encoding or {}}
-    problems += _unknown_names("encoding", encodings, nodes) if tree else []
+    nodes = groups_of(data) if isinstance(data, xr.DataTree) else {"/": data}
+    parts = {g: path_in(data, node) if tree else "" for g, node in nodes.items()}
+    encodings = {"/": encoding or {}}
+    if tree:
+        encodings = {f"/{str(part).strip('/')}": given for part, given in encodings["/"].items()}
+        problems += _unknown_names("encoding", encodings, [f"/{part}" for part in parts.values()])
     plain: dict[str, xr.Dataset] = {}
     chosen: dict[str, dict[Hashable, Any]] = {}
-    for group, ds in nodes.items():
-        expected = encodings.get(group, {})
+    for group, node in nodes.items():
+        # what the root inherits from nodes above it, which are not written, becomes its own
+        ds = node.to_dataset(inherit=node is data) if tree else node
+        expected = encodings.get(f"/{parts[group]}", {})
         plain[group], more = to_plain(_checked(ds))
-        more = [*validate(ds).problems, *_unknown_names("encoding", expected, ds.variables), *more]
-        problems += [replace(p, where=f"{group}: {p.where}") for p in more] if tree else more
+        more = [*_unknown_names("encoding", expected, ds.variables), *more]
+        problems += [in_tree(p, parts[group]) for p in more] if tree else more
+        if not more and tree:
+            plain[group] = with_record(plain[group], **described(group, node))
         codec = COMPRESSION[compression]
         arrays = {n: v for n, v in plain[group].data_vars.items() if v.ndim}
         chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(expected)
@@ -189,28 +195,23 @@ def read(
         with working(f"reading {source.name}") if chunks is None else nullcontext():
             if plain:
                 made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
+                records: dict[str, dict[str, Any]] = {group: {} for group in groups}
             else:
-                # raises if this package did not write the file
-                root = record_of(groups["/"], source)
-                records = {
-                    g: record_of(raw, source) if RECORD in raw.attrs else root
-                    for g, raw in groups.items()
-                }
+                records = records_of(groups, source)
                 lazy = chunks is not None
                 made = {g: restore(raw, records[g], lazy=lazy) for g, raw in groups.items()}
-                plain_writer = RECORD not in groups["/"].attrs
-                if plain_writer:
-                    made = {g: _with_lost_units(ds) for g, ds in made.items()}
-                if check:
-                    raise_problems(p for ds in made.values() for p in _problems(ds, plain_writer))
+                others = [g for g in groups if RECORD not in groups[g].attrs]
+                made |= {g: _with_lost_units(made[g]) for g in others}
             if chunks is None:
                 made = {group: ds.load() for group, ds in made.items()}
+            result = assembled(made, records) if is_tree(records) else made["/"]
+            if check and not plain:
+                raise_problems(_problems(result, made, others))
     except BaseException as error:  # also an interruption leaves no open file
         _close(groups)
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, JfneError):
             raise _unreadable(source, f"a file that cannot be read completely ({error})") from error
         raise
-    result = made["/"] if len(made) == 1 else xr.DataTree.from_dict(made)
     if chunks is None:
         _close(groups)
     else:
@@ -237,10 +238,13 @@ def _with_lost_units(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def _problems(ds: xr.Dataset, plain_writer: bool) -> list[Problem]:
-    """Return the problems of a Dataset in a file; units that plain `to_netcdf` lost are none, but a warning."""
-    known = lost(ds) if plain_writer else {}
-    return [p for p in validate(ds).problems if not (p.error is UnitError and p.where in known)]
+def _problems(
+    result: xr.Dataset | xr.DataTree, groups: Mapping[str, xr.Dataset], others: Iterable[str]
+) -> list[Problem]:
+    """Return the problems of the content; units that plain `to_netcdf` lost in `others` are none, but a warning."""
+    said = {within(g.strip("/"), str(name)) for g in others for name in lost(groups[g])}
+    problems = validate(result).problems
+    return [p for p in problems if not (p.error is UnitError and p.where in said)]
 
 
 def _checked(ds: xr.Dataset) -> xr.Dataset:
