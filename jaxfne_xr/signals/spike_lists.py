@@ -140,7 +140,7 @@ def _recorded(ds: xr.Dataset) -> Mapping[str, Any]:
     """Return what `spike_times` recorded of the samples that a list was made of."""
     steps = reversed(provenance.steps_of(ds))
     found = (s["parameters"] for s in steps if s["function"] == "spike_times")
-    record = next(found, {})
+    record: Mapping[str, Any] = next(found, {})
     if record.get("dt_ms") is None:
         return {}
     return {**record, "sizes": dict(zip(record["dims"], record["shape"], strict=True))}
