@@ -102,9 +102,9 @@ def psd(
     ds = as_dataset(data, "data")
     name = only_variable(ds, variable)
     dt_ms, options = segments(ds, segment, overlap, window, detrend)
-    variable, gaps = without_gaps(ds.variables[name], name, dt_ms, options, skipna)
+    signal, gaps = _without_gaps(ds.variables[name], name, dt_ms, options, skipna)
     how = {**options, "gaps": True} if gaps else options
-    made = whole(kernels.psd, variable, TIME, dt_ms, new_dim=FREQUENCY, **how)
+    made = whole(kernels.psd, signal, TIME, dt_ms, new_dim=FREQUENCY, **how)
     made = checked(made, "psd") if gaps and is_dask(made.data) else made
     unit = unit_in(ds.variables[name], name)
     units = product(unit, unit, "1/Hz")
@@ -303,7 +303,7 @@ def segments(
     return dt_ms, {"nperseg": nperseg, "noverlap": noverlap, "window": window, "detrend": detrend}
 
 
-def without_gaps(
+def _without_gaps(
     variable: xr.Variable,
     name: str,
     dt_ms: float,
@@ -361,12 +361,12 @@ def _without_gaps_in_either(
     if known and len(floats) == 2 and skipna is not False:
         both = bare[0] + 0 * bare[1].astype(bare[0].dtype)  # NaN where either is
         if not np.isinf(np.asarray(x.data)).any() and not np.isinf(np.asarray(y.data)).any():
-            return (x, y), without_gaps(both, " and ".join(names), dt_ms, options, skipna, least=2)[
-                1
-            ]
+            return (x, y), _without_gaps(
+                both, " and ".join(names), dt_ms, options, skipna, least=2
+            )[1]
     made, gaps = zip(
         *(
-            without_gaps(v, n, dt_ms, options, skipna, least=2)
+            _without_gaps(v, n, dt_ms, options, skipna, least=2)
             for v, n in zip((x, y), names, strict=True)
         ),
         strict=True,

@@ -174,8 +174,9 @@ def _meaning(signals: xr.Dataset, numbers: xr.Variable) -> int:
         if steps is not None and values.max(initial=0) <= 1:
             _warn_of_steps(steps)
         return 1
-    many = round(steps[0] / steps[1]) if steps else 0
-    if many > 1 and abs(steps[0] / steps[1] - many) < SAME_TIME and _whole(values * many):
+    ratio = steps[0] / steps[1] if steps else 0.0
+    many = round(ratio)
+    if many > 1 and abs(ratio - many) < SAME_TIME and _whole(values * many):
         return many
     found = "fractions of spikes" + (f", and {_steps_text(*steps)}" if steps else ", and no record")
     raise DataError.of(

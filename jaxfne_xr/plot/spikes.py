@@ -111,7 +111,7 @@ def raster(
     raw_spikes(ds)
     raise_problems(emptiness(ds, "spikes"))
     spikes, seen = spikes_of(ds)
-    ds = ds.assign(spikes=spikes, **({} if seen is None else {SEEN: seen}))
+    ds = ds.assign({"spikes": spikes} if seen is None else {"spikes": spikes, SEEN: seen})
     time, dt = sampling(ds, None)
     samples = _samples(bin, dt, len(time)) if rate and dt is not None else 0
     dims = [d for d in spikes.dims if d != TIME]

@@ -72,8 +72,7 @@ def spikes_from_list(
         ds, record = _as_dataset(source, sites), {}
     start = float(record.get("start_ms", 0.0))
     step, n = _sampled(record, dt_ms, duration)
-    sizes = {str(k): int(v) for k, v in record.get("sizes", {TIME: n, "unit": sites}).items()}
-    sizes = {**sizes, TIME: n}
+    sizes = {**record.get("sizes", {TIME: n, "unit": sites}), TIME: n}
     if TIME not in ds.coords:
         found = f"the coordinates {[str(c) for c in ds.coords]}"
         expected, remedy = (
@@ -141,8 +140,10 @@ def _recorded(ds: xr.Dataset) -> Mapping[str, Any]:
     """Return what `spike_times` recorded of the samples that a list was made of."""
     steps = reversed(provenance.steps_of(ds))
     found = (s["parameters"] for s in steps if s["function"] == "spike_times")
-    record = next(found, {})
-    return record if "sizes" in record and "dt_ms" in record else {}
+    record: Mapping[str, Any] = next(found, {})
+    if record.get("dt_ms") is None:
+        return {}
+    return {**record, "sizes": dict(zip(record["dims"], record["shape"], strict=True))}
 
 
 def _sampled(

@@ -307,9 +307,9 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     # what it takes to make spikes of the list again: `simulate_external`
     time, dt_ms = sampling(signals, None) if TIME in signals.coords else (np.zeros(0), None)
     sampled = {"start_ms": float(time[0]), "dt_ms": dt_ms} if len(time) else {}
-    sizes = {str(d): int(n) for d, n in spikes.sizes.items()}
+    shape = {"dims": [str(d) for d in spikes.dims], "shape": [int(n) for n in spikes.shape]}
     return finish_several(
-        signals, "spike_times", {}, {"sizes": sizes, **sampled}, coords=labels, stage="spike_times"
+        signals, "spike_times", {}, {**shape, **sampled}, coords=labels, stage="spike_times"
     )
 
 

@@ -48,6 +48,18 @@ def test_blocks_give_what_the_whole_gives(data):
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), loop(SPIKES, samples))
 
 
+@pytest.mark.parametrize("n", [4001, 4008])
+def test_few_spikes_in_a_long_row(n):
+    spikes = np.random.default_rng(1).random((3, n)) < 0.002
+    spikes[:, [0, -1]] = True
+    for samples in (2, 300, 1000):
+        want = loop(spikes, samples)
+        np.testing.assert_array_equal(on_host(spikes, axis=1, samples=samples)[0], want)
+        np.testing.assert_array_equal(
+            on_host(spikes[:, 1:], axis=1, samples=samples)[0], loop(spikes[:, 1:], samples)
+        )
+
+
 def test_the_input_is_not_changed():
     before = SPIKES.copy()
     on_host(SPIKES, axis=1, samples=8)
