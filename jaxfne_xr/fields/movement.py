@@ -22,7 +22,7 @@ from jaxfne_xr.core.types import Array, ArrayLike, Scalars
 from jaxfne_xr.core.units import same_dimension, units_of, values_in
 from jaxfne_xr.geometry.origins import means, origins
 from jaxfne_xr.geometry.positions import position_name, positions_of
-from jaxfne_xr.geometry.rotations import rotation, turned
+from jaxfne_xr.geometry.rotations import recorded, rotation, turned
 
 from .dipoles import XYZ, dipole_dim, moment_of, places_of
 
@@ -137,7 +137,7 @@ def translate(
         values = _one_each(given, axis, labels, name)
         if is_jax(values) or np.any(values):  # an axis along which nothing moves need not be there
             shifts[axis] = values if values.ndim == 0 else values[group]
-        record[f"{axis}_um"] = provenance.recorded(values)
+        record[f"{axis}_um"] = recorded(values)
     return _displaced(things, shifts, "translate", record | ({"by": by} if by else {}))
 
 
@@ -189,7 +189,7 @@ def move_to(
     shifts, record = {}, {}
     for axis, value in given.items():
         values = _one_each(value, axis, labels, name)
-        record[f"{axis}_um"] = provenance.recorded(values)
+        record[f"{axis}_um"] = recorded(values)
         shifts[axis] = (values - about[:, XYZ.index(axis)])[group]
     return _displaced(things, shifts, "move_to", record | {"origin": text})
 
@@ -460,7 +460,7 @@ def _dipoles_moved(things: _Things, given: Mapping[str, Scalars]) -> xr.Dataset:
     return provenance.extend(
         things.ds.assign_coords(coords),
         "move_to",
-        {f"{a}_um": provenance.recorded(v.data) for a, v in coords.items()},
+        {f"{a}_um": recorded(v.data) for a, v in coords.items()},
         stage="source",
     )
 

@@ -14,6 +14,8 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.types import Array, ArrayLike, Scalars
 from jaxfne_xr.core.units import values_in
 
+#: The record holds so many displacements or angles, and of more their range only.
+MOST_RECORDED = 100
 AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
@@ -47,7 +49,7 @@ def rotation(
             remedy='jfx.rotate(ds, "30 deg", "y"), or to=(0, 1, 0)',
         )
     if to is not None:
-        return on_arrays(_from_z, _unit_vectors(to, "to", n)), {"to": provenance.recorded(to)}
+        return on_arrays(_from_z, _unit_vectors(to, "to", n)), {"to": recorded(to)}
     turn = values_in(angle, "deg", "angle")  # type: ignore[arg-type]
     if turn.shape not in {(), (n,)}:
         raise DimensionError.of(
@@ -66,9 +68,20 @@ def rotation(
         turn,
     )
     return matrix, {
-        "angle_deg": provenance.recorded(turn),
+        "angle_deg": recorded(turn),
         "axis": provenance.recorded(axis),
     }
+
+
+def recorded(values: ArrayLike) -> Any:
+    """Return displacements, places or angles for the record: of many, their number and range.
+
+    The positions that they lead to are in the Dataset.
+    """
+    if is_traced(values) or np.size(values) <= MOST_RECORDED:
+        return provenance.recorded(values)
+    numbers = np.asarray(values, float)
+    return {"shape": list(numbers.shape), "min": float(numbers.min()), "max": float(numbers.max())}
 
 
 def turned(vectors: Array, matrix: Array) -> Array:

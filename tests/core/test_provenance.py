@@ -158,7 +158,17 @@ PAIRS = {
     "compute_readout": lambda s, a, b: jfx.compute_readout(a(s["signals"]), ["vm", "theirs"]),
 }
 #: Functions whose other input says where, not what: it makes no claim, and weakens none.
-PLACED = {"csd", "lead_field", "lfp", "eeg", "meg", "lfp_proxy", "eeg_proxy", "meg_proxy", "translate"}
+PLACED = {
+    "csd",
+    "lead_field",
+    "lfp",
+    "eeg",
+    "meg",
+    "lfp_proxy",
+    "eeg_proxy",
+    "meg_proxy",
+    "translate",
+}
 #: ... whose other input is tested below, or that return no Dataset.
 APART = {"with_morphology", "transmembrane_currents", "check_currents", "bundle"}
 
