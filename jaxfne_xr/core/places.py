@@ -58,8 +58,9 @@ def place_disagreement(ds: xr.Dataset, dim: str) -> list[Problem]:
             n in ds.coords and ds.variables[n].dims == (dim,) for n in (a, a + "_start", a + "_end")
         )
     )
-    columns = {a + end: _um(ds, a + end) for a in axes for end in ("", "_start", "_end")}
-    if not axes or any(c is None for c in columns.values()):
+    names = [a + end for a in axes for end in ("", "_start", "_end")]
+    columns = {name: x for name in names if (x := _um(ds, name)) is not None}
+    if not axes or len(columns) < len(names):
         return []
     middle, start, end = (
         np.stack([columns[a + suffix] for a in axes], axis=1) for suffix in ("", "_start", "_end")
