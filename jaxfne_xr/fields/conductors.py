@@ -129,8 +129,8 @@ class PointSource(Conductor):
         side of a square) and ``normal``. By default contacts that have both are disks, or what the coordinate ``shape``
         of the probe says; others are points.
     order : int
-        Order of the quadrature over a surface: 3 is exact to about 1e-6 if no source is nearer than the radius in front
-        of it.
+        Order of the quadrature over a surface. 3 is exact to 1e-5 on a disk for sources in front of it, as near as its
+        radius, and to 5e-5 for sources in its plane, twice the radius from its middle; nearer ones need more.
 
     Notes
     -----

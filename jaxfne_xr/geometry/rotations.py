@@ -110,10 +110,9 @@ def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
             expected="three numbers" + ("" if name == "axis" else f", or an array ({n}, 3)"),
             remedy=f"{name}=(0, 0, 1)",
         )
-    if is_jax(vectors):
-        return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    if not (np.isfinite(length) & (length > 0)).all():
+    length = (jnp if is_jax(vectors) else np).linalg.norm(vectors, axis=-1, keepdims=True)
+    known = None if is_traced(length) else np.asarray(length)
+    if known is not None and not (np.isfinite(known) & (known > 0)).all():
         raise ArgumentError.of(
             name, found=repr(given), expected="a direction, not all 0", remedy=f"{name}=(0, 0, 1)"
         )

@@ -251,6 +251,9 @@ def test_what_cannot_be(refused):
                 move(ds, x=bad)
     with refused(jfx.ArgumentError, "angle: found a value that is not finite"):
         jfx.rotate(ds, np.nan)
+    for bad in (np.zeros(3), jnp.zeros(3), jnp.array([np.nan, 0, 1])):
+        with refused(jfx.ArgumentError, "to", "a direction, not all 0"):
+            jfx.rotate(ds, to=bad)
     with refused(jfx.DimensionError, "the shape (3,)", "one for each of 2 along 'unit'"):
         jfx.translate(ds, x=[1, 2, 3])
     with refused(jfx.DimensionError, "the shape (3,)", "one for each of 2"):
