@@ -447,7 +447,7 @@ def _terms(
         found=f"an electrode and a dipole so near to each other and to the surface of the brain that {terms} terms are "
         "needed",
         expected=f"at most {MOST_TERMS}",
-        remedy="move one of them by some hundred um, or head=jfx.InfiniteHomogeneous() for the field close to the dipole",
+        remedy="move one of them by some hundred um, or head=jfx.InfiniteHomogeneous() close to the dipole",
     )
 
 

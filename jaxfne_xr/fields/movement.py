@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_jax, is_traced, precision_of
+from jaxfne_xr.core.arrays import is_jax, is_traced, nonfinite_problem, precision_of
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.inputs import as_dataset, groups_of
@@ -134,7 +134,7 @@ def translate(
     labels, group, name = things.groups(by, whole=False)
     shifts, record = {}, {}
     for axis, given in (("x", x), ("y", y), ("z", z)):
-        values = _one_each(given, axis, labels, name)
+        values = _one_each(given, axis, labels, name, "translate")
         if is_jax(values) or np.any(values):  # an axis along which nothing moves need not be there
             shifts[axis] = values if values.ndim == 0 else values[group]
         record[f"{axis}_um"] = recorded(values)
@@ -188,7 +188,7 @@ def move_to(
     about, text = _about(things, group, len(labels), None)
     shifts, record = {}, {}
     for axis, value in given.items():
-        values = _one_each(value, axis, labels, name)
+        values = _one_each(value, axis, labels, name, "move_to")
         record[f"{axis}_um"] = recorded(values)
         shifts[axis] = (values - about[:, XYZ.index(axis)])[group]
     return _displaced(things, shifts, "move_to", record | {"origin": text})
@@ -350,7 +350,9 @@ def _axis_of(name: str) -> str:
 # -------------------------------------------------------------------------------------------------- arguments
 
 
-def _one_each(given: Scalars | xr.DataArray, axis: str, labels: list[Any], name: str) -> Array:
+def _one_each(
+    given: Scalars | xr.DataArray, axis: str, labels: list[Any], name: str, function: str
+) -> Array:
     """Return a coordinate or displacement, um: one number, or one for each label."""
     if isinstance(given, xr.DataArray) and given.dims == (name,) and name in given.coords:
         missing = [k for k in labels if k not in given[name].values.tolist()]
@@ -370,13 +372,12 @@ def _one_each(given: Scalars | xr.DataArray, axis: str, labels: list[Any], name:
             expected=f"one number, or one for each of {len(labels)} along {name!r}",
             remedy=f'{axis}="10 mm"',
         )
-    if not is_traced(values) and not np.isfinite(np.asarray(values)).all():
-        raise ArgumentError.of(
-            axis,
-            found="a value that is not finite",
-            expected="finite numbers, um",
-            remedy=f'{axis}="10 um"',
-        )
+    problem = None
+    if not is_traced(values):
+        problem = nonfinite_problem(np.ravel(np.asarray(values)), (name,), axis)
+    if problem is not None:
+        how = f'jfx.{function}(ds, x=0, y=0, z="75 mm")'
+        raise_problems([replace(problem, expected="finite x, y, z, um", remedy=how)])
     return values
 
 
@@ -453,7 +454,7 @@ def _dipoles_moved(things: _Things, given: Mapping[str, Scalars]) -> xr.Dataset:
     labels, _, name = things.groups(None, whole=False)
     coords: dict[str, xr.Variable] = {}
     for axis, value in given.items():
-        values = _one_each(value, axis, labels, name)
+        values = _one_each(value, axis, labels, name, "move_to")
         if values.ndim == 0:
             values = (jnp if is_jax(values) else np).full(things.size, values)
         coords |= _columns([axis], values[:, None], things.dim)

@@ -247,7 +247,7 @@ def test_what_cannot_be(refused):
         jfx.translate(ds, x="3 mV")
     for bad in (np.nan, [0, np.inf]):
         for move in (jfx.translate, jfx.move_to):
-            with refused(jfx.ArgumentError, "x: found a value that is not finite"):
+            with refused(jfx.NonFiniteError, "x: found 1 of", "finite x, y, z", move.__name__):
                 move(ds, x=bad)
     with refused(jfx.ArgumentError, "angle: found a value that is not finite"):
         jfx.rotate(ds, np.nan)
