@@ -30,6 +30,7 @@ from .fields import (
     eeg_meg,
     heads,
     membrane_currents,
+    movement,
     potentials,
     proxies,
     true_csd,
@@ -175,6 +176,17 @@ class OfOneVariable(Generic[Data]):
         """See `jaxfne_xr.dipole_moment`."""
         return dipoles.dipole_moment(self._data, by, origin=origin)
 
+    def translate(
+        self,
+        *,
+        x: Scalars | xr.DataArray = 0.0,
+        y: Scalars | xr.DataArray = 0.0,
+        z: Scalars | xr.DataArray = 0.0,
+        by: str | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.translate`."""
+        return movement.translate(self._data, x=x, y=y, z=z, by=by)
+
     def move_to(
         self,
         *,
@@ -183,17 +195,19 @@ class OfOneVariable(Generic[Data]):
         z: Length | ArrayLike | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.move_to`."""
-        return dipoles.move_to(self._data, x=x, y=y, z=z)
+        return movement.move_to(self._data, x=x, y=y, z=z)
 
     def rotate(
         self,
-        angle: Scalar | None = None,
+        angle: Scalars | None = None,
         axis: str | ArrayLike = "z",
         *,
         to: ArrayLike | None = None,
+        origin: str | ArrayLike | None = None,
+        by: str | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.rotate`."""
-        return dipoles.rotate(self._data, angle, axis, to=to)
+        return movement.rotate(self._data, angle, axis, to=to, origin=origin, by=by)
 
     def eeg(
         self, sensors: xr.Dataset | None = None, head: heads.EEGHead | None = None

@@ -21,6 +21,7 @@ from .errors import (
     raise_problems,
 )
 from .inputs import as_dataset, find_voltage, kind_problems, time_problems, unit_problem
+from .places import every_disagreement
 from .schema import FINITE, GEOMETRY, UNITS, VOLTAGES
 from .time_axis import TIME, sampling
 from .units import magnitude
@@ -215,6 +216,8 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False, part: bool = Fals
             sampling(ds, None)
         except JfneError as error:
             found += [p for p in error.problems if p not in found]
+    if values:
+        found += every_disagreement(ds)
     if "spikes" in ds:
         found += _spike_problems(ds, values=values)
         if TIME in ds["spikes"].dims and not found:

@@ -129,8 +129,8 @@ class PointSource(Conductor):
         side of a square) and ``normal``. By default contacts that have both are disks, or what the coordinate ``shape``
         of the probe says; others are points.
     order : int
-        Order of the quadrature over a surface: 3 is exact to about 1e-6 if no source is nearer than the radius in front
-        of it.
+        Order of the quadrature over a surface. 3 is exact to 1e-5 on a disk for sources in front of it, as near as its
+        radius, and to 5e-5 for sources in its plane, twice the radius from its middle; nearer ones need more.
 
     Notes
     -----
@@ -359,11 +359,11 @@ class Slab(Conductor):
 
     def _outside(self, electrodes: Electrodes, extent: tuple[Array, ...]) -> list[Problem]:
         """Return the problems of contacts and sites outside the tissue; traced numbers are left to `checkify`."""
-        bottom: Array = self.bottom
+        lower: Array = self.bottom
         thickness: Array = self.thickness
-        if not (is_number(bottom) and is_number(thickness)):
+        if not (is_number(lower) and is_number(thickness)):
             return []
-        low, high = float(bottom), float(bottom) + float(thickness)
+        low, high = float(lower), float(lower) + float(thickness)
         # Positions on a boundary may be off by rounding.
         slack = 1e-9 * max(abs(low), abs(high))
         reach: Array = 0.0
@@ -383,14 +383,18 @@ class Slab(Conductor):
             bad = ((z - wide < low - slack) | (z + wide > high + slack)).any(axis=0)
             if bad.any():
                 first, down, up = int(np.argmax(bad)), (z - wide).min(), (z + wide).max()
+                # rounded outwards, so that what is typed is enough
+                bottom, top = np.floor(min(low, down)), np.ceil(max(high, up))
+                shift = np.ceil(low - down) if down < low else np.floor(high - up)
+                moved = f"jfx.translate({'probe' if name == 'contact' else 'ds'}, z={shift:.9g})"
+                point = ', or shape="point"' if np.any(wide) else ""
                 problems.append(
                     Problem(
                         where=name,
                         found=f"{np.count_nonzero(bad)} of {bad.size} outside the slab, the first "
                         f"{name} {first} at z = {z[:, first].min():g} to {z[:, first].max():g} um",
                         expected=f"all of it from z = {low:g} to {high:g} um",
-                        remedy=f'Slab("{max(high, up) - min(low, down):g} um", bottom={min(low, down):g}), or move it: '
-                        "ds.assign_coords(z=ds.z + 100), and z_start and z_end of sites",
+                        remedy=f'jfx.Slab("{top - bottom:.9g} um", bottom={bottom:.9g}), or move it: {moved}{point}',
                         error=ArgumentError,
                     )
                 )

@@ -53,8 +53,8 @@ TERMS = 32
 #: the radius of the head, to 1e-8; nearer pairs, with a relative error above `TRUNCATED`, get NaN.
 TERMS_TRACED = 512
 TRUNCATED = 1e-6
-#: Most terms of the series: a dipole in the brain 40 um below an electrode on its surface needs as many.
-MOST_TERMS = 100_000
+#: Most terms of the series: a dipole in the brain 0.16 mm below an electrode on its surface needs as many.
+MOST_TERMS = 30_000
 #: The remedy for a lead field with other dims than it needs.
 LABELLED = 'xr.DataArray(array, dims=("channel", "xyz", "dipole"), attrs={"units": "V/(A*m)"})'
 
@@ -453,7 +453,7 @@ def _terms(
         found=f"an electrode and a dipole so near to each other and to the surface of the brain that {terms} terms are "
         "needed",
         expected=f"at most {MOST_TERMS}",
-        remedy="move one of them by some ten um, or head=jfx.InfiniteHomogeneous() for the field close to the dipole",
+        remedy="move one of them by some hundred um, or head=jfx.InfiniteHomogeneous() close to the dipole",
     )
 
 

@@ -344,8 +344,8 @@ def _numbers(values: ArrayLike, units: str, target: str, name: str) -> np.ndarra
             name,
             found="an array that JAX traces" if is_traced(bare) else "a dask array",
             expected="concrete numbers, which decide which segments meet",
-            remedy="make the morphology outside, and differentiate in its coordinates: "
-            'cell.assign_coords(x=("recording", x))',
+            remedy="make the morphology outside, and differentiate in its displacement: "
+            "jfx.translate(cell, x=x), jfx.rotate(cell, angle)",
         )
     if carries_unit(values) or isinstance(values, str):
         return np.array(values_in(values, target, name, given=units))

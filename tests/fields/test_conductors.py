@@ -154,6 +154,34 @@ def test_outside_the_slab(cell, probe, disks, refused):
     assert jfx.lead_field(cell, probe, jfx.Slab(260.0)).sizes["contact"] == 4
 
 
+def test_the_remedies_of_a_slab_run(cell, probe, disks, refused):
+    slab = jfx.Slab(300.0)
+    for ds, contacts in (
+        (cell, jfx.translate(disks, z=-140.123)),
+        (jfx.translate(cell, z=100.456), probe),
+    ):
+        with refused(jfx.ArgumentError, "outside the slab") as caught:
+            jfx.lead_field(ds, contacts, slab)
+        larger, _, moved = caught.value.problems[0].remedy.partition(", or move it: ")
+        assert ('shape="point"' in moved) == (contacts is not probe)
+        names = {"jfx": jfx, "ds": ds, "probe": contacts}
+        assert jfx.lead_field(ds, contacts, eval(larger, names)).sizes["contact"] == 4
+        made = eval(moved.partition(", or")[0], names)
+        pair = (ds, made) if "contact" in made.dims else (made, contacts)
+        assert jfx.lead_field(*pair, slab).sizes["contact"] == 4
+
+
+def test_unused_ends_of_a_root_may_lie_outside_a_slab(probe):
+    """The root is a point at its middle, that of a slab of points; the middle has to be inside."""
+    root = jfx.morphology([[0, 0, -100.0]], [[0, 0, 300]], 2.0, [-1])
+    made = matrix(root, probe, jfx.Slab(250.0, source="root_as_point"))
+    want = matrix(root, probe, jfx.Slab(250.0, source="point"))
+    np.testing.assert_allclose(made, want, rtol=1e-13)
+    for source, low in (("line", 0.0), ("root_as_point", -300.0)):
+        with pytest.raises(jfx.ArgumentError, match="1 of 1 outside the slab"):
+            jfx.lead_field(jfx.translate(root, z=low), probe, jfx.Slab(250.0, source=source))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [

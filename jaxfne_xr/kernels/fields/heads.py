@@ -150,7 +150,7 @@ def truncation(
     --------
     >>> import jax.numpy as jnp
     >>> dipole, radii = jnp.array([[0.0, 0.0, 75.0]]), jnp.array([79.0, 90.0])
-    >>> truncation(dipole, jnp.array([[0.0, 0.0, 90.0], [0.0, 0.0, 79.0]]), radii, n_terms=100) < 1e-6
+    >>> truncation(dipole, jnp.array([[0.0, 0.0, 90.0], [0.0, 0.0, 79.0]]), radii, n_terms=200) < 1e-6
     Array([[ True],
            [False]], dtype=bool)
     """
