@@ -126,7 +126,8 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
             found += error.problems
     for name in dict.fromkeys([*voltages, *(n for n in FINITE if n in ds.data_vars)]):
         variable = ds.variables[name]
-        data = magnitude(variable.data)
+        # `data` reads what has not been read from a file yet
+        data = magnitude(variable.data if values else variable._data)
         wrong_kind = kind_problems(data, str(name))
         misplaced = time_problems(str(name), variable.dims)
         found += wrong_kind + misplaced

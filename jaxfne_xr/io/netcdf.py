@@ -20,7 +20,7 @@ from jaxfne_xr.core.inputs import no_dataset
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.units import magnitude
-from jaxfne_xr.core.validation import validate
+from jaxfne_xr.core.validation import checks, validate
 
 from .encoding import RECORD, record_of, restore, to_plain
 
@@ -166,9 +166,34 @@ def read(
     path: str | os.PathLike[str], *, chunks: Chunks = None, plain: bool = False, check: bool = False
 ) -> Any:
     """Return the content of a file as `open` does, with the checks of `validate` only if `check` is True."""
+    source = _existing(path)
+    # with `chunks` nothing is read yet: no progress to show
+    with working(f"reading {source.name}") if chunks is None else nullcontext():
+        made, close = _read(source, chunks=chunks, plain=plain, check=check, load=chunks is None)
+    result = made["/"] if len(made) == 1 else xr.DataTree.from_dict(made)
+    if chunks is None:
+        close()
+    else:
+        result.set_close(close)
+    return result
+
+
+def read_lazily(path: object) -> tuple[dict[str, xr.Dataset], Callable[[], None]]:
+    """Return the groups of a file, checked, and what closes it: arrays are read when first used, units are in attrs."""
+    return _read(_existing(path), chunks=None, plain=False, check=True, load=False)
+
+
+def _existing(path: object) -> Path:
     source = named(path)
     if (kind := kind_of(source)) is not None:
         raise _unreadable(source, kind)
+    return source
+
+
+def _read(
+    source: Path, *, chunks: Chunks, plain: bool, check: bool, load: bool
+) -> tuple[dict[str, xr.Dataset], Callable[[], None]]:
+    """Return the groups of a file, and what closes it. Without `load` nothing is read, and units are in attrs."""
     try:
         groups = xr.open_groups(source, engine="netcdf4", chunks=chunks, **RAW)
     except PermissionError as error:
@@ -176,34 +201,37 @@ def read(
     except (OSError, ValueError) as error:
         raise _unreadable(source, f"a file that is not netCDF, or truncated ({error})") from error
     try:
-        # with `chunks` nothing is read yet: no progress to show
-        with working(f"reading {source.name}") if chunks is None else nullcontext():
-            if plain:
-                made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
-            else:
-                # raises if this package did not write the file
-                root = record_of(groups["/"], source)
-                records = {
-                    g: record_of(raw, source) if RECORD in raw.attrs else root
-                    for g, raw in groups.items()
-                }
-                lazy = chunks is not None
-                made = {g: restore(raw, records[g], lazy=lazy) for g, raw in groups.items()}
-                if check:
-                    raise_problems(p for ds in made.values() for p in validate(ds).problems)
-            if chunks is None:
-                made = {group: ds.load() for group, ds in made.items()}
+        if plain:
+            made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
+        else:
+            # raises if this package did not write the file
+            root = record_of(groups["/"], source)
+            records = {
+                g: record_of(raw, source) if RECORD in raw.attrs else root
+                for g, raw in groups.items()
+            }
+            made = {g: restore(raw, records[g], lazy=not load) for g, raw in groups.items()}
+            if not load and chunks is None:  # for xarray, which chunks later
+                _keep_chunk_sizes(made, groups)
+            if check:
+                found = (checks(ds, values=load).problems for ds in made.values())
+                raise_problems(p for problems in found for p in problems)
+        if load:
+            made = {group: ds.load() for group, ds in made.items()}
     except BaseException as error:  # also an interruption leaves no open file
         _close(groups)
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, JfneError):
             raise _unreadable(source, f"a file that cannot be read completely ({error})") from error
         raise
-    result = made["/"] if len(made) == 1 else xr.DataTree.from_dict(made)
-    if chunks is None:
-        _close(groups)
-    else:
-        result.set_close(partial(_close, groups))
-    return result
+    return made, partial(_close, groups)
+
+
+def _keep_chunk_sizes(made: Mapping[str, xr.Dataset], groups: Mapping[str, xr.Dataset]) -> None:
+    """Note the chunks of the file, as ``chunks={}`` asks for them."""
+    for group, ds in made.items():
+        for name, variable in ds.variables.items():
+            stored = groups[group].variables[name].encoding
+            variable.encoding = {k: v for k, v in stored.items() if k == "preferred_chunks"}
 
 
 def _checked(ds: xr.Dataset) -> xr.Dataset:
