@@ -30,6 +30,8 @@ CORES = ["-n", str(os.cpu_count() or 1)]  # for a debugger: python3 dev.py test 
 PINNED = ["--constraint", "constraints.txt"]
 # To compare with. Not an extra: its cap, jax < 0.12, would hold back what constraints.txt names.
 JAXFNE = "jaxfne==0.5.8"
+#: What the wheel holds: the package, and the engine of xarray, which is imported without it.
+PACKAGE = ["jaxfne_xr", "jaxfne_xr_backend.py"]
 #: What `build` runs with the installed wheel.
 INSTALLED = """
 import importlib.metadata, jaxfne_xr
@@ -130,7 +132,7 @@ def docs(args, rest):
     strict = ["--fail-on-warning", "--nitpicky", "--keep-going", "--fresh-env", "--jobs", "auto"]
     site = run(python, "-m", "sphinx", *strict, "docs", "docs/_build/html", *rest)
     links = run(python, "docs/links.py", "docs/_build/html")
-    return max(site, links, run(python, "-m", "pytest", *CORES, "--doctest-modules", "jaxfne_xr"))
+    return max(site, links, run(python, "-m", "pytest", *CORES, "--doctest-modules", *PACKAGE))
 
 
 def browser(args, rest):
@@ -168,7 +170,7 @@ def build(args, rest):
 
     with zipfile.ZipFile(wheel) as archive:
         folders = {name.split("/")[0] for name in archive.namelist()}
-    foreign = [f for f in folders if f != "jaxfne_xr" and not f.endswith(".dist-info")]
+    foreign = [f for f in folders if f not in PACKAGE and not f.endswith(".dist-info")]
     if foreign:
         sys.exit(
             f"{wheel.name} holds {', '.join(sorted(foreign))}, and should hold the package only."

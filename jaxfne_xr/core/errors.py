@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class JfneError(ValueError):
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
-        super().__init__(problems)
+        super().__init__(*problems)
 
     @classmethod
     def of(cls, where: str, *, found: str, expected: str, remedy: str) -> Self:
@@ -48,6 +48,16 @@ class JfneError(ValueError):
 
     def __str__(self) -> str:
         return listing(self.problems)
+
+    # Errors travel between processes, and FileError is an OSError, which pickles (errno, strerror).
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.problems, self.__dict__
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.problems == getattr(other, "problems", None)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.problems))
 
 
 class DimensionError(JfneError):

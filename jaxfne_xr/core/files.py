@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import ArgumentError, FileError, JfneError, Problem
 
@@ -40,7 +41,7 @@ REASONS: dict[int, tuple[str, str]] = {
 }
 
 
-def named(path: object) -> Path:
+def named(path: Any) -> Path:
     """Return the path that was given, with the user's folder in place of ``~``.
 
     Raises
@@ -51,7 +52,7 @@ def named(path: object) -> Path:
         If no file can have this name.
     """
     try:
-        text = os.fsdecode(path)  # type: ignore[call-overload]
+        text = os.fsdecode(path)
     except TypeError as error:
         found, expected = f"a {type(path).__name__}", "the name of a file"
         raise ArgumentError.of(
@@ -83,7 +84,7 @@ def _impossible(text: str) -> str:
     return ""
 
 
-def target_of(path: object) -> tuple[Path, list[Problem]]:
+def target_of(path: Any) -> tuple[Path, list[Problem]]:
     """Return the file that `path` names, behind any links, and the problems that prevent writing it.
 
     A link stays a link: the file that it points to is replaced. What is not a file is never replaced.

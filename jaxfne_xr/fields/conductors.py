@@ -113,7 +113,7 @@ class Conductor(ForwardModel):
 
 
 @forward_model
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class PointSource(Conductor):
     """Each site is a point, in an infinite conductor.
 
@@ -170,7 +170,7 @@ class PointSource(Conductor):
 
 
 @forward_model
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class LineSource(PointSource):
     """Each site is a straight line from its start to its end, in an infinite conductor; parameters as in `PointSource`.
 
@@ -193,7 +193,7 @@ class LineSource(PointSource):
 
 
 @forward_model
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class RootAsPoint(PointSource):
     """As `LineSource`, but the segments of the root (the soma) are points at their middle.
 
@@ -222,7 +222,7 @@ class RootAsPoint(PointSource):
 
 
 @forward_model
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Slab(Conductor):
     """Tissue between two other conductors, as over a multi-electrode array or under the cortical surface.
 

@@ -74,7 +74,7 @@ class MEGHead(Protocol):
 
 
 @forward_model
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class InfiniteHomogeneous(ForwardModel):
     r"""An infinite homogeneous medium, for EEG and MEG.
 

@@ -64,6 +64,15 @@ class ForwardModel:
     def _repr_html_(self) -> str:
         return model_card(type(self).__name__, self.equation, self._given()).html()
 
+    # Not those that `dataclass` writes, which cannot compare or hash arrays.
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self)))  # equal parameters have the same text
+
     def _given(self) -> list[tuple[str, str]]:
         """Return each parameter as text with its unit."""
         return [(f.name, self._shown(f.name)) for f in fields(self)]
@@ -131,6 +140,16 @@ def recorded_model(model: object, quantity: str) -> dict[str, Any]:
         return {**model.parameters(), "field_solver": model.solver_for(quantity)}
     name = getattr(model, "__name__", type(model).__name__)
     return {"model": name, "field_solver": "custom"}
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two parameters are equal; under a JAX trace, whether they are the same object."""
+    if a is b:
+        return True
+    if is_traced(a) or is_traced(b):
+        return False
+    arrays = any(isinstance(x, np.ndarray) or is_jax(x) for x in (a, b))
+    return np.array_equal(a, b) if arrays else bool(a == b)
 
 
 def shown(value: object) -> str:

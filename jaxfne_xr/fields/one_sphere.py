@@ -24,7 +24,7 @@ from .parameters import array, is_vector, read
 
 
 @forward_model
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class OneSphere(Conductor):
     """Each site is a point in a sphere inside another, infinite conductor; contacts may be in either.
 

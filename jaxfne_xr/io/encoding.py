@@ -182,9 +182,11 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
     pint_indexes = {n: u for n, u in record.get("pint_indexes", {}).items() if n in ds.coords}
     for name, variable in ds.variables.items():
         dtype = record.get("dtypes", {}).get(name, variable.dtype)
-        data = variable.data if variable.dtype == dtype else variable.data.astype(dtype)
+        # `_data` has not been read yet, `data` would read it
+        same = variable.dtype == dtype
+        data: Any = variable._data if same else variable.data.astype(dtype)
         if name in forms:
-            data = labels[name] = decoded(np.asarray(data), forms[str(name)])
+            data = labels[name] = decoded(np.asarray(variable.data), forms[str(name)])
         attrs = _restored_attrs(variable.attrs, record, str(name))
         quantified = name in record.get("quantified", ()) and name not in pint_indexes and not lazy
         # read from the file, not the record: it may have been edited

@@ -28,7 +28,7 @@ from jaxfne_xr.core.lost_units import CULPRITS, lost, restored
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.units import bare
-from jaxfne_xr.core.validation import path_in, validate, within
+from jaxfne_xr.core.validation import checks_of, path_in, validate, within
 
 from .encoding import RECORD, records_of, restore, to_plain, with_record
 from .groups import assembled, described, groups_of, in_tree, is_tree
@@ -42,6 +42,9 @@ COMPRESSION: dict[str, Callable[[str], dict[str, Any]]] = {
 
 #: Chunk sizes of dask arrays, as xarray takes them.
 Chunks: TypeAlias = int | str | Mapping[Any, Any] | None
+
+#: What a file holds.
+Content: TypeAlias = xr.Dataset | xr.DataTree
 
 #: Options that decode nothing on reading: `restore` does it, from the record. (`open_groups` ignores
 #: ``decode_cf=False``.)
@@ -181,9 +184,33 @@ def read(
     path: str | os.PathLike[str], *, chunks: Chunks = None, plain: bool = False, check: bool = False
 ) -> Any:
     """Return the content of a file as `open` does, with the checks of `validate` only if `check` is True."""
+    source = _existing(path)
+    # with `chunks` nothing is read yet: no progress to show
+    with working(f"reading {source.name}") if chunks is None else nullcontext():
+        result, close = _read(source, chunks=chunks, plain=plain, check=check, load=chunks is None)
+    if chunks is None:
+        close()
+    else:
+        result.set_close(close)
+    return result
+
+
+def read_lazily(path: object) -> tuple[Content, Callable[[], None]]:
+    """Return what a file holds, checked, and what closes it: arrays are read when first used, units are in attrs."""
+    return _read(_existing(path), chunks=None, plain=False, check=True, load=False)
+
+
+def _existing(path: object) -> Path:
     source = named(path)
     if (kind := kind_of(source)) is not None:
         raise _unreadable(source, kind)
+    return source
+
+
+def _read(
+    source: Path, *, chunks: Chunks, plain: bool, check: bool, load: bool
+) -> tuple[Content, Callable[[], None]]:
+    """Return the content of a file, and what closes it. Without `load` nothing is read, and units are in attrs."""
     try:
         groups = xr.open_groups(source, engine="netcdf4", chunks=chunks, **RAW)
     except PermissionError as error:
@@ -191,32 +218,39 @@ def read(
     except (OSError, ValueError) as error:
         raise _unreadable(source, f"a file that is not netCDF, or truncated ({error})") from error
     try:
-        # with `chunks` nothing is read yet: no progress to show
-        with working(f"reading {source.name}") if chunks is None else nullcontext():
-            if plain:
-                made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
-                records: dict[str, dict[str, Any]] = {group: {} for group in groups}
-            else:
-                records = records_of(groups, source)
-                lazy = chunks is not None
-                made = {g: restore(raw, records[g], lazy=lazy) for g, raw in groups.items()}
-                others = [g for g in groups if RECORD not in groups[g].attrs]
-                made |= {g: _with_lost_units(made[g]) for g in others}
-            if chunks is None:
-                made = {group: ds.load() for group, ds in made.items()}
-            result = assembled(made, records) if is_tree(records) else made["/"]
-            if check and not plain:
-                raise_problems(_problems(result, made, others))
+        others: list[str] = []
+        if plain:
+            made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
+            records: dict[str, dict[str, Any]] = {group: {} for group in groups}
+        else:
+            records = records_of(groups, source)
+            made = {g: restore(raw, records[g], lazy=not load) for g, raw in groups.items()}
+            others = [g for g in groups if RECORD not in groups[g].attrs]
+            made |= {g: _with_lost_units(made[g]) for g in others}
+            if not load and chunks is None:  # for xarray, which chunks later
+                _keep_chunk_sizes(made, groups)
+        if load:
+            made = {group: ds.load() for group, ds in made.items()}
+        result = assembled(made, records) if is_tree(records) else made["/"]
+        if check and not plain:
+            said = {within(g.strip("/"), str(name)) for g in others for name in lost(made[g])}
+            found = checks_of(result, values=load).problems
+            # units that plain `to_netcdf` lost are no problems: there is a warning of them
+            raise_problems(p for p in found if not (p.error is UnitError and p.where in said))
     except BaseException as error:  # also an interruption leaves no open file
         _close(groups)
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, JfneError):
             raise _unreadable(source, f"a file that cannot be read completely ({error})") from error
         raise
-    if chunks is None:
-        _close(groups)
-    else:
-        result.set_close(partial(_close, groups))
-    return result
+    return result, partial(_close, groups)
+
+
+def _keep_chunk_sizes(made: Mapping[str, xr.Dataset], groups: Mapping[str, xr.Dataset]) -> None:
+    """Note the chunks of the file, as ``chunks={}`` asks for them."""
+    for group, ds in made.items():
+        for name, variable in ds.variables.items():
+            stored = groups[group].variables[name].encoding
+            variable.encoding = {k: v for k, v in stored.items() if k == "preferred_chunks"}
 
 
 def _with_lost_units(ds: xr.Dataset) -> xr.Dataset:
@@ -236,15 +270,6 @@ def _with_lost_units(ds: xr.Dataset) -> xr.Dataset:
             f"in the units they were made in: {said}"
         )
     return ds
-
-
-def _problems(
-    result: xr.Dataset | xr.DataTree, groups: Mapping[str, xr.Dataset], others: Iterable[str]
-) -> list[Problem]:
-    """Return the problems of the content; units that plain `to_netcdf` lost in `others` are none, but a warning."""
-    said = {within(g.strip("/"), str(name)) for g in others for name in lost(groups[g])}
-    problems = validate(result).problems
-    return [p for p in problems if not (p.error is UnitError and p.where in said)]
 
 
 def _checked(ds: xr.Dataset) -> xr.Dataset:
