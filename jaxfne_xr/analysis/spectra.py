@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.dispatch import jointly, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
@@ -29,6 +30,7 @@ BANDS = {
 }
 
 
+@public
 def psd(
     data: xr.Dataset | xr.DataArray,
     variable: str | None = None,
@@ -85,6 +87,7 @@ def psd(
     return finish(ds, "psd", made, units, {"of": name, **options}, coords=labels)
 
 
+@public
 def coherence(
     data: xr.Dataset | xr.DataArray,
     other: xr.Dataset | xr.DataArray,
@@ -145,6 +148,7 @@ def coherence(
     return finish(first, "coherence", made, "1", parameters, coords=labels, others=[second])
 
 
+@public
 def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) -> xr.Dataset:
     """Compute the power in frequency bands.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.dispatch import contract, jointly, mean_over, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, TimeAxisError
 from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
@@ -35,6 +36,7 @@ NAMES = (
 BIN_MS = 5.0
 
 
+@public
 def summary(
     signals: xr.Dataset | xr.DataArray,
     by: str | None = "population",

@@ -19,6 +19,10 @@ from .arrays import check_traced, is_jax, is_traced, precision_of
 from .errors import ArgumentError, UnitError
 from .types import Array, Quantity, Scalar, Scalars
 
+#: The smallest positive number that may divide, and the largest of any: those that single precision holds. Beyond
+#: them, results would be infinite or NaN.
+SMALLEST, LARGEST = (float(x) for x in (np.finfo("f4").tiny, np.finfo("f4").max))
+
 
 def is_quantity(data: object) -> TypeGuard[Any]:
     """Whether `data` is a pint quantity (without importing pint)."""
@@ -244,7 +248,7 @@ def positive(value: Scalar, unit: str, name: str) -> Any:
     number: Any = value if is_jax(value) else scalar(value, unit, name)
     if is_traced(number):
         check_traced(name, lambda: (number > 0) * (number < np.inf), "a positive, finite number")
-    if not is_traced(number) and not 0 < float(number) < float("inf"):
+    if not is_traced(number) and not SMALLEST <= float(number) <= LARGEST:
         raise ArgumentError.of(
             name,
             found=f"{float(number):g} {unit}",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import xarray as xr
 
 from . import provenance
+from .arguments import public
 from .arrays import is_dask, is_traced, nonfinite_problem
 from .cards import Badge, Card, Content, Table
 from .errors import (
@@ -79,6 +80,7 @@ class Report:
         raise_problems(self.problems)
 
 
+@public
 def validate(ds: xr.Dataset | xr.DataArray) -> Report:
     """Check a Dataset of traces or signals, and list all problems, each with its remedy.
 

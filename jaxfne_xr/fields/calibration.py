@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import check_traced, is_traced, precision_of
 from jaxfne_xr.core.dispatch import checked, jointly
 from jaxfne_xr.core.errors import (
@@ -21,6 +22,7 @@ from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, product, units_of
 
 
+@public
 def calibrate(
     readout: xr.Dataset | xr.DataArray, reference: xr.Dataset | xr.DataArray
 ) -> xr.Dataset:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.dispatch import across, checked, contract, on_arrays
 from jaxfne_xr.core.errors import (
@@ -26,7 +27,7 @@ from jaxfne_xr.core.inputs import as_dataset, kind_problems, unit_problem
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
+from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Lengths, Scalars
 from jaxfne_xr.core.units import (
     factor,
     magnitude,
@@ -61,18 +62,19 @@ CHOICES = {"ends": ("vaknin", "drop"), "basis": ("gauss", "step")}
 RADIUS = 250.0
 
 
+@public
 def csd(
     lfp: xr.Dataset | xr.DataArray,
     method: str = "standard",
     *,
     conductivity: Conductivity = 0.3,
-    radius: Scalars | None = None,
+    radius: Lengths | None = None,
     conductivity_top: Conductivity | None = None,
     surface: Length | None = None,
     ends: str = "vaknin",
-    at: xr.Dataset | ArrayLike | None = None,
+    at: xr.Dataset | Lengths | None = None,
     dims: str | None = None,
-    width: Scalars | None = None,
+    width: Lengths | None = None,
     regularisation: Scalars | None = None,
     basis: str = "gauss",
 ) -> xr.Dataset:

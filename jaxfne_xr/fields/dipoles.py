@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
@@ -30,7 +31,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import GEOMETRY, UNITS
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Scalars
+from jaxfne_xr.core.types import Angle, Array, ArrayLike, Lengths, Vector
 from jaxfne_xr.core.units import convert, magnitude, units_of, values_in
 from jaxfne_xr.geometry.positions import positions_of
 from jaxfne_xr.geometry.sites import middles
@@ -48,8 +49,9 @@ ROUNDING = {4: 1e-2, 8: 1e-7}
 FEW_GROUPS = 20
 
 
+@public
 def dipole_moment(
-    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: str | ArrayLike | None = None
+    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: str | Lengths | None = None
 ) -> xr.Dataset:
     r"""Compute the current dipole moment of each cell, or of each group of sites.
 
@@ -363,12 +365,13 @@ def places_of(dipoles: xr.Dataset) -> Array:
     return places
 
 
+@public
 def move_to(
     dipoles: xr.Dataset | xr.DataArray,
     *,
-    x: Scalars | None = None,
-    y: Scalars | None = None,
-    z: Scalars | None = None,
+    x: Lengths | None = None,
+    y: Lengths | None = None,
+    z: Lengths | None = None,
 ) -> xr.Dataset:
     """Move dipoles to other positions; moments are unchanged.
 
@@ -422,12 +425,13 @@ def move_to(
     )
 
 
+@public
 def rotate(
     dipoles: xr.Dataset | xr.DataArray,
-    angle: Scalar | None = None,
-    axis: str | ArrayLike = "z",
+    angle: Angle | None = None,
+    axis: str | Vector = "z",
     *,
-    to: ArrayLike | None = None,
+    to: Vector | None = None,
 ) -> xr.Dataset:
     """Rotate the moments of dipoles; positions are unchanged.
 

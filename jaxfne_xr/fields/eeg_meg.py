@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.dispatch import contract
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
-from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.types import Array, Sensors
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.geometry.positions import positions_along
 
@@ -24,9 +25,10 @@ from .heads import CHANNEL, EEGHead, FourSphere, LeadField, MEGHead, Spherical
 from .model import MODELS, recorded_model
 
 
+@public
 def eeg(
     dipoles: xr.Dataset | xr.DataArray,
-    sensors: xr.Dataset | None = None,
+    sensors: Sensors | None = None,
     head: EEGHead | None = None,
 ) -> xr.Dataset:
     """Compute the EEG of current dipoles: the sum of their potentials at each electrode.
@@ -69,9 +71,10 @@ def eeg(
     return _sensed("eeg", dipoles, sensors, FourSphere() if head is None else head)
 
 
+@public
 def meg(
     dipoles: xr.Dataset | xr.DataArray,
-    sensors: xr.Dataset | None = None,
+    sensors: Sensors | None = None,
     head: MEGHead | None = None,
 ) -> xr.Dataset:
     """Compute the MEG of current dipoles: the sum of their magnetic fields along the normal of each sensor.

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import across, checked, contract, jointly, on_arrays
@@ -36,7 +37,7 @@ from jaxfne_xr.core.inputs import (
 )
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, time_problem
-from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.types import Array, Stimulus
 from jaxfne_xr.core.units import is_quantity, magnitude, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
@@ -49,11 +50,12 @@ SCHEMES = ("backward_euler", "crank_nicolson")
 LARGEST = 100.0
 
 
+@public
 def transmembrane_currents(
     ds: xr.Dataset | xr.DataArray,
     *,
     scheme: str = "backward_euler",
-    stimulus: xr.DataArray | None = None,
+    stimulus: Stimulus | None = None,
 ) -> xr.Dataset:
     """Compute the current that leaves each compartment through its membrane, from the voltages of all compartments.
 
@@ -208,8 +210,9 @@ class CurrentReport:
         return Card("Transmembrane currents of each cell", about, badge).html()
 
 
+@public
 def check_currents(
-    ds: xr.Dataset | xr.DataArray, *, stimulus: xr.DataArray | None = None
+    ds: xr.Dataset | xr.DataArray, *, stimulus: Stimulus | None = None
 ) -> CurrentReport:
     """Check that the currents of each cell sum to zero, or to the stimulus that they include.
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance, scope
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -21,22 +22,32 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
-from jaxfne_xr.core.types import ArrayLike, Length, Scalar
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
+from jaxfne_xr.core.types import ArrayLike, Morphology, Scalars
+from jaxfne_xr.core.units import (
+    LARGEST,
+    SMALLEST,
+    convert,
+    is_quantity,
+    magnitude,
+    scalar,
+    text_of,
+    units_of,
+)
 
 ROW = "recording"
 
 
+@public
 def morphology(
-    start: ArrayLike,
-    end: ArrayLike,
-    diameter: Length | ArrayLike,
+    start: Scalars,
+    end: Scalars,
+    diameter: Scalars,
     parent: ArrayLike,
     *,
-    at: float | ArrayLike = 1.0,
-    length: ArrayLike | None = None,
-    axial_resistivity: Scalar | ArrayLike = 100.0,
-    membrane_area: ArrayLike | None = None,
+    at: Scalars = 1.0,
+    length: Scalars | None = None,
+    axial_resistivity: Scalars = 100.0,
+    membrane_area: Scalars | None = None,
     soma: ArrayLike | None = None,
     units: str = "um",
     quantify: bool = True,
@@ -105,7 +116,12 @@ def morphology(
     attached = _per_segment(at, "1", "1", "at", n, positive=False)
     raise_problems(_parent_problems(parents, n) or _at_problems(attached))
     roots = parents < 0
-    somata = roots if soma is None else np.asarray(soma, bool)
+    somata = roots if soma is None else np.asarray(soma)
+    if not np.isin(somata, (False, True)).all():
+        raise ArgumentError.of(
+            "soma", found=repr(soma), expected="True or False for each", remedy="soma=parent < 0"
+        )
+    somata = somata.astype(bool)
     if somata.shape != (n,):
         raise DimensionError(_shape("soma", somata.shape, f"({n},)"))
 
@@ -123,7 +139,8 @@ def morphology(
     )
 
 
-def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr.Dataset:
+@public
+def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: Morphology) -> xr.Dataset:
     """Add the labels, positions and axial conductances of a morphology to traces.
 
     Parameters
@@ -152,12 +169,10 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr
     [5.0, 15.0]
     """
     ds = as_dataset(ds, "ds")
-    if not isinstance(morphology, xr.Dataset) or "conductance" not in morphology:
+    if "conductance" not in morphology:
         raise VariableError.of(
             "morphology",
-            found="no axial conductances"
-            if isinstance(morphology, xr.Dataset)
-            else f"a {type(morphology).__name__}",
+            found="no axial conductances",
             expected="a morphology",
             remedy="jfx.morphology(start, end, diameter, parent)",
         )
@@ -348,7 +363,7 @@ def _per_segment(
     numbers = _numbers(values, units, target, name)
     if numbers.shape not in ((), (n,)):
         raise DimensionError(_shape(name, numbers.shape, f"one, or ({n},)"))
-    if positive and not (np.isfinite(numbers) & (numbers > 0)).all():
+    if positive and not ((numbers >= SMALLEST) & (numbers <= LARGEST)).all():
         raise ArgumentError.of(
             name,
             found=f"{float(numbers.min()):g} {target}, or not finite",

@@ -14,24 +14,26 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
-from jaxfne_xr.core.types import ArrayLike, Length
+from jaxfne_xr.core.types import ArrayLike, Count, Counts, Length, Lengths, Vector
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of
 
 from .positions import check_probe
 
 
+@public
 def linear_probe(
-    n: int,
+    n: Count,
     spacing: Length = 50.0,
     *,
-    origin: Sequence[float] = (0.0, 0.0, 0.0),
-    direction: Sequence[float] = (0.0, 0.0, 1.0),
-    radius: Length | None = None,
-    normal: Sequence[float] | None = None,
+    origin: Lengths = (0.0, 0.0, 0.0),
+    direction: Vector = (0.0, 0.0, 1.0),
+    radius: Lengths | None = None,
+    normal: Vector | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
     """Build a shank of evenly spaced contacts on a line.
@@ -69,21 +71,21 @@ def linear_probe(
     [0.0, 50.0, 100.0]
     """
     step = _positive(spacing, "spacing")
-    _count(n, "n")
     along = _direction(direction, "direction")
     positions = _vector(origin, "origin") + step * np.arange(n)[:, None] * along
     return probe_at(positions, radius=radius, normal=normal, name=name)
 
 
+@public
 def grid_probe(
-    shape: tuple[int, int],
-    spacing: Length | tuple[Length, Length] = (50.0, 50.0),
+    shape: Counts,
+    spacing: Lengths = (50.0, 50.0),
     *,
-    origin: Sequence[float] = (0.0, 0.0, 0.0),
-    rows: Sequence[float] = (0.0, 0.0, 1.0),
-    columns: Sequence[float] = (1.0, 0.0, 0.0),
-    radius: Length | None = None,
-    normal: Sequence[float] | None = None,
+    origin: Lengths = (0.0, 0.0, 0.0),
+    rows: Vector = (0.0, 0.0, 1.0),
+    columns: Vector = (1.0, 0.0, 0.0),
+    radius: Lengths | None = None,
+    normal: Vector | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
     """Build a flat grid of contacts: several columns of a shank, or a multi-electrode array.
@@ -113,8 +115,6 @@ def grid_probe(
     [(0.0, 0.0), (30.0, 0.0), (0.0, 20.0), (30.0, 20.0)]
     """
     counts, pair = _pair(shape, "shape"), _pair(spacing, "spacing")
-    for count, what in zip(counts, ("rows", "columns"), strict=True):
-        _count(count, what)
     steps = [_positive(s, "spacing") for s in pair]
     up, across = _direction(rows, "rows"), _direction(columns, "columns")
     row, column = (index.ravel() for index in np.indices(counts))
@@ -129,12 +129,13 @@ def grid_probe(
     return probe.assign_coords(row=("contact", row), column=("contact", column))
 
 
+@public
 def probe_at(
     positions: ArrayLike,
     *,
     units: str = "um",
-    radius: Length | ArrayLike | None = None,
-    normal: ArrayLike | None = None,
+    radius: Lengths | None = None,
+    normal: Vector | None = None,
     name: str | Sequence[str] = "probe",
     dim: str = "contact",
 ) -> xr.Dataset:
@@ -236,16 +237,6 @@ def _lengths(value: ArrayLike, n: int) -> np.ndarray:
     if values.shape != (n,):
         raise DimensionError(_shape_problem("radius", values.shape, f"one, or ({n},)"))
     return np.array([_positive(v, "radius") for v in values])
-
-
-def _count(n: int, name: str) -> None:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ArgumentError.of(
-            name,
-            found=repr(n),
-            expected="a whole number of contacts, at least 1",
-            remedy=f"{name}=16",
-        )
 
 
 def _pair(value: Any, name: str) -> tuple[Any, Any]:

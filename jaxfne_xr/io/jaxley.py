@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -34,7 +35,7 @@ from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import GEOMETRY
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
-from jaxfne_xr.core.types import Array, ArrayLike, Time
+from jaxfne_xr.core.types import Array, ArrayLike, TimeStep
 from jaxfne_xr.core.units import is_quantity, readable, scalar
 
 from . import jaxley_cable
@@ -74,11 +75,12 @@ _UNITS_OF_LABELS = {
 }
 
 
+@public
 def from_jaxley(
     module: Any,
     recordings: Array,
     *,
-    delta_t: Time,
+    delta_t: TimeStep,
     dims: Sequence[str] = ("recording", "time"),
     units: Mapping[str, str] | None = None,
     quantify: bool | None = None,

@@ -17,13 +17,14 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish, owned_data, with_unit
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
-from jaxfne_xr.core.types import Array, Time
+from jaxfne_xr.core.types import Array, Probe, ReadoutNames, Time, TimeStep
 from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
@@ -51,16 +52,17 @@ Step: TypeAlias = Callable[[Arrays, Arrays, Arrays], Arrays]
 SHAPE = {"radius", "length", "axial_resistivity"}
 
 
+@public
 def integrate_field(
     module: Any,
-    probe: xr.Dataset | None = None,
+    probe: Probe | None = None,
     *,
-    delta_t: Time,
+    delta_t: TimeStep,
     t_max: Time | None = None,
     model: PotentialModel | None = None,
     params: Sequence[Mapping[str, Array]] | None = None,
     stimuli: tuple[Any, list[Any], list[Any]] | None = None,
-    readouts: str | Sequence[str] = ("lfp",),
+    readouts: ReadoutNames = ("lfp",),
     checkpoint: int | Sequence[int] | None = None,
     solver: str = "bwd_euler",
     quantify: bool | None = None,

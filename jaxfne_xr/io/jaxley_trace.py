@@ -10,14 +10,16 @@ from typing import Any
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public, public_class
 from jaxfne_xr.core.errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.time_axis import check_dt
-from jaxfne_xr.core.types import Array, Time, Voltage
+from jaxfne_xr.core.types import Array, TimeStep, Voltage
 from jaxfne_xr.core.units import factor, scalar
 from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV, to_signals
 from jaxfne_xr.signals.traces import LAYOUTS, traces
 
 
+@public_class
 @dataclass(frozen=True)
 class JaxleyTraceSpec:
     """Describe how to read a bare voltage array.
@@ -57,7 +59,7 @@ class JaxleyTraceSpec:
     trace_name: str = "jaxley_trace"
     backend: str = "jaxley"
     layout: str = "time_by_unit"
-    dt_ms: Time = 0.025
+    dt_ms: TimeStep = 0.025
     spike_threshold: Voltage | None = 0.0
     spike_rule: str = "crossing"
     units: str = "mV"
@@ -116,11 +118,12 @@ class JaxleyTraceSpec:
         }
 
 
+@public
 def jaxley_trace_to_signals(
     trace: Array,
     *,
     spec: JaxleyTraceSpec | None = None,
-    dt_ms: Time | None = None,
+    dt_ms: TimeStep | None = None,
     layout: str | None = None,
     source: Array | None = None,
     quantify: bool | None = None,

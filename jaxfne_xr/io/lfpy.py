@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.time_axis import TIME, even_times
 from jaxfne_xr.geometry.morphology import ROW, joined, segments
@@ -16,6 +17,7 @@ from jaxfne_xr.geometry.morphology import ROW, joined, segments
 _NEEDED = ("allseclist", "totnsegs", "x", "y", "z", "d", "area", "somaidx")
 
 
+@public
 def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
     """Label what LFPy simulated: the segment and time of each value, and how the segments are joined.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.errors import ArgumentError, missing_dependency
 from jaxfne_xr.fields.heads import CHANNEL, FourSphere
 from jaxfne_xr.geometry.probes import probe_at
 
 
+@public
 def montage(name: str, head: FourSphere | None = None) -> xr.Dataset:
     """Place the electrodes of a standard montage of MNE on the scalp of a head.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import ArgumentError, FileError, JfneError, Problem, raise_problems
@@ -19,6 +20,7 @@ from jaxfne_xr.core.files import replace_file, target_problems
 from jaxfne_xr.core.inputs import no_dataset
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
+from jaxfne_xr.core.types import FileName
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.core.validation import validate
 
@@ -42,9 +44,10 @@ RAW: dict[str, Any] = dict.fromkeys(
 )
 
 
+@public
 def to_netcdf(
     data: xr.Dataset | xr.DataTree,
-    path: str | os.PathLike[str],
+    path: FileName,
     *,
     compression: str = "fast",
     encoding: Mapping[Hashable, Any] | None = None,
@@ -127,8 +130,9 @@ def to_netcdf(
     return target
 
 
+@public
 def open(
-    path: str | os.PathLike[str],
+    path: FileName,
     *,
     chunks: Chunks = None,
     plain: bool = False,
@@ -163,9 +167,7 @@ def open(
     return read(path, chunks=chunks, plain=plain, check=True)
 
 
-def read(
-    path: str | os.PathLike[str], *, chunks: Chunks = None, plain: bool = False, check: bool = False
-) -> Any:
+def read(path: FileName, *, chunks: Chunks = None, plain: bool = False, check: bool = False) -> Any:
     """Return the content of a file as `open` does, with the checks of `validate` only if `check` is True."""
     source = Path(path).expanduser()
     if not source.is_file():

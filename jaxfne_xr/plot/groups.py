@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +101,7 @@ def summary(
     if ax is None:
         axes = _new(plt, ds, chosen, by)
     else:
-        axes = list(np.ravel(np.asarray(ax, object)))
+        axes = [ax] if isinstance(ax, Mapping) else list(np.ravel(np.asarray(ax, object)))
         if len(axes) != len(chosen) or not all(hasattr(a, "add_artist") for a in axes):
             raise ArgumentError.of(
                 "ax",

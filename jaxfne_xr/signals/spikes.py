@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
 from jaxfne_xr.core.dispatch import along, checked
 from jaxfne_xr.core.errors import (
@@ -35,7 +36,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
-from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
+from jaxfne_xr.core.types import Array, ArrayLike, Scalar, TimeStep, Voltage
 from jaxfne_xr.core.units import is_quantity, magnitude, positive, scalar, text_of, units_of
 from jaxfne_xr.kernels.signals import spikes as kernels
 from jaxfne_xr.kernels.signals import surrogate as surrogates
@@ -53,13 +54,14 @@ SURROGATE_RULES = {
 SLOPE = 0.05
 
 
+@public
 def to_signals(
     ds: xr.Dataset | xr.DataArray,
-    dt_ms: Time | None = None,
+    dt_ms: TimeStep | None = None,
     spike_threshold: Voltage | None = 0.0,
     spike_rule: str = "crossing",
     voltage: Hashable | None = None,
-    source: str | ArrayLike | None = None,
+    source: str | Array | None = None,
     *,
     surrogate: str | None = None,
     slope: Scalar | None = None,
@@ -202,6 +204,7 @@ def to_signals(
     )
 
 
+@public
 def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """List all spikes, ordered in time.
 
@@ -256,6 +259,7 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     return finish_several(signals, "spike_times", {}, coords=labels, stage="spike_times")
 
 
+@public
 def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Compute the mean firing rate of every site over all samples.
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -25,7 +26,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
 from jaxfne_xr.core.results import assemble, owned_data, with_unit
 from jaxfne_xr.core.time_axis import TIME, check_dt, even_times, time_from_dt, time_problem
-from jaxfne_xr.core.types import Array, ArrayLike, Time
+from jaxfne_xr.core.types import Array, ArrayLike, Dims, TimeStep
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
 
 #: Shorthands for `dims`; recordings of Jaxley are ``"recording_by_time"``.
@@ -40,12 +41,13 @@ LAYOUTS = {
 Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
+@public
 def traces(
-    data: ArrayLike,
-    dims: Sequence[str] | None = None,
+    data: Array,
+    dims: Dims | None = None,
     *,
     layout: str | None = None,
-    dt_ms: Time | None = None,
+    dt_ms: TimeStep | None = None,
     time: ArrayLike | None = None,
     units: str = "mV",
     name: str = "v",
@@ -158,6 +160,7 @@ def traces(
     )
 
 
+@public
 def quantify(ds: Data) -> Data:
     """Convert variables to pint quantities, which replace the units in ``attrs["units"]``.
 
@@ -198,6 +201,7 @@ def quantify(ds: Data) -> Data:
     return ds.assign(changed)
 
 
+@public
 def to_jax(ds: Data) -> Data:
     """Convert numeric variables to JAX arrays, with their units in ``attrs["units"]``.
 
@@ -295,13 +299,6 @@ def _named_axes(dims: Sequence[str] | None, layout: str | None) -> tuple[str, ..
         return LAYOUTS[layout]
     if isinstance(dims, str):
         return (dims,)
-    if not isinstance(dims, (list, tuple)) or not all(isinstance(d, str) for d in dims):
-        raise DimensionError.of(
-            "dims",
-            found=repr(dims),
-            expected="a list or tuple of names, in the order of the axes",
-            remedy='dims=("time", "unit")',
-        )
     return tuple(dims)
 
 
@@ -358,6 +355,14 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
                 "neither dt_ms nor time", "one of the two", 'dt_ms=0.025, or dt_ms="25 us"'
             )
         return time_from_dt(dt_ms, length)
+    if not hasattr(time, "shape"):
+        time = np.asarray(time)
+    if time.shape != (length,):
+        raise time_problem(
+            f"times of shape {time.shape}",
+            f"one for each of the {length} samples",
+            "time=dt * np.arange(n)",
+        )
     if isinstance(time, xr.DataArray):
         variable = time.variable
     elif isinstance(time, xr.Variable):
@@ -367,10 +372,4 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
     else:
         times = time if is_jax(time) else np.asarray(time)
         variable = xr.Variable((TIME,), times, {"units": "ms"})
-    if variable.shape != (length,):
-        raise time_problem(
-            f"times of shape {variable.shape}",
-            f"one for each of the {length} samples",
-            "time=dt * np.arange(n)",
-        )
     return even_times(variable, dt_ms)[0].copy()  # the user's own array may change later

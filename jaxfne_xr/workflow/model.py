@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.cards import Card, Code
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -25,7 +25,7 @@ from jaxfne_xr.core.registry import chain, readouts
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
-from jaxfne_xr.core.types import ArrayLike, Time
+from jaxfne_xr.core.types import ArrayLike, Example, ReadoutNames, TimeStep
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, units_of
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
@@ -46,7 +46,14 @@ BARE = {
 }
 
 
-def construct(configuration: Configuration) -> Model:
+#: A configuration, complete or not.
+Settings: TypeAlias = Annotated[
+    Configuration, Example("jfx.Configuration.from_dict(values), or jfx.configuration()")
+]
+
+
+@public
+def construct(configuration: Settings) -> Model:
     """Construct the model of a complete configuration.
 
     Parameters
@@ -71,13 +78,6 @@ def construct(configuration: Configuration) -> Model:
     >>> round(float(readouts.spike_rate_hz.data.magnitude), 9)
     40.0
     """
-    if not isinstance(configuration, Configuration):
-        raise ArgumentError.of(
-            "configuration",
-            found=f"a {type(configuration).__name__}",
-            expected="a Configuration",
-            remedy="jfx.configuration().network(n=1)..., or jfx.Configuration.from_dict(values)",
-        )
     missing = configuration.missing()
     if missing:
         raise SchemaError.of(
@@ -145,8 +145,9 @@ class Model:
         rows = (("hash", self.configuration.hash()), *self.configuration.rows())
         return Card("Model", (*rows, ("next", Code(steps))))
 
+    @public
     def simulate_external(
-        self, source: xr.Dataset | xr.DataArray | ArrayLike, dt_ms: Time | None = None
+        self, source: xr.Dataset | xr.DataArray | ArrayLike, dt_ms: TimeStep | None = None
     ) -> xr.Dataset:
         """Make Signals of activity that was simulated elsewhere.
 
@@ -188,8 +189,9 @@ class Model:
             stage="signals",
         )
 
+    @public
     def compute_readout(
-        self, signals: xr.Dataset, names: str | Sequence[str] | None = None, **settings: Any
+        self, signals: xr.Dataset, names: ReadoutNames | None = None, **settings: Any
     ) -> xr.Dataset:
         """Compute readouts of Signals, with the probe and the field of the configuration.
 
@@ -286,7 +288,7 @@ class Model:
 
 
 def _labelled(
-    source: xr.Dataset | xr.DataArray | ArrayLike, mode: str, dt_ms: Time | None
+    source: xr.Dataset | xr.DataArray | ArrayLike, mode: str, dt_ms: TimeStep | None
 ) -> xr.Dataset:
     """Return the input of the model as a Dataset."""
     name, units = BARE[mode]
@@ -320,7 +322,7 @@ def _labelled(
     return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
 
 
-def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
+def _driven(ds: xr.Dataset, mode: str, dt_ms: TimeStep | None) -> xr.Dataset:
     """Make Signals of a current or of spikes, without a voltage."""
     name, units = BARE[mode]
     variables = list(ds.data_vars)

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance, registry
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -25,17 +26,19 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.registry import GIVEN, chain
+from jaxfne_xr.core.types import Probe, ReadoutNames, Sensors
 from jaxfne_xr.core.units import is_quantity, magnitude
 from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
 
 
+@public
 def compute_readout(
     signals: xr.Dataset | xr.DataArray,
-    names: str | Sequence[str],
+    names: ReadoutNames,
     *,
-    probe: xr.Dataset | None = None,
-    sensors: xr.Dataset | None = None,
+    probe: Probe | None = None,
+    sensors: Sensors | None = None,
     **settings: Any,
 ) -> xr.Dataset:
     """Compute readouts of Signals in one Dataset; what several of them need is computed once.
@@ -113,13 +116,6 @@ def asked_for(names: str | Sequence[str]) -> list[str]:
     """Return the names of readouts as a list."""
     if isinstance(names, str):
         return [names]
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ArgumentError.of(
-            "names",
-            found=repr(names),
-            expected=f"some of {list(registry.KNOWN)}",
-            remedy='names=["vm", "lfp_proxy"]',
-        )
     return list(names)
 
 
