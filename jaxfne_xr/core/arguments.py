@@ -68,7 +68,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 
 def public_class(cls: C) -> C:
     """Decorate a public dataclass: its arguments are checked as those of a function."""
-    cls.__init__ = public(cls.__init__)  # type: ignore[method-assign, misc]
+    cls.__init__ = public(cls.__init__)  # type: ignore[misc]
     return cls
 
 
@@ -240,7 +240,7 @@ _OF_TYPES: dict[Any, Callable[[], Rule]] = {
     float: lambda: Rule("a number", _is_plain, "0.5"),
     str: lambda: Rule("a string", lambda value: isinstance(value, str)),
     Hashable: lambda: Rule("a name", _is_name),
-    Mapping: lambda: Rule("a dict", _is_mapping, "{}"),
+    Mapping: lambda: Rule("a mapping", _is_mapping, "{}"),
     Callable: lambda: Rule("a function", callable, "lambda ds: ds"),
 }
 
@@ -254,7 +254,7 @@ def _whole(least: int) -> Rule:
     words = "a whole number" if least < 0 else f"a whole number, at least {least}"
 
     def accepts(value: Any) -> bool:
-        return is_real(value) and isinstance(value, numbers.Integral) and least <= value <= MOST
+        return is_real(value) and isinstance(value, (int, np.integer)) and least <= value <= MOST
 
     return Rule(words, accepts, str(max(least, 1)))
 
@@ -365,7 +365,7 @@ class _Numbers(_Number):
             if made is not None and made.dtype.kind not in "fiu":  # texts with units, among others
                 return next(filter(None, (self.problem(x, name) for x in bare)), None)
             bare = bare if made is None else made
-        elif not np.ndim(getattr(bare, "dtype", None) and bare):
+        elif not hasattr(bare, "dtype") or not np.ndim(bare):
             return super().problem(value, name)
         problem = _Array(Numeric()).problem(bare, name)
         if problem or is_traced(bare) or not self.finite:

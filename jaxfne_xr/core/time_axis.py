@@ -11,7 +11,7 @@ from xarray.indexes import PandasIndex
 from .arrays import is_traced
 from .errors import DimensionError, TimeAxisError, UnitError
 from .types import Window
-from .units import convert, magnitude, scalar, units_of
+from .units import LARGEST, SMALLEST, convert, magnitude, scalar, units_of
 
 TIME = "time"
 
@@ -28,7 +28,7 @@ def time_problem(found: str, expected: str, remedy: str) -> TimeAxisError:
 
 def check_dt(dt_ms: float, name: str = "dt_ms") -> float:
     """Return `dt_ms`, passed as `name`, if it is positive and finite; raise otherwise."""
-    if not (np.isfinite(dt_ms) and dt_ms > 0):
+    if not SMALLEST <= dt_ms <= LARGEST:
         raise TimeAxisError.of(
             name,
             found=f"{dt_ms}",

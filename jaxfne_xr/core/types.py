@@ -109,13 +109,15 @@ AnyTime: TypeAlias = Annotated[Scalar, Number("ms", finite=False)]
 #: One length, or several, um.
 Lengths: TypeAlias = Annotated[Scalars, Numbers("um")]
 #: The components of a vector, such as a direction, or other numbers without a unit.
-Vector: TypeAlias = Annotated[Sequence[float], Numbers("1")]
+Vector: TypeAlias = Annotated[Any, Numbers("1")]
 #: First and last.
 Interval: TypeAlias = tuple[Scalar, Scalar]
 #: Start and stop, ms; None for that end of the data.
-Window: TypeAlias = tuple[Time | None, Time | None]
+Window: TypeAlias = Annotated[tuple[Time | None, Time | None], Example("(0, 100)")]
 #: The lowest and the highest frequency of each band, Hz.
-Bands: TypeAlias = Mapping[str, tuple[Frequency, Frequency]]
+Bands: TypeAlias = Annotated[
+    Mapping[str, tuple[Frequency, Frequency]], Example('{"gamma": (30, 80)}')
+]
 #: How many, at least 1.
 Count: TypeAlias = Annotated[int, Whole()]
 

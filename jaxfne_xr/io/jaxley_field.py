@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arguments import public
+from jaxfne_xr.core.arguments import MOST, public
 from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
 from jaxfne_xr.core.progress import working
@@ -356,6 +356,13 @@ def _externals(
     if not 0 < duration < math.inf:
         raise ArgumentError.of(
             "t_max", found=f"{duration:g} ms", expected="a positive duration", remedy="t_max=100.0"
+        )
+    if not dt_ms <= duration <= MOST * dt_ms:
+        raise ArgumentError.of(
+            "delta_t",
+            found=f"{dt_ms:g} ms, with t_max={duration:g} ms",
+            expected="at least one step, and not billions",
+            remedy="delta_t=0.025",
         )
     steps = int(duration // dt_ms + 1)  # as in jx.integrate
     for key, rows in externals.items():

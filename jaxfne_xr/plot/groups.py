@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +98,11 @@ def summary(
     by = _group_dim(ds)
     chosen = _chosen(ds, variables, by)
     raise_problems(p for v in chosen for p in _problems(ds, v, by))
+    listed = isinstance(ax, (list, tuple, np.ndarray))
     if ax is None:
         axes = _new(plt, ds, chosen, by)
     else:
-        axes = [ax] if isinstance(ax, Mapping) else list(np.ravel(np.asarray(ax, object)))
+        axes: list[Any] = list(np.ravel(np.asarray(ax, object))) if listed else [ax]
         if len(axes) != len(chosen) or not all(hasattr(a, "add_artist") for a in axes):
             raise ArgumentError.of(
                 "ax",
@@ -119,7 +120,7 @@ def summary(
         for one in bars[1:]:
             one.tick_params(axis="y", labelleft=False)
             one.set_ylabel("")
-    if isinstance(variables, str) or (ax is not None and np.asarray(ax, object).ndim == 0):
+    if isinstance(variables, str) or (ax is not None and not listed):
         return axes[0]
     made = np.empty(len(axes), object)
     made[:] = axes

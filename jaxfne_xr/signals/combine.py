@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from jaxfne_xr.core import provenance
@@ -27,7 +26,8 @@ from jaxfne_xr.geometry.positions import prefixed
 
 @public
 def concat(
-    datasets: Iterable[xr.Dataset | xr.DataArray], dim: str | xr.Variable | xr.DataArray | pd.Index
+    datasets: Iterable[xr.Dataset | xr.DataArray],
+    dim: str | xr.Variable | xr.DataArray | xr.IndexVariable,
 ) -> xr.Dataset:
     """Join Datasets along a dim: the cells of a population, trials, successive stretches of time.
 

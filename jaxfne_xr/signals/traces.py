@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -297,9 +297,7 @@ def _named_axes(dims: Sequence[str] | None, layout: str | None) -> tuple[str, ..
                 remedy='layout="time_by_unit", or name any axes with dims=(...)',
             )
         return LAYOUTS[layout]
-    if isinstance(dims, str):
-        return (dims,)
-    return tuple(dims)
+    return (dims,) if isinstance(dims, str) else tuple(cast(Sequence[str], dims))
 
 
 def _axis_problems(ndim: int, dims: tuple[str, ...]) -> list[Problem]:

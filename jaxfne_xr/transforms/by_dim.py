@@ -239,13 +239,23 @@ def scan(
     return unpack(last), unpack(with_dim(ys, dim, labels))
 
 
+#: What `scan` carries from step to step.
+CARRIED = jax.Array, np.ndarray, np.number, np.bool_, bool, int, float, complex
+
+
 def _carry_problems(first: Tree) -> list[Problem]:
     """Return the problem of each part of the first carry that is no array."""
     problems = []
     for leaf in jax.tree.leaves(first):
         try:
-            jax.eval_shape(lambda x: x, leaf)
-        except (TypeError, ValueError, OverflowError):
+            array = jnp.asarray(leaf) if isinstance(leaf, CARRIED) else None
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+        ):  # of texts or objects, masked, or beyond 32 bits
+            array = None
+        if array is None:
             expected = "arrays and numbers, in Datasets, dicts, lists and tuples"
             problem = Problem("init", described(leaf), expected, "init=jnp.zeros(3)", DataError)
             problems.append(problem)
