@@ -19,6 +19,7 @@ from jaxfne_xr.core.errors import (
     UnitError,
     VariableError,
     raise_problems,
+    renaming,
 )
 from jaxfne_xr.core.inputs import as_dataset, kind_problems, misaligned, no_dataset, require_time
 from jaxfne_xr.core.results import finish
@@ -407,7 +408,7 @@ def _common(
             expected="one variable in common, or the name of one of several",
             remedy=f'variable="{common[0]}"'
             if common
-            else f'reference.rename(your_name="{names[0][0] if names[0] else "lfp"}")',
+            else renaming(names[1], names[0][0] if names[0] else "lfp", of="reference"),
         )
     return choice
 

@@ -134,7 +134,7 @@ def coherence(
             TIME,
             found=f"{len(t)} samples from {t[0]:g} ms and {len(u)} from {u[0]:g} ms",
             expected="the same times in both",
-            remedy="data.sel(time=slice(t0, t1)), and other likewise",
+            remedy="select the same samples of both",
         )
     dt_ms, options = segments(first, segment, overlap, window, detrend, several=True)
     x, y = _broadcast(first.variables[name_a], second.variables[name_b])
@@ -224,7 +224,7 @@ def segments(
                 where="segment",
                 found=f"{nperseg} samples, of {n} in all",
                 expected="at least two samples, and no more than there are",
-                remedy=f"segment={n * dt_ms / 4.5:g} (ms)",
+                remedy=f"segment='{n * dt_ms / 4.5:g} ms'",
                 error=ArgumentError,
             )
         )
@@ -247,7 +247,7 @@ def segments(
             f"one segment of {nperseg} samples, of {n} in all",
             "at least two: the coherence of one is 1",
         )
-        remedy = f"segment={n * dt_ms / 4.5:g} (ms)"
+        remedy = f"segment='{n * dt_ms / 4.5:g} ms'"
         raise ArgumentError.of("segment", found=found, expected=expected, remedy=remedy)
     return dt_ms, {"nperseg": nperseg, "noverlap": noverlap, "window": window, "detrend": detrend}
 
@@ -307,7 +307,7 @@ def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, n
                     where=f"bands[{name!r}]",
                     found=f"{start:g} to {stop:g} Hz, narrower than the frequency spacing of {spacing:g} Hz",
                     expected=f"a band of at least {spacing:g} Hz, or segments of at least {needed:g} ms",
-                    remedy=f"segment={needed:g} (ms), if the data are as long; or a wider band",
+                    remedy=f"segment='{needed:g} ms', if the data are as long; or a wider band",
                     error=ArgumentError,
                 )
             )
@@ -322,7 +322,7 @@ def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, n
                 found=f"none, in a spectrum up to {nyquist:g} Hz in steps of {spacing:g} Hz",
                 expected=f"at least one band; of {list(BANDS)}, the widest needs segments of {needed:g} ms, "
                 "and the lowest a Nyquist frequency of 4 Hz",
-                remedy=f'segment={needed:g} (ms), or bands={{"all": (0, {nyquist:g})}}',
+                remedy=f'segment="{needed:g} ms", or bands={{"all": (0, {nyquist:g})}}',
                 error=ArgumentError,
             )
         )

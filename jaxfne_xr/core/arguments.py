@@ -68,7 +68,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 
 def public_class(cls: C) -> C:
     """Decorate a public dataclass: its arguments are checked as those of a function."""
-    cls.__init__ = public(cls.__init__)  # type: ignore[misc]
+    cls.__init__ = public(cls.__init__)
     return cls
 
 

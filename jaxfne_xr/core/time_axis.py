@@ -9,7 +9,7 @@ import xarray as xr
 from xarray.indexes import PandasIndex
 
 from .arrays import is_traced
-from .errors import DimensionError, TimeAxisError, UnitError
+from .errors import DimensionError, TimeAxisError, UnitError, renaming
 from .types import Window
 from .units import LARGEST, SMALLEST, convert, magnitude, scalar, units_of
 
@@ -153,7 +153,7 @@ def sampling(ds: xr.Dataset, dt_ms: float | None) -> tuple[np.ndarray, float | N
             TIME,
             found=f"the dims {list(map(str, ds.sizes))}",
             expected='a dimension named "time"',
-            remedy='ds.rename({"your_dim": "time"})',
+            remedy=renaming(ds.sizes, TIME),
         )
     length = ds.sizes[TIME]
     if length == 0:

@@ -322,7 +322,7 @@ class Slab(Conductor):
                     "below, above",
                     found="{:g} and {:g} S/m".format(*map(float, sigmas[1:])),
                     expected="a conductor on at least one side: the potential has no reference otherwise",
-                    remedy="Slab(thickness, below=0.0, above=1.5)",
+                    remedy="jfx.Slab(thickness, below=0.0, above=1.5)",
                 ) from error
             object.__setattr__(self, "images", images)
 
@@ -343,7 +343,7 @@ class Slab(Conductor):
                 "images",
                 found="none, with conductivities that JAX traces",
                 expected="the number to sum, which fixes the size of a loop",
-                remedy="make the model outside the traced function and pass it, or Slab(..., images=21)",
+                remedy="images=21, or make the model outside the traced function and pass it",
             )
         contact = positions_along(contacts, "contact", "xyz")
         extent, electrodes = self.extent(sites), self._electrodes(contacts)
@@ -409,8 +409,8 @@ class Slab(Conductor):
                         found=f"{np.count_nonzero(bad)} of {bad.size} outside the slab, the first "
                         f"{name} {first} at z = {z[:, first].min():g} to {z[:, first].max():g} um",
                         expected=f"all of it from z = {low:g} to {high:g} um",
-                        remedy=f'Slab("{max(high, up) - min(low, down):g} um", bottom={min(low, down):g}), or move it: '
-                        "ds.assign_coords(z=ds.z + 100), and z_start and z_end of sites",
+                        remedy=f'jfx.Slab("{max(high, up) - min(low, down):g} um", bottom={min(low, down):g}), '
+                        "or move it: ds.assign_coords(z=ds.z + 100), and z_start and z_end of sites",
                         error=ArgumentError,
                     )
                 )

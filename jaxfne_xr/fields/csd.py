@@ -22,6 +22,7 @@ from jaxfne_xr.core.errors import (
     Problem,
     VariableError,
     raise_problems,
+    renaming,
 )
 from jaxfne_xr.core.inputs import as_dataset, kind_problems, unit_problem
 from jaxfne_xr.core.results import finish
@@ -257,7 +258,8 @@ def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
         "lfp",
         found=f"{voltages or 'no potential'} among {have}",
         expected=f"one potential, in a unit of voltage, along {CONTACT!r}",
-        remedy='ds.rename(your_name="lfp"), with ds["lfp"].attrs["units"] = "uV"; for an lfp_proxy, csd_proxy',
+        remedy=renaming(voltages or along or have, "lfp", of="lfp")
+        + ", in a unit of voltage; for an lfp_proxy, csd_proxy",
     )
 
 
@@ -409,11 +411,12 @@ def _inverse_matrix(
         record |= {"conductivity_top_S_per_m": top[0], "surface_um": level}
         if not is_traced(depth) and (above := np.asarray(depth) < 0).any():
             k = int(np.argmin(np.asarray(depth)))
+            edge = np.min if contacts.axes == ("depth",) else np.max
             raise ArgumentError.of(
                 "surface",
                 found=f"{above.sum()} of {len(above)} contacts beyond it, contact {k} by {-float(depth[k]):g} um",
                 expected="all contacts in the tissue",
-                remedy="surface=..., its position along the depth, um",
+                remedy=f"surface={float(edge(np.asarray(place))):g}, or where it is along the depth, um",
             )
     made = on_arrays(kernels.icsd_matrix, depth, 2 * radii, in_float64(sigma), *top, method=method)
     matrix, record["condition"] = made.matrix, made.condition

@@ -18,7 +18,7 @@ from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, renaming, warn
 from jaxfne_xr.core.inputs import (
     as_dataset,
     groups_of,
@@ -303,7 +303,7 @@ def moment_of(dipoles: xr.Dataset) -> xr.Variable:
             "dipole_moment",
             found=found,
             expected='three components on "xyz"',
-            remedy='ds.rename(your_dim="xyz")',
+            remedy=renaming((d for d in variable.dims if d != TIME), XYZ, of="dipoles"),
         )
     variable = checked(variable, "dipole_moment")
     names = dipoles[XYZ].values.tolist()
@@ -474,7 +474,7 @@ def rotate(
             "angle",
             found=found,
             expected="one of the two",
-            remedy='rotate(dipoles, "30 deg", "y"), or to=(0, 1, 0)',
+            remedy='jfx.rotate(dipoles, "30 deg", "y"), or to=(0, 1, 0)',
         )
     if angle is not None:
         turn = values_in(angle, "deg", "angle")

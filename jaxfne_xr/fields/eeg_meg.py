@@ -136,7 +136,7 @@ def _sensed(
                 "sensors",
                 found="none",
                 expected="the positions of the channels, which every head but LeadField needs",
-                remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, normal=..., dim="channel")',
+                remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, dim="channel")',
             )
         sensor = positions_along(sensors, CHANNEL, XYZ)
         coords = dict(sensors.coords)
@@ -199,7 +199,7 @@ def _matched(
             "dipoles",
             found=found,
             expected="labels of the dipoles of the lead field",
-            remedy=f"dipoles.sel({dim}=[...]) with labels such as {list(head.dipoles[:3])}",
+            remedy=f"give the dipoles the labels of the lead field, along {dim}: {list(head.dipoles[:3])} and so on",
         )
     if np.shape(head.array)[2] != n:
         found = f"a lead field of {np.shape(head.array)[2]} dipoles for {n} moments"
@@ -207,7 +207,7 @@ def _matched(
             "dipoles",
             found=found,
             expected="one dipole for each moment",
-            remedy="LeadField of a DataArray with labels of its dipoles, which are matched with those of the moments",
+            remedy="a LeadField of a DataArray with labels of its dipoles, which are matched with those of the moments",
         )
     return None
 

@@ -343,7 +343,7 @@ class LeadField(ForwardModel):
                 "lead_field",
                 found="no unit",
                 expected="the unit of a signal over that of a moment",
-                remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
+                remedy='jfx.LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
             )
 
     def _of_labelled(self, given: xr.DataArray) -> Array:
@@ -480,7 +480,7 @@ def _off_scalp(height: np.ndarray, off: np.ndarray, scalp: float) -> Problem:
         f"number {k} at {height[k]:.6g} um from its centre",
         expected=f"on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
         remedy='jfx.probe_at(positions, units="mm", dim="channel"), if they are in mm; '
-        'jfx.montage("easycap-M1", head); or head=jfx.FourSphere(radii=...) of the right size',
+        'jfx.montage("easycap-M1", head); or a jfx.FourSphere of the right size',
         error=ArgumentError,
     )
 
@@ -498,7 +498,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
                 where="conductivities",
                 found=f"{np.size(radii)} radii and {np.size(sigma)} conductivities",
                 expected="one radius and one conductivity for each shell",
-                remedy='FourSphere(radii=("79 mm", "80 mm", "85 mm", "90 mm"), conductivities=(0.3, 1.5, 0.015, 0.3))',
+                remedy='jfx.FourSphere(("79 mm", "80 mm", "85 mm", "90 mm"), (0.3, 1.5, 0.015, 0.3))',
                 error=DimensionError,
             )
         ]
@@ -530,7 +530,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
 def _shape_problem(name: str, value: object, shape: tuple[int, ...]) -> list[Problem]:
     if not isinstance(value, np.ndarray) or value.shape == shape:
         return []
-    found, remedy = f"the shape {value.shape}", f"{name}=... of the shape {shape}"
+    found, remedy = f"the shape {value.shape}", f"give {name} the shape {shape}"
     return [Problem(name, found, f"{shape}", remedy, DimensionError)]
 
 

@@ -207,6 +207,6 @@ def _several(given: Scalars | None, default: ArrayLike, unit: str, name: str) ->
             name,
             found=f"{values.tolist()} {unit}",
             expected="one or several positive numbers",
-            remedy=f"{name}=[...]",
+            remedy=f'{name}="{example(unit)}"',
         )
     return values

@@ -446,7 +446,7 @@ def eeg_power(eeg_proxy: xr.Dataset | xr.DataArray, *, window: Window | None = N
 
 
 def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
-    remedy = f"jfx.{name}(...) first, or compute_readout(signals, [...])"
+    remedy = f"jfx.{name} of the Signals first, or compute_readout, which does"
     return variable_of(ds, name, f"the result of {name}", remedy)
 
 

@@ -132,7 +132,7 @@ def ground_truth_csd(
                 "grid",
                 found=f"borders along {list(grid)}",
                 expected="along x, y and z",
-                remedy='grid={"x": ..., "y": ..., "z": ...}',
+                remedy='grid=dict.fromkeys("xyz", np.arange(-500, 501, 100))',
             )
         dims = tuple("xyz")
         borders = [_edges(grid[a], a) for a in dims]

@@ -174,7 +174,7 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: Morphology) -> xr
             "morphology",
             found="no axial conductances",
             expected="a morphology",
-            remedy="jfx.morphology(start, end, diameter, parent)",
+            remedy="the result of jfx.morphology, jfx.from_jaxley or jfx.from_lfpy",
         )
     n = morphology.sizes[ROW]
     if ds.sizes.get(ROW) != n:
@@ -182,7 +182,7 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: Morphology) -> xr
             ROW,
             found=f"the sizes {dict(ds.sizes)}",
             expected=f"{ROW}: {n}, a row for each segment in the order of the morphology",
-            remedy=f'ds.rename(your_dim="{ROW}"), ds.isel({ROW}=[...])',
+            remedy=f"select the rows of the morphology with isel, or name their dim {ROW} with rename",
         )
     # Edges of an earlier morphology would not fit the new labels.
     old = [name for name, x in ds.variables.items() if x.dims == STRUCTURE]
@@ -350,7 +350,7 @@ def _numbers(values: ArrayLike, units: str, target: str, name: str) -> np.ndarra
     try:
         numbers = np.array(values, dtype=float)
     except (TypeError, ValueError) as error:
-        remedy = "np.array([...]), with one row or number for each segment"
+        remedy = "one row or number for each segment, in an array"
         raise ArgumentError.of(
             name, found=repr(values), expected=f"numbers, in {target}", remedy=remedy
         ) from error
@@ -393,7 +393,7 @@ def _parent_problems(parent: np.ndarray, n: int) -> list[Problem]:
             where="parent",
             found=found,
             expected=f"for each of the {n} segments another's number, or -1 for the root of a cell",
-            remedy="parent=[-1, 0, 1, ...]",
+            remedy=f"parent=np.arange({n}) - 1, if each segment continues the one before",
             error=ArgumentError,
         )
     ]

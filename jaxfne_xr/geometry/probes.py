@@ -256,7 +256,10 @@ def _numbers(values: ArrayLike, name: str) -> np.ndarray:
     try:
         return np.array(values, dtype=float)
     except (TypeError, ValueError) as error:
-        expected, remedy = "numbers, three for each position", f"{name}=np.array([[x, y, z], ...])"
+        expected, remedy = (
+            "numbers, three for each position",
+            f"{name}=np.zeros((1, 3)), x, y and z in a row for each",
+        )
         raise ArgumentError.of(
             name, found=repr(values), expected=expected, remedy=remedy
         ) from error
@@ -286,6 +289,6 @@ def _shape_problem(where: str, shape: tuple[int, ...], expected: str) -> Problem
         where=where,
         found=f"shape {shape}",
         expected=expected,
-        remedy="np.array([[x, y, z], ...]), one row for each contact",
+        remedy="x, y and z in a row for each contact",
         error=DimensionError,
     )

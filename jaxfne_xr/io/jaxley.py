@@ -274,9 +274,9 @@ def require_module(module: Any) -> str:
             "module",
             found="a part of a module (a View)" if part else type(module).__name__,
             expected="the Compartment, Branch, Cell or Network that jx.integrate ran",
-            remedy="from_jaxley(net, ...) and then ds.query(recording='unit == 0')"
+            remedy="the whole network to from_jaxley, and then ds.query(recording='unit == 0')"
             if part
-            else "for a bare array, jfx.traces(array, layout='recording_by_time', dt_ms=...)",
+            else "for a bare array, jfx.traces with layout='recording_by_time'",
         )
     return version
 
@@ -285,7 +285,7 @@ def _bare(recordings: ArrayLike) -> Array:
     """Return `recordings` as an array; raise if it is something else."""
     if isinstance(recordings, tuple):
         found = "a tuple, as jx.integrate(..., return_states=True) returns"
-        remedy = "recordings, states = jx.integrate(...)"
+        remedy = "recordings, states = recordings"
     elif is_quantity(recordings) or isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
         found, remedy = f"a {type(recordings).__name__}", "pass the bare array"
     else:
@@ -373,7 +373,7 @@ def _unit_problem(state: str, found: str, expected: str) -> Problem:
         where=state,
         found=found,
         expected=expected,
-        remedy=f'from_jaxley(..., units={{"{state}": "1"}}), if it is a gate',
+        remedy=f'units={{"{state}": "1"}}, if it is a gate',
         error=UnitError,
     )
 

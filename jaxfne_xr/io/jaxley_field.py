@@ -233,7 +233,7 @@ def _request_problems(
                 where="probe",
                 found="no probe",
                 expected="contacts, for the readout 'lfp'",
-                remedy="integrate_field(module, jfx.linear_probe(16, ...), ...)",
+                remedy="probe=jfx.linear_probe(16)",
                 error=ArgumentError,
             )
         )

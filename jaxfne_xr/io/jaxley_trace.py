@@ -92,7 +92,7 @@ class JaxleyTraceSpec:
                     where="metadata",
                     found=f"values that JSON cannot hold ({error})",
                     expected="strings, finite numbers, bools, None, lists and dicts of them",
-                    remedy='metadata={"seed": 1, "note": str(value)}',
+                    remedy='metadata={"seed": 1, "note": "text"}',
                     error=ArgumentError,
                 )
             )

@@ -188,5 +188,5 @@ def _cell_error(found: str, expected: str) -> ArgumentError:
         "cell",
         found=found,
         expected=expected,
-        remedy="from_lfpy(cell), or jfx.morphology(...) for plain arrays",
+        remedy="an LFPy cell after cell.simulate, or jfx.morphology for plain arrays",
     )

@@ -100,7 +100,7 @@ def to_netcdf(
             "compression",
             found=repr(compression),
             expected=f"one of {list(COMPRESSION)}",
-            remedy='compression="fast", or encoding={...} for anything else',
+            remedy='compression="fast", or encoding= for anything else',
         )
     target = Path(os.path.realpath(Path(path).expanduser()))
     problems = target_problems(target)

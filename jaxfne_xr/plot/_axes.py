@@ -261,7 +261,7 @@ def _ax_problems(ax: object, faceted: bool) -> list[Problem]:
         return []
     what = "ax together with row or col" if plain else f"a {type(ax).__name__}"
     expected = "one plain matplotlib Axes; none with row or col, which make a new figure"
-    return [Problem("ax", what, expected, "fig, ax = plt.subplots()", ArgumentError)]
+    return [Problem("ax", what, expected, "ax=plt.figure().add_subplot()", ArgumentError)]
 
 
 def _facet_problems(

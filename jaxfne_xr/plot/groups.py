@@ -102,13 +102,13 @@ def summary(
     if ax is None:
         axes = _new(plt, ds, chosen, by)
     else:
-        axes: list[Any] = list(np.ravel(np.asarray(ax, object))) if listed else [ax]
+        axes = list(np.ravel(np.asarray(ax, object))) if listed else [ax]
         if len(axes) != len(chosen) or not all(hasattr(a, "add_artist") for a in axes):
             raise ArgumentError.of(
                 "ax",
                 found=f"{len(axes)} of {type(axes[0]).__name__ if axes else 'none'}",
                 expected=f"an Axes for each of {chosen}",
-                remedy=f"fig, ax = plt.subplots({len(chosen)}), or variables={chosen[0]!r}",
+                remedy=f"ax=plt.subplots({len(chosen)})[1], or variables={chosen[0]!r}",
             )
     for one, variable in zip(axes, chosen, strict=True):
         if f"{by}_other" in ds[variable].dims:

@@ -84,7 +84,7 @@ def topomap(
             "channel",
             found=f"the dims {list(map(str, ds.dims))}",
             expected="channel, with the positions of electrodes or sensors",
-            remedy='jfx.eeg(dipoles, sensors), or ds.rename(your_dim="channel")',
+            remedy="a result of jfx.eeg or jfx.meg; or name the dim of the sensors channel",
         )
     found = coloured(ds, "channel", variable, {row, col}, needed=True)
     middle = values_in(centre, "um", "centre")

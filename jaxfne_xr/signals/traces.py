@@ -294,7 +294,7 @@ def _named_axes(dims: Sequence[str] | None, layout: str | None) -> tuple[str, ..
                 "layout",
                 found=repr(layout),
                 expected=f"one of {list(LAYOUTS)}",
-                remedy='layout="time_by_unit", or name any axes with dims=(...)',
+                remedy='layout="time_by_unit", or name any axes with dims',
             )
         return LAYOUTS[layout]
     return (dims,) if isinstance(dims, str) else tuple(cast(Sequence[str], dims))
@@ -329,7 +329,7 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
             "data",
             found=f"an xarray {type(data).__name__}, which is labelled already",
             expected="a bare array",
-            remedy='da.to_dataset(name="v").jfne.to_signals(), or traces(da.data, da.dims, ...)',
+            remedy="data.jfne.to_signals(), or jfx.traces of data.data with data.dims",
         )
     if is_quantity(data):
         data, units = data.magnitude, text_of(data.units)
@@ -338,7 +338,7 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
             "data",
             found="a masked array, whose mask would be lost",
             expected="a plain array",
-            remedy="data.filled(value)",
+            remedy="data.filled(0.0)",
         )
     return (data if is_jax(data) or is_dask(data) else np.asarray(data)), units
 

@@ -213,7 +213,7 @@ def scan(
             "xs",
             found=f"{len(bare)} array{'s' * (len(bare) > 1)} without the dim {dim!r}",
             expected=f"{dim!r} in all of them",
-            remedy=f'xr.DataArray(x, dims=("{dim}", ...)); what does not change goes into fn by closure',
+            remedy=f"arrays in xr.DataArray, with {dim!r} among the dims; what does not change goes into fn by closure",
         )
     # lax.scan goes along the first axis.
     flat = [

@@ -138,9 +138,7 @@ class Configuration:
         """
         problems = _unknown("network", unknown, ("n", "groups"))
         if n is None and groups is None:
-            problems.append(
-                _problem("network", "neither n nor groups", "one of the two", "network(n=1)")
-            )
+            problems.append(_problem("network", "neither n nor groups", "one of the two", "n=1"))
         raise_problems(problems)
         labels = None if groups is None else _labels(groups, n)
         return self._with("network", n=len(labels) if labels else int(n or 0), labels=labels)

@@ -19,6 +19,7 @@ from jaxfne_xr.core.errors import (
     Problem,
     SchemaError,
     raise_problems,
+    renaming,
 )
 from jaxfne_xr.core.inputs import kind_problems, require_time, site_dim, unit_problem
 from jaxfne_xr.core.registry import chain, readouts
@@ -276,9 +277,9 @@ class Model:
                 if dim
                 else f"no dim of sites, {' or '.join(SITES)}, among {tuple(signals.dims)}",
                 expected=f"the {network['n']} of network(n={network['n']})",
-                remedy=f"network(n={count}), or select one site of each neuron first"
+                remedy=f"the network of the configuration with n={count}, or select one site of each neuron first"
                 if dim
-                else 'source.rename(your_dim="unit")',
+                else renaming((d for d in signals.dims if d != TIME), "unit", of="source"),
             )
         if network["labels"] is None:
             return signals
@@ -302,7 +303,7 @@ def _labelled(
             "source",
             found=f"an array of {np.ndim(data)} axes",
             expected="(time, neuron) or (time, neuron, feature)",
-            remedy="v[:, None] for a single neuron; or name the axes: jfx.traces(v, dims=...)",
+            remedy="source[:, None] for a single neuron; or name the axes with jfx.traces",
         )
     dims = (TIME, "unit", "feature")[: np.ndim(data)]
     if mode == "external_spikes":
@@ -332,7 +333,7 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: TimeStep | None) -> xr.Dataset:
             name,
             found=f"the variables {list(map(str, variables))}",
             expected=f"one named {name!r}, or only one",
-            remedy=f'ds.rename(your_name="{name}")',
+            remedy=renaming(variables, name, of="source"),
         )
     require_time(ds, chosen)
     variable = ds.variables[chosen]

@@ -178,7 +178,7 @@ def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]
                     name,
                     found=f"no {need}",
                     expected=GIVEN[need],
-                    remedy=f"compute_readout(..., {need}=...), or .probe(...) in the configuration",
+                    remedy=f"{GIVEN[need].split(' as in ')[-1]}, or in the probe of the configuration",
                 )
         inputs = {
             need: _resolve(need, made, settings) if need in registry.KNOWN else made[need]
@@ -195,12 +195,15 @@ def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]
 
 def _output_problems(name: str, result: object) -> list[Problem]:
     """Return the problems of the result of a readout."""
-    remedy = f"end the readout in: return xr.Dataset({{{name!r}: ...}}), or array.to_dataset(name={name!r})"
+    remedy = f"end the readout in: return xr.Dataset({{{name!r}: array}}), or array.to_dataset(name={name!r})"
     if isinstance(result, xr.Dataset):
         found = f"the variables {list(map(str, result.data_vars))}"
         if list(result.data_vars) in ([name], [f"{name}_proxy"]):
             return []
-        remedy = f"end the readout in: return made.rename(your_name={name!r}), or made[[{name!r}]]"
+        first = next(iter(result.data_vars), "made")
+        remedy = (
+            f"end the readout in: return made.rename({{{first!r}: {name!r}}}), or made[[{name!r}]]"
+        )
     else:
         found = "None" if result is None else f"a {type(result).__name__}"
     expected = f"a Dataset with one variable, {name!r}"
