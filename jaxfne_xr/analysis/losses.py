@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
 from jaxfne_xr.core.dispatch import checked, jointly, mean_over, whole
 from jaxfne_xr.core.errors import (
@@ -18,6 +19,7 @@ from jaxfne_xr.core.errors import (
     UnitError,
     VariableError,
     raise_problems,
+    renaming,
 )
 from jaxfne_xr.core.inputs import (
     as_dataset,
@@ -44,6 +46,7 @@ from jaxfne_xr.signals.spikes import firing_rate
 from .spectra import FREQUENCY, band_power, edges_Hz, psd
 
 
+@public
 def mean_square_loss(
     simulated: xr.Dataset | xr.DataArray,
     reference: xr.Dataset | xr.DataArray,
@@ -112,6 +115,7 @@ def mean_square_loss(
     return _mean_square("mean_square_loss", simulated, reference, variable, over)
 
 
+@public
 def correlation_loss(
     simulated: xr.Dataset | xr.DataArray,
     reference: xr.Dataset | xr.DataArray,
@@ -164,6 +168,7 @@ def correlation_loss(
     return finish(ds, "correlation_loss", made, "1", parameters, others=[reference])
 
 
+@public
 def spectrum_loss(
     simulated: xr.Dataset | xr.DataArray,
     reference: xr.Dataset | xr.DataArray,
@@ -257,7 +262,7 @@ def spectrum_loss(
         power,
         reference_power,
         dims=[power.dims],
-        numbers=(floor,),
+        numbers=(float(floor),),
         axis=power.get_axis_num(dim),
     )
     made = mean_over(ratio, dims, "square")
@@ -272,6 +277,7 @@ def spectrum_loss(
     return finish(ds, "spectrum_loss", made, "1", parameters, coords=kept, others=[reference])
 
 
+@public
 def rate_loss(
     simulated: xr.Dataset | xr.DataArray,
     reference: xr.Dataset | xr.DataArray,
@@ -416,7 +422,7 @@ def _common(
             expected="one variable in common, or the name of one of several",
             remedy=f'variable="{common[0]}"'
             if common
-            else f'reference.rename(your_name="{names[0][0] if names[0] else "lfp"}")',
+            else renaming(names[1], names[0][0] if names[0] else "lfp", of="reference"),
         )
     return choice
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import checked, jointly, whole
 from jaxfne_xr.core.errors import (
@@ -45,6 +46,7 @@ BANDS = {
 }
 
 
+@public
 def psd(
     data: xr.Dataset | xr.DataArray,
     variable: str | None = None,
@@ -112,6 +114,7 @@ def psd(
     return finish(ds, "psd", made, units, {"of": name, **options}, coords=labels)
 
 
+@public
 def coherence(
     data: xr.Dataset | xr.DataArray,
     other: xr.Dataset | xr.DataArray,
@@ -177,6 +180,7 @@ def coherence(
     return finish(first, "coherence", made, "1", parameters, coords=labels, others=[second])
 
 
+@public
 def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) -> xr.Dataset:
     """Compute the power in frequency bands.
 
@@ -275,7 +279,7 @@ def segments(
                 where="segment",
                 found=f"{nperseg} samples, of {n} in all",
                 expected="at least two samples, and no more than there are",
-                remedy=f"segment={n * dt_ms / 4.5:g} (ms)",
+                remedy=f"segment='{n * dt_ms / 4.5:g} ms'",
                 error=ArgumentError,
             )
         )
@@ -298,7 +302,7 @@ def segments(
             f"one segment of {nperseg} samples, of {n} in all",
             "at least two: the coherence of one is 1",
         )
-        remedy = f"segment={n * dt_ms / 4.5:g} (ms)"
+        remedy = f"segment='{n * dt_ms / 4.5:g} ms'"
         raise ArgumentError.of("segment", found=found, expected=expected, remedy=remedy)
     return dt_ms, {"nperseg": nperseg, "noverlap": noverlap, "window": window, "detrend": detrend}
 
@@ -469,7 +473,7 @@ def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, n
                     where=f"bands[{name!r}]",
                     found=f"{start:g} to {stop:g} Hz, narrower than the frequency spacing of {spacing:g} Hz",
                     expected=f"a band of at least {spacing:g} Hz, or segments of at least {needed:g} ms",
-                    remedy=f"segment={needed:g} (ms), if the data are as long; or a wider band",
+                    remedy=f"segment='{needed:g} ms', if the data are as long; or a wider band",
                     error=ArgumentError,
                 )
             )
@@ -484,7 +488,7 @@ def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, n
                 found=f"none, in a spectrum up to {nyquist:g} Hz in steps of {spacing:g} Hz",
                 expected=f"at least one band; of {list(BANDS)}, the widest needs segments of {needed:g} ms, "
                 "and the lowest a Nyquist frequency of 4 Hz",
-                remedy=f'segment={needed:g} (ms), or bands={{"all": (0, {nyquist:g})}}',
+                remedy=f'segment="{needed:g} ms", or bands={{"all": (0, {nyquist:g})}}',
                 error=ArgumentError,
             )
         )

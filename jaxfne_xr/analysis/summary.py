@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.dispatch import checked, contract, jointly, mean_over, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, NonFiniteError, TimeAxisError
@@ -37,6 +38,7 @@ NAMES = (
 BIN_MS = 5.0
 
 
+@public
 def summary(
     signals: xr.Dataset | xr.DataArray,
     by: str | None = "population",

@@ -362,7 +362,7 @@ def nonfinite_problem(
         found=f"{count} of {array.size} values not finite; the first is {kind} at index {place}",
         expected="finite values only",
         remedy="fix the simulation (try a smaller time step), or fill or drop them: "
-        f'ds["{name}"].fillna(...), or select what is finite',
+        f'ds["{name}"].fillna(0.0), or select what is finite',
         error=NonFiniteError,
     )
 

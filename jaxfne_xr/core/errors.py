@@ -126,6 +126,16 @@ def raise_problems(problems: Iterable[Problem]) -> None:
         raise problems[0].error(*problems)
 
 
+def renaming(names: Iterable[object], to: str, *, of: str = "ds") -> str:
+    """Return the remedy that gives the first of `names`, dims or variables of `of`, the name `to`."""
+    first = next(iter(names), None)
+    return (
+        f'name a dim or variable "{to}"'
+        if first is None
+        else f'{of}.rename({{{first!r}: "{to}"}}), if it is that'
+    )
+
+
 def warn(text: str) -> None:
     """Warn the user; the warning points to the first line outside this package."""
     # `skip_file_prefixes` of warnings.warn would do this, from Python 3.12 on

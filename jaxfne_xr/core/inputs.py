@@ -65,8 +65,8 @@ from .units import (
 DENSITY = "mA/cm^2"
 #: Remedy for a Dataset without the axial conductances of its cells.
 GET_CABLE = (
-    "ds = jfx.from_jaxley(...) or jfx.from_lfpy(cell), which attach it; "
-    "ds.jfne.with_morphology(jfx.morphology(start, end, diameter, parent)) for plain arrays"
+    "jfx.from_jaxley and jfx.from_lfpy attach the axial conductances; "
+    "for plain arrays, ds.jfne.with_morphology of a jfx.morphology"
 )
 
 # ---------------------------------------------------------------------------------------- a Dataset or a DataArray
@@ -227,7 +227,7 @@ def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Proble
         found, remedy = "no unit", f'{name}.attrs["units"] = "{expected}", if that is what it is in'
         if is_dask(variable._data) and is_quantity(getattr(variable._data, "_meta", None)):
             found = "a dask array of quantities, as .chunk() makes it of quantified data"
-            remedy = 'quantified.pint.dequantify(format="~P").chunk(...): units to attrs first'
+            remedy = 'units to attrs first: quantified.pint.dequantify(format="~P").chunk()'
     else:
         try:
             factor(unit, expected)
@@ -328,7 +328,7 @@ def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
             "voltage",
             found=f"{name!r}, which is not among the variables {[str(n) for n in names]}",
             expected="the name of a variable",
-            remedy="ds.jfne.to_signals(voltage=...) with one of them",
+            remedy=f'ds.jfne.to_signals(voltage="{next(iter(names), "v")}")',
         )
     if name is None:
         candidates = [n for n in names if same_dimension(units_of(ds[n]) or "1", "mV")]
@@ -344,7 +344,7 @@ def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
             expected='one voltage: a variable named "v" or "V_m", or the only one in a unit of voltage',
             remedy=f'ds.jfne.to_signals(voltage="{candidates[0]}")'
             if candidates
-            else f'ds["{bare[0] if bare else "your_name"}"].attrs["units"] = "mV", if that is what it is in; '
+            else f'ds["{bare[0] if bare else "v"}"].attrs["units"] = "mV", if that is what it is in; '
             'of a DataArray, array.attrs["units"] = "mV"',
         )
     raise_problems(unit_problem(ds[name].variable, str(name), "mV"))
@@ -395,7 +395,7 @@ def source_of(signals: xr.Dataset) -> tuple[str, xr.Variable]:
             "source",
             found=f"neither a source nor a voltage among {list(map(str, signals.data_vars))}",
             expected="Signals",
-            remedy="ds.jfne.to_signals() first, with source=... if there is a current",
+            remedy="ds.jfne.to_signals(), with source= if there is a current",
         )
     v = in_unit(signals.variables["V_m"], "V_m", "mV")
     return "source_proxy", _like(v, magnitude(v.data), "1", LONG_NAMES["source_proxy"])
@@ -421,8 +421,8 @@ def current_name(ds: xr.Dataset) -> str | None:
         "source",
         found=f"no current among {have}",
         expected="transmembrane currents in nA; a voltage is not a source of a physical field",
-        remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals(source=...) with your own current; "
-        "for a proxy, ds.jfne.lfp_proxy(...)",
+        remedy=f"{rename}{GET_CABLE}; or ds.jfne.to_signals with your own current as source; "
+        "for a proxy, ds.jfne.lfp_proxy",
     )
 
 
@@ -625,7 +625,7 @@ def time_problems(name: str, dims: tuple[Hashable, ...]) -> list[Problem]:
     elif len({*dims}) < len(dims):
         expected, remedy = (
             "each dimension once",
-            "give each axis another name: jfx.traces(array, dims=(...), ...)",
+            "give each axis another name, in the dims of jfx.traces",
         )
     else:
         return []

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
+from .arguments import public
 from .cards import Card, Code, Content, Table
 from .errors import ArgumentError
 
@@ -114,6 +115,7 @@ class Readouts(Mapping[str, Readout]):
 KNOWN: dict[str, Readout] = {}
 
 
+@public
 def readout(*, units: str, formula: str, settings: Sequence[str] = ()) -> Callable[[F], F]:
     """Register a function as a readout under its name.
 
@@ -178,6 +180,7 @@ def readout(*, units: str, formula: str, settings: Sequence[str] = ()) -> Callab
     return register
 
 
+@public
 def readouts() -> Readouts:
     """List the readouts that `compute_readout` knows, with their units, inputs and formulas.
 

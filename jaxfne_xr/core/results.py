@@ -16,7 +16,7 @@ import xarray as xr
 from . import provenance
 from .arrays import is_dask, is_jax, is_traced
 from .blocks import owned
-from .errors import DataError
+from .errors import DataError, DimensionError
 from .schema import FACTORS, GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
 from .types import Array, ArrayLike
@@ -70,7 +70,15 @@ def assemble(
         made[name] = with_unit(variable, unit, quantify=quantify, attrs=long_name)
     first = provenance.begin(function, parameters, stage=stage, origin=origin)
     labels = {name: in_attrs(name, given) for name, given in (coords or {}).items()}
-    ds = xr.Dataset(made, labels, first)
+    try:
+        ds = xr.Dataset(made, labels, first)
+    except (TypeError, ValueError) as error:  # xarray names the coordinate that does not fit
+        raise DimensionError.of(
+            "coords",
+            found=f"what xarray cannot use as coordinates: {str(error).splitlines()[0]}",
+            expected="values of the length of a dim, with its name",
+            remedy='coords={"layer": ("unit", labels)}',
+        ) from error
     if time is not None:
         ds = ds.assign_coords({TIME: time_variable(time)})
     return with_factors(_with_geometry_units(ds))

@@ -12,9 +12,19 @@ from jaxfne_xr.kernels.grid import exact, grid
 
 from . import foreign
 from .arrays import is_traced, native
-from .errors import DimensionError, Problem, TimeAxisError, UnitError
+from .errors import DimensionError, Problem, TimeAxisError, UnitError, renaming
 from .types import Array, Window
-from .units import bare, convert, parts, scalar, unit_of, units_of, values_in
+from .units import (
+    LARGEST,
+    SMALLEST,
+    bare,
+    convert,
+    parts,
+    scalar,
+    unit_of,
+    units_of,
+    values_in,
+)
 
 TIME = "time"
 
@@ -39,7 +49,7 @@ def check_dt(dt_ms: float, name: str = "dt_ms") -> float:
 
     `name` is that of the argument.
     """
-    if not (np.isfinite(dt_ms) and dt_ms > 0):
+    if not SMALLEST <= dt_ms <= LARGEST:
         raise TimeAxisError.of(
             name,
             found=f"{dt_ms}",
@@ -275,7 +285,7 @@ def sampling(ds: xr.Dataset, dt_ms: float | None) -> tuple[np.ndarray, float | N
             TIME,
             found=f"the dims {list(map(str, ds.sizes))}",
             expected='a dimension named "time"',
-            remedy='ds.rename({"your_dim": "time"})',
+            remedy=renaming(ds.sizes, TIME),
         )
     length = ds.sizes[TIME]
     if length == 0:

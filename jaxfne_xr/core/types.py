@@ -1,16 +1,73 @@
 """Types for signatures: what an argument may be, and the unit of a bare number.
 
-The names are aliases: `help` and editors show them as written, and mypy checks what they stand for. A bare number is
-taken to be in the unit named here; a string with a unit (``"50 um"``) or a quantity is converted to it.
+The names are aliases: `help` and editors show them as written, mypy checks what they stand for, and `arguments.public`
+checks the arguments of public functions by what is added to them with `Annotated`. A bare number is taken to be in the
+unit named here; a string with a unit (``"50 um"``) or a quantity is converted to it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import jax
 import numpy as np
+import xarray as xr
+
+from .errors import DimensionError, JfneError, TimeAxisError
+
+
+@dataclass(frozen=True)
+class Number:
+    """One real number.
+
+    Attributes
+    ----------
+    unit : str or None
+        The unit of a bare number, to which others are converted; None if it depends on the data.
+    finite : bool
+        Whether NaN and Inf are refused.
+    error : type of JfneError, optional
+        The error of anything else.
+    """
+
+    unit: str | None = None
+    finite: bool = True
+    error: type[JfneError] | None = None
+
+
+@dataclass(frozen=True)
+class Numbers(Number):
+    """One real number, or several; in a list, tuple or array, bare or with a unit."""
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """An array of numbers or booleans of any library, or nested sequences of them; real numbers, if `real`."""
+
+    real: bool = True
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number of at least `least`."""
+
+    least: int = 1
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    """Anything: the function checks the argument itself, since it has more to say than its type."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """What to type in place of an argument that is not accepted, and its error."""
+
+    code: str
+    error: type[JfneError] | None = None
 
 
 class Quantity(Protocol):
@@ -26,30 +83,79 @@ class Quantity(Protocol):
 
 
 #: One number in the unit that the parameter's description names.
-Scalar: TypeAlias = float | str | Quantity | jax.Array | np.ndarray | np.generic
+Scalar: TypeAlias = Annotated[
+    float | str | Quantity | jax.Array | np.ndarray | np.generic, Number()
+]
 #: One number, ms.
-Time: TypeAlias = Scalar
+Time: TypeAlias = Annotated[Scalar, Number("ms")]
+#: The interval between samples, ms.
+TimeStep: TypeAlias = Annotated[Scalar, Number("ms", error=TimeAxisError)]
 #: One number, um.
-Length: TypeAlias = Scalar
+Length: TypeAlias = Annotated[Scalar, Number("um")]
 #: One number, Hz.
-Frequency: TypeAlias = Scalar
+Frequency: TypeAlias = Annotated[Scalar, Number("Hz")]
 #: One number, mV.
-Voltage: TypeAlias = Scalar
+Voltage: TypeAlias = Annotated[Scalar, Number("mV")]
 #: One number, S/m.
-Conductivity: TypeAlias = Scalar
+Conductivity: TypeAlias = Annotated[Scalar, Number("S/m")]
+#: One number without a unit.
+Ratio: TypeAlias = Annotated[float, Number("1")]
 #: One number, or several.
-Scalars: TypeAlias = Scalar | Sequence[Scalar]
+Scalars: TypeAlias = Annotated[Scalar | Sequence[Scalar], Numbers()]
+#: One number, ms, which may be NaN.
+AnyTime: TypeAlias = Annotated[Scalar, Number("ms", finite=False)]
+#: One angle, or several, deg.
+Angles: TypeAlias = Annotated[Scalars, Numbers("deg")]
+#: One length, or several, um.
+Lengths: TypeAlias = Annotated[Scalars, Numbers("um")]
+#: The components of a vector, such as a direction, or other numbers without a unit.
+Vector: TypeAlias = Annotated[Any, Numbers("1")]
 #: First and last.
 Interval: TypeAlias = tuple[Scalar, Scalar]
 #: Start and stop, ms; None for that end of the data.
-Window: TypeAlias = tuple[Time | None, Time | None]
+Window: TypeAlias = Annotated[tuple[Time | None, Time | None], Example("(0, 100)")]
 #: The lowest and the highest frequency of each band, Hz.
-Bands: TypeAlias = Mapping[str, tuple[Frequency, Frequency]]
+Bands: TypeAlias = Annotated[
+    Mapping[str, tuple[Frequency, Frequency]], Example('{"gamma": (30, 80)}')
+]
+#: How many, at least 1.
+Count: TypeAlias = Annotated[int, Whole()]
 
-#: An array of NumPy, JAX or dask, bare or in a quantity. These have no common type that mypy knows.
-Array: TypeAlias = Any
+#: How many rows, and how many columns.
+Counts: TypeAlias = Annotated[Sequence[Count], Example("(4, 2)")]
+
+#: An array of NumPy, JAX or dask, bare or in a quantity. These have no common type that mypy knows. Whether it is real
+#: is checked where its values are.
+Array: TypeAlias = Annotated[Any, Numeric(real=False)]
 #: What NumPy makes an array of: an array of any kind, or numbers in nested sequences.
-ArrayLike: TypeAlias = Any
+ArrayLike: TypeAlias = Annotated[Any, Numeric()]
+
+#: The names of axes, in their order.
+Dims: TypeAlias = Annotated[str | Sequence[str], Example('("time", "unit")', DimensionError)]
+#: The name of a file.
+FileName: TypeAlias = Annotated[str | os.PathLike[str], Example('"run.nc"')]
+#: The names of readouts.
+ReadoutNames: TypeAlias = Annotated[str | Sequence[str], Example('["vm", "lfp_proxy"]')]
+#: How many sites each group has, or which.
+Groups: TypeAlias = Annotated[
+    Mapping[str, int | Sequence[int]], Example('{"E": 80, "I": 20}', DimensionError)
+]
+#: Contacts of a probe.
+Probe: TypeAlias = Annotated[xr.Dataset, Example('jfx.linear_probe(n=16, spacing="50 um")')]
+#: Electrodes or sensors around a head.
+Sensors: TypeAlias = Annotated[
+    xr.Dataset, Example('jfx.probe_at([[0, 0, 90]], units="mm", dim="channel")')
+]
+
+#: Cells with the axial conductances between their segments.
+Morphology: TypeAlias = Annotated[
+    xr.Dataset, Example("jfx.morphology(start, end, diameter, parent)")
+]
+
+#: Injected currents, by compartment.
+Stimulus: TypeAlias = Annotated[xr.DataArray, Unchecked()]
+#: The Dataset of a stage, which is told apart from those of other stages.
+Stage: TypeAlias = Annotated[xr.Dataset, Unchecked()]
 
 #: A provenance, or one of its steps, as read from JSON.
 Record: TypeAlias = Mapping[str, Any]

@@ -48,6 +48,11 @@ def is_pint(data: object) -> TypeGuard[Any]:
     return kind is not None and isinstance(data, kind)
 
 
+#: The smallest positive number that may divide, and the largest of any: those that single precision holds. Beyond
+#: them, results would be infinite or NaN.
+SMALLEST, LARGEST = (float(x) for x in (np.finfo("f4").tiny, np.finfo("f4").max))
+
+
 def is_quantity(data: object) -> TypeGuard[Any]:
     """Whether `data` is a quantity, of pint or of another library (without importing any)."""
     return type(data) is not np.ndarray and (is_pint(data) or foreign.is_foreign(data))
@@ -404,7 +409,7 @@ def positive(value: Scalar, unit: str, name: str) -> Any:
     one = number(value, unit, name)
     if is_traced(one):
         check_traced(name, lambda: (one > 0) * (one < np.inf), "a positive, finite number")
-    if not is_traced(one) and not 0 < float(one) < float("inf"):
+    if not is_traced(one) and not SMALLEST <= float(one) <= LARGEST:
         raise ArgumentError.of(
             name,
             found=f"{float(one):g} {unit}",

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from . import provenance, spikes
+from .arguments import public
 from .arrays import is_dask, is_traced, nonfinite_problem
 from .cards import Badge, Card, Content, Table
 from .errors import (
@@ -83,6 +84,7 @@ class Report:
         raise_problems(self.problems)
 
 
+@public
 def validate(ds: xr.Dataset | xr.DataArray | xr.DataTree) -> Report:
     """Check a Dataset of traces or signals, and list all problems, each with its remedy.
 

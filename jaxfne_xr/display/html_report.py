@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import os
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
@@ -17,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr import plot
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.cards import STYLE, Content, Table, listed, themed, to_html
 from jaxfne_xr.core.errors import (
@@ -32,7 +32,7 @@ from jaxfne_xr.core.files import replace_file, target_of
 from jaxfne_xr.core.inputs import no_dataset, site_dim
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.types import Array, FileName
 from jaxfne_xr.core.units import bare, units_of
 from jaxfne_xr.core.validation import OTHER, checks, parts_of
 from jaxfne_xr.workflow.configuration import stored_rows
@@ -62,7 +62,8 @@ SEEN = {
 }
 
 
-def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path:
+@public
+def report(data: xr.Dataset | xr.DataTree, path: FileName) -> Path:
     """Write a report of a Dataset or a bundle: one HTML file that needs no other files.
 
     Parameters

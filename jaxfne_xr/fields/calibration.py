@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import as_floats, check_traced, is_traced, precision_of
 from jaxfne_xr.core.dispatch import checked, jointly
 from jaxfne_xr.core.errors import (
@@ -21,6 +22,7 @@ from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, product, units_of
 
 
+@public
 def calibrate(
     readout: xr.Dataset | xr.DataArray, reference: xr.Dataset | xr.DataArray
 ) -> xr.Dataset:
@@ -101,7 +103,7 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
     """Return the name, the bare values and the unit of the only variable of a Dataset."""
     if len(ds.data_vars) != 1:
         found = f"the variables {list(ds)}"
-        remedy = f'calibrate(lfp_proxy, reference=lfp), or {where}[["lfp"]] for one of several'
+        remedy = f'jfx.calibrate(lfp_proxy, reference=lfp), or {where}[["lfp"]] for one of several'
         raise ArgumentError.of(where, found=found, expected="one variable", remedy=remedy)
     ((key, array),) = ds.data_vars.items()
     name = str(key)

@@ -305,7 +305,7 @@ class Slab(Conductor):
                     "below, above",
                     found="{:g} and {:g} S/m".format(*map(float, sigmas[1:])),
                     expected="a conductor on at least one side: the potential has no reference otherwise",
-                    remedy="Slab(thickness, below=0.0, above=1.5)",
+                    remedy="jfx.Slab(thickness, below=0.0, above=1.5)",
                 ) from error
             object.__setattr__(self, "images", images)
 
@@ -326,7 +326,7 @@ class Slab(Conductor):
                 "images",
                 found="none, with conductivities that JAX traces",
                 expected="the number to sum, which fixes the size of a loop",
-                remedy="make the model outside the traced function and pass it, or Slab(..., images=21)",
+                remedy="images=21, or make the model outside the traced function and pass it",
             )
         extent, electrodes = self.extent(sites), self.electrodes(contacts, say=True)
         numbers = [

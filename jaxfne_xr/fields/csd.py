@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.dispatch import across, checked, contract, on_arrays
 from jaxfne_xr.core.errors import (
@@ -21,12 +22,13 @@ from jaxfne_xr.core.errors import (
     Problem,
     VariableError,
     raise_problems,
+    renaming,
 )
 from jaxfne_xr.core.inputs import as_dataset, kind_problems, unit_problem
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
+from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Lengths, Scalars
 from jaxfne_xr.core.units import (
     factor,
     magnitude,
@@ -61,18 +63,19 @@ CHOICES = {"ends": ("vaknin", "drop"), "basis": ("gauss", "step")}
 RADIUS = 250.0
 
 
+@public
 def csd(
     lfp: xr.Dataset | xr.DataArray,
     method: str = "standard",
     *,
     conductivity: Conductivity = 0.3,
-    radius: Scalars | None = None,
+    radius: Lengths | None = None,
     conductivity_top: Conductivity | None = None,
     surface: Length | None = None,
     ends: str = "vaknin",
-    at: xr.Dataset | ArrayLike | None = None,
+    at: xr.Dataset | Lengths | None = None,
     dims: str | None = None,
-    width: Scalars | None = None,
+    width: Lengths | None = None,
     regularisation: Scalars | None = None,
     n_sources: int | None = None,
     basis: str = "gauss",
@@ -263,7 +266,8 @@ def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
         "lfp",
         found=f"{voltages or 'no potential'} among {have}",
         expected=f"one potential, in a unit of voltage, along {CONTACT!r}",
-        remedy='ds.rename(your_name="lfp"), with ds["lfp"].attrs["units"] = "uV"; for an lfp_proxy, csd_proxy',
+        remedy=renaming(voltages or along or have, "lfp", of="lfp")
+        + ", in a unit of voltage; for an lfp_proxy, csd_proxy",
     )
 
 
@@ -415,11 +419,12 @@ def _inverse_matrix(
         record |= {"conductivity_top_S_per_m": top[0], "surface_um": level}
         if not is_traced(depth) and (above := np.asarray(depth) < 0).any():
             k = int(np.argmin(np.asarray(depth)))
+            edge = np.min if contacts.axes == ("depth",) else np.max
             raise ArgumentError.of(
                 "surface",
                 found=f"{above.sum()} of {len(above)} contacts beyond it, contact {k} by {-float(depth[k]):g} um",
                 expected="all contacts in the tissue",
-                remedy="surface=..., its position along the depth, um",
+                remedy=f"surface={float(edge(np.asarray(place))):g}, or where it is along the depth, um",
             )
     made = on_arrays(kernels.icsd_matrix, depth, 2 * radii, in_float64(sigma), *top, method=method)
     matrix, record["condition"] = made.matrix, made.condition

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
-from jaxfne_xr.core.errors import DimensionError, raise_problems, warn
+from jaxfne_xr.core.errors import DimensionError, raise_problems, renaming, warn
 from jaxfne_xr.core.inputs import (
     as_dataset,
     groups_of,
@@ -29,7 +30,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import GEOMETRY, UNITS
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array, ArrayLike
+from jaxfne_xr.core.types import Array, Lengths
 from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.geometry.origins import origins
 from jaxfne_xr.geometry.positions import positions_of
@@ -47,8 +48,9 @@ ROUNDING = {4: 1e-2, 8: 1e-7}
 FEW_GROUPS = 20
 
 
+@public
 def dipole_moment(
-    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: str | ArrayLike | None = None
+    ds: xr.Dataset | xr.DataArray, by: str | None = "unit", *, origin: str | Lengths | None = None
 ) -> xr.Dataset:
     r"""Compute the current dipole moment of each cell, or of each group of sites.
 
@@ -253,7 +255,7 @@ def moment_of(dipoles: xr.Dataset) -> xr.Variable:
             "dipole_moment",
             found=found,
             expected='three components on "xyz"',
-            remedy='ds.rename(your_dim="xyz")',
+            remedy=renaming((d for d in variable.dims if d != TIME), XYZ, of="dipoles"),
         )
     variable = checked(variable, "dipole_moment")
     names = dipoles[XYZ].values.tolist()

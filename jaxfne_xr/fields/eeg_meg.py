@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import as_floats, is_jax
 from jaxfne_xr.core.dispatch import contract
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
-from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.types import Array, Sensors
 from jaxfne_xr.core.units import magnitude
 
 from .dipoles import XYZ, dipole_dim, moment_of, places_of
@@ -24,9 +25,10 @@ from .heads import CHANNEL, EEGHead, FourSphere, LeadField, MEGHead, Spherical
 from .model import MODELS, recorded_model
 
 
+@public
 def eeg(
     dipoles: xr.Dataset | xr.DataArray,
-    sensors: xr.Dataset | None = None,
+    sensors: Sensors | None = None,
     head: EEGHead | None = None,
 ) -> xr.Dataset:
     """Compute the EEG of current dipoles: the sum of their potentials at each electrode.
@@ -71,9 +73,10 @@ def eeg(
     return _sensed("eeg", dipoles, sensors, FourSphere() if head is None else head)
 
 
+@public
 def meg(
     dipoles: xr.Dataset | xr.DataArray,
-    sensors: xr.Dataset | None = None,
+    sensors: Sensors | None = None,
     head: MEGHead | None = None,
 ) -> xr.Dataset:
     """Compute the MEG of current dipoles: the sum of their magnetic fields along the normal of each sensor.
@@ -137,7 +140,7 @@ def _sensed(
                 "sensors",
                 found="none",
                 expected="the positions of the channels, which every head but LeadField needs",
-                remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, normal=..., dim="channel")',
+                remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, dim="channel")',
             )
         channels = electrodes_of(sensors, dim=CHANNEL, say=True)
         coords, contacts = dict(sensors.coords), {"contacts": channels.words}
@@ -212,7 +215,7 @@ def _matched(
             "dipoles",
             found=found,
             expected="labels of the dipoles of the lead field",
-            remedy=f"dipoles.sel({dim}=[...]) with labels such as {list(head.dipoles[:3])}",
+            remedy=f"give the dipoles the labels of the lead field, along {dim}: {list(head.dipoles[:3])} and so on",
         )
     if np.shape(head.array)[2] != n:
         found = f"a lead field of {np.shape(head.array)[2]} dipoles for {n} moments"
@@ -220,7 +223,7 @@ def _matched(
             "dipoles",
             found=found,
             expected="one dipole for each moment",
-            remedy="LeadField of a DataArray with labels of its dipoles, which are matched with those of the moments",
+            remedy="a LeadField of a DataArray with labels of its dipoles, which are matched with those of the moments",
         )
     return None
 

@@ -367,7 +367,7 @@ class LeadField(ForwardModel):
                 "lead_field",
                 found="no unit",
                 expected="the unit of a signal over that of a moment",
-                remedy='LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
+                remedy='jfx.LeadField(array, "V/(A*m)"), or "fT/(nA*um)"',
             )
 
     def _of_labelled(self, given: xr.DataArray) -> Array:
@@ -578,7 +578,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
                 where="conductivities",
                 found=f"{np.size(radii)} radii and {np.size(sigma)} conductivities",
                 expected="one radius and one conductivity for each shell",
-                remedy='FourSphere(radii=("79 mm", "80 mm", "85 mm", "90 mm"), conductivities=(0.3, 1.5, 0.015, 0.3))',
+                remedy='jfx.FourSphere(("79 mm", "80 mm", "85 mm", "90 mm"), (0.3, 1.5, 0.015, 0.3))',
                 error=DimensionError,
             )
         ]
@@ -610,7 +610,7 @@ def _shell_problems(head: FourSphere) -> list[Problem]:
 def _shape_problem(name: str, value: object, shape: tuple[int, ...]) -> list[Problem]:
     if not isinstance(value, np.ndarray) or value.shape == shape:
         return []
-    found, remedy = f"the shape {value.shape}", f"{name}=... of the shape {shape}"
+    found, remedy = f"the shape {value.shape}", f"give {name} the shape {shape}"
     return [Problem(name, found, f"{shape}", remedy, DimensionError)]
 
 

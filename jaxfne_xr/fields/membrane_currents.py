@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import (
     as_floats,
     blocks,
@@ -48,7 +49,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import Made, finish_several
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, time_problem
-from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.types import Array, Stimulus
 from jaxfne_xr.core.units import bare, is_quantity, magnitude, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
@@ -61,11 +62,12 @@ SCHEMES = ("backward_euler", "crank_nicolson")
 LARGEST = 100.0
 
 
+@public
 def transmembrane_currents(
     ds: xr.Dataset | xr.DataArray,
     *,
     scheme: str = "backward_euler",
-    stimulus: xr.DataArray | None = None,
+    stimulus: Stimulus | None = None,
 ) -> xr.Dataset:
     """Compute the current that leaves each compartment through its membrane, from the voltages of all compartments.
 
@@ -225,8 +227,9 @@ class CurrentReport:
         return Card("Transmembrane currents of each cell", about, badge).html()
 
 
+@public
 def check_currents(
-    ds: xr.Dataset | xr.DataArray, *, stimulus: xr.DataArray | None = None
+    ds: xr.Dataset | xr.DataArray, *, stimulus: Stimulus | None = None
 ) -> CurrentReport:
     """Check that the currents of each cell sum to zero, or to the stimulus that they include.
 
@@ -414,7 +417,7 @@ def _stimulus_error(found: str, v: xr.Variable, dim: str) -> DimensionError:
         "stimulus",
         found=found,
         expected=f"a DataArray (nA) on dims of the voltage, {dict(v.sizes)}, or for one compartment",
-        remedy=f'xr.DataArray(i, dims="time", coords={{"compartment_id": ds.compartment_id[0].item()}}), '
+        remedy=f'xr.DataArray(values, dims="time", coords={{"compartment_id": ds.compartment_id[0].item()}}), '
         f"with as many samples as the voltage; for several compartments also along {dim!r}",
     )
 

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public_class
 from jaxfne_xr.core.arrays import is_jax, is_traced
 from jaxfne_xr.core.cards import model_card
 from jaxfne_xr.core.scope import PHYSICAL, UNDECLARED, register_solver
@@ -98,6 +99,7 @@ def forward_model(cls: Cls) -> Cls:
 
     Copies that JAX makes are not checked: a gradient with respect to a conductivity may be negative.
     """
+    public_class(cls)
     numbers = [f.name for f in fields(cls) if not f.metadata.get("static")]
     settings = [f.name for f in fields(cls) if f.metadata.get("static")]
 

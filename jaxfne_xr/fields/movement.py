@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_jax, is_traced, nonfinite_problem, precision_of
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
@@ -18,7 +19,7 @@ from jaxfne_xr.core.inputs import as_dataset, groups_of
 from jaxfne_xr.core.places import every_disagreement
 from jaxfne_xr.core.results import is_quantified, with_unit
 from jaxfne_xr.core.schema import SENSORS, SITES, UNITS
-from jaxfne_xr.core.types import Array, ArrayLike, Scalars
+from jaxfne_xr.core.types import Angles, Array, ArrayLike, Lengths, Vector
 from jaxfne_xr.core.units import same_dimension, units_of, values_in
 from jaxfne_xr.geometry.origins import means, origins
 from jaxfne_xr.geometry.positions import position_name, positions_of
@@ -83,12 +84,13 @@ class _Things:
         return labels.tolist(), np.arange(self.size), str(self.dim)
 
 
+@public
 def translate(
     data: xr.Dataset | xr.DataArray,
     *,
-    x: Scalars | xr.DataArray = 0.0,
-    y: Scalars | xr.DataArray = 0.0,
-    z: Scalars | xr.DataArray = 0.0,
+    x: Lengths | xr.DataArray = 0.0,
+    y: Lengths | xr.DataArray = 0.0,
+    z: Lengths | xr.DataArray = 0.0,
     by: str | None = None,
 ) -> xr.Dataset:
     """Move cells, probes or dipoles by a displacement: the coordinates of middles, starts and ends together.
@@ -141,12 +143,13 @@ def translate(
     return _displaced(things, shifts, "translate", record | ({"by": by} if by else {}))
 
 
+@public
 def move_to(
     dipoles: xr.Dataset | xr.DataArray,
     *,
-    x: Scalars | None = None,
-    y: Scalars | None = None,
-    z: Scalars | None = None,
+    x: Lengths | None = None,
+    y: Lengths | None = None,
+    z: Lengths | None = None,
 ) -> xr.Dataset:
     """Move dipoles, cells or a probe to other positions; moments, and the shape of a cell, are unchanged.
 
@@ -194,12 +197,13 @@ def move_to(
     return _displaced(things, shifts, "move_to", record | {"origin": text})
 
 
+@public
 def rotate(
     dipoles: xr.Dataset | xr.DataArray,
-    angle: Scalars | None = None,
-    axis: str | ArrayLike = "z",
+    angle: Angles | None = None,
+    axis: str | Vector = "z",
     *,
-    to: ArrayLike | None = None,
+    to: Vector | None = None,
     origin: str | ArrayLike | None = None,
     by: str | None = None,
 ) -> xr.Dataset:

@@ -137,7 +137,7 @@ class OneSphere(Conductor):
                 found=f"{np.count_nonzero(bad)} of {bad.size} outside the sphere, number {k} at "
                 f"{depth[k]:.6g} um from its centre",
                 expected=f"inside the radius of {float(radius):.6g} um",
-                remedy=f'OneSphere("{np.ceil(depth[k]):g} um"), or centre=(x, y, z) of the sphere in um',
+                remedy=f'jfx.OneSphere("{np.ceil(depth[k]):g} um"), or centre=(x, y, z) of the sphere in um',
                 error=ArgumentError,
             )
         ]

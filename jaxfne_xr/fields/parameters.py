@@ -14,7 +14,7 @@ import numpy as np
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.types import Array, ArrayLike, Scalars
-from jaxfne_xr.core.units import example, is_quantity, scalar, values_in
+from jaxfne_xr.core.units import SMALLEST, example, is_quantity, scalar, values_in
 
 
 class HasUnits(Protocol):
@@ -60,7 +60,7 @@ def read(
                 name, partial(_in_range, value, bound, name in positive), f"{least}, in {unit}"
             )
         for number in np.ravel(np.asarray(value)) if is_known(value) else ():
-            bad = number <= 0 if name in positive else number < 0 and name not in signed
+            bad = number < SMALLEST if name in positive else number < 0 and name not in signed
             if bad or not math.isfinite(number):
                 found, expected = f"{number:g} {unit}", f"{least}, in {unit}"
                 remedy = f'{name}="{example(unit)}"'

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_jax, is_traced, require_finite
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays
 from jaxfne_xr.core.errors import (
@@ -29,8 +30,15 @@ from jaxfne_xr.core.inputs import (
 )
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish
-from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, same_dimension, unit_of, units_of
+from jaxfne_xr.core.types import Array, Example, Probe
+from jaxfne_xr.core.units import (
+    convert,
+    is_quantity,
+    magnitude,
+    same_dimension,
+    unit_of,
+    units_of,
+)
 from jaxfne_xr.geometry.cable import Cable, cable_of, folded
 from jaxfne_xr.geometry.positions import check_probe, positions_along, prefixed
 from jaxfne_xr.geometry.sites import extent, sites_dim
@@ -41,15 +49,18 @@ from .membrane_currents import needs_currents, transmembrane_currents
 from .model import recorded_model
 
 #: A model: returns a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
-PotentialModel = Callable[[xr.Dataset, xr.Dataset], Array]
+PotentialModel: TypeAlias = Annotated[
+    Callable[[xr.Dataset, xr.Dataset], Array], Example("jfx.LineSource(0.3)")
+]
 
 LEAD_FIELD = "uV/nA"
 #: If no contact is nearer to a site than this, um, positions are probably in another unit.
 FAR = 10_000.0
 
 
+@public
 def lead_field(
-    sites: xr.Dataset | xr.DataArray, probe: xr.Dataset, model: PotentialModel | None = None
+    sites: xr.Dataset | xr.DataArray, probe: Probe, model: PotentialModel | None = None
 ) -> xr.Dataset:
     """Compute the lead field: the potential at every contact of 1 nA leaving from every site.
 
@@ -107,9 +118,10 @@ def lead_field(
     )
 
 
+@public
 def lfp(
     ds: xr.Dataset | xr.DataArray,
-    probe: xr.Dataset,
+    probe: Probe,
     model: PotentialModel | None = None,
     *,
     by: str | None = None,
@@ -242,15 +254,12 @@ def matrix_of(
 ) -> tuple[Array, int | None]:
     """Return the lead field (contact, site), and the number of contacts inside a site; None under a JAX trace."""
     contact = positions_along(probe, "contact", "xyz")
-    if not callable(model) or isinstance(model, type):
-        found = (
-            f"the class {model.__name__}"
-            if isinstance(model, type)
-            else f"a {type(model).__name__}"
-        )
-        expected = "a model, or a function of sites and contacts that returns a matrix"
+    if isinstance(model, type):
         raise ArgumentError.of(
-            "model", found=found, expected=expected, remedy="model=jfx.LineSource(0.3)"
+            "model",
+            found=f"the class {model.__name__}",
+            expected="a model, or a function of sites and contacts that returns a matrix",
+            remedy="model=jfx.LineSource(0.3)",
         )
     with working("lead field"):
         matrix = model(sites, probe)

@@ -6,13 +6,14 @@ conductor is declared. Potentials in microvolts are in the modules of the physic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 
 import jax
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_jax, is_traced
 from jaxfne_xr.core.dispatch import contract, jointly, mean_over, on_arrays
 from jaxfne_xr.core.errors import (
@@ -38,7 +39,7 @@ from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver
 from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array, ArrayLike, Length, Window
+from jaxfne_xr.core.types import Array, ArrayLike, Length, Probe, Sensors, Vector, Window
 from jaxfne_xr.core.units import plain, positive
 from jaxfne_xr.geometry.contact_layout import contacts_of
 from jaxfne_xr.geometry.positions import positions_along, sensor_dim
@@ -63,9 +64,10 @@ for _solver, _words in {
     units="1",
     formula="sum_n W_cn S_n, W a Gaussian of distance, rows summing to 1 unless density-preserving",
 )
+@public
 def lfp_proxy(
     source: xr.Dataset | xr.DataArray,
-    probe: xr.Dataset | None = None,
+    probe: Probe | None = None,
     *,
     domain: str = "volume",
     sigma: Length = 100.0,
@@ -187,6 +189,7 @@ def _weights(
 
 
 @readout(units="1/um^2", formula="-d2(lfp_proxy)/dz2 along the probe")
+@public
 def csd_proxy(lfp_proxy: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Compute the CSD proxy: minus the second spatial derivative of the LFP proxy along the probe.
 
@@ -224,9 +227,10 @@ def csd_proxy(lfp_proxy: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 
 @readout(units="1", formula="L S, L a lead field that is given, or a toy: cos(theta) / d^2")
+@public
 def eeg_proxy(
     source: xr.Dataset | xr.DataArray,
-    sensors: xr.Dataset | None = None,
+    sensors: Sensors | None = None,
     *,
     eeg_lead_field: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
@@ -268,9 +272,10 @@ def eeg_proxy(
 
 
 @readout(units="1", formula="L S, L a lead field that is given, or a toy: sin(theta) / d^2")
+@public
 def meg_proxy(
     source: xr.Dataset | xr.DataArray,
-    sensors: xr.Dataset | None = None,
+    sensors: Sensors | None = None,
     *,
     meg_lead_field: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
@@ -357,13 +362,14 @@ def _lead_field_error(found: str, dim: str, n: int) -> DimensionError:
 @readout(
     units="1", formula="weighted mean of rate, |source| and lfp_proxy^2, each over its own mean"
 )
+@public
 def emm_proxy(
     signals: xr.Dataset | xr.DataArray,
     source: xr.Dataset | xr.DataArray,
     lfp_proxy: xr.Dataset | xr.DataArray,
     *,
-    emm_weights: Sequence[float] = (1.0, 1.0, 1.0),
-    emm_scales: Sequence[float] | None = None,
+    emm_weights: Vector = (1.0, 1.0, 1.0),
+    emm_scales: Vector | None = None,
 ) -> xr.Dataset:
     """Compute the EMM proxy: a normalised cost of the activity in spikes, source and field.
 
@@ -374,7 +380,7 @@ def emm_proxy(
     source, lfp_proxy : xr.Dataset or xr.DataArray
         The results of the functions of these names.
     emm_weights : three floats
-        Weights of the terms, not negative and not all 0; only their ratios matter.
+        Vector of the terms, not negative and not all 0; only their ratios matter.
     emm_scales : three floats, optional
         The value of each term that is normalised to 1: a rate in Hz, the source's unit, and the square of that of the
         LFP proxy. By default the mean of each term over time, so that the mean cost is 1; to compare recordings, give
@@ -417,6 +423,13 @@ def emm_proxy(
             raise DimensionError.of(name, found=found, expected=expected, remedy=remedy)
     spikes, (_, current) = all_spikes_of(signals), source_of(source)
     field = _needed(lfp_proxy, "lfp_proxy")
+    if "contact" not in field.dims:
+        raise DimensionError.of(
+            "lfp_proxy",
+            found=f"the dims {field.dims}",
+            expected='contacts along "contact"',
+            remedy="lfp_proxy=jfx.lfp_proxy(signals, jfx.linear_probe(n=16))",
+        )
     rate = mean_over(spikes, [source_dim(spikes, "spikes")])
     terms = [
         xr.Variable(rate.dims, rate.data / (dt_ms * 1e-3)),
@@ -444,6 +457,7 @@ def emm_proxy(
 
 
 @readout(units="1", formula="mean of |lfp_proxy| over time and contacts")
+@public
 def lfp_abs_mean(
     lfp_proxy: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
@@ -454,6 +468,7 @@ def lfp_abs_mean(
 
 
 @readout(units="1/um^2", formula="mean of |csd_proxy| over time and contacts")
+@public
 def csd_abs_mean(
     csd_proxy: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
@@ -464,6 +479,7 @@ def csd_abs_mean(
 
 
 @readout(units="1", formula="mean of eeg_proxy^2 over time and channels")
+@public
 def eeg_power(eeg_proxy: xr.Dataset | xr.DataArray, *, window: Window | None = None) -> xr.Dataset:
     """Compute the mean square of the EEG proxy over time and channels; `window` as in `spike_rate_hz`."""
     eeg_proxy = as_dataset(eeg_proxy, "eeg_proxy")
@@ -472,7 +488,7 @@ def eeg_power(eeg_proxy: xr.Dataset | xr.DataArray, *, window: Window | None = N
 
 
 def _needed(ds: xr.Dataset, name: str) -> xr.Variable:
-    remedy = f"jfx.{name}(...) first, or compute_readout(signals, [...])"
+    remedy = f"jfx.{name} of the Signals first, or compute_readout, which does"
     return variable_of(ds, name, f"the result of {name}", remedy)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
@@ -20,7 +21,7 @@ from jaxfne_xr.core.inputs import as_dataset, in_nA, require_site_dim
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array, ArrayLike, Length, Scalars
+from jaxfne_xr.core.types import Array, ArrayLike, Length, Lengths
 from jaxfne_xr.core.units import positive, values_in
 from jaxfne_xr.geometry.sites import extent
 from jaxfne_xr.kernels.fields import true_csd as kernels
@@ -30,13 +31,14 @@ from .membrane_currents import with_currents
 SIGN = {"sign_convention": "source positive"}
 
 
+@public
 def ground_truth_csd(
     ds: xr.Dataset | xr.DataArray,
-    bins: ArrayLike | None = None,
+    bins: Lengths | None = None,
     *,
     grid: Mapping[str, ArrayLike] | None = None,
     radius: Length = 250.0,
-    centre: Scalars = (0.0, 0.0),
+    centre: Lengths = (0.0, 0.0),
     along: str = "z",
 ) -> xr.Dataset:
     """Compute the true current source density: the currents of segments, binned in space.
@@ -130,7 +132,7 @@ def ground_truth_csd(
                 "grid",
                 found=f"borders along {list(grid)}",
                 expected="along x, y and z",
-                remedy='grid={"x": ..., "y": ..., "z": ...}',
+                remedy='grid=dict.fromkeys("xyz", np.arange(-500, 501, 100))',
             )
         dims = tuple("xyz")
         borders = [_edges(grid[a], a) for a in dims]

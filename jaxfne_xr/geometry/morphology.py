@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance, scope
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_traced, real_numbers
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -21,8 +22,10 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import assemble, is_quantified, with_factors, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
-from jaxfne_xr.core.types import ArrayLike, Length, Scalar
+from jaxfne_xr.core.types import ArrayLike, Morphology, Scalars
 from jaxfne_xr.core.units import (
+    LARGEST,
+    SMALLEST,
     carries_unit,
     convert,
     magnitude,
@@ -37,16 +40,17 @@ ROW = "recording"
 LENGTH_ROUNDING = 1e-3
 
 
+@public
 def morphology(
-    start: ArrayLike,
-    end: ArrayLike,
-    diameter: Length | ArrayLike,
+    start: Scalars,
+    end: Scalars,
+    diameter: Scalars,
     parent: ArrayLike,
     *,
-    at: float | ArrayLike = 1.0,
-    length: ArrayLike | None = None,
-    axial_resistivity: Scalar | ArrayLike = 100.0,
-    membrane_area: ArrayLike | None = None,
+    at: Scalars = 1.0,
+    length: Scalars | None = None,
+    axial_resistivity: Scalars = 100.0,
+    membrane_area: Scalars | None = None,
     soma: ArrayLike | None = None,
     units: str = "um",
     quantify: bool = True,
@@ -111,7 +115,12 @@ def morphology(
     attached = _per_segment(at, "1", "1", "at", n, positive=False)
     raise_problems(_parent_problems(parents, n) or _at_problems(attached))
     roots = parents < 0
-    somata = roots if soma is None else np.asarray(plain(soma, "soma"), bool)
+    somata = roots if soma is None else plain(soma, "soma")
+    if not np.isin(somata, (False, True)).all():
+        raise ArgumentError.of(
+            "soma", found=repr(soma), expected="True or False for each", remedy="soma=parent < 0"
+        )
+    somata = np.asarray(somata).astype(bool)
     if somata.shape != (n,):
         raise DimensionError(_shape("soma", somata.shape, f"({n},)"))
     chord = np.linalg.norm(points[1] - points[0], axis=1)
@@ -140,7 +149,8 @@ def morphology(
     )
 
 
-def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr.Dataset:
+@public
+def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: Morphology) -> xr.Dataset:
     """Add the labels, positions and axial conductances of a morphology to traces.
 
     Parameters
@@ -169,14 +179,12 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr
     [5.0, 15.0]
     """
     ds = as_dataset(ds, "ds")
-    if not isinstance(morphology, xr.Dataset) or "conductance" not in morphology:
+    if "conductance" not in morphology:
         raise VariableError.of(
             "morphology",
-            found="no axial conductances"
-            if isinstance(morphology, xr.Dataset)
-            else f"a {type(morphology).__name__}",
+            found="no axial conductances",
             expected="a morphology",
-            remedy="jfx.morphology(start, end, diameter, parent)",
+            remedy="the result of jfx.morphology, jfx.from_jaxley or jfx.from_lfpy",
         )
     n = morphology.sizes[ROW]
     if ds.sizes.get(ROW) != n:
@@ -184,7 +192,7 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr
             ROW,
             found=f"the sizes {dict(ds.sizes)}",
             expected=f"{ROW}: {n}, a row for each segment in the order of the morphology",
-            remedy=f'ds.rename(your_dim="{ROW}"), ds.isel({ROW}=[...])',
+            remedy=f"select the rows of the morphology with isel, or name their dim {ROW} with rename",
         )
     # Edges of an earlier morphology would not fit the new labels.
     old = [name for name, x in ds.variables.items() if x.dims == STRUCTURE]
@@ -349,7 +357,7 @@ def _numbers(values: ArrayLike, units: str, target: str, name: str) -> np.ndarra
         )
     if carries_unit(values) or isinstance(values, str):
         return np.array(values_in(values, target, name, given=units))
-    remedy = f"{name}=np.array([...]), with one row or number for each segment"
+    remedy = "one row or number for each segment, in an array"
     return convert(real_numbers(values, name, remedy), units, target)
 
 
@@ -359,7 +367,7 @@ def _per_segment(
     numbers = _numbers(values, units, target, name)
     if numbers.shape not in ((), (n,)):
         raise DimensionError(_shape(name, numbers.shape, f"one, or ({n},)"))
-    if positive and not (np.isfinite(numbers) & (numbers > 0)).all():
+    if positive and not ((numbers >= SMALLEST) & (numbers <= LARGEST)).all():
         raise ArgumentError.of(
             name,
             found=f"{float(numbers.min()):g} {target}, or not finite",
@@ -389,7 +397,7 @@ def _parent_problems(parent: np.ndarray, n: int) -> list[Problem]:
             where="parent",
             found=found,
             expected=f"for each of the {n} segments another's number, or -1 for the root of a cell",
-            remedy="parent=[-1, 0, 1, ...]",
+            remedy=f"parent=np.arange({n}) - 1, if each segment continues the one before",
             error=ArgumentError,
         )
     ]

@@ -59,7 +59,7 @@ def sensor_dim(ds: xr.Dataset) -> str:
             "probe",
             found=f"the dims {tuple(ds.dims)}",
             expected="one of them named contact or channel",
-            remedy='jfx.probe_at(positions), or probe.rename(your_dim="contact")',
+            remedy='jfx.probe_at(positions), or a dim named "contact"',
         )
     return found[0]
 

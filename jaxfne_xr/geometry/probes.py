@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_jax, real_numbers
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
-from jaxfne_xr.core.types import Array, ArrayLike, Length
+from jaxfne_xr.core.types import Array, ArrayLike, Count, Counts, Length, Lengths, Vector
 from jaxfne_xr.core.units import (
     carries_unit,
     convert,
@@ -33,14 +34,15 @@ from jaxfne_xr.core.units import direction as direction_of
 from .positions import check_probe
 
 
+@public
 def linear_probe(
-    n: int,
+    n: Count,
     spacing: Length = 50.0,
     *,
-    origin: Sequence[float] = (0.0, 0.0, 0.0),
-    direction: Sequence[float] = (0.0, 0.0, 1.0),
-    radius: Length | None = None,
-    normal: Sequence[float] | None = None,
+    origin: Lengths = (0.0, 0.0, 0.0),
+    direction: Vector = (0.0, 0.0, 1.0),
+    radius: Lengths | None = None,
+    normal: Vector | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
     """Build a shank of evenly spaced contacts on a line.
@@ -78,21 +80,21 @@ def linear_probe(
     [0.0, 50.0, 100.0]
     """
     step = _positive(spacing, "spacing")
-    _count(n, "n")
     along = _direction(direction, "direction")
     positions = _vector(origin, "origin") + step * np.arange(n)[:, None] * along
     return probe_at(positions, radius=radius, normal=normal, name=name)
 
 
+@public
 def grid_probe(
-    shape: tuple[int, int],
-    spacing: Length | tuple[Length, Length] = (50.0, 50.0),
+    shape: Counts,
+    spacing: Lengths = (50.0, 50.0),
     *,
-    origin: Sequence[float] = (0.0, 0.0, 0.0),
-    rows: Sequence[float] = (0.0, 0.0, 1.0),
-    columns: Sequence[float] = (1.0, 0.0, 0.0),
-    radius: Length | None = None,
-    normal: Sequence[float] | None = None,
+    origin: Lengths = (0.0, 0.0, 0.0),
+    rows: Vector = (0.0, 0.0, 1.0),
+    columns: Vector = (1.0, 0.0, 0.0),
+    radius: Lengths | None = None,
+    normal: Vector | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
     """Build a flat grid of contacts: several columns of a shank, or a multi-electrode array.
@@ -122,8 +124,6 @@ def grid_probe(
     [(0.0, 0.0), (30.0, 0.0), (0.0, 20.0), (30.0, 20.0)]
     """
     counts, pair = _pair(shape, "shape"), _pair(spacing, "spacing")
-    for count, what in zip(counts, ("rows", "columns"), strict=True):
-        _count(count, what)
     steps = [_positive(s, "spacing") for s in pair]
     up, across = _direction(rows, "rows"), _direction(columns, "columns")
     row, column = (index.ravel() for index in np.indices(counts))
@@ -138,12 +138,13 @@ def grid_probe(
     return probe.assign_coords(row=("contact", row), column=("contact", column))
 
 
+@public
 def probe_at(
     positions: ArrayLike,
     *,
     units: str = "um",
-    radius: Length | ArrayLike | None = None,
-    normal: ArrayLike | None = None,
+    radius: Lengths | None = None,
+    normal: Vector | None = None,
     name: str | Sequence[str] = "probe",
     dim: str = "contact",
 ) -> xr.Dataset:
@@ -245,16 +246,6 @@ def _lengths(value: ArrayLike, n: int) -> np.ndarray:
     return np.array([_positive(v, "radius") for v in values])
 
 
-def _count(n: int, name: str) -> None:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ArgumentError.of(
-            name,
-            found=repr(n),
-            expected="a whole number of contacts, at least 1",
-            remedy=f"{name}=16",
-        )
-
-
 def _pair(value: Any, name: str) -> tuple[Any, Any]:
     """Return two values, for rows and for columns, from two or from one."""
     several = isinstance(value, (list, tuple))
@@ -274,7 +265,7 @@ def _numbers(values: ArrayLike, name: str, units: str = "um") -> Array:
     """Return a copy of numbers as float64 in `units`; JAX arrays stay JAX. Bare numbers are taken to be in `units`."""
     if is_jax(values) or carries_unit(values):
         return values_in(values, units, name)
-    return real_numbers(values, name, f"{name}=np.array([[x, y, z], ...])")
+    return real_numbers(values, name, f"{name}=np.zeros((1, 3)), x, y and z in a row for each")
 
 
 def _arrows(values: ArrayLike, name: str) -> np.ndarray:
@@ -308,6 +299,6 @@ def _shape_problem(where: str, shape: tuple[int, ...], expected: str) -> Problem
         where=where,
         found=f"shape {shape}",
         expected=expected,
-        remedy="np.array([[x, y, z], ...]), one row for each contact",
+        remedy="x, y and z in a row for each contact",
         error=DimensionError,
     )

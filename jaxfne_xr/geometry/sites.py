@@ -33,7 +33,7 @@ def sites_dim(sites: xr.Dataset) -> str:
         "sites",
         found=f"no positions along {list(SITES)}, on a Dataset with the coordinates {list(map(str, sites.coords))}",
         expected="where each site is: x, y, z, or x_start ... z_end, um",
-        remedy='from_jaxley(...) has them; ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z))',
+        remedy='jfx.from_jaxley gives them; ds.assign_coords(x=("unit", x), y=("unit", y), z=("unit", z))',
     )
 
 
@@ -90,7 +90,7 @@ def ends(sites: xr.Dataset, dim: str) -> tuple[Array, Array]:
             "x_start",
             found="positions without the ends of segments",
             expected="x_start, y_start, z_start and x_end, y_end, z_end, um",
-            remedy="PointSource(...), for sites that are points",
+            remedy="jfx.PointSource(), for sites that are points",
         )
     raise_problems(place_disagreement(sites, dim))
     start, end = (

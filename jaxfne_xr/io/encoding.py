@@ -62,7 +62,7 @@ def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
             "file",
             found=f"{path.name!r}, a netCDF file without the record of this package",
             expected="a file written by to_netcdf",
-            remedy="open(path, plain=True) for the Dataset as it is, then .jfne.to_signals()",
+            remedy="jfx.open(path, plain=True) for the Dataset as it is",
         )
     try:
         record = json.loads(text) if text is not None else {"version": 0}
@@ -72,14 +72,14 @@ def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
             f'attrs["{RECORD}"]',
             found=f"text that is not a file record ({type(error).__name__}: {error})",
             expected="the JSON that to_netcdf writes",
-            remedy="copy the file again from its source, or open(path, plain=True)",
+            remedy="copy the file again from its source, or jfx.open(path, plain=True)",
         ) from error
     if version > RECORD_VERSION:
         raise SchemaError.of(
             "file",
             found=f"version {version} of the file record",
             expected=f"at most {RECORD_VERSION}, which this version of the package reads",
-            remedy="pip install --upgrade jaxfne-xr, or open(path, plain=True)",
+            remedy="pip install --upgrade jaxfne-xr, or jfx.open(path, plain=True)",
         )
     return record
 

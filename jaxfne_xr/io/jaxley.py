@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -33,7 +34,7 @@ from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
-from jaxfne_xr.core.types import Array, ArrayLike, Time
+from jaxfne_xr.core.types import Array, ArrayLike, Time, TimeStep
 from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
 
 from . import jaxley_cable, jaxley_inside
@@ -56,11 +57,12 @@ _UNITS_OF_LABELS = {
 }
 
 
+@public
 def from_jaxley(
     module: Any,
     recordings: Array,
     *,
-    delta_t: Time,
+    delta_t: TimeStep,
     params: Sequence[Mapping[str, Array]] | None = None,
     dims: Sequence[str] = ("recording", "time"),
     units: Mapping[str, str] | None = None,
@@ -300,9 +302,9 @@ def require_module(module: Any) -> str:
             "module",
             found="a part of a module (a View)" if part else type(module).__name__,
             expected="the Compartment, Branch, Cell or Network that jx.integrate ran",
-            remedy="from_jaxley(net, ...) and then ds.query(recording='unit == 0')"
+            remedy="the whole network to from_jaxley, and then ds.query(recording='unit == 0')"
             if part
-            else "for a bare array, jfx.traces(array, layout='recording_by_time', dt_ms=...)",
+            else "for a bare array, jfx.traces with layout='recording_by_time'",
         )
     return version
 
@@ -311,7 +313,7 @@ def _bare(recordings: ArrayLike) -> Array:
     """Return `recordings` as an array; raise if it is something else."""
     if isinstance(recordings, tuple):
         found = "a tuple, as jx.integrate(..., return_states=True) returns"
-        remedy = "recordings, states = jx.integrate(...)"
+        remedy = "recordings, states = recordings"
     elif is_quantity(recordings):
         unit = unit_of(recordings)
         found = f"a {type(recordings).__name__} in {unit}"

@@ -18,13 +18,14 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import MOST, public
 from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish, owned_data
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
-from jaxfne_xr.core.types import Array, Time
+from jaxfne_xr.core.types import Array, Probe, ReadoutNames, Time, TimeStep
 from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
@@ -55,16 +56,17 @@ Step: TypeAlias = Callable[[Arrays, Arrays, Arrays], Arrays]
 Take: TypeAlias = Callable[[Arrays, Arrays, Arrays, Arrays], Arrays]
 
 
+@public
 def integrate_field(
     module: Any,
-    probe: xr.Dataset | None = None,
+    probe: Probe | None = None,
     *,
-    delta_t: Time,
+    delta_t: TimeStep,
     t_max: Time | None = None,
     model: PotentialModel | None = None,
     params: Sequence[Mapping[str, Array]] | None = None,
     stimuli: tuple[Any, list[Any], list[Any]] | None = None,
-    readouts: str | Sequence[str] = ("lfp",),
+    readouts: ReadoutNames = ("lfp",),
     checkpoint: int | Sequence[int] | None = None,
     solver: str = "bwd_euler",
     quantify: bool | None = None,
@@ -239,7 +241,7 @@ def _request_problems(
                 where="probe",
                 found="no probe",
                 expected="contacts, for the readout 'lfp'",
-                remedy="integrate_field(module, jfx.linear_probe(16, ...), ...)",
+                remedy="probe=jfx.linear_probe(16)",
                 error=ArgumentError,
             )
         )
@@ -348,6 +350,13 @@ def _externals(
     if not 0 < duration < math.inf:
         raise ArgumentError.of(
             "t_max", found=f"{duration:g} ms", expected="a positive duration", remedy="t_max=100.0"
+        )
+    if not dt_ms <= duration <= MOST * dt_ms:
+        raise ArgumentError.of(
+            "delta_t",
+            found=f"{dt_ms:g} ms, with t_max={duration:g} ms",
+            expected="at least one step, and not billions",
+            remedy="delta_t=0.025",
         )
     steps = int(duration // dt_ms + 1)  # as in jx.integrate
     for key, rows in externals.items():

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public, public_class
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
@@ -20,12 +21,13 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.time_axis import check_dt
-from jaxfne_xr.core.types import Array, Time, Voltage
+from jaxfne_xr.core.types import Array, Time, TimeStep, Voltage
 from jaxfne_xr.core.units import factor, scalar
 from jaxfne_xr.signals.spikes import SPIKE_RULES, refractory_ms, threshold_mV, to_signals
 from jaxfne_xr.signals.traces import LAYOUTS, traces
 
 
+@public_class
 @dataclass(frozen=True)
 class JaxleyTraceSpec:
     """Describe how to read a bare voltage array.
@@ -67,7 +69,7 @@ class JaxleyTraceSpec:
     trace_name: str = "jaxley_trace"
     backend: str = "jaxley"
     layout: str = "time_by_unit"
-    dt_ms: Time = 0.025
+    dt_ms: TimeStep = 0.025
     spike_threshold: Voltage | None = 0.0
     spike_rule: str = "crossing"
     units: str = "mV"
@@ -101,7 +103,7 @@ class JaxleyTraceSpec:
                     where="metadata",
                     found=f"values that JSON cannot hold ({error})",
                     expected="strings, finite numbers, bools, None, lists and dicts of them",
-                    remedy='metadata={"seed": 1, "note": str(value)}',
+                    remedy='metadata={"seed": 1, "note": "text"}',
                     error=ArgumentError,
                 )
             )
@@ -132,11 +134,12 @@ class JaxleyTraceSpec:
         }
 
 
+@public
 def jaxley_trace_to_signals(
     trace: Array,
     *,
     spec: JaxleyTraceSpec | None = None,
-    dt_ms: Time | None = None,
+    dt_ms: TimeStep | None = None,
     layout: str | None = None,
     source: Array | None = None,
     quantify: bool | None = None,

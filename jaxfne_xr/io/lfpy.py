@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.errors import ArgumentError, warn
 from jaxfne_xr.core.time_axis import TIME, as_typed, even_times
 from jaxfne_xr.geometry.morphology import ROW, joined, segments
@@ -17,6 +18,7 @@ from jaxfne_xr.kernels.fields import membrane_currents_numpy
 _NEEDED = ("allseclist", "totnsegs", "x", "y", "z", "d", "area", "somaidx")
 
 
+@public
 def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
     """Label what LFPy simulated: the segment and time of each value, and how the segments are joined.
 
@@ -228,5 +230,5 @@ def _cell_error(found: str, expected: str) -> ArgumentError:
         "cell",
         found=found,
         expected=expected,
-        remedy="from_lfpy(cell), or jfx.morphology(...) for plain arrays",
+        remedy="an LFPy cell after cell.simulate, or jfx.morphology for plain arrays",
     )

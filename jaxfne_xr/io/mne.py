@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.errors import ArgumentError, missing_dependency
 from jaxfne_xr.fields.heads import CHANNEL, FourSphere
 from jaxfne_xr.geometry.probes import probe_at
 
 
+@public
 def montage(name: str, head: FourSphere | None = None) -> xr.Dataset:
     """Place the electrodes of a standard montage of MNE on the scalp of a head.
 
@@ -50,7 +52,7 @@ def montage(name: str, head: FourSphere | None = None) -> xr.Dataset:
     except ValueError as error:
         known = mne.channels.get_builtin_montages()
         raise ArgumentError.of(
-            "montage", found=repr(name), expected=f"one of {known}", remedy='montage("biosemi64")'
+            "montage", found=repr(name), expected=f"one of {known}", remedy='name="biosemi64"'
         ) from error
     place = np.array(list(electrodes.values()), float)
     # |r|^2 = 2 c.r + (R^2 - |c|^2) is linear in the centre c of the sphere that fits best

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -27,6 +27,7 @@ from jaxfne_xr.core.inputs import no_dataset
 from jaxfne_xr.core.lost_units import CULPRITS, lost, restored
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
+from jaxfne_xr.core.types import FileName
 from jaxfne_xr.core.units import bare
 from jaxfne_xr.core.validation import checks_of, path_in, validate, within
 
@@ -54,9 +55,10 @@ RAW: dict[str, Any] = dict.fromkeys(
 )
 
 
+@public
 def to_netcdf(
     data: xr.Dataset | xr.DataTree,
-    path: str | os.PathLike[str],
+    path: FileName,
     *,
     compression: str = "fast",
     encoding: Mapping[Hashable, Any] | None = None,
@@ -110,7 +112,7 @@ def to_netcdf(
             "compression",
             found=repr(compression),
             expected=f"one of {list(COMPRESSION)}",
-            remedy='compression="fast", or encoding={...} for anything else',
+            remedy='compression="fast", or encoding= for anything else',
         )
     target, problems = target_of(path)
     problems += validate(data).problems
@@ -144,8 +146,9 @@ def to_netcdf(
     return target
 
 
+@public
 def open(
-    path: str | os.PathLike[str],
+    path: FileName,
     *,
     chunks: Chunks = None,
     plain: bool = False,
@@ -180,9 +183,7 @@ def open(
     return read(path, chunks=chunks, plain=plain, check=True)
 
 
-def read(
-    path: str | os.PathLike[str], *, chunks: Chunks = None, plain: bool = False, check: bool = False
-) -> Any:
+def read(path: FileName, *, chunks: Chunks = None, plain: bool = False, check: bool = False) -> Any:
     """Return the content of a file as `open` does, with the checks of `validate` only if `check` is True."""
     source = _existing(path)
     # with `chunks` nothing is read yet: no progress to show

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.units import convert
 from jaxfne_xr.geometry.probes import probe_at
 
 
+@public
 def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
     """Read the contacts of a `probeinterface` probe.
 

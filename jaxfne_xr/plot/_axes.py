@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
@@ -35,8 +36,6 @@ MOST_PANELS = 100
 PER_INCH = 200
 #: Line width of data, points.
 THIN = 0.8
-#: Arguments that name a dim or a coordinate.
-NAMING = ("by", "order", "depth", "row", "col")
 #: The gid that identifies the note above axes.
 NOTE = "jfne.note"
 
@@ -147,29 +146,22 @@ def pyplot() -> ModuleType:
 def picture(
     draw: Callable[Concatenate[xr.Dataset, P], Any],
 ) -> Callable[Concatenate[xr.Dataset | xr.DataArray, P], Any]:
-    """Decorate a function that draws: check common arguments, and close figures that it made before an error.
+    """Decorate a function that draws: check its arguments, and close figures that it made before an error.
 
     Raises
     ------
     ArgumentError
-        If the data is not a Dataset or DataArray, or a list is given for a single dim or coordinate.
+        If the data is not a Dataset or DataArray, or another argument is not what its annotation says.
     """
+    draw_checked = public(draw)
 
     @wraps(draw)
     def checked(ds: xr.Dataset | xr.DataArray, *args: P.args, **options: P.kwargs) -> Any:
-        problems = [
-            Problem(
-                key, repr(given), "the name of one dim or coordinate", f"{key}=None", ArgumentError
-            )
-            for key, given in options.items()
-            if key in NAMING and not isinstance(given, Hashable)
-        ]
         ds = as_dataset(ds, "ds")
-        raise_problems(problems)
         plt = pyplot()
         opened = plt.get_fignums()
         try:
-            return draw(ds, *args, **options)
+            return draw_checked(ds, *args, **options)
         except BaseException:
             for number in {*plt.get_fignums()}.difference(opened):
                 plt.close(number)
@@ -269,7 +261,7 @@ def _ax_problems(ax: object, faceted: bool) -> list[Problem]:
         return []
     what = "ax together with row or col" if plain else f"a {type(ax).__name__}"
     expected = "one plain matplotlib Axes; none with row or col, which make a new figure"
-    return [Problem("ax", what, expected, "fig, ax = plt.subplots()", ArgumentError)]
+    return [Problem("ax", what, expected, "ax=plt.figure().add_subplot()", ArgumentError)]
 
 
 def _facet_problems(

@@ -98,16 +98,17 @@ def summary(
     by = _group_dim(ds)
     chosen = _chosen(ds, variables, by)
     raise_problems(p for v in chosen for p in _problems(ds, v, by))
+    listed = isinstance(ax, (list, tuple, np.ndarray))
     if ax is None:
         axes = _new(plt, ds, chosen, by)
     else:
-        axes = list(np.ravel(np.asarray(ax, object)))
+        axes = list(np.ravel(np.asarray(ax, object))) if listed else [ax]
         if len(axes) != len(chosen) or not all(hasattr(a, "add_artist") for a in axes):
             raise ArgumentError.of(
                 "ax",
                 found=f"{len(axes)} of {type(axes[0]).__name__ if axes else 'none'}",
                 expected=f"an Axes for each of {chosen}",
-                remedy=f"fig, ax = plt.subplots({len(chosen)}), or variables={chosen[0]!r}",
+                remedy=f"ax=plt.subplots({len(chosen)})[1], or variables={chosen[0]!r}",
             )
     for one, variable in zip(axes, chosen, strict=True):
         if f"{by}_other" in ds[variable].dims:
@@ -119,7 +120,7 @@ def summary(
         for one in bars[1:]:
             one.tick_params(axis="y", labelleft=False)
             one.set_ylabel("")
-    if isinstance(variables, str) or (ax is not None and np.asarray(ax, object).ndim == 0):
+    if isinstance(variables, str) or (ax is not None and not listed):
         return axes[0]
     made = np.empty(len(axes), object)
     made[:] = axes

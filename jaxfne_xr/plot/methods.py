@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from jaxfne_xr.core.types import ArrayLike, Frequency, Scalar, Time
+from jaxfne_xr.core.types import Frequency, Lengths, Scalar, Time
 
 from . import groups, images, lines, scalp, space, spectra, spikes
 
@@ -225,7 +225,7 @@ class Plot:
         self,
         variable: str | None = None,
         *,
-        centre: ArrayLike = (0.0, 0.0, 0.0),
+        centre: Lengths = (0.0, 0.0, 0.0),
         names: bool = False,
         ax: Axes | None = None,
         row: Hashable | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, missing_dependency
-from jaxfne_xr.core.types import ArrayLike
+from jaxfne_xr.core.types import Lengths
 from jaxfne_xr.core.units import values_in
 
 from ._axes import panels, picture
@@ -32,7 +32,7 @@ def topomap(
     ds: xr.Dataset,
     variable: str | None = None,
     *,
-    centre: ArrayLike = (0.0, 0.0, 0.0),
+    centre: Lengths = (0.0, 0.0, 0.0),
     names: bool = False,
     ax: Axes | None = None,
     row: Hashable | None = None,
@@ -84,7 +84,7 @@ def topomap(
             "channel",
             found=f"the dims {list(map(str, ds.dims))}",
             expected="channel, with the positions of electrodes or sensors",
-            remedy='jfx.eeg(dipoles, sensors), or ds.rename(your_dim="channel")',
+            remedy="a result of jfx.eeg or jfx.meg; or name the dim of the sensors channel",
         )
     found = coloured(ds, "channel", variable, {row, col}, needed=True)
     middle = values_in(centre, "um", "centre")

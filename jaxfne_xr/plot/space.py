@@ -183,7 +183,7 @@ def morphology(
             "morphology",
             found=f"the dims {list(map(str, ds.dims))}",
             expected="recording, for segments, or unit",
-            remedy='jfx.morphology(start, end, diameter, parent), or ds.rename(your_dim="recording")',
+            remedy="a result of jfx.morphology; or name the dim of the sites recording",
         )
     found = coloured(ds, dim, variable, {row, col})
     axes_of = _plane(plane)
@@ -239,7 +239,7 @@ def _check_cell(cell: Any) -> None:
         "cell",
         found=f"the dims {list(map(str, cell.dims))}" if is_dataset else f"a {type(cell).__name__}",
         expected="a Dataset with segments along recording, or unit",
-        remedy="cell=jfx.morphology(start, end, diameter, parent)",
+        remedy="cell=None, or a result of jfx.morphology",
     )
 
 
@@ -271,7 +271,7 @@ def coloured(
         extra = [str(d) for d in dims if d not in allowed]
         remedy = f"variable={fit[0]!r}" if fit else f'ds.assign(field=("{dim}", values))'
         if extra:
-            remedy = f'ds.sel({extra[0]}=..., method="nearest"), or a mean or a minimum over it'
+            remedy = f"ds.isel({extra[0]}=0), or a mean or a minimum over it"
         raise VariableError.of(
             "variable",
             found=f"{named!r} on {dims}" if dims else f"{named!r}, which does not exist",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import precision_of
 from jaxfne_xr.core.inputs import V_m_of, as_dataset, source_of, times_of
 from jaxfne_xr.core.means import averaged_dims, mean_of, window_ms_of
@@ -19,6 +20,7 @@ from .sources import source
 
 
 @readout(units="mV", formula="V_m")
+@public
 def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Extract the membrane voltage as ``vm``, mV, on the dims of ``V_m``; values are shared."""
     signals = as_dataset(signals, "signals")
@@ -27,6 +29,7 @@ def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 
 @readout(units="bool", formula="spikes")
+@public
 def spk(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Extract the spikes as ``spk`` on the dims of ``spikes``, as they are: bool, or float with a surrogate; shared."""
     signals = as_dataset(signals, "signals")
@@ -40,6 +43,7 @@ readout(units="nA, or 1 for a proxy", formula="the source current, or V_m as a p
 
 
 @readout(units="Hz", formula="spikes / (sites * duration)")
+@public
 def spike_rate_hz(
     signals: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
@@ -76,6 +80,7 @@ def spike_rate_hz(
 
 
 @readout(units="1", formula="sum of spikes over time and sites")
+@public
 def spike_count(signals: xr.Dataset | xr.DataArray, *, window: Window | None = None) -> xr.Dataset:
     """Count the spikes of all sites in the observed samples of the time window; see `spike_rate_hz`."""
     signals = as_dataset(signals, "signals")
@@ -92,6 +97,7 @@ def spike_count(signals: xr.Dataset | xr.DataArray, *, window: Window | None = N
 
 
 @readout(units="1", formula="sites without a spike / sites")
+@public
 def silent_fraction(
     signals: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:
@@ -120,6 +126,7 @@ def silent_fraction(
 
 
 @readout(units="mV", formula="mean of V_m over time and sites")
+@public
 def mean_V_m(signals: xr.Dataset | xr.DataArray, *, window: Window | None = None) -> xr.Dataset:
     """Compute the mean membrane voltage over time and sites, mV; see `spike_rate_hz` for `window`."""
     signals = as_dataset(signals, "signals")
@@ -128,6 +135,7 @@ def mean_V_m(signals: xr.Dataset | xr.DataArray, *, window: Window | None = None
 
 
 @readout(units="nA, or 1 for a proxy", formula="mean of |source| over time and sites")
+@public
 def source_abs_mean(
     source: xr.Dataset | xr.DataArray, *, window: Window | None = None
 ) -> xr.Dataset:

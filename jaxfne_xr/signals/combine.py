@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
@@ -28,8 +29,10 @@ from jaxfne_xr.core.validation import stage_of
 from jaxfne_xr.geometry.positions import prefixed
 
 
+@public
 def concat(
-    datasets: Iterable[xr.Dataset | xr.DataArray], dim: Hashable | xr.Variable | xr.DataArray
+    datasets: Iterable[xr.Dataset | xr.DataArray],
+    dim: str | xr.Variable | xr.DataArray | xr.IndexVariable,
 ) -> xr.Dataset:
     """Join Datasets along a dim: the cells of a population, trials, successive stretches of time.
 
@@ -95,6 +98,7 @@ def _with_numpy_text(dim: Any) -> Any:
     return xr.DataArray(labels if dim.isna().any() else labels.astype(str), dims=dim.name)
 
 
+@public
 def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
     """Merge the variables of several Datasets into one Dataset.
 
@@ -138,7 +142,7 @@ def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
 def _alike(datasets: Iterable[xr.Dataset | xr.DataArray]) -> list[xr.Dataset]:
     """Return the Datasets with each variable and coordinate in the unit that it has where it first occurs."""
     labelled = xr.Dataset, xr.DataArray
-    one = not isinstance(datasets, Iterable) or isinstance(datasets, (str, bytes, *labelled))
+    one = isinstance(datasets, (str, bytes, *labelled)) or not np.iterable(datasets)
     parts = [datasets] if one else list(datasets)
     if one or not parts or not all(isinstance(part, labelled) for part in parts):
         raise ArgumentError.of(

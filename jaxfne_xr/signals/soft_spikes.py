@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import precision_of
 from jaxfne_xr.core.dispatch import checked, whole
-from jaxfne_xr.core.errors import ArgumentError, raise_problems
+from jaxfne_xr.core.errors import raise_problems
 from jaxfne_xr.core.inputs import (
     as_dataset,
     find_voltage,
@@ -19,19 +20,20 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.provenance import recorded
 from jaxfne_xr.core.results import finish, finish_several
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Scalar, Time, Voltage
+from jaxfne_xr.core.types import AnyTime, Count, Scalar, Time, Voltage
 from jaxfne_xr.core.units import magnitude, positive, scalar
 from jaxfne_xr.kernels.signals import soft_spikes as kernels
 
 from .spikes import SLOPE, refractory_ms, samples_apart, threshold_mV
 
 
+@public
 def soft_spike_times(
     signals: xr.Dataset | xr.DataArray,
-    n: int,
+    n: Count,
     *,
     spike_threshold: Voltage = 0.0,
-    fill: Time | None = None,
+    fill: AnyTime | None = None,
     refractory: Time | None = None,
 ) -> xr.Dataset:
     """Estimate the times of the first n spikes of every site, between the samples and with a gradient.
@@ -83,13 +85,6 @@ def soft_spike_times(
     """
     signals = as_dataset(signals, "signals")
     name, v, time, dt_ms = _voltage(signals)
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ArgumentError.of(
-            "n",
-            found=repr(n),
-            expected="the number of spikes to return, an integer of at least 1",
-            remedy="n=10",
-        )
     threshold, dead = threshold_mV(spike_threshold), refractory_ms(refractory, "crossing")
     samples = samples_apart(dead, dt_ms)
     fill_ms = float("nan") if fill is None else scalar(fill, "ms", "fill")
@@ -113,6 +108,7 @@ def soft_spike_times(
     )
 
 
+@public
 def soft_firing_rate(
     signals: xr.Dataset | xr.DataArray, *, spike_threshold: Voltage = 0.0, slope: Scalar = SLOPE
 ) -> xr.Dataset:

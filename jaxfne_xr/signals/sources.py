@@ -6,6 +6,7 @@ import jax
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.dispatch import whole
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.inputs import as_dataset, source_of, times_of
@@ -21,6 +22,7 @@ from jaxfne_xr.kernels.signals import synapses as kernels
 SYNAPSES = ("exponential", "alpha")
 
 
+@public
 def source(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Extract the source of Signals: the current if there is one, else the voltage as a proxy for it.
 
@@ -55,6 +57,7 @@ def source(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     )
 
 
+@public
 def synaptic_source(
     signals: xr.Dataset | xr.DataArray,
     *,

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, native, precision_of
 from jaxfne_xr.core.carried import carried
 from jaxfne_xr.core.dispatch import along, checked
@@ -40,7 +41,7 @@ from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_u
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
 from jaxfne_xr.core.spikes import spikes_of
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, own_times_problems, sampling
-from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
+from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, TimeStep, Voltage
 from jaxfne_xr.core.units import (
     bare,
     carries_unit,
@@ -73,13 +74,14 @@ SLOPE = 0.05
 REFRACTORY_MS = 2.0
 
 
+@public
 def to_signals(
     ds: xr.Dataset | xr.DataArray,
-    dt_ms: Time | None = None,
+    dt_ms: TimeStep | None = None,
     spike_threshold: Voltage | None = 0.0,
     spike_rule: str = "crossing",
     voltage: Hashable | None = None,
-    source: str | ArrayLike | None = None,
+    source: str | Array | None = None,
     *,
     surrogate: str | None = None,
     slope: Scalar | None = None,
@@ -237,6 +239,7 @@ def to_signals(
     )
 
 
+@public
 def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """List all spikes, ordered in time.
 
@@ -313,6 +316,7 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     )
 
 
+@public
 def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Compute the mean firing rate of every site over all samples.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_real, is_traced, native
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -34,7 +35,7 @@ from jaxfne_xr.core.time_axis import (
     time_from_dt,
     time_problem,
 )
-from jaxfne_xr.core.types import Array, ArrayLike, Time
+from jaxfne_xr.core.types import Array, ArrayLike, Dims, TimeStep
 from jaxfne_xr.core.units import (
     bare,
     carries_unit,
@@ -62,12 +63,13 @@ LAYOUTS = {
 Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
+@public
 def traces(
-    data: ArrayLike,
-    dims: Sequence[str] | None = None,
+    data: Array,
+    dims: Dims | None = None,
     *,
     layout: str | None = None,
-    dt_ms: Time | None = None,
+    dt_ms: TimeStep | None = None,
     time: ArrayLike | None = None,
     units: str = "mV",
     name: str = "v",
@@ -185,6 +187,7 @@ def traces(
     )
 
 
+@public
 def quantify(ds: Data) -> Data:
     """Convert variables to pint quantities, which replace the units in ``attrs["units"]``.
 
@@ -231,6 +234,7 @@ def quantify(ds: Data) -> Data:
     return with_factors(made)
 
 
+@public
 def to_jax(ds: Data) -> Data:
     """Convert numeric variables to JAX arrays, with their units in ``attrs["units"]``.
 
@@ -323,19 +327,10 @@ def _named_axes(dims: Sequence[str] | None, layout: str | None) -> tuple[str, ..
                 "layout",
                 found=repr(layout),
                 expected=f"one of {list(LAYOUTS)}",
-                remedy='layout="time_by_unit", or name any axes with dims=(...)',
+                remedy='layout="time_by_unit", or name any axes with dims',
             )
         return LAYOUTS[layout]
-    if isinstance(dims, str):
-        return (dims,)
-    if not isinstance(dims, (list, tuple)) or not all(isinstance(d, str) for d in dims):
-        raise DimensionError.of(
-            "dims",
-            found=repr(dims),
-            expected="a list or tuple of names, in the order of the axes",
-            remedy='dims=("time", "unit")',
-        )
-    return tuple(dims)
+    return (dims,) if isinstance(dims, str) else tuple(cast(Sequence[str], dims))
 
 
 def _axis_problems(ndim: int, dims: tuple[str, ...]) -> list[Problem]:
@@ -367,7 +362,7 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
             "data",
             found=f"an xarray {type(data).__name__}, which is labelled already",
             expected="a bare array",
-            remedy='da.to_dataset(name="v").jfne.to_signals(), or traces(da.data, da.dims, ...)',
+            remedy="data.jfne.to_signals(), or jfx.traces of data.data with data.dims",
         )
     if is_quantity(data):
         data, units = bare(data), unit_of(data)
@@ -386,6 +381,14 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
                 "neither dt_ms nor time", "one of the two", 'dt_ms=0.025, or dt_ms="25 us"'
             )
         return time_from_dt(dt_ms, length)
+    if not hasattr(time, "shape"):
+        time = np.asarray(time)
+    if time.shape != (length,):
+        raise time_problem(
+            f"times of shape {time.shape}",
+            f"one for each of the {length} samples",
+            "time=dt * np.arange(n)",
+        )
     if isinstance(time, xr.DataArray):
         variable = time.variable
     elif isinstance(time, xr.Variable):
@@ -396,11 +399,5 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
         unit = unit_of(time) if is_quantity(time) else "ms"
         variable = xr.Variable(
             (TIME,), times if is_jax(times) else np.asarray(times), {"units": unit}
-        )
-    if variable.shape != (length,):
-        raise time_problem(
-            f"times of shape {variable.shape}",
-            f"one for each of the {length} samples",
-            "time=dt * np.arange(n)",
         )
     return even_times(variable, dt_ms)[0].copy()  # the user's own array may change later

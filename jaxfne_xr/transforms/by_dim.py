@@ -16,15 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import described, public
 from jaxfne_xr.core.arrays import CHECKS
 from jaxfne_xr.core.errors import ArgumentError, DataError, DimensionError, Problem, raise_problems
-from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.types import Array, Count
 from jaxfne_xr.core.units import product
 
 from .dims import from_zero, put_back, require_same_carry, with_dim, without
 from .pytrees import Entry, Labelled, Packed, Tree, is_packed, pack, unpack
 
 
+@public
 def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `fn` once for all windows of the same length.
 
@@ -69,6 +71,7 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+@public
 def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Create a function that also returns the first failed check of values, such as a check for NaN.
 
@@ -111,6 +114,7 @@ def checkify(fn: Callable[..., Any]) -> Callable[..., Any]:
     return with_checks
 
 
+@public
 def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
     """Vectorise `fn` over a dim: `jax.vmap` by dim name.
 
@@ -154,6 +158,7 @@ def vmap(fn: Callable[..., Any], dim: Hashable) -> Callable[..., Any]:
     return mapped
 
 
+@public
 def scan(
     fn: Callable[[Tree, Tree], tuple[Tree, Tree]],
     init: Tree,
@@ -161,7 +166,7 @@ def scan(
     dim: Hashable = "time",
     *,
     reverse: bool = False,
-    unroll: int = 1,
+    unroll: Count = 1,
 ) -> tuple[Tree, Tree]:
     """Scan over a dim while carrying a state: `jax.lax.scan` by dim name.
 
@@ -208,13 +213,14 @@ def scan(
             "xs",
             found=f"{len(bare)} array{'s' * (len(bare) > 1)} without the dim {dim!r}",
             expected=f"{dim!r} in all of them",
-            remedy=f'xr.DataArray(x, dims=("{dim}", ...)); what does not change goes into fn by closure',
+            remedy=f"arrays in xr.DataArray, with {dim!r} among the dims; what does not change goes into fn by closure",
         )
     # lax.scan goes along the first axis.
     flat = [
         jnp.moveaxis(x, axis, 0) for x, axis in zip(flat, axes, strict=True) if axis is not None
     ]
     first = pack(init)
+    raise_problems(_carry_problems(first))
 
     def step(carry: Tree, leaves: list[jax.Array]) -> tuple[Tree, Tree]:
         made = fn(unpack(carry), unpack(jax.tree.unflatten(tree, leaves)))
@@ -233,6 +239,30 @@ def scan(
     return unpack(last), unpack(with_dim(ys, dim, labels))
 
 
+#: What `scan` carries from step to step.
+CARRIED = jax.Array, np.ndarray, np.number, np.bool_, bool, int, float, complex
+
+
+def _carry_problems(first: Tree) -> list[Problem]:
+    """Return the problem of each part of the first carry that is no array."""
+    problems = []
+    for leaf in jax.tree.leaves(first):
+        try:
+            array = jnp.asarray(leaf) if isinstance(leaf, CARRIED) else None
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+        ):  # of texts or objects, masked, or beyond 32 bits
+            array = None
+        if array is None:
+            expected = "arrays and numbers, in Datasets, dicts, lists and tuples"
+            problem = Problem("init", described(leaf), expected, "init=jnp.zeros(3)", DataError)
+            problems.append(problem)
+    return problems
+
+
+@public
 def grad(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -256,6 +286,7 @@ def grad(
     return gradient
 
 
+@public
 def value_and_grad(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:

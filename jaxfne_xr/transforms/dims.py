@@ -64,11 +64,13 @@ def without(
             )
         )  # fmt: skip
     if not lengths:
-        known = ", ".join(map(repr, sorted(map(str, found)))) or "none at all"
+        dims = sorted(map(str, found))
+        known = ", ".join(map(repr, dims)) or "none at all"
         problems.append(
             Problem(
                 str(dim), f"no labelled argument with this dim; their dims are {known}",
-                f"{dim!r} in at least one argument", f"jfx.{what}(..., dim=...) with one of these", DimensionError,
+                f"{dim!r} in at least one argument", f"dim={dims[0]!r}" if dims else "pass labelled data",
+                DimensionError,
             )
         )  # fmt: skip
     raise_problems(problems)
@@ -167,7 +169,7 @@ def with_dim(tree: Tree, dim: Hashable, labels: Static | None) -> Tree:
                 str(dim),
                 found=f"a dim of this name in the result of fn: {static}",
                 expected="another name",
-                remedy=f"return ds.rename({dim}=...)",
+                remedy=f'return ds.rename({dim}="{dim}_of_each")',
             )
         dims = {dim, *(d for e in taken for d in e.dims)}
         present = {e.name for e in taken}

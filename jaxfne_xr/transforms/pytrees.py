@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 from jax import tree_util
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, native
 from jaxfne_xr.core.errors import DataError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.types import Array
@@ -36,6 +37,7 @@ _FOREIGN_KINDS = "OSUTMm"
 _ours: set[type] = set()
 
 
+@public
 def enable_pytrees() -> tuple[str, ...]:
     """Register xarray objects as pytrees, which `jax.jit`, `jax.grad`, `jax.lax.scan` and others can take and return.
 

@@ -11,12 +11,14 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import Problem, SchemaError, raise_problems
 from jaxfne_xr.core.inputs import structure_of
 from jaxfne_xr.core.progress import progress, working
+from jaxfne_xr.core.types import Stage
 from jaxfne_xr.core.units import bare, is_quantity, magnitude, quantity, units_of
 from jaxfne_xr.core.validation import validate
 from jaxfne_xr.signals.traces import to_jax
@@ -30,7 +32,8 @@ from .readouts import UNRECORDED, restored
 SCHEMA_VERSION = 1
 
 
-def bundle(model: Model, signals: xr.Dataset, readouts: xr.Dataset) -> xr.DataTree:
+@public
+def bundle(model: Model, signals: Stage, readouts: Stage) -> xr.DataTree:
     """Collect a run in one tree, which `to_netcdf` writes as one file and `replay` repeats.
 
     Parameters
@@ -162,6 +165,7 @@ class Replay:
         return Card("Replay", (("result", self._result()), ("variables", table)), badge).html()
 
 
+@public
 def replay(tree: xr.DataTree) -> Replay:
     """Run the stored configuration on the stored source again, and compare with the stored results.
 

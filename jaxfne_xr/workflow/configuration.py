@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.cards import Badge, Card, Code
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -26,7 +27,18 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.registry import readouts
-from jaxfne_xr.core.types import ArrayLike, Length, Scalar, Time, Voltage
+from jaxfne_xr.core.types import (
+    ArrayLike,
+    Count,
+    Groups,
+    Length,
+    Probe,
+    ReadoutNames,
+    Scalar,
+    Sensors,
+    Time,
+    Voltage,
+)
 from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.proxies import DOMAINS, PROJECTIONS
 from jaxfne_xr.geometry.positions import positions_along
@@ -99,11 +111,12 @@ class Configuration:
         """Freeze the stages."""
         object.__setattr__(self, "stages", Frozen(self.stages))
 
+    @public
     def network(
         self,
         *,
-        n: int | None = None,
-        groups: Mapping[str, int | Sequence[int]] | None = None,
+        n: Count | None = None,
+        groups: Groups | None = None,
         **unknown: Any,
     ) -> Configuration:
         """Set the number of sites, and their groups.
@@ -128,15 +141,12 @@ class Configuration:
         """
         problems = _unknown("network", unknown, ("n", "groups"))
         if n is None and groups is None:
-            problems.append(
-                _problem("network", "neither n nor groups", "one of the two", "network(n=1)")
-            )
-        if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1):
-            problems.append(_problem("n", repr(n), "a number of sites, at least 1", "network(n=1)"))
+            problems.append(_problem("network", "neither n nor groups", "one of the two", "n=1"))
         raise_problems(problems)
         labels = None if groups is None else _labels(groups, n)
         return self._with("network", n=len(labels) if labels else int(n or 0), labels=labels)
 
+    @public
     def emitter(
         self,
         *,
@@ -223,6 +233,7 @@ class Configuration:
             options |= {"kernel": kernel, "tau_ms": tau_ms, "weight_nA": weight_nA}
         return self._with("emitter", **options)
 
+    @public
     def field(
         self,
         *,
@@ -271,13 +282,14 @@ class Configuration:
             )
         return self._with("field", **options, sigma_um=width)
 
+    @public
     def probe(
         self,
         *,
         name: str = "probe",
-        contacts: xr.Dataset | None = None,
-        sensors: xr.Dataset | None = None,
-        modes: Sequence[str] = (),
+        contacts: Probe | None = None,
+        sensors: Sensors | None = None,
+        modes: ReadoutNames = (),
         eeg_lead_field: ArrayLike | None = None,
         meg_lead_field: ArrayLike | None = None,
         **unknown: Any,
@@ -307,12 +319,6 @@ class Configuration:
         """
         known = ("name", "contacts", "sensors", "modes", "eeg_lead_field", "meg_lead_field")
         problems = _unknown("probe", unknown, known)
-        if not isinstance(name, str):
-            problems.append(_problem("name", repr(name), "a text", 'name="shank"'))
-        if not isinstance(modes, (str, list, tuple)):
-            found, expected = repr(modes), f"some of {list(readouts())}"
-            problems.append(_problem("modes", found, expected, 'modes=["lfp_proxy"]'))
-            modes = ()
         modes = (modes,) if isinstance(modes, str) else tuple(modes)
         problems += _choices(*(("modes", mode, tuple(readouts())) for mode in modes))
         raise_problems(problems)
@@ -447,6 +453,7 @@ class Configuration:
         return replace(self, stages={**self.stages, stage: options})
 
 
+@public
 def configuration() -> Configuration:
     """Start an empty configuration, to be completed by its methods.
 

@@ -69,8 +69,12 @@ def mistaken(signals: Any, readouts: Any) -> list[Problem]:
     )
     problems = []
     for name, ds, expected, remedy, other in given:
-        found = None if isinstance(ds, xr.Dataset) else f"a {type(ds).__name__}"
-        if found is None and stage_of(ds) == other:
+        found = None
+        if not isinstance(ds, xr.Dataset):
+            found = f"a {type(ds).__name__}"
+        elif not ds.data_vars:
+            found = "a Dataset without variables"
+        elif stage_of(ds) == other:
             found = f"a Dataset of the stage {other!r}"
         if found:
             problems.append(Problem(name, found, expected, f"{name}={remedy}", SchemaError))

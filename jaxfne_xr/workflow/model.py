@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.cards import Card, Code
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -19,13 +19,14 @@ from jaxfne_xr.core.errors import (
     Problem,
     SchemaError,
     raise_problems,
+    renaming,
 )
 from jaxfne_xr.core.inputs import kind_problems, require_time, site_dim, unit_problem
 from jaxfne_xr.core.registry import chain, readouts
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
-from jaxfne_xr.core.types import ArrayLike, Time
+from jaxfne_xr.core.types import ArrayLike, Example, ReadoutNames, Time, TimeStep
 from jaxfne_xr.core.units import convert, gathered, magnitude, plain, scalar, units_of
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
@@ -47,7 +48,14 @@ BARE = {
 }
 
 
-def construct(configuration: Configuration) -> Model:
+#: A configuration, complete or not.
+Settings: TypeAlias = Annotated[
+    Configuration, Example("jfx.Configuration.from_dict(values), or jfx.configuration()")
+]
+
+
+@public
+def construct(configuration: Settings) -> Model:
     """Construct the model of a complete configuration.
 
     Parameters
@@ -72,13 +80,6 @@ def construct(configuration: Configuration) -> Model:
     >>> round(float(readouts.spike_rate_hz.data.magnitude), 9)
     40.0
     """
-    if not isinstance(configuration, Configuration):
-        raise ArgumentError.of(
-            "configuration",
-            found=f"a {type(configuration).__name__}",
-            expected="a Configuration",
-            remedy="jfx.configuration().network(n=1)..., or jfx.Configuration.from_dict(values)",
-        )
     missing = configuration.missing()
     if missing:
         raise SchemaError.of(
@@ -146,10 +147,11 @@ class Model:
         rows = (("hash", self.configuration.hash()), *self.configuration.rows())
         return Card("Model", (*rows, ("next", Code(steps))))
 
+    @public
     def simulate_external(
         self,
         source: xr.Dataset | xr.DataArray | ArrayLike,
-        dt_ms: Time | None = None,
+        dt_ms: TimeStep | None = None,
         *,
         duration: Time | None = None,
     ) -> xr.Dataset:
@@ -213,8 +215,9 @@ class Model:
             stage="signals",
         )
 
+    @public
     def compute_readout(
-        self, signals: xr.Dataset, names: str | Sequence[str] | None = None, **settings: Any
+        self, signals: xr.Dataset, names: ReadoutNames | None = None, **settings: Any
     ) -> xr.Dataset:
         """Compute readouts of Signals, with the probe and the field of the configuration.
 
@@ -299,9 +302,9 @@ class Model:
                 if dim
                 else f"no dim of sites, {' or '.join(SITES)}, among {tuple(signals.dims)}",
                 expected=f"the {network['n']} of network(n={network['n']})",
-                remedy=f"network(n={count}), or select one site of each neuron first"
+                remedy=f"the network of the configuration with n={count}, or select one site of each neuron first"
                 if dim
-                else 'source.rename(your_dim="unit")',
+                else renaming((d for d in signals.dims if d != TIME), "unit", of="source"),
             )
         if network["labels"] is None:
             return signals
@@ -311,7 +314,7 @@ class Model:
 
 
 def _labelled(
-    source: xr.Dataset | xr.DataArray | ArrayLike, mode: str, dt_ms: Time | None
+    source: xr.Dataset | xr.DataArray | ArrayLike, mode: str, dt_ms: TimeStep | None
 ) -> xr.Dataset:
     """Return the input of the model as a Dataset."""
     name, units = BARE[mode]
@@ -326,7 +329,7 @@ def _labelled(
             "source",
             found=f"an array of {np.ndim(data)} axes",
             expected="(time, neuron) or (time, neuron, feature)",
-            remedy="v[:, None] for a single neuron; or name the axes: jfx.traces(v, dims=...)",
+            remedy="source[:, None] for a single neuron; or name the axes with jfx.traces",
         )
     dims = (TIME, "unit", "feature")[: np.ndim(data)]
     if mode == "external_spikes":
@@ -346,7 +349,7 @@ def _labelled(
     return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
 
 
-def _driven(ds: xr.Dataset, mode: str, interval: Time | None) -> xr.Dataset:
+def _driven(ds: xr.Dataset, mode: str, interval: TimeStep | None) -> xr.Dataset:
     """Make Signals of a current or of spikes, without a voltage."""
     name, units = BARE[mode]
     variables = list(ds.data_vars)
@@ -356,7 +359,7 @@ def _driven(ds: xr.Dataset, mode: str, interval: Time | None) -> xr.Dataset:
             name,
             found=f"the variables {list(map(str, variables))}",
             expected=f"one named {name!r}, or only one",
-            remedy=f'ds.rename(your_name="{name}")',
+            remedy=renaming(variables, name, of="source"),
         )
     require_time(ds, chosen)
     variable = ds.variables[chosen]

@@ -94,7 +94,7 @@ def rows(matrix: ArrayLike | None, name: str) -> list[list[float]] | None:
             name,
             found=f"shape {rows.shape}" if rows.ndim != 2 else "values that are not finite",
             expected="finite numbers, a row for each channel and a column for each site",
-            remedy=f"{name}=np.array([[...], ...])",
+            remedy=f"{name}=None, or a matrix of (channel, site)",
         )
     return rows.tolist()
 

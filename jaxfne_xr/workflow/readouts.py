@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance, registry
+from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -26,17 +27,19 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import as_dataset, same_labels
 from jaxfne_xr.core.registry import GIVEN, chain
 from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.types import Probe, ReadoutNames, Sensors
 from jaxfne_xr.core.units import is_quantity, magnitude, texts, unit_of, units_of
 from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
 
 
+@public
 def compute_readout(
     signals: xr.Dataset | xr.DataArray,
-    names: str | Sequence[str],
+    names: ReadoutNames,
     *,
-    probe: xr.Dataset | None = None,
-    sensors: xr.Dataset | None = None,
+    probe: Probe | None = None,
+    sensors: Sensors | None = None,
     **settings: Any,
 ) -> xr.Dataset:
     """Compute readouts of Signals in one Dataset; what several of them need is computed once.
@@ -116,13 +119,6 @@ def asked_for(names: str | Sequence[str]) -> list[str]:
     """Return the names of readouts as a list."""
     if isinstance(names, str):
         return [names]
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ArgumentError.of(
-            "names",
-            found=repr(names),
-            expected=f"some of {list(registry.KNOWN)}",
-            remedy='names=["vm", "lfp_proxy"]',
-        )
     return list(names)
 
 
@@ -188,7 +184,7 @@ def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]
                     name,
                     found=f"no {need}",
                     expected=GIVEN[need],
-                    remedy=f"compute_readout(..., {need}=...), or .probe(...) in the configuration",
+                    remedy=f"{GIVEN[need].split(' as in ')[-1]}, or in the probe of the configuration",
                 )
         inputs = {
             need: _resolve(need, made, settings) if need in registry.KNOWN else made[need]
@@ -205,12 +201,15 @@ def _resolve(name: str, made: dict[str, xr.Dataset], settings: Mapping[str, Any]
 
 def _output_problems(name: str, result: object) -> list[Problem]:
     """Return the problems of the result of a readout."""
-    remedy = f"end the readout in: return xr.Dataset({{{name!r}: ...}}), or array.to_dataset(name={name!r})"
+    remedy = f"end the readout in: return xr.Dataset({{{name!r}: array}}), or array.to_dataset(name={name!r})"
     if isinstance(result, xr.Dataset):
         found = f"the variables {list(map(str, result.data_vars))}"
         if list(result.data_vars) in ([name], [f"{name}_proxy"]):
             return []
-        remedy = f"end the readout in: return made.rename(your_name={name!r}), or made[[{name!r}]]"
+        first = next(iter(result.data_vars), "made")
+        remedy = (
+            f"end the readout in: return made.rename({{{first!r}: {name!r}}}), or made[[{name!r}]]"
+        )
     else:
         found = "None" if result is None else f"a {type(result).__name__}"
     expected = f"a Dataset with one variable, {name!r}"

@@ -317,7 +317,7 @@ def test_under_jit_grad_and_vmap(x64):
             for by in ("band", "low", "frequency", "bin", "sites", "coherence", "mean_V_m")
         ),
         (lambda s: s, {"bands": {"g": (30, 31)}}, jfx.ArgumentError, "narrower than"),
-        (lambda s: s, {"bin": float("nan")}, jfx.TimeAxisError, "bin"),
+        (lambda s: s, {"bin": float("nan")}, jfx.ArgumentError, "bin"),
         (lambda s: s, {"bin": "5 Hz"}, jfx.UnitError, "bin"),
         (lambda s: s, {"bands": {"g": (30, 1001)}}, jfx.ArgumentError, "Nyquist"),
         (lambda s: s, {"bands": {}}, jfx.ArgumentError, "at least one band"),

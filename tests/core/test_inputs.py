@@ -151,8 +151,9 @@ def test_anything_else_is_refused_with_what_to_type():
                 continue
             with pytest.raises(jfx.ArgumentError) as caught:
                 call(function, given)
-            (problem,) = caught.value.problems
+            problem, *others = caught.value.problems  # the others are None in place of a probe
             assert problem.where == first, (name, given)
+            assert all(other.found == "None" for other in others)
             assert (
                 type(given).__name__ in problem.found
                 or "name 'run.nc'" in problem.found

@@ -176,7 +176,8 @@ APART = {"with_morphology", "transmembrane_currents", "check_currents", "bundle"
 def test_every_function_of_two_is_listed():
     def inputs(function):
         types = [str(p.annotation) for p in inspect.signature(function).parameters.values()]
-        return sum("xr.Data" in t and "DataTree" not in t for t in types) + any(
+        kinds = "xr.Data", "Probe", "Sensors", "Morphology"
+        return sum(any(k in t for k in kinds) and "DataTree" not in t for t in types) + any(
             "Iterable[xr.Dataset" in t for t in types
         )
 

@@ -197,7 +197,7 @@ def test_unused_ends_of_a_root_may_lie_outside_a_slab(probe):
         ({"conductivity": {"x": 0.3}}, jfx.UnitError, "'x'"),
         ({"min_distance": -1.0}, jfx.ArgumentError, "min_distance"),
         ({"min_distance": "1 mV"}, jfx.UnitError, 'min_distance="50 um"'),
-        ({"min_distance": (1.0, 2.0, 3.0)}, jfx.ArgumentError, "several numbers"),
+        ({"min_distance": (1.0, 2.0, 3.0)}, jfx.ArgumentError, "one number in"),
         ({"shape": "ring"}, jfx.ArgumentError, "disk"),
         ({"order": 0}, jfx.ArgumentError, "order"),
     ],
@@ -219,7 +219,7 @@ def test_parameters_that_are_refused(change, error, said, refused):
         ({"thickness": None}, jfx.UnitError, "thickness"),
         ({"images": 0}, jfx.ArgumentError, "images"),
         ({"images": 2.5}, jfx.ArgumentError, "images"),
-        ({"conductivity": (0.3, 0.3, 0.3)}, jfx.ArgumentError, "several numbers"),
+        ({"conductivity": (0.3, 0.3, 0.3)}, jfx.ArgumentError, "one number in"),
     ],
 )
 def test_slabs_that_are_refused(change, error, said, refused):

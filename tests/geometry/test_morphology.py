@@ -196,7 +196,7 @@ def test_with_morphology_that_does_not_fit(refused):
         ds.jfne.with_morphology(straight(3, [-1, 0, 1]))
     with refused(jfx.VariableError, "conductances"):
         ds.jfne.with_morphology(ds)
-    with refused(jfx.VariableError, "ndarray"):
+    with refused(jfx.ArgumentError, "ndarray"):
         ds.jfne.with_morphology(np.zeros(3))
 
 

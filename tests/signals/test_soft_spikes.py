@@ -278,7 +278,7 @@ DS = jfx.traces(V, ["time", "unit"], dt_ms=0.1)
         (
             lambda: DS.jfne.to_signals(surrogate="arctan", slope=float("nan")),
             jfx.ArgumentError,
-            "positive",
+            "finite",
         ),
         (lambda: DS.jfne.to_signals(surrogate="arctan", slope="2 mV"), jfx.UnitError, "1/mV"),
         (lambda: DS.jfne.to_signals(slope=0.1), jfx.ArgumentError, "no surrogate"),
@@ -294,7 +294,7 @@ DS = jfx.traces(V, ["time", "unit"], dt_ms=0.1)
             jfx.ArgumentError,
             "4 problems",
         ),
-        (lambda: jfx.soft_spike_times(DS, 0), jfx.ArgumentError, "an integer of at least 1"),
+        (lambda: jfx.soft_spike_times(DS, 0), jfx.ArgumentError, "a whole number, at least 1"),
         (lambda: jfx.soft_spike_times(DS, 2.0), jfx.ArgumentError, "2.0"),
         (lambda: jfx.soft_spike_times(DS, True), jfx.ArgumentError, "True"),
         (lambda: jfx.soft_spike_times(DS, 2, fill="1 mV"), jfx.UnitError, "fill"),

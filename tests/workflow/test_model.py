@@ -429,7 +429,7 @@ HOLED = np.where(np.arange(N)[:, None] == 3, np.nan, V)
         ),
         ("spikes", HOLED * np.inf, {"dt_ms": DT}, jfx.NonFiniteError, "time=0"),
         ("spikes", V > 0, {}, jfx.TimeAxisError, "no time coordinate"),
-        ("spikes", (V > 0).astype(str), {"dt_ms": DT}, jfx.DataError, "spikes"),
+        ("spikes", (V > 0).astype(str), {"dt_ms": DT}, jfx.DataError, "source: found"),
         ("spikes", xr.Dataset({"spikes": ("unit", [True])}), {}, jfx.DimensionError, "time"),
     ],
 )
