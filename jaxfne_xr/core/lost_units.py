@@ -22,7 +22,7 @@ from .schema import FACTORS, UNITS, VOLTAGES
 from .time_axis import TIME
 from .units import same_dimension, units_of
 
-#: Where the median of membrane voltages in mV lies, and how large they are at most (a heuristic): in V they are smaller,
+#: Where the median of membrane voltages in mV lies, and how large they are at most (a heuristic): in V they are less,
 #: squares, variances and sizes are positive, differences and derivatives lie about 0.
 MEDIAN, MOST = (-150.0, -15.0), 500.0
 #: What takes units off.

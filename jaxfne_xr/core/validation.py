@@ -102,7 +102,9 @@ def validate(ds: xr.Dataset | xr.DataArray) -> Report:
     >>> bool(report), [p.where for p in report.problems]
     (False, ['v', 'time'])
     """
-    return checks(as_dataset(ds, "ds"), values=True, one=isinstance(ds, xr.DataArray))
+    return checks(
+        as_dataset(ds, "ds", as_it_is=True), values=True, one=isinstance(ds, xr.DataArray)
+    )
 
 
 def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:

@@ -18,13 +18,20 @@ import xarray as xr
 
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_traced
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    UnitError,
+    raise_problems,
+    warn,
+)
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish, owned_data, with_unit
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
 from jaxfne_xr.core.types import Array, Time
-from jaxfne_xr.core.units import scalar
+from jaxfne_xr.core.units import is_quantity, scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
 from jaxfne_xr.fields.membrane_currents import LARGEST
@@ -261,6 +268,21 @@ def _request_problems(
 def _call_problems(module: Any, params: Any, stimuli: object) -> list[Problem]:
     """Return the problems of arguments for Jaxley, which ignores wrong ones or fails with an unclear error."""
     problems = []
+    remedies = {
+        "params": "params=module.get_parameters()",
+        "stimuli": "stimuli=cell.branch(0).comp(0).data_stimulate(current), with current in nA",
+    }
+    for where, given in (("params", params), ("stimuli", stimuli)):
+        if any(map(is_quantity, jax.tree.leaves(given, is_leaf=is_quantity))):
+            problems.append(
+                Problem(
+                    where=where,
+                    found="quantities",
+                    expected="the bare numbers that Jaxley takes, in its units",
+                    remedy=remedies[where],
+                    error=UnitError,
+                )
+            )
     if params is not None:
         expected = [sorted(entry) for entry in module.trainable_params]
         is_list = isinstance(params, (list, tuple)) and all(isinstance(p, Mapping) for p in params)

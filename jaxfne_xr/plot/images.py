@@ -256,7 +256,8 @@ def _powers(
     pieces = np.lib.stride_tricks.sliding_window_view(x, length)[::step]
     together = -(-len(pieces) // columns)
     in_ms = xr.Dataset(
-        {"x": (("segment", TIME), pieces)}, {TIME: (TIME, dt * np.arange(length), {"units": "ms"})}
+        {"x": (("segment", TIME), pieces, {"units": "1"})},
+        {TIME: (TIME, dt * np.arange(length), {"units": "ms"})},
     )
     made = psd(in_ms, segment=length * dt).psd
     frequency = made.frequency.values
