@@ -121,6 +121,7 @@ def traces(
     """
     dims = _named_axes(dims, layout)
     signal, units = data, unit_text(units)
+    raise_problems(own_times_problems(signal, "data") if isinstance(data, (list, tuple)) else [])
     data, units = _bare(gathered(data, units, "data"), units)
     problems = _axis_problems(np.ndim(data), dims) + kind_problems(data, name)
     # Collect the problems of all arguments, so that one error lists them.

@@ -659,6 +659,15 @@ def test_other_times_than_those_of_a_neo_signal_are_refused(signal, how, refused
         jfx.traces(signal, ("time", "unit"), **how)
 
 
+def test_a_list_of_neo_signals_is_refused_with_what_keeps_their_times(signal, refused):
+    with refused(jfx.TimeAxisError, "times of their own") as caught:
+        jfx.traces([signal, signal], ("trial", "time", "unit"), dt_ms=0.5)
+    remedy = caught.value.problems[0].remedy
+    made = eval(remedy, {"jfx": jfx, "signals": [signal, signal]})
+    assert made.sizes == {"trial": 2, "time": T, "unit": N}
+    assert float(made.time[0]) == 1000
+
+
 def test_a_current_of_neo_must_be_at_the_times_of_the_voltage(signal, refused):
     import neo
     import quantities as pq
