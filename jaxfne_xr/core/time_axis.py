@@ -69,9 +69,9 @@ def own_times_problems(
 ) -> list[Problem]:
     """Return the problem of a signal with times of its own that differ from `time` or `dt_ms` (ms)."""
     if isinstance(data, (list, tuple)) and any(own_times(x) is not None for x in data):
-        found, expected = "a list of signals with times of their own", "one signal at a time"
+        several = "a list of signals with times of their own"
         remedy = 'jfx.concat([jfx.traces(s, ("time", "unit")) for s in signals], "trial")'
-        return [Problem(name, found, expected, remedy, TimeAxisError)]
+        return [Problem(name, several, "one signal at a time", remedy, TimeAxisError)]
     own = own_times(data)
     if own is None:
         return []

@@ -1,7 +1,8 @@
 """Types for signatures: what an argument may be, and the unit of a bare number.
 
 The names are aliases: `help` and editors show them as written, and mypy checks what they stand for. A bare number is
-taken to be in the unit named here; a string with a unit (``"50 um"``) or a quantity is converted to it.
+taken to be in the unit named here; a string with a unit (``"50 um"``) or a quantity, of pint or another library, is
+converted to it.
 """
 
 from __future__ import annotations

@@ -78,8 +78,9 @@ def traces(
     Parameters
     ----------
     data : array (dims)
-        NumPy, JAX or dask array, or a pint quantity of NumPy or dask; real and finite, in `units`. NumPy data
-        are copied, so that later changes to them have no effect on the result.
+        NumPy, JAX or dask array, or a quantity of pint or another library, which is converted; real and finite, in
+        `units`. NumPy data are copied, so that later changes to them have no effect on the result. A signal of Neo
+        brings its times.
     dims : sequence of str, optional
         The name of every axis, in order: ``time``, and usually ``unit`` (a neuron) or ``recording`` (a recorded site).
         Other names (``trial``, ``feature``) are broadcast over.
