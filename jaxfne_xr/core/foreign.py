@@ -18,11 +18,9 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from .errors import UnitError
-
 #: The base units of SI, in the order in which Brian2, brainunit and saiunit keep the exponents of dimensions.
 BASE = ("m", "kg", "s", "A", "K", "mol", "cd")
-#: Attributes that hold a unit, by library.
+#: Attributes that hold a unit: of quantities; of unyt; of astropy, brainunit and saiunit; of Brian2.
 _ATTRIBUTES = ("dimensionality", "units", "unit", "dim")
 #: Attributes that hold the numbers, of quantities that are not NumPy arrays themselves.
 _NUMBERS = ("mantissa", "magnitude", "value", "_value")
@@ -44,8 +42,8 @@ def _never(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in _ELSEWHERE
 
 
-def _unit(data: Any) -> tuple[str, Any] | None:
-    """Return the attribute that holds the unit of `data`, and the unit; None if it has none."""
+def _unit(data: Any) -> Any:
+    """Return the unit of `data`, or its dimensions; None if it has none."""
     if not (hasattr(data, "shape") or hasattr(data, "__float__") or hasattr(data, "__array__")):
         return None
     for name in _ATTRIBUTES:
@@ -54,7 +52,7 @@ def _unit(data: Any) -> tuple[str, Any] | None:
             continue
         if inspect.isroutine(unit):  # torch.Tensor.dim is a method
             continue
-        return name, unit
+        return unit
     return None
 
 
@@ -70,23 +68,14 @@ def numbers(data: Any) -> Any:
 
 def readings(data: Any) -> tuple[str | None, tuple[str, float] | None]:
     """Return the text of a quantity's unit, and its base units with their number; None for what it does not say."""
-    attribute, unit = _unit(data) or ("", None)
+    unit = _unit(data)
     for reader in _READERS:
         try:
             return reader(data, unit)
         except Exception:  # not of this library
             continue
     # of a library that is not known here: only the text of the unit tells
-    text = getattr(unit, "string", None) or str(unit)
-    return (text if attribute != "dim" or text != "1" else "1"), None
-
-
-def described(data: Any) -> str:
-    """Return what a quantity is, for errors: ``"a quantities Quantity in V"``."""
-    kind = type(data)
-    text, _ = readings(data)
-    library = kind.__module__.partition(".")[0]
-    return f"a {library} {kind.__name__} in {text or 'base units'}"
+    return getattr(unit, "string", None) or str(unit), None
 
 
 def _of_quantities(data: Any, _: Any) -> tuple[str | None, tuple[str, float]]:
@@ -151,8 +140,3 @@ def sample_times(data: Any) -> tuple[Any, Any] | None:
         return None
     interval = getattr(data, "sampling_period", None)
     return (times, None) if interval is None else (data.t_start, interval)
-
-
-def refuse(name: str, data: Any, expected: str, remedy: str) -> UnitError:
-    """Make the error of a quantity that has no place here."""
-    return UnitError.of(name, found=described(data), expected=expected, remedy=remedy)

@@ -72,7 +72,9 @@ GET_CABLE = (
 # ---------------------------------------------------------------------------------------- a Dataset or a DataArray
 
 
-def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.Dataset:
+def as_dataset(
+    data: object, where: str, *, name: Hashable | None = None, as_it_is: bool = False
+) -> xr.Dataset:
     """Return a Dataset as it is, and a DataArray as a Dataset of one variable; every public function begins with this.
 
     Parameters
@@ -85,6 +87,8 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
     name : str, optional
         The name of the variable made of a DataArray. By default the DataArray's own name, else the one that its unit
         suggests, else `where` if that is the name of a variable, else ``"array"``.
+    as_it_is : bool
+        Do not restore the unit of a voltage that has lost it (`restored`): to describe or check a Dataset.
 
     Raises
     ------
@@ -92,7 +96,8 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
         If it is neither, or a DataArray has the name of one of its coordinates.
     """
     if isinstance(data, xr.Dataset):
-        return in_native_types(restored(with_our_quantities(data)))
+        ours = with_our_quantities(data)
+        return in_native_types(ours if as_it_is else restored(ours))
     if not isinstance(data, xr.DataArray):
         raise no_dataset(data, where, "a Dataset or a DataArray")
     if name is None:

@@ -20,10 +20,10 @@ from .errors import JfneError, warn
 from .provenance import KEY, QUANTITIES, steps_of
 from .schema import FACTORS, UNITS, VOLTAGES
 from .time_axis import TIME
-from .units import same_dimension, units_of
+from .units import product, same_dimension, units_of
 
-#: Where the median of membrane voltages in mV lies, and how large they are at most (a heuristic): voltages in V are
-#: smaller; squares, variances and sizes are positive; differences and derivatives lie about 0.
+#: Where the median of membrane voltages in mV lies, and how large they are at most (a heuristic): in V they are less,
+#: squares, variances and sizes are positive, differences and derivatives lie about 0.
 MEDIAN, MOST = (-150.0, -15.0), 500.0
 #: What takes units off.
 CULPRITS = "interp, NumPy functions and plain to_netcdf or to_zarr take the unit off a quantity"
@@ -57,6 +57,9 @@ def made_in(ds: xr.Dataset) -> dict[str, str]:
         name, unit = (step["parameters"].get(key) for key in ("name", "units"))
         if step["function"] == "traces" and isinstance(name, str) and isinstance(unit, str):
             known.setdefault(name, "mV" if same_dimension(unit, "mV") else unit)
+        of = known.get(str(step["parameters"].get("of")))
+        if step["function"] == "psd" and of is not None:
+            known["psd"] = product(of, of, "1/Hz")
     return known
 
 
@@ -67,6 +70,13 @@ def lost(ds: xr.Dataset) -> dict[str, str]:
         for name, unit in made_in(ds).items()
         if name in ds.variables and _is_bare(ds.variables[name])
     }
+
+
+def nameless(ds: xr.Dataset) -> list[str]:
+    """Return the variables without a unit of which it is not known what they were made in."""
+    known = made_in(ds)
+    bare = {str(n): v.variable for n, v in ds.data_vars.items() if v.dtype.kind == "f"}
+    return [name for name, variable in bare.items() if _is_bare(variable) and name not in known]
 
 
 def _is_bare(variable: xr.Variable) -> bool:

@@ -158,6 +158,10 @@ def own_times_problems(
     data: Array, name: str, *, time: Array | None = None, dt_ms: float | None = None
 ) -> list[Problem]:
     """Return the problem of a signal with times of its own that differ from `time` or `dt_ms` (ms)."""
+    if isinstance(data, (list, tuple)) and any(own_times(x) is not None for x in data):
+        several = "a list of signals with times of their own"
+        remedy = 'jfx.concat([jfx.traces(s, ("time", "unit")) for s in signals], "trial")'
+        return [Problem(name, several, "one signal at a time", remedy, TimeAxisError)]
     own = own_times(data)
     if own is None:
         return []

@@ -2,7 +2,7 @@
 
 The names are aliases: `help` and editors show them as written, mypy checks what they stand for, and `arguments.public`
 checks the arguments of public functions by what is added to them with `Annotated`. A bare number is taken to be in the
-unit named here; a string with a unit (``"50 um"``) or a quantity is converted to it.
+unit named here; a string with a unit (``"50 um"``) or a quantity, of pint or another library, is converted to it.
 """
 
 from __future__ import annotations

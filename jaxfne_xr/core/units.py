@@ -68,12 +68,17 @@ def parse(unit: str) -> Any:
     try:
         return application().Unit(unit)
     except Exception as error:  # pint raises many types here, ValueError and TokenError among them
-        raise UnitError.of(
-            "units",
-            found=f"{unit!r}, which pint cannot read ({type(error).__name__}: {error})",
-            expected='a unit such as "mV", "nA", "mA/cm^2", "um" or "1"',
-            remedy='write powers with ^ and products with *: "mA/cm^2", "nA*um"',
-        ) from error
+        raise _unreadable(unit, f"{type(error).__name__}: {error}") from error
+
+
+def _unreadable(unit: str, why: str) -> UnitError:
+    shown = unit if len(unit) < 60 else f"{unit[:60]}..."
+    return UnitError.of(
+        "units",
+        found=f"{shown!r}, which pint cannot read ({why})",
+        expected='a unit such as "mV", "nA", "mA/cm^2", "um" or "1"',
+        remedy='write powers with ^ and products with *: "mA/cm^2", "nA*um"',
+    )
 
 
 @lru_cache(maxsize=512)
@@ -81,13 +86,7 @@ def _standard(unit: str) -> Any:
     """Return the unit in the standard registry; None if it is not known there."""
     reason = unsafe(unit)
     if reason is not None:
-        shown = unit if len(unit) < 60 else f"{unit[:60]}..."
-        raise UnitError.of(
-            "units",
-            found=f"{shown!r}, which pint cannot read ({reason})",
-            expected='a unit such as "mV", "nA", "mA/cm^2", "um" or "1"',
-            remedy='write powers with ^ and products with *: "mA/cm^2", "nA*um"',
-        )
+        raise _unreadable(unit, reason)
     try:
         return standard().Unit("" if unit == "1" else unit)
     except Exception:  # as above
@@ -112,7 +111,7 @@ def unit_text(unit: Any) -> str:
         "units",
         found=f"{unit!r} ({type(unit).__name__})"[:80],
         expected="a text, or a unit of pint",
-        remedy=f'units="{name if same_dimension(name, name) and _is_unit(name) else "mV"}"',
+        remedy=f'units="{name if _is_unit(name) else "mV"}"',
     )
 
 

@@ -116,7 +116,8 @@ def checks_of(data: xr.Dataset | xr.DataArray | xr.DataTree, *, values: bool) ->
     """Check as `validate` does. Without `values`, the time taken does not depend on the size of the data."""
     if isinstance(data, xr.DataTree):
         return _checks_of_tree(data, values=values)
-    return checks(as_dataset(data, "ds"), values=values, one=isinstance(data, xr.DataArray))
+    ds = as_dataset(data, "ds", as_it_is=True)
+    return checks(ds, values=values, one=isinstance(data, xr.DataArray))
 
 
 def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:

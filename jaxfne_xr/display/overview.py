@@ -147,7 +147,7 @@ def _shown(data: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the Dataset to describe; of a DataArray that is a coordinate, a Dataset of the coordinates."""
     if isinstance(data, xr.DataArray) and data.name in {*data.coords, *data.dims}:
         return data.coords.to_dataset()
-    return as_dataset(data, "ds")
+    return as_dataset(data, "ds", as_it_is=True)
 
 
 def outcome(report: validation.Report) -> dict[str, Any]:

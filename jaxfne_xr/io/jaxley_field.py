@@ -20,13 +20,20 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arguments import MOST, public
 from jaxfne_xr.core.arrays import is_traced
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    UnitError,
+    raise_problems,
+    warn,
+)
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish, owned_data
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
 from jaxfne_xr.core.types import Array, Probe, ReadoutNames, Time, TimeStep
-from jaxfne_xr.core.units import scalar
+from jaxfne_xr.core.units import is_quantity, scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
 from jaxfne_xr.fields.membrane_currents import LARGEST
@@ -271,6 +278,16 @@ def _request_problems(
 def _stimuli_problems(stimuli: object) -> list[Problem]:
     """Return the problem of stimuli for Jaxley, which fails with an unclear error."""
     problems = []
+    if any(map(is_quantity, jax.tree.leaves(stimuli, is_leaf=is_quantity))):
+        problems.append(
+            Problem(
+                where="stimuli",
+                found="quantities",
+                expected="the bare numbers that Jaxley takes, in nA",
+                remedy="stimuli=cell.branch(0).comp(0).data_stimulate(current), with current in nA",
+                error=UnitError,
+            )
+        )
     parts = stimuli if isinstance(stimuli, tuple) and len(stimuli) == 3 else (None, ())
     if stimuli is not None and not all(isinstance(part, list) for part in parts[1:]):
         problems.append(

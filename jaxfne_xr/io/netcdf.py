@@ -24,7 +24,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.files import kind_of, named, replace_file, target_of
 from jaxfne_xr.core.inputs import no_dataset
-from jaxfne_xr.core.lost_units import CULPRITS, lost, restored
+from jaxfne_xr.core.lost_units import CULPRITS, lost, nameless, restored
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.types import FileName
@@ -269,6 +269,12 @@ def _with_lost_units(ds: xr.Dataset) -> xr.Dataset:
         warn(
             f"{', '.join(missing)} lost the unit: {CULPRITS}, and ds.jfne.to_netcdf keeps it. If the values are still "
             f"in the units they were made in: {said}"
+        )
+    others = nameless(ds)
+    if others:
+        warn(
+            f"{', '.join(others)} without a unit: {CULPRITS}, and ds.jfne.to_netcdf keeps it. If there was one: "
+            + "; ".join(f'ds["{n}"].attrs["units"] = ...' for n in others)
         )
     return ds
 

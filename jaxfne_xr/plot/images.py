@@ -257,7 +257,8 @@ def _powers(
     pieces = np.lib.stride_tricks.sliding_window_view(x, length)[::step]
     together = -(-len(pieces) // columns)
     in_ms = xr.Dataset(
-        {"x": (("segment", TIME), pieces)}, {TIME: (TIME, dt * np.arange(length), {"units": "ms"})}
+        {"x": (("segment", TIME), pieces, {"units": "1"})},
+        {TIME: (TIME, dt * np.arange(length), {"units": "ms"})},
     )
     # segments with NaN have no spectrum, and are left blank
     whole = np.isfinite(pieces).all(axis=1)

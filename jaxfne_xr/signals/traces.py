@@ -81,8 +81,9 @@ def traces(
     Parameters
     ----------
     data : array (dims)
-        NumPy, JAX or dask array, or a pint quantity of NumPy or dask; real and finite, in `units`. NumPy data
-        are copied, so that later changes to them have no effect on the result.
+        NumPy, JAX or dask array, or a quantity of pint or another library, which is converted; real and finite, in
+        `units`. NumPy data are copied, so that later changes to them have no effect on the result. A signal of Neo
+        brings its times.
     dims : sequence of str, optional
         The name of every axis, in order: ``time``, and usually ``unit`` (a neuron) or ``recording`` (a recorded site).
         Other names (``trial``, ``feature``) are broadcast over.
@@ -124,6 +125,7 @@ def traces(
     """
     dims = _named_axes(dims, layout)
     signal, units = data, unit_text(units)
+    raise_problems(own_times_problems(signal, "data") if isinstance(data, (list, tuple)) else [])
     data, units = _bare(gathered(data, units, "data"), units)
     problems = _axis_problems(np.ndim(data), dims) + kind_problems(data, name)
     # Collect the problems of all arguments, so that one error lists them.

@@ -74,6 +74,14 @@ def test_other_variables_are_said_and_can_be_given_their_unit_as_the_warning_say
     assert units_of(jfx.source_abs_mean(made).source_abs_mean) == "nA"
 
 
+def test_a_spectrum_and_what_is_not_known_are_said_too(tmp_path):
+    ds = jfx.psd(signals()[["V_m"]], segment="2 ms")
+    with pytest.warns(UserWarning, match=r'ds\["psd"\].attrs\["units"\] = "mV\^2/Hz"'):
+        jfx.open(saved(ds, tmp_path))
+    with pytest.warns(UserWarning, match="other without a unit"):
+        jfx.open(saved(ds.rename(psd="other"), tmp_path))
+
+
 def test_a_file_of_this_package_warns_of_nothing(tmp_path):
     signals().jfne.to_netcdf(tmp_path / "a.nc")
     with warnings.catch_warnings():

@@ -37,12 +37,11 @@ def edges(cell):
 def test_a_chain():
     cell = straight(3, [-1, 0, 1])
     assert edges(cell) == pytest.approx({(0, 1): 1 / (2 * HALF), (1, 2): 1 / (2 * HALF)}, rel=1e-14)
-    assert cell.membrane_area.values == pytest.approx(np.full(3, np.pi * 20))
+    assert cell.membrane_area.data.magnitude == pytest.approx(np.full(3, np.pi * 20))
     assert cell.soma.values.tolist() == [True, False, False]
     assert cell.z.values.tolist() == [5, 15, 25]
-    assert {n: cell[n].attrs["units"] for n in ("x", "z_end", "diameter", "membrane_area")} == {
-        "x": "um", "z_end": "um", "diameter": "um", "membrane_area": "um^2"
-    }  # fmt: skip
+    assert {cell[n].attrs["units"] for n in ("x", "z_end", "diameter")} == {"um"}
+    assert cell.membrane_area.pint.units == "micrometer**2"
     assert cell.jfne.provenance["steps"][0]["parameters"]["geometry"] == "declared"
 
 
@@ -72,10 +71,10 @@ def test_units_lengths_and_areas():
     )  # fmt: skip
     assert edges(mm) == pytest.approx({(0, 1): 1 / (4 * HALF)}, rel=1e-14)
     assert mm.z_end.values == pytest.approx([10, 10])
-    assert mm.membrane_area.values.tolist() == [1, 2]
+    assert mm.membrane_area.data.magnitude.tolist() == [1, 2]
     assert mm.soma.values.tolist() == [False, True]
     point = jfx.morphology([[1, 2, 3]], [[1, 2, 3]], 6.0, [-1])  # a soma traced as one point
-    assert float(point.membrane_area[0]) == pytest.approx(np.pi * 36)
+    assert point.membrane_area.data.magnitude[0] == pytest.approx(np.pi * 36)
     assert point.sizes["edge"] == 0
 
 

@@ -244,8 +244,8 @@ def test_units_of_a_network(run):
     }
     for name in ("x", "z_end", "diameter"):
         assert run.ds[name].attrs["units"] == "um"
-    assert run.ds.membrane_area.attrs["units"] == "um^2"
-    assert run.ds.capacitance.attrs["units"] == "uF/cm^2"
+    assert run.ds.membrane_area.pint.units == "micrometer**2"
+    assert run.ds.capacitance.pint.units == "microfarad/centimeter**2"
 
 
 def recorded(module, *states):
@@ -380,7 +380,7 @@ def test_traced_cells_lie_where_jaxley_reads_them(tmp_path, text, ncomp):
         rows = np.flatnonzero(ds.branch == branch)
         np.testing.assert_allclose(start[rows[1:]], end[rows[:-1]], atol=1e-12)
     np.testing.assert_array_equal(ds.diameter, 2 * cell.nodes["radius"])
-    np.testing.assert_array_equal(ds.membrane_area, cell.nodes["area"])
+    np.testing.assert_array_equal(ds.membrane_area.data.magnitude, cell.nodes["area"])
     assert ds.jfne.provenance["steps"][0]["parameters"]["geometry"] == "traced"
 
 

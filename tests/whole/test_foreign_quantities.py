@@ -17,7 +17,7 @@ import xarray as xr
 import jaxfne_xr as jfx
 
 sys.path.insert(0, str(Path(__file__).parent))
-from foreign_quantities import LIBRARIES, brainunit
+from foreign_quantities import LIBRARIES, brainunit, brian2
 
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, units_of
 
@@ -659,6 +659,15 @@ def test_other_times_than_those_of_a_neo_signal_are_refused(signal, how, refused
         jfx.traces(signal, ("time", "unit"), **how)
 
 
+def test_a_list_of_neo_signals_is_refused_with_what_keeps_their_times(signal, refused):
+    with refused(jfx.TimeAxisError, "times of their own") as caught:
+        jfx.traces([signal, signal], ("trial", "time", "unit"), dt_ms=0.5)
+    remedy = caught.value.problems[0].remedy
+    made = eval(remedy, {"jfx": jfx, "signals": [signal, signal]})
+    assert made.sizes == {"trial": 2, "time": T, "unit": N}
+    assert float(made.time[0]) == 1000
+
+
 def test_a_current_of_neo_must_be_at_the_times_of_the_voltage(signal, refused):
     import neo
     import quantities as pq
@@ -670,3 +679,45 @@ def test_a_current_of_neo_must_be_at_the_times_of_the_voltage(signal, refused):
         jfx.to_signals(TRACES, source=current)
     driven = EXTERNAL.simulate_external(current)
     assert float(driven.time[0]) == 1000
+
+
+# --------------------------------------------------------------------------------- pictures, and Jaxley's arguments
+
+
+def test_options_of_pictures_are_converted(refused):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    csd, eeg = jfx.csd(LFP, "delta", radius=100.0), jfx.eeg(DIPOLES, SENSORS).isel(time=0)
+    calls = [
+        (jfx.plot.raster, SIGNALS, {"bin": "ms"}),
+        (jfx.plot.spectrum, TRACES, {"segment": "ms"}),
+        (jfx.plot.spectrogram, TRACES.isel(unit=0), {"segment": "ms", "up_to": "Hz"}),
+        (jfx.plot.csd, csd, {"limit": "uA/mm^3"}),
+        (jfx.plot.lfp, LFP, {"scale": "uV"}),
+        (jfx.plot.traces, TRACES, {"scale": "mV"}),
+    ]
+    for function, ds, units in calls:
+        for key, unit in units.items():
+            with refused(jfx.UnitError, key):
+                function(ds, **{key: brian2(5.0, "kg")})
+            value = 800.0 if key == "up_to" else 5.0
+            axes = function(ds, **{key: brian2(value, unit)})
+            right = function(ds, **{key: value})
+            assert axes.get_ylim() == pytest.approx(right.get_ylim(), rel=1e-6)
+            pyplot.close("all")
+    assert eeg.sizes["channel"] == 2
+
+
+def test_quantities_in_the_parameters_of_jaxley_are_refused():
+    from jaxfne_xr.io.jaxley_field import _call_problems
+
+    class Module:
+        trainable_params = [{"radius": None}]
+
+    for make in LIBRARIES.values():
+        given = make([2.0], "um")
+        for problem in (
+            _call_problems(Module, [{"radius": given}], None)[0],
+            _call_problems(Module, None, ("i", [given], []))[0],
+        ):
+            assert problem.error is jfx.UnitError
+            assert problem.found == "quantities"
