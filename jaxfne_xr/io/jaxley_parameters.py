@@ -88,13 +88,13 @@ def as_arrays(params: Sequence[Mapping[str, Array]] | None) -> list[dict[str, Ar
     return [{key: jnp.asarray(x) for key, x in entry.items()} for entry in params or ()]
 
 
-def params_problems(module: Any, params: object) -> list[Problem]:
+def params_problems(module: Any, params: Any) -> list[Problem]:
     """Return the problem of trainable parameters that do not fit the module; Jaxley ignores some of them."""
     if params is None:
         return []
     is_list = isinstance(params, (list, tuple)) and all(isinstance(p, Mapping) for p in params)
+    found: Any = [sorted(entry) for entry in params] if is_list else type(params).__name__
     expected: Any = [sorted(entry) for entry in module.trainable_params]
-    found = [sorted(entry) for entry in params] if is_list else type(params).__name__  # type: ignore[union-attr]
     if found == expected:
         found, expected = _shapes(params), _shapes(module.trainable_params)
     if found == expected:

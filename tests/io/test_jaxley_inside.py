@@ -1,7 +1,7 @@
 """Gap junctions and voltage clamps of Jaxley, against the currents of the membrane's own equation.
 
-Compartments have a capacitance, a leak and chemical synapses, so the current of a step through the membrane is known from
-the recordings: ``C dV/dt + g (V - E) + I_syn``, with the voltage at the end of the step.
+Compartments have a capacitance, a leak and chemical synapses, so the current of a step through the membrane follows
+from the recordings: ``C dV/dt + g (V - E) + I_syn``, with the voltage at the end of the step.
 """
 
 import dask.array
@@ -193,7 +193,7 @@ def test_crank_nicolson_with_gap_junctions_and_a_clamp():
     cell.branch(0).comp(0).clamp("v", CLAMP, verbose=False)
     cell.record("v", verbose=False)
     v = simulate(cell, solver="crank_nicolson")
-    with pytest.warns(UserWarning, match="for another solver"):
+    with pytest.warns(UserWarning, match="another solver, or stimuli"):
         ds = jfx.from_jaxley(cell, v, delta_t=DT)
     expected = membrane(cell, ds, middle=0.5)
     made = online(cell, solver="crank_nicolson")
