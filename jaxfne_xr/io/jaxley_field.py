@@ -155,7 +155,7 @@ def integrate_field(
     lengths = _lengths(steps, checkpoint)
 
     state, step, all_params = _stepping(module, params, dt_ms, solver, where)
-    given = Parameters.made(params, all_params)
+    given = Parameters.made(params, state | all_params)
     sites = sites_of(
         module,
         time_from_dt(dt_ms, steps + 1),

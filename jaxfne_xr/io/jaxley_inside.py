@@ -92,6 +92,7 @@ def junctions(module: Any, given: Parameters | None = None) -> list[Junction]:
             continue
         if given is not None and given.values is not None:
             params = {name: given.values[name] for name in params}
+            states = {name: given.values[name] for name in states}
         pre, post = (index.get_indexer(of_type[f"{side}_index"]) for side in ("pre", "post"))
         found.append(Junction(synapse, pre, post, states, params, by_difference))
     return found
@@ -149,32 +150,6 @@ def _recomputed(junction: Junction, pre: Array, post: Array, dt_ms: float) -> Ar
 
 
 # ------------------------------------------------------------------------------------------ of recorded voltages
-
-
-def _of_recorded(
-    module: Any,
-    v: Array,
-    rows: np.ndarray,
-    recorded: Mapping[str, tuple[np.ndarray, Array]],
-    given: Parameters,
-    dt_ms: float,
-    repeatable: bool,
-) -> tuple[Array | None, np.ndarray]:
-    """Return what `of_recorded` does, of arrays (trial, recording or synapse, time)."""
-    unknown = np.full(len(rows), "", dtype="<U13")
-    place = np.full(len(module.nodes), -1)
-    place[rows] = np.arange(len(rows))
-    total: Array | None = None
-    with precision_of(v):
-        for junction in junctions(module, given):
-            current, post = _of_junction(junction, v, place, recorded, dt_ms, unknown)
-            if current is not None:
-                total = jnp.zeros(v.shape, current.dtype) if total is None else total
-                total = total.at[:, post].add(-current)
-        shift = _of_clamps(module, v, rows, place, given, dt_ms, unknown, repeatable)
-        if shift is not None:
-            total = shift if total is None else total + shift
-    return total, unknown
 
 
 def _of_junction(
@@ -249,6 +224,9 @@ def of_recorded(
     unknown : array of str
         Why the current of each compartment is not known; empty if it is.
     """
+    found, clamped = junctions(module, given), clamped_rows(module)
+    if not found and not clamped.size:
+        return None, np.full(len(rows), "")
     others = [d for d in v.dims if d not in (dim, TIME)]
 
     def flat(x: xr.Variable) -> Array:
@@ -257,7 +235,21 @@ def of_recorded(
         return data.reshape(-1, *data.shape[len(others) :])
 
     currents = {name: (number, flat(x)) for name, (number, x) in recorded.items()}
-    made, unknown = _of_recorded(module, flat(v), rows, currents, given, dt_ms, repeatable)
+    voltages = flat(v)
+    unknown = np.full(len(rows), "", dtype="<U13")
+    place = np.full(len(module.nodes), -1)
+    place[rows] = np.arange(len(rows))
+    made: Array | None = None
+    with precision_of(v):
+        for junction in found:
+            current, post = _of_junction(junction, voltages, place, currents, dt_ms, unknown)
+            if current is not None:
+                made = jnp.zeros(voltages.shape, current.dtype) if made is None else made
+                made = made.at[:, post].add(-current)
+        at = place[clamped]
+        shift = _of_clamps(module, voltages, rows, at[at >= 0], given, dt_ms, unknown, repeatable)
+        if shift is not None:
+            made = shift if made is None else made + shift
     if made is None:
         return None, unknown
     data = made if is_jax(v.data) or is_traced(made) else np.asarray(made)
@@ -275,20 +267,22 @@ def _of_clamps(
     module: Any,
     v: Array,
     rows: np.ndarray,
-    place: np.ndarray,
+    clamped: np.ndarray,
     given: Parameters,
     dt_ms: float,
     unknown: np.ndarray,
     repeatable: bool,
 ) -> Array | None:
     """Return ``G (W - V)`` (trial, recording, time) of clamps, from a repetition of every step; None if not known."""
-    clamped = place[clamped_rows(module)]
-    clamped = clamped[clamped >= 0]
+    if not clamped.size:
+        return None
+    place = np.full(len(module.nodes), -1)
+    place[rows] = np.arange(len(rows))
     i, j, g = axial_conductances(module, given.shape)
     inside = (place[i] >= 0) & (place[j] >= 0)
     i, j, g = place[i[inside]], place[j[inside]], g[inside]
     if not np.isin(clamped, [*i, *j]).any():
-        return None  # no clamps, or of cells of one compartment
+        return None  # clamps of cells of one compartment, whose currents are zero
     affected = np.concatenate([clamped, i[np.isin(j, clamped)], j[np.isin(i, clamped)]])
     if not repeatable:
         unknown[affected] = CLAMP
