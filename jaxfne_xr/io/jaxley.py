@@ -1,8 +1,9 @@
 """Jaxley: label what ``jx.integrate`` returned, with the compartment of each row and its position.
 
-Only the tables of the module are read: nothing is simulated, and the module is not changed. ``module.recordings``
-refers to compartments by their label in ``module.nodes.index``, which has gaps in a network (branch points are numbered
-between the cells), and to synapses by their number within their type.
+Only the tables of the module are read, and the module is not changed; nothing is simulated, except that steps with
+clamped voltages are made again. ``module.recordings`` refers to compartments by their label in ``module.nodes.index``,
+which has gaps in a network (branch points are numbered between the cells), and to synapses by their number within their
+type.
 """
 
 from __future__ import annotations
