@@ -101,21 +101,28 @@ def junctions(module: Any, given: Parameters | None = None) -> list[Junction]:
 def _kind(synapse: Any, states: dict[str, Any], params: dict[str, Any]) -> tuple[bool, bool]:
     """Return whether a synapse is electrical, and whether its current depends on the difference of voltages alone."""
     like = np.ones(len(next(iter({**params, **states}.values()), np.ones(1))))
-
-    def current(pre: Array, post: Array) -> Array:
-        # a state may hold the current, or open with the difference of the voltages
-        now = {**states, **synapse.update_states(dict(states), 0.025, pre, post, params)}
-        return synapse.compute_current(now, pre, post, params)
-
     pre, post = (x.reshape(-1, 1) * like for x in np.meshgrid(PROBED, PROBED, indexing="ij"))
-    at = jax.vmap(current)
-    i = np.nan_to_num(np.asarray(at(jnp.asarray(pre), jnp.asarray(post))))
-    largest = np.abs(i).max()
-    equal = np.abs(i[pre[:, 0] == post[:, 0]]).max()
-    if not (largest > 0 and equal <= 1e-6 * largest):
-        return False, False
-    shifted = np.nan_to_num(np.asarray(at(jnp.asarray(pre + 13.0), jnp.asarray(post + 13.0))))
-    return True, bool(np.abs(shifted - i).max() <= 1e-4 * largest)
+    # also open, with a conductance: training, or the simulation, may make it so
+    opened = dict.fromkeys(states, like), {n: np.where(x == 0, 1, x) for n, x in params.items()}
+    electrical, by_difference = False, True
+    for now, values in ((states, params), opened):
+
+        def current(pre: Array, post: Array, now: Any = now, values: Any = values) -> Array:
+            # a state may hold the current, or follow the difference of the voltages
+            new = synapse.update_states(dict(now), 0.025, pre, post, values)
+            return synapse.compute_current({**now, **new}, pre, post, values)
+
+        at = jax.vmap(current)
+        i, shifted = (
+            np.nan_to_num(np.asarray(at(jnp.asarray(pre + by), jnp.asarray(post + by))))
+            for by in (0.0, 13.0)
+        )
+        largest = np.abs(i).max()
+        if np.abs(i[pre[:, 0] == post[:, 0]]).max() > 1e-6 * largest:
+            return False, False
+        electrical |= bool(largest > 0)
+        by_difference &= bool(np.abs(shifted - i).max() <= 1e-4 * largest)
+    return electrical, by_difference
 
 
 def stepped(

@@ -171,6 +171,7 @@ def test_names_that_two_readouts_share_are_told_apart(net, probe):
     np.testing.assert_array_equal(made.contact_x, probe.x)
 
 
+@pytest.mark.slow
 def test_a_clamp_and_a_stimulus_of_the_call_act_as_in_jaxley(probe):
     cell = make_cell()
     cell.record("v", verbose=False)
