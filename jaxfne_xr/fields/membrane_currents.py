@@ -92,7 +92,8 @@ def transmembrane_currents(
         ``i_membrane`` (nA, outward positive) on the dims of the voltage: capacitive, ionic and synaptic currents
         together, ``I_i = sum_j g_ij (V_j - V_i) + stimulus_i``. Without the stimulus the currents of a cell sum to
         zero, and the current of an electrode is missing where it enters; with it they sum to the stimulus.
-        ``attrs["stimulus"]`` is ``"included"`` or ``"not included"``.
+        ``attrs["stimulus"]`` is ``"included"`` or ``"not included"``. If `ds` has ``i_intracellular`` (nA), the current
+        of gap junctions and voltage clamps that `from_jaxley` found, it is added, and also returned.
 
     Raises
     ------
@@ -107,7 +108,8 @@ def transmembrane_currents(
     -----
     UserWarning
         If voltages are float32 or coarser, with the largest error that their rounding can cause. If every cell has a
-        single compartment, whose currents are all zero.
+        single compartment, whose currents are all zero. If what a gap junction or a voltage clamp moves between
+        compartments is not known (``current_unknown``): names them.
 
     Notes
     -----
@@ -189,8 +191,8 @@ class CurrentReport:
     Attributes
     ----------
     cells : tuple of (label, residual, largest)
-        For each cell: the maximum over time of the absolute sum of its currents minus its stimulus, nA, and of the sum
-        of their absolute values, nA.
+        For each cell: the maximum over time of the absolute sum of its currents, minus its stimulus and what gap
+        junctions bring, nA, and of the sum of their absolute values, nA.
     tolerance : float
         Residuals up to this fraction of the sum of absolute values are rounding.
     stimulus : str
@@ -231,12 +233,13 @@ class CurrentReport:
 def check_currents(
     ds: xr.Dataset | xr.DataArray, *, stimulus: Stimulus | None = None
 ) -> CurrentReport:
-    """Check that the currents of each cell sum to zero, or to the stimulus that they include.
+    """Check that the currents of each cell sum to zero, or to the stimulus and currents of gap junctions in them.
 
     Parameters
     ----------
     ds : xr.Dataset or xr.DataArray
-        With ``i_membrane``, or ``source`` in nA, or the inputs of `transmembrane_currents`.
+        With ``i_membrane``, or ``source`` in nA, or the inputs of `transmembrane_currents`; with ``i_intracellular``,
+        if the currents include it.
     stimulus : xr.DataArray, optional
         The stimulus that the currents include, as for `transmembrane_currents`.
 

@@ -1,8 +1,9 @@
 """Jaxley: label what ``jx.integrate`` returned, with the compartment of each row and its position.
 
-Only the tables of the module are read: nothing is simulated, and the module is not changed. ``module.recordings``
-refers to compartments by their label in ``module.nodes.index``, which has gaps in a network (branch points are numbered
-between the cells), and to synapses by their number within their type.
+Only the tables of the module are read, and the module is not changed; nothing is simulated, except that steps with
+clamped voltages are made again. ``module.recordings`` refers to compartments by their label in ``module.nodes.index``,
+which has gaps in a network (branch points are numbered between the cells), and to synapses by their number within their
+type.
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ def from_jaxley(
         ``conductance`` (uS) on ``edge`` is the axial conductance between compartments ``edge_from`` and ``edge_to``
         (`compartment_id`) of each cell with a recorded voltage, branch points eliminated. ``edge_unit``,
         ``edge_from_branch`` ... ``edge_to_compartment`` label the two ends, also of compartments without a row.
+        ``i_intracellular`` (nA), on the dims of ``v``, if the module has electrical synapses or clamped voltages: see
+        the notes.
 
     Raises
     ------
@@ -124,7 +127,8 @@ def from_jaxley(
     Warns
     -----
     UserWarning
-        If the module has trainable radii, lengths, axial resistivities or capacitances and `params` is not given.
+        If the module has trainable radii, lengths, axial resistivities, capacitances or conductances of electrical
+        synapses and `params` is not given. If what a clamp moves between compartments cannot be computed.
 
     Notes
     -----
@@ -136,6 +140,13 @@ def from_jaxley(
     point has no extent. A cell without traced points is at the place where Jaxley draws it, with the directions of the
     drawing and the lengths of the table: all such cells are at the same place until they are moved
     (``net.arrange_in_layers``, ``cell.move_to``). The provenance records whether positions were traced or drawn.
+
+    A clamp sets a voltage after each step of Jaxley, whose equations had another value there, W; and the current of an
+    electrical synapse (zero whenever both voltages are equal) flows between two insides. ``i_intracellular`` is
+    ``G (W - V) - I_gap``, which added to ``G V`` makes the current through the membrane, as in these equations. For W
+    every step is made again from the recorded voltages, with backward Euler and the stimuli of the module, which takes
+    as long as the simulation. Compartments for which this is not possible are named in ``current_unknown``; whether the
+    repetition gives the recorded voltages is not checked under a JAX trace.
 
     Examples
     --------
@@ -152,7 +163,8 @@ def from_jaxley(
     problems = params_problems(module, params)
     given = Parameters() if problems else Parameters.of(module, params)
     if params is None and not module.recordings.empty and "v" in {*module.recordings["state"]}:
-        warn_of_trainables(module, jaxley_inside.trained_names(jaxley_inside.junctions(module)))
+        found = jaxley_inside.junctions(module) if module.trainable_params else ()
+        warn_of_trainables(module, jaxley_inside.trained_names(found))
     return labelled(
         module,
         recordings,
@@ -175,8 +187,12 @@ def labelled(
     units: Mapping[str, str] | None = None,
     quantify: bool | None = None,
     problems: Sequence[Problem] = (),
+    repeatable: bool = True,
 ) -> xr.Dataset:
-    """Label recordings as `from_jaxley` does, given the parameters of the simulation; raise its `problems` too."""
+    """Label recordings as `from_jaxley` does, given the parameters of the simulation; raise its `problems` too.
+
+    Steps are `repeatable` with backward Euler and the stimuli of the module.
+    """
     states, index = _recorded(module)
     recordings = _bare(recordings)
     known, found = units_of_states(module, dict.fromkeys(states), units or {})
@@ -214,7 +230,7 @@ def labelled(
         conductance, ends = _edges(module, table, np.unique(coords["unit"].values), given.shape)
         variables["conductance"] = conductance, "uS"
         coords |= ends
-        own = _inside(module, variables["v"][0], coords, recordings, dims, given, dt_ms)
+        own = _inside(module, variables["v"][0], coords, recordings, dims, given, dt_ms, repeatable)
         variables |= own[0]
         coords |= own[1]
     coords |= _groups(module, coords, taken={*variables, *coords, *dims})
@@ -430,6 +446,7 @@ def _inside(
     dims: tuple[str, ...],
     given: Parameters,
     dt_ms: float,
+    repeatable: bool,
 ) -> tuple[dict[str, tuple[xr.Variable, str]], dict[Hashable, xr.Variable]]:
     """Return the currents between insides that voltages do not show, and the label of those that are not known."""
     if not module.synapses and "v" not in module.externals:
@@ -441,7 +458,14 @@ def _inside(
         rows = rows[index[rows] < (module.edges["type"] == name[2:]).sum()]
         recorded[name] = index[rows], xr.Variable(dims, _taken(recordings, rows, dims.index(ROW)))
     current, unknown = jaxley_inside.of_recorded(
-        module, v, ROW, coords["compartment_id"].values, recorded, given, dt_ms
+        module,
+        v,
+        ROW,
+        coords["compartment_id"].values,
+        recorded,
+        given,
+        dt_ms,
+        repeatable=repeatable,
     )
     made = {} if current is None else {INTRACELLULAR: (current, "nA")}
     return made, {CURRENT_UNKNOWN: xr.Variable(ROW, unknown)} if (unknown != "").any() else {}

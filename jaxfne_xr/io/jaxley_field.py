@@ -116,8 +116,9 @@ def integrate_field(
         ``lfp`` (time, contact), uV, the initial state first, with the coordinates of the contacts: up to rounding, the
         same as ``lfp(from_jaxley(module, jx.integrate(module, ...), delta_t=...), probe, model)`` of all voltages. On
         request also ``dipole_moment`` (time, xyz, unit), nA*um, about each cell's middle, and the recordings as
-        `from_jaxley` labels them. With several readouts the coordinates of contacts are ``contact_x``, ..., those of
-        dipoles ``unit_x``, .... As in `lfp`, the stimulus is not included.
+        `from_jaxley` labels them. Currents of gap junctions and of clamped voltages are those of Jaxley's equations in
+        every step, as `from_jaxley` describes. With several readouts the coordinates of contacts are ``contact_x``,
+        ..., those of dipoles ``unit_x``, .... As in `lfp`, the stimulus is not included.
 
     Raises
     ------
@@ -163,7 +164,7 @@ def integrate_field(
     lengths = _lengths(steps, checkpoint)
 
     state, step, all_params = _stepping(module, params, dt_ms, solver, where)
-    given = Parameters.made(params, all_params)
+    given = Parameters.made(params, state | all_params)
     sites = sites_of(
         module,
         time_from_dt(dt_ms, steps + 1),
@@ -228,7 +229,16 @@ def integrate_field(
         elif name == "dipole_moment":
             results.append(_labelled_dipoles(sites, made[name], not exchanging(module, found)))
         else:
-            results.append(labelled(module, made[name].T, given, delta_t=dt_ms, quantify=quantify))
+            own = stimuli is None and solver == "bwd_euler"
+            rows = labelled(
+                module,
+                made[name].T,
+                given,
+                delta_t=dt_ms,
+                quantify=quantify,
+                repeatable=own,
+            )
+            results.append(rows)
     return results[0] if len(results) == 1 else _side_by_side(results)
 
 

@@ -92,6 +92,7 @@ def junctions(module: Any, given: Parameters | None = None) -> list[Junction]:
             continue
         if given is not None and given.values is not None:
             params = {name: given.values[name] for name in params}
+            states = {name: given.values[name] for name in states}
         pre, post = (index.get_indexer(of_type[f"{side}_index"]) for side in ("pre", "post"))
         found.append(Junction(synapse, pre, post, states, params, by_difference))
     return found
@@ -100,21 +101,28 @@ def junctions(module: Any, given: Parameters | None = None) -> list[Junction]:
 def _kind(synapse: Any, states: dict[str, Any], params: dict[str, Any]) -> tuple[bool, bool]:
     """Return whether a synapse is electrical, and whether its current depends on the difference of voltages alone."""
     like = np.ones(len(next(iter({**params, **states}.values()), np.ones(1))))
-
-    def current(pre: Array, post: Array) -> Array:
-        # a state may hold the current, or open with the difference of the voltages
-        now = {**states, **synapse.update_states(dict(states), 0.025, pre, post, params)}
-        return synapse.compute_current(now, pre, post, params)
-
     pre, post = (x.reshape(-1, 1) * like for x in np.meshgrid(PROBED, PROBED, indexing="ij"))
-    at = jax.vmap(current)
-    i = np.asarray(at(jnp.asarray(pre), jnp.asarray(post)))
-    largest = np.abs(i).max()
-    equal = np.abs(i[pre[:, 0] == post[:, 0]]).max()
-    if not (largest > 0 and equal <= 1e-6 * largest):
-        return False, False
-    shifted = np.asarray(at(jnp.asarray(pre + 13.0), jnp.asarray(post + 13.0)))
-    return True, bool(np.abs(shifted - i).max() <= 1e-4 * largest)
+    # also open, with a conductance: training, or the simulation, may make it so
+    opened = dict.fromkeys(states, like), {n: np.where(x == 0, 1, x) for n, x in params.items()}
+    electrical, by_difference = False, True
+    for now, values in ((states, params), opened):
+
+        def current(pre: Array, post: Array, now: Any = now, values: Any = values) -> Array:
+            # a state may hold the current, or follow the difference of the voltages
+            new = synapse.update_states(dict(now), 0.025, pre, post, values)
+            return synapse.compute_current({**now, **new}, pre, post, values)
+
+        at = jax.vmap(current)
+        i, shifted = (
+            np.nan_to_num(np.asarray(at(jnp.asarray(pre + by), jnp.asarray(post + by))))
+            for by in (0.0, 13.0)
+        )
+        largest = np.abs(i).max()
+        if np.abs(i[pre[:, 0] == post[:, 0]]).max() > 1e-6 * largest:
+            return False, False
+        electrical |= bool(largest > 0)
+        by_difference &= bool(np.abs(shifted - i).max() <= 1e-4 * largest)
+    return electrical, by_difference
 
 
 def stepped(
@@ -149,62 +157,6 @@ def _recomputed(junction: Junction, pre: Array, post: Array, dt_ms: float) -> Ar
 
 
 # ------------------------------------------------------------------------------------------ of recorded voltages
-
-
-@dataclass(frozen=True)
-class Inside:
-    """What the voltages of recorded compartments do not say about their currents.
-
-    Attributes
-    ----------
-    current : array of the shape of the voltages, or None
-        J, nA: enters each compartment from inside, and leaves it through the membrane. None if there is none.
-    unknown : array (recording) of str
-        Why the current of a compartment is not known; empty if it is.
-    """
-
-    current: Array | None
-    unknown: np.ndarray
-
-
-def _of_recorded(
-    module: Any,
-    v: Array,
-    rows: np.ndarray,
-    recorded: Mapping[str, tuple[np.ndarray, Array]],
-    given: Parameters,
-    dt_ms: float,
-) -> Inside:
-    """Return the currents between insides for recorded voltages.
-
-    Parameters
-    ----------
-    module : jaxley module
-        With its synapses and clamps.
-    v : array (trial, recording, time)
-        Voltages, mV.
-    rows : int array (recording)
-        The row of ``module.nodes`` of each.
-    recorded : mapping of str to (int array, array (trial, synapse, time))
-        Recorded synaptic currents, nA, by their name, with the number of each synapse in its type.
-    given : Parameters
-        Of the simulation.
-    dt_ms : float
-    """
-    unknown = np.full(len(rows), "", dtype="<U13")
-    place = np.full(len(module.nodes), -1)
-    place[rows] = np.arange(len(rows))
-    total: Array | None = None
-    with precision_of(v):
-        for junction in junctions(module, given):
-            current, post = _of_junction(junction, v, place, recorded, dt_ms, unknown)
-            if current is not None:
-                total = jnp.zeros(v.shape, current.dtype) if total is None else total
-                total = total.at[:, post].add(-current)
-        shift = _of_clamps(module, v, rows, place, given, dt_ms, unknown)
-        if shift is not None:
-            total = shift if total is None else total + shift
-    return Inside(total, unknown)
 
 
 def _of_junction(
@@ -248,6 +200,8 @@ def of_recorded(
     recorded: Mapping[str, tuple[np.ndarray, xr.Variable]],
     given: Parameters,
     dt_ms: float,
+    *,
+    repeatable: bool,
 ) -> tuple[xr.Variable | None, np.ndarray]:
     """Return the currents between insides for recorded voltages, and why those of a compartment are not known.
 
@@ -266,6 +220,8 @@ def of_recorded(
     given : Parameters
         Of the simulation.
     dt_ms : float
+    repeatable : bool
+        Whether the solver was backward Euler, with the stimuli of the module. If not, currents of clamps are not known.
 
     Returns
     -------
@@ -275,6 +231,9 @@ def of_recorded(
     unknown : array of str
         Why the current of each compartment is not known; empty if it is.
     """
+    found, clamped = junctions(module, given), clamped_rows(module)
+    if not found and not clamped.size:
+        return None, np.full(len(rows), "")
     others = [d for d in v.dims if d not in (dim, TIME)]
 
     def flat(x: xr.Variable) -> Array:
@@ -283,12 +242,26 @@ def of_recorded(
         return data.reshape(-1, *data.shape[len(others) :])
 
     currents = {name: (number, flat(x)) for name, (number, x) in recorded.items()}
-    made = _of_recorded(module, flat(v), rows, currents, given, dt_ms)
-    if made.current is None:
-        return None, made.unknown
-    data = made.current if is_jax(v.data) or is_traced(made.current) else np.asarray(made.current)
+    voltages = flat(v)
+    unknown = np.full(len(rows), "", dtype="<U13")
+    place = np.full(len(module.nodes), -1)
+    place[rows] = np.arange(len(rows))
+    made: Array | None = None
+    with precision_of(v):
+        for junction in found:
+            current, post = _of_junction(junction, voltages, place, currents, dt_ms, unknown)
+            if current is not None:
+                made = jnp.zeros(voltages.shape, current.dtype) if made is None else made
+                made = made.at[:, post].add(-current)
+        at = place[clamped]
+        shift = _of_clamps(module, voltages, rows, at[at >= 0], given, dt_ms, unknown, repeatable)
+        if shift is not None:
+            made = shift if made is None else made + shift
+    if made is None:
+        return None, unknown
+    data = made if is_jax(v.data) or is_traced(made) else np.asarray(made)
     shape = [v.sizes[d] for d in (*others, dim, TIME)]
-    return xr.Variable((*others, dim, TIME), data.reshape(shape)).transpose(*v.dims), made.unknown
+    return xr.Variable((*others, dim, TIME), data.reshape(shape)).transpose(*v.dims), unknown
 
 
 def clamped_rows(module: Any) -> np.ndarray:
@@ -301,19 +274,26 @@ def _of_clamps(
     module: Any,
     v: Array,
     rows: np.ndarray,
-    place: np.ndarray,
+    clamped: np.ndarray,
     given: Parameters,
     dt_ms: float,
     unknown: np.ndarray,
+    repeatable: bool,
 ) -> Array | None:
     """Return ``G (W - V)`` (trial, recording, time) of clamps, from a repetition of every step; None if not known."""
-    clamped = place[clamped_rows(module)]
-    clamped = clamped[clamped >= 0]
+    if not clamped.size:
+        return None
+    place = np.full(len(module.nodes), -1)
+    place[rows] = np.arange(len(rows))
     i, j, g = axial_conductances(module, given.shape)
     inside = (place[i] >= 0) & (place[j] >= 0)
     i, j, g = place[i[inside]], place[j[inside]], g[inside]
     if not np.isin(clamped, [*i, *j]).any():
-        return None  # no clamps, or of cells of one compartment
+        return None  # clamps of cells of one compartment, whose currents are zero
+    affected = np.concatenate([clamped, i[np.isin(j, clamped)], j[np.isin(i, clamped)]])
+    if not repeatable:
+        unknown[affected] = CLAMP
+        return None
     free = np.setdiff1d(np.arange(len(rows)), clamped)
     again = jax.vmap(_repetition(module, rows, given, dt_ms, v.shape[-1] - 1))
     ends = again(jnp.asarray(v))  # W of the steps
@@ -322,13 +302,12 @@ def _of_clamps(
     digits = min(np.dtype(x.dtype).itemsize for x in (v, ends))
     tolerance = ROUNDING.get(digits, ROUNDING[4])
     if not is_traced(off) and not off <= tolerance:
-        affected = np.concatenate([clamped, i[np.isin(j, clamped)], j[np.isin(i, clamped)]])
         unknown[affected] = CLAMP
         warn(
             f"the currents at {len(clamped)} compartments under a voltage clamp are not known: the clamp sets their "
-            f"voltage after each step of Jaxley, and a repetition of the steps gives voltages that differ from those "
-            f"recorded by up to {float(off):.2g} mV. from_jaxley(..., params=params) takes trained parameters; for another solver, "
-            "or stimuli that are not in the module, integrate_field computes the field in the simulation."
+            "voltage after each step of Jaxley, and a repetition of the steps gives voltages that differ from those "
+            f"recorded by up to {float(off):.2g} mV. from_jaxley(..., params=params) takes trained parameters; for "
+            "another solver, or stimuli that are not in the module, integrate_field computes fields in the simulation."
         )
         return None
     full = jnp.zeros(v.shape, shift.dtype).at[:, clamped].set(shift)

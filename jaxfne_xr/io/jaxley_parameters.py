@@ -27,8 +27,8 @@ class Parameters:
     trained : tuple of str
         Names of those that were passed to it, sorted.
     values : mapping of str to array, or None
-        All parameters of the module by the labels of ``module.nodes.index``, as in Jaxley: JAX where JAX traces them,
-        else NumPy. None if none were passed: then those of the tables hold.
+        All parameters and initial states of the module by the labels of ``module.nodes.index``, as in Jaxley: JAX where
+        JAX traces them, else NumPy. None if none were passed: then those of the tables hold.
     passed : tuple of dict
         What was passed, as Jaxley takes it.
     """
@@ -46,18 +46,19 @@ class Parameters:
 
         module.to_jax()
         trained = params_to_pstate(as_arrays(params), module.indices_set_by_trainables)
-        return cls.made(params, module.get_all_parameters(trained))
+        states, values = module.get_all_states(trained), module.get_all_parameters(trained)
+        return cls.made(params, states | values)
 
     @classmethod
     def made(
-        cls, params: Sequence[Mapping[str, Array]] | None, all_params: Mapping[str, Any]
+        cls, params: Sequence[Mapping[str, Array]] | None, values: Mapping[str, Any]
     ) -> Parameters:
-        """Return the parameters that Jaxley made from `params`."""
+        """Return the parameters and initial states that Jaxley made from `params`."""
         if not params:
             return cls()
         values = {
             name: x if isinstance(x, Mapping) or is_traced(x) else np.asarray(x)
-            for name, x in all_params.items()
+            for name, x in values.items()
         }
         names = sorted({str(key) for entry in params for key in entry})
         return cls(tuple(names), values, tuple(as_arrays(params)))
@@ -88,13 +89,13 @@ def as_arrays(params: Sequence[Mapping[str, Array]] | None) -> list[dict[str, Ar
     return [{key: jnp.asarray(x) for key, x in entry.items()} for entry in params or ()]
 
 
-def params_problems(module: Any, params: object) -> list[Problem]:
+def params_problems(module: Any, params: Any) -> list[Problem]:
     """Return the problem of trainable parameters that do not fit the module; Jaxley ignores some of them."""
     if params is None:
         return []
     is_list = isinstance(params, (list, tuple)) and all(isinstance(p, Mapping) for p in params)
+    found: Any = [sorted(entry) for entry in params] if is_list else type(params).__name__
     expected: Any = [sorted(entry) for entry in module.trainable_params]
-    found = [sorted(entry) for entry in params] if is_list else type(params).__name__  # type: ignore[union-attr]
     if found == expected:
         found, expected = _shapes(params), _shapes(module.trainable_params)
     if found == expected:

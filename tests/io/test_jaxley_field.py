@@ -171,15 +171,22 @@ def test_names_that_two_readouts_share_are_told_apart(net, probe):
     np.testing.assert_array_equal(made.contact_x, probe.x)
 
 
+@pytest.mark.slow
 def test_a_clamp_and_a_stimulus_of_the_call_act_as_in_jaxley(probe):
     cell = make_cell()
     cell.record("v", verbose=False)
     clamp = jnp.full(200, -50.0)
     cell.branch(6).comp(1).clamp("v", clamp, verbose=False)
     stimuli = cell.branch(0).comp(0).data_stimulate(step_current(0.2))
-    currents = offline(cell, data_stimuli=stimuli)
     made = online(cell, probe, stimuli=stimuli)
-    assert_close(numbers(made.lfp), numbers(jfx.lfp(currents, probe).lfp))
+    with pytest.warns(UserWarning, match="stimuli that are not in the module"):
+        jfx.from_jaxley(
+            cell,
+            jx.integrate(cell, delta_t=DT, t_max=T_MAX, data_stimuli=stimuli),
+            delta_t=DT,
+        )
+    cell.branch(0).comp(0).stimulate(step_current(0.2), verbose=False)
+    assert_close(numbers(made.lfp), numbers(jfx.lfp(offline(cell), probe).lfp))
 
 
 @pytest.mark.parametrize("t_max", [DT, 1.6, 1.625, 3.225])  # 1 step, and around the size of a block
