@@ -46,7 +46,7 @@ from jaxfne_xr.signals.traces import quantify as with_quantities
 from .jaxley import ROW, labelled, require_module, sites_of
 from .jaxley_cable import axial_conductances
 from .jaxley_inside import Junction, exchanging, junctions, stepped
-from .jaxley_parameters import Parameters, as_arrays, params_problems
+from .jaxley_parameters import Parameters, as_arrays, params_problems, quantity_problems
 from .jaxley_units import known_unit
 
 #: What can be read while the simulation runs.
@@ -288,15 +288,8 @@ def _request_problems(
 def _stimuli_problems(stimuli: object) -> list[Problem]:
     """Return the problem of stimuli for Jaxley, which fails with an unclear error."""
     problems = []
-    if any(map(is_quantity, jax.tree.leaves(stimuli, is_leaf=is_quantity))):
-        problems.append(
-            Problem(
-                where="stimuli",
-                found="quantities",
-                expected="the bare numbers that Jaxley takes, in nA",
-                remedy="stimuli=cell.branch(0).comp(0).data_stimulate(current), with current in nA",
-                error=UnitError,
-            )
+    remedy = "stimuli=cell.branch(0).comp(0).data_stimulate(current), with current in nA"
+    problems += quantity_problems("stimuli", stimuli, remedy)
         )
     parts = stimuli if isinstance(stimuli, tuple) and len(stimuli) == 3 else (None, ())
     if stimuli is not None and not all(isinstance(part, list) for part in parts[1:]):

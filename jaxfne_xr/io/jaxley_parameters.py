@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from jaxfne_xr.core.arrays import is_traced
-from jaxfne_xr.core.errors import ArgumentError, Problem, warn
+from jaxfne_xr.core.errors import ArgumentError, Problem, UnitError, warn
 from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.units import is_quantity
 
 #: Trainable parameters that change axial conductances.
 SHAPE = frozenset({"radius", "length", "axial_resistivity"})
@@ -99,7 +100,7 @@ def params_problems(module: Any, params: Any) -> list[Problem]:
     if found == expected:
         found, expected = _shapes(params), _shapes(module.trainable_params)
     if found == expected:
-        return []
+        return quantity_problems("params", params, "params=module.get_parameters()")
     return [
         Problem(
             where="params",
@@ -111,6 +112,16 @@ def params_problems(module: Any, params: Any) -> list[Problem]:
             error=ArgumentError,
         )
     ]
+
+
+def quantity_problems(where: str, given: Any, remedy: str) -> list[Problem]:
+    """Return the problem of quantities in arrays for Jaxley, which would drop their units."""
+    import jax
+
+    if not any(map(is_quantity, jax.tree.leaves(given, is_leaf=is_quantity))):
+        return []
+    expected = "the bare numbers that Jaxley takes, in its units"
+    return [Problem(where, "quantities", expected, remedy, UnitError)]
 
 
 def _shapes(params: Any) -> list[dict[str, tuple[int, ...]]]:
