@@ -50,8 +50,12 @@ class JfneTreeAccessor:
         return _card(self._tree).html()
 
     def validate(self) -> validation.Report:
-        """See `jaxfne_xr.validate`; problems have the path of their part."""
-        return validation.validate(self._tree)
+        """Run `jaxfne_xr.validate` on every part; problems have its path.
+
+        Parts that hold something else, such as parameters, are not checked. A tree in which no part has a record of
+        this package, or a voltage over time, is not valid.
+        """
+        return validation.validate_tree(self._tree)
 
     def replay(self) -> Replay:
         """See `jaxfne_xr.replay`."""

@@ -81,15 +81,14 @@ class Report:
         raise_problems(self.problems)
 
 
-def validate(ds: xr.Dataset | xr.DataArray | xr.DataTree) -> Report:
+def validate(ds: xr.Dataset | xr.DataArray) -> Report:
     """Check a Dataset of traces or signals, and list all problems, each with its remedy.
 
     Parameters
     ----------
-    ds : xr.Dataset, xr.DataArray or xr.DataTree
+    ds : xr.Dataset or xr.DataArray
         With a voltage along ``time`` and, if there are several sites, ``unit`` or ``recording``. A DataArray is
-        checked as a single variable. Of a tree, every part is checked that has a record of this package or a voltage;
-        there must be one.
+        checked as a single variable.
 
     Returns
     -------
@@ -105,8 +104,6 @@ def validate(ds: xr.Dataset | xr.DataArray | xr.DataTree) -> Report:
     >>> bool(report), [p.where for p in report.problems]
     (False, ['v', 'time'])
     """
-    if isinstance(ds, xr.DataTree):
-        return _checks_of_tree(ds)
     return checks(as_dataset(ds, "ds"), values=True, one=isinstance(ds, xr.DataArray))
 
 
@@ -138,7 +135,8 @@ def checks_of_parts(tree: xr.DataTree) -> dict[str, Report]:
     }
 
 
-def _checks_of_tree(tree: xr.DataTree) -> Report:
+def validate_tree(tree: xr.DataTree) -> Report:
+    """Check every part of a tree that has a record of this package, or a voltage over time; there must be one."""
     reports = checks_of_parts(tree)
     found = [
         replace(p, where=within(part, p.where))

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -322,7 +322,7 @@ def _name_problems(names: Iterable[Hashable]) -> list[Problem]:
     ]
 
 
-def is_name(name: object) -> bool:
+def is_name(name: object) -> TypeGuard[str]:
     """Whether netCDF accepts a name, and returns it unchanged."""
     return (
         isinstance(name, str)

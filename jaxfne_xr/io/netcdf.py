@@ -19,7 +19,7 @@ from jaxfne_xr.core.inputs import no_dataset
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.units import magnitude
-from jaxfne_xr.core.validation import path_in, validate
+from jaxfne_xr.core.validation import path_in, validate, validate_tree
 
 from .encoding import records_of, restore, to_plain, with_record
 from .groups import assembled, described, groups_of, in_tree, is_tree
@@ -101,32 +101,35 @@ def to_netcdf(
             remedy='compression="fast", or encoding={...} for anything else',
         )
     target = Path(os.path.realpath(Path(path).expanduser()))
-    problems = target_problems(target) + list(validate(data).problems)
-    tree = isinstance(data, xr.DataTree)
-    nodes = groups_of(data) if isinstance(data, xr.DataTree) else {"/": data}
-    parts = {g: path_in(data, node) if tree else "" for g, node in nodes.items()}
-    encodings = {"/": encoding or {}}
-    if tree:
-        encodings = {f"/{str(part).strip('/')}": given for part, given in encodings["/"].items()}
+    problems = target_problems(target)
+    nodes: dict[str, xr.DataTree] = {}
+    if isinstance(data, xr.DataTree):
+        problems += validate_tree(data).problems
+        nodes = groups_of(data)
+        # what the root inherits from nodes above it, which are not written, becomes its own
+        datasets = {g: node.to_dataset(inherit=node is data) for g, node in nodes.items()}
+        parts = {group: path_in(data, node) for group, node in nodes.items()}
+        encodings = {f"/{str(part).strip('/')}": x for part, x in dict(encoding or {}).items()}
         problems += _unknown_names("encoding", encodings, [f"/{part}" for part in parts.values()])
+    else:
+        problems += validate(data).problems
+        datasets, parts, encodings = {"/": data}, {"/": ""}, {"/": encoding or {}}
     plain: dict[str, xr.Dataset] = {}
     chosen: dict[str, dict[Hashable, Any]] = {}
-    for group, node in nodes.items():
-        # what the root inherits from nodes above it, which are not written, becomes its own
-        ds = node.to_dataset(inherit=node is data) if tree else node
+    for group, ds in datasets.items():
         expected = encodings.get(f"/{parts[group]}", {})
         plain[group], more = to_plain(_checked(ds))
         more = [*_unknown_names("encoding", expected, ds.variables), *more]
-        problems += [in_tree(p, parts[group]) for p in more] if tree else more
-        if not more and tree:
-            plain[group] = with_record(plain[group], **described(group, node))
+        problems += [in_tree(p, parts[group]) for p in more] if nodes else more
+        if nodes and not more:
+            plain[group] = with_record(plain[group], **described(group, nodes[group]))
         codec = COMPRESSION[compression]
         arrays = {n: v for n, v in plain[group].data_vars.items() if v.ndim}
         chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(expected)
     raise_problems(problems)
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
-    whole = xr.DataTree.from_dict(plain) if tree else plain["/"]
-    options["encoding"] = chosen if tree else chosen["/"]
+    whole = xr.DataTree.from_dict(plain) if nodes else plain["/"]
+    options["encoding"] = chosen if nodes else chosen["/"]
     with working(f"writing {target.name}"):
         replace_file(target, lambda file: whole.to_netcdf(file, **options))
     return target
@@ -193,7 +196,10 @@ def read(
                 made = {group: ds.load() for group, ds in made.items()}
             result = assembled(made, records) if is_tree(records) else made["/"]
             if check and not plain:
-                raise_problems(validate(result).problems)
+                if isinstance(result, xr.DataTree):
+                    validate_tree(result).raise_problems()
+                else:
+                    validate(result).raise_problems()
     except BaseException as error:  # also an interruption leaves no open file
         _close(groups)
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, JfneError):
