@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 import xarray as xr
@@ -127,12 +127,28 @@ def path_in(tree: xr.DataTree, node: xr.DataTree) -> str:
     return "" if node is tree else str(node.relative_to(tree))
 
 
-def checks_of_parts(tree: xr.DataTree) -> dict[str, Report]:
+def checks_of_parts(tree: xr.DataTree, *, values: bool = True) -> dict[str, Report]:
     """Check every node of a tree, by its path: see `checks`."""
     return {
-        path_in(tree, node): checks(node.to_dataset(), values=True, part=True)
+        path_in(tree, node): checks(node.to_dataset(), values=values, part=True)
         for node in tree.subtree
     }
+
+
+def unknown_tree(reports: Mapping[str, Report]) -> list[Problem]:
+    """Return the problem of a tree in which all parts are something else."""
+    if not all(report.stage == OTHER for report in reports.values()):
+        return []
+    parts = [path or "/" for path in reports]
+    return [
+        Problem(
+            where="tree",
+            found=f"nothing that this package made or knows in {parts}",
+            expected="traces, signals or results in at least one part",
+            remedy='tree.to_netcdf("run.nc")',
+            error=VariableError,
+        )
+    ]
 
 
 def validate_tree(tree: xr.DataTree) -> Report:
@@ -143,17 +159,7 @@ def validate_tree(tree: xr.DataTree) -> Report:
         for part, report in reports.items()
         for p in report.problems
     ]
-    if all(report.stage == OTHER for report in reports.values()):
-        parts = [path or "/" for path in reports]
-        found.append(
-            Problem(
-                where="tree",
-                found=f"nothing that this package made or knows in {parts}",
-                expected="traces, signals or results in at least one part",
-                remedy='tree.to_netcdf("run.nc")',
-                error=VariableError,
-            )
-        )
+    found += unknown_tree(reports)
     unchecked = (
         within(part, text) for part, report in reports.items() for text in report.unchecked
     )
