@@ -50,8 +50,12 @@ class JfneTreeAccessor:
         return _card(self._tree).html()
 
     def validate(self) -> validation.Report:
-        """See `jaxfne_xr.validate`; problems have the path of their part."""
-        return validation.validate(self._tree)
+        """Run `jaxfne_xr.validate` on every part; problems have its path.
+
+        Parts that hold something else, such as parameters, are not checked. A tree in which no part has a record of
+        this package, or a voltage over time, is not valid.
+        """
+        return validation.validate_tree(self._tree)
 
     def replay(self) -> Replay:
         """See `jaxfne_xr.replay`."""
@@ -83,13 +87,17 @@ def _card(tree: xr.DataTree) -> Card:
         for part, about in abouts.items()
         for line in overview.checks_lines(about["validation"])
     ]
+    reports = validation.checks_of_parts(tree, values=False)
+    unknown = validation.unknown_tree(reports)
+    good = not unknown and all(reports.values())
+    checks = [f"{p.where}: found {p.found}; expected {p.expected}" for p in unknown] or checks
     rows.append(("checks", tuple(dict.fromkeys(checks)) or ("empty",)))
     first = next((part for part in abouts if part.isidentifier()), None)
     lines = ["tree.jfne.replay()"] if stage == "bundle" else []
     lines += [f'{first} = tree["{first}"].to_dataset()'] if first else []
-    lines += ['tree.jfne.report("run.html")', 'tree.jfne.to_netcdf("run.nc")']
+    lines += ['tree.jfne.report("run.html")']
+    lines += ['tree.jfne.to_netcdf("run.nc")'] if good else ["tree.jfne.validate()"]
     rows.append(("next", Code(tuple(lines))))
-    good = all(about["validation"]["valid"] for about in abouts.values())
     return Card(f"jaxfne_xr: {stage}", tuple(rows), None if good else Badge("not valid", "bad"))
 
 

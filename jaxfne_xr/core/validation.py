@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,15 +85,14 @@ class Report:
 
 
 @public
-def validate(ds: xr.Dataset | xr.DataArray | xr.DataTree) -> Report:
+def validate(ds: xr.Dataset | xr.DataArray) -> Report:
     """Check a Dataset of traces or signals, and list all problems, each with its remedy.
 
     Parameters
     ----------
-    ds : xr.Dataset, xr.DataArray or xr.DataTree
+    ds : xr.Dataset or xr.DataArray
         With a voltage along ``time`` and, if there are several sites, ``unit`` or ``recording``. A DataArray is
-        checked as a single variable. Of a tree, every part is checked that has a record of this package or a voltage;
-        there must be one.
+        checked as a single variable.
 
     Returns
     -------
@@ -109,15 +108,9 @@ def validate(ds: xr.Dataset | xr.DataArray | xr.DataTree) -> Report:
     >>> bool(report), [p.where for p in report.problems]
     (False, ['v', 'time'])
     """
-    return checks_of(ds, values=True)
-
-
-def checks_of(data: xr.Dataset | xr.DataArray | xr.DataTree, *, values: bool) -> Report:
-    """Check as `validate` does. Without `values`, the time taken does not depend on the size of the data."""
-    if isinstance(data, xr.DataTree):
-        return _checks_of_tree(data, values=values)
-    ds = as_dataset(data, "ds", as_it_is=True)
-    return checks(ds, values=values, one=isinstance(data, xr.DataArray))
+    return checks(
+        as_dataset(ds, "ds", as_it_is=True), values=True, one=isinstance(ds, xr.DataArray)
+    )
 
 
 def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
@@ -148,24 +141,34 @@ def checks_of_parts(tree: xr.DataTree, *, values: bool = True) -> dict[str, Repo
     }
 
 
-def _checks_of_tree(tree: xr.DataTree, *, values: bool) -> Report:
+def unknown_tree(reports: Mapping[str, Report]) -> list[Problem]:
+    """Return the problem of a tree in which all parts are something else."""
+    if not all(report.stage == OTHER for report in reports.values()):
+        return []
+    parts = [path or "/" for path in reports]
+    return [
+        Problem(
+            where="tree",
+            found=f"nothing that this package made or knows in {parts}",
+            expected="traces, signals or results in at least one part",
+            remedy='tree.to_netcdf("run.nc")',
+            error=VariableError,
+        )
+    ]
+
+
+def validate_tree(tree: xr.DataTree, *, values: bool = True) -> Report:
+    """Check every part of a tree that has a record of this package, or a voltage over time; there must be one.
+
+    Without `values`, the time taken does not depend on the size of the data.
+    """
     reports = checks_of_parts(tree, values=values)
     found = [
         replace(p, where=within(part, p.where))
         for part, report in reports.items()
         for p in report.problems
     ]
-    if all(report.stage == OTHER for report in reports.values()):
-        parts = [path or "/" for path in reports]
-        found.append(
-            Problem(
-                where="tree",
-                found=f"nothing that this package made or knows in {parts}",
-                expected="traces, signals or results in at least one part",
-                remedy='tree.to_netcdf("run.nc")',
-                error=VariableError,
-            )
-        )
+    found += unknown_tree(reports)
     unchecked = (
         within(part, text) for part, report in reports.items() for text in report.unchecked
     )

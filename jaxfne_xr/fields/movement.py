@@ -19,7 +19,7 @@ from jaxfne_xr.core.inputs import as_dataset, groups_of
 from jaxfne_xr.core.places import every_disagreement
 from jaxfne_xr.core.results import is_quantified, with_unit
 from jaxfne_xr.core.schema import SENSORS, SITES, UNITS
-from jaxfne_xr.core.types import Angles, Array, ArrayLike, Lengths, Vector
+from jaxfne_xr.core.types import Angles, Array, ArrayLike, Lengths, Scalars, Vector
 from jaxfne_xr.core.units import same_dimension, units_of, values_in
 from jaxfne_xr.geometry.origins import means, origins
 from jaxfne_xr.geometry.positions import position_name, positions_of

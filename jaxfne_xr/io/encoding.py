@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -134,6 +134,7 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
         kept_attrs[""] = kept
     problems += more
     problems += _name_problems({**ds.variables, **ds.sizes})
+    problems += _clashing_dims(variables, ds.sizes)
     if problems:
         return ds, problems
     record = {
@@ -324,7 +325,20 @@ def _name_problems(names: Iterable[Hashable]) -> list[Problem]:
     ]
 
 
-def is_name(name: object) -> bool:
+def _clashing_dims(
+    variables: Mapping[Hashable, xr.Variable], dims: Iterable[Hashable]
+) -> list[Problem]:
+    """Return the problems of dims that have the name of a dim that xarray adds for the characters of bytes."""
+    added = {f"string{v.dtype.itemsize}" for v in variables.values() if _kind(v.dtype) == "S"}
+    found = "a name that the characters of bytes have in the file"
+    return [
+        _unstorable(repr(dim), found, f"ds.rename({{{dim!r}: {f'{dim}_'!r}}})")
+        for dim in dims
+        if dim in added
+    ]
+
+
+def is_name(name: object) -> TypeGuard[str]:
     """Whether netCDF accepts a name, and returns it unchanged."""
     return (
         isinstance(name, str)
@@ -351,12 +365,12 @@ def _attrs(
     native: dict[str, Any] = {}
     kept: dict[str, Any] = {}
     problems: list[Problem] = []
+    held = f'ds["{owner}"].attrs' if owner else "ds.attrs"
     for key, value in attrs.items():
-        where = f'ds["{owner}"].attrs[{key!r}]' if owner else f"ds.attrs[{key!r}]"
+        where = f"{held}[{key!r}]"
         if not is_name(key):
-            problems.append(
-                _unstorable(where, f"the name {key!r}", "a name of letters, digits and _")
-            )
+            renamed = f"{held}[{accepted_name(key)!r}] = {held}.pop({key!r})"
+            problems.append(_unstorable(where, f"the name {key!r}", renamed))
         elif _is_plain(value) and key not in RESERVED:
             native[key] = value
         elif (form := _form(value)) is not None:
@@ -365,9 +379,7 @@ def _attrs(
                 native[key] = _readable(form)
         else:
             found = f"{value!r} ({type(value).__name__})"
-            problems.append(
-                _unstorable(where, found, "a string, numbers, or lists and dicts of them")
-            )
+            problems.append(_unstorable(where, found, f"{where} = str({where})"))
     return native, kept, problems
 
 

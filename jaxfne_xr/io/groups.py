@@ -46,7 +46,9 @@ def in_tree(problem: Problem, part: str) -> Problem:
     """Return the problem of a Dataset as that of a part of a tree, with a remedy that changes the tree in place."""
     node = f"tree[{part!r}]" if part else "tree"
     remedy = problem.remedy
-    if remedy.startswith("ds."):
+    if ".attrs[" in remedy:
+        remedy = re.sub(r"\bds\b", lambda _: node, remedy)
+    elif remedy.startswith("ds."):
         fixed = re.sub(r"\bds\b", lambda _: f"{node}.to_dataset(inherit=False)", remedy)
         remedy = f"{node}.dataset = {fixed}"
     return replace(problem, where=within(part, problem.where), remedy=remedy)
@@ -61,10 +63,14 @@ def assembled(
     datasets: Mapping[str, xr.Dataset], records: Mapping[str, Mapping[str, Any]]
 ) -> xr.DataTree:
     """Return the tree whose nodes `groups_of` and `described` made groups of."""
+    # each node is attached to its parent once: xarray copies a node with all below it, level by level, if it is given
+    # to the constructor of its parent
+    nodes = {group: xr.DataTree(ds) for group, ds in datasets.items()}
+    nodes["/"].name = records["/"].get("tree")
     children: dict[str, dict[str, xr.DataTree]] = {}
-    # the deepest first; within one level in their order
-    for group in sorted((g for g in datasets if g != "/"), key=lambda g: -g.count("/")):
+    for group in (g for g in datasets if g != "/"):
         parent, _, name = group.rpartition("/")
-        node = xr.DataTree(datasets[group], children=children.get(group))
-        children.setdefault(parent or "/", {})[records[group].get("name", name)] = node
-    return xr.DataTree(datasets["/"], children=children.get("/"), name=records["/"].get("tree"))
+        children.setdefault(parent or "/", {})[records[group].get("name", name)] = nodes[group]
+    for parent in sorted(children, key=lambda group: group.rstrip("/").count("/")):
+        nodes[parent].children = children[parent]
+    return nodes["/"]

@@ -24,7 +24,6 @@ from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
     Problem,
-    UnitError,
     raise_problems,
     warn,
 )
@@ -33,7 +32,7 @@ from jaxfne_xr.core.results import finish, owned_data
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
 from jaxfne_xr.core.types import Array, Probe, ReadoutNames, Time, TimeStep
-from jaxfne_xr.core.units import is_quantity, scalar
+from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
 from jaxfne_xr.fields.membrane_currents import LARGEST
@@ -290,7 +289,6 @@ def _stimuli_problems(stimuli: object) -> list[Problem]:
     problems = []
     remedy = "stimuli=cell.branch(0).comp(0).data_stimulate(current), with current in nA"
     problems += quantity_problems("stimuli", stimuli, remedy)
-        )
     parts = stimuli if isinstance(stimuli, tuple) and len(stimuli) == 3 else (None, ())
     if stimuli is not None and not all(isinstance(part, list) for part in parts[1:]):
         problems.append(

@@ -29,7 +29,7 @@ from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.types import FileName
 from jaxfne_xr.core.units import bare
-from jaxfne_xr.core.validation import checks_of, path_in, validate, within
+from jaxfne_xr.core.validation import checks, path_in, validate, validate_tree, within
 
 from .encoding import RECORD, records_of, restore, to_plain, with_record
 from .groups import assembled, described, groups_of, in_tree, is_tree
@@ -115,32 +115,34 @@ def to_netcdf(
             remedy='compression="fast", or encoding= for anything else',
         )
     target, problems = target_of(path)
-    problems += validate(data).problems
-    tree = isinstance(data, xr.DataTree)
-    nodes = groups_of(data) if isinstance(data, xr.DataTree) else {"/": data}
-    parts = {g: path_in(data, node) if tree else "" for g, node in nodes.items()}
-    encodings = {"/": encoding or {}}
-    if tree:
-        encodings = {f"/{str(part).strip('/')}": given for part, given in encodings["/"].items()}
+    nodes: dict[str, xr.DataTree] = {}
+    if isinstance(data, xr.DataTree):
+        problems += validate_tree(data).problems
+        nodes = groups_of(data)
+        # what the root inherits from nodes above it, which are not written, becomes its own
+        datasets = {g: node.to_dataset(inherit=node is data) for g, node in nodes.items()}
+        parts = {group: path_in(data, node) for group, node in nodes.items()}
+        encodings = {f"/{str(part).strip('/')}": x for part, x in dict(encoding or {}).items()}
         problems += _unknown_names("encoding", encodings, [f"/{part}" for part in parts.values()])
+    else:
+        problems += validate(data).problems
+        datasets, parts, encodings = {"/": data}, {"/": ""}, {"/": encoding or {}}
     plain: dict[str, xr.Dataset] = {}
     chosen: dict[str, dict[Hashable, Any]] = {}
-    for group, node in nodes.items():
-        # what the root inherits from nodes above it, which are not written, becomes its own
-        ds = node.to_dataset(inherit=node is data) if tree else node
+    for group, ds in datasets.items():
         expected = encodings.get(f"/{parts[group]}", {})
         plain[group], more = to_plain(_checked(ds))
         more = [*_unknown_names("encoding", expected, ds.variables), *more]
-        problems += [in_tree(p, parts[group]) for p in more] if tree else more
-        if not more and tree:
-            plain[group] = with_record(plain[group], **described(group, node))
+        problems += [in_tree(p, parts[group]) for p in more] if nodes else more
+        if nodes and not more:
+            plain[group] = with_record(plain[group], **described(group, nodes[group]))
         codec = COMPRESSION[compression]
         arrays = {n: v for n, v in plain[group].data_vars.items() if v.ndim}
         chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(expected)
     raise_problems(problems)
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
-    whole = xr.DataTree.from_dict(plain) if tree else plain["/"]
-    options["encoding"] = chosen if tree else chosen["/"]
+    whole = xr.DataTree.from_dict(plain) if nodes else plain["/"]
+    options["encoding"] = chosen if nodes else chosen["/"]
     with working(f"writing {target.name}"):
         replace_file(target, lambda file: whole.to_netcdf(file, **options))
     return target
@@ -235,9 +237,15 @@ def _read(
         result = assembled(made, records) if is_tree(records) else made["/"]
         if check and not plain:
             said = {within(g.strip("/"), str(name)) for g in others for name in lost(made[g])}
-            found = checks_of(result, values=load).problems
+            if isinstance(result, xr.DataTree):
+                report = validate_tree(result, values=load)
+            else:
+                report = checks(result, values=load)
             # units that plain `to_netcdf` lost are no problems: there is a warning of them
-            raise_problems(p for p in found if not (p.error is UnitError and p.where in said))
+            problems = (
+                p for p in report.problems if p.error is not UnitError or p.where not in said
+            )
+            raise_problems(problems)
     except BaseException as error:  # also an interruption leaves no open file
         _close(groups)
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, JfneError):

@@ -127,6 +127,12 @@ def test_children_keep_their_order(tmp_path):
     assert list(saved(tree, tmp_path / "a.nc").children) == ["b", "c", "a"]
 
 
+def test_many_and_deep_nodes(tmp_path):
+    wide = {f"/run{i}": SIGNALS for i in range(50)}
+    deep = {"/" + "/".join("a" * 30): SIGNALS}  # each level must not double the time
+    saved(xr.DataTree.from_dict(wide | deep), tmp_path / "a.nc")
+
+
 def test_inherited_coordinates_are_written_once(tmp_path):
     root = xr.Dataset(coords={"time": SIGNALS.time, "unit": SIGNALS.unit})
     bare = SIGNALS.drop_vars(["time", "unit"])
@@ -168,6 +174,21 @@ def test_problems_are_told_with_their_part_and_remedies_run(tmp_path, refused, p
         with refused(jfx.FileError, f"{part}: " if part else said, said) as caught:
             jfx.to_netcdf(tree, tmp_path / "a.nc")
         exec(caught.value.problems[0].remedy, {"tree": tree, "np": np})
+    saved(tree, tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize("part", ["", "day/run"])
+@pytest.mark.parametrize("owner", ["node", "variable"])
+def test_attrs_are_refused_with_remedies_that_run(tmp_path, part, owner):
+    tree = xr.DataTree.from_dict({"/": SIGNALS, "/day/run": SIGNALS})
+    node = tree[part] if part else tree
+    held = node.attrs if owner == "node" else node["V_m"].attrs
+    held |= {"when": pd.Timestamp("2020"), "e\u0301": 1, "-": {1: 2}}
+    for _ in range(2):
+        with pytest.raises(jfx.FileError) as caught:
+            jfx.to_netcdf(tree, tmp_path / "a.nc")
+        for problem in caught.value.problems:
+            exec(problem.remedy, {"tree": tree})
     saved(tree, tmp_path / "a.nc")
 
 

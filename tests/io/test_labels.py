@@ -233,6 +233,14 @@ def test_a_name_is_saved_after_the_remedy(tmp_path, refused, name):
     saved_after(caught.value.problems[0].remedy, ds, tmp_path / "a.nc")
 
 
+@pytest.mark.parametrize(("dim", "n"), [("string3", 3), ("string1", 1)])
+def test_a_dim_of_the_name_of_bytes_is_saved_after_the_remedy(tmp_path, refused, dim, n):
+    ds = some().rename(unit=dim).assign(b=(dim, np.array([b"abc"[:n], b"a", b"b"])))
+    with refused(jfx.FileError, dim) as caught:
+        jfx.to_netcdf(ds, tmp_path / "a.nc")
+    saved_after(caught.value.problems[0].remedy, ds, tmp_path / "a.nc")
+
+
 def saved_after(remedy, ds, path):
     names = {"ds": ds, "np": np, "jfx": jfx, "xr": xr}
     same(eval(remedy, names), path)

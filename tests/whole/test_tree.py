@@ -93,3 +93,24 @@ def test_nothing_is_computed():
 def test_any_tree_has_a_card(tree):
     assert str(tree.jfne).startswith("jaxfne_xr: ")
     assert 'class="jfne"' in tree.jfne._repr_html_()
+
+
+def test_parts_of_something_else_are_shown_and_saved(tmp_path):
+    ds = jfx.traces(np.full((3, 100), -65.0), ("unit", "time"), dt_ms=0.1)
+    params = xr.Dataset({"g": ("k", [1.0, 2.0]), "v": ("k", [0.1, 0.2])})
+    tree = xr.DataTree.from_dict({"/": params, "/run": ds, "/run/notes": params})
+    text = str(tree.jfne)
+    assert re.search("checks +valid\n", text)
+    assert re.search(r"^ +parts .*\n +/ +other +", text, re.MULTILINE)
+    assert re.search(r"^ +run/notes +other +", text, re.MULTILINE)
+    assert tree.jfne.validate()
+    page = tree.jfne.report(tmp_path / "run.html").read_text(encoding="utf-8")
+    assert "not valid" not in page
+    assert jfx.open(tree.jfne.to_netcdf(tmp_path / "run.nc")).identical(tree)
+    assert jfx.open(tree["run"].jfne.to_netcdf(tmp_path / "part.nc")).identical(tree["run"].copy())
+    unknown = xr.DataTree.from_dict({"/params": params})
+    assert not unknown.jfne.validate()
+    assert "[not valid]" in str(unknown.jfne)
+    assert "to_netcdf" not in str(unknown.jfne)
+    with pytest.raises(jfx.VariableError, match="nothing that this package made"):
+        unknown.jfne.to_netcdf(tmp_path / "no.nc")
