@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from . import provenance
-from .arrays import is_dask, is_traced
+from .arrays import is_dask, is_traced, precision_of
 from .dispatch import checked, mean_over
 from .errors import DataError, JfneError, NonFiniteError, Problem, raise_problems, warn
 from .inputs import how_signals, kind_problems, require_time, unit_problem, variable_of
@@ -53,7 +53,8 @@ class Spikes(NamedTuple):
         if self.seen is None:
             return mean
         share = mean_over(self.seen, dims)
-        return (mean / share.where(share > 0, 1)).where(share > 0)
+        with precision_of(mean.data):
+            return (mean / share.where(share > 0, 1)).where(share > 0)
 
 
 def raw_spikes(signals: xr.Dataset) -> xr.Variable:
@@ -94,11 +95,13 @@ def spikes_of(signals: xr.Dataset) -> Spikes:
     numbers = xr.Variable(variable.dims, data)
     seen = None
     if not known or np.isnan(np.asarray(data)).any():
-        missing = numbers != numbers  # NaN alone differs from itself
-        seen = (~missing).astype(data.dtype)
-        numbers = numbers.where(~missing, 0)
+        with precision_of(data):
+            missing = numbers != numbers  # NaN alone differs from itself
+            seen = (~missing).astype(data.dtype)
+            numbers = numbers.where(~missing, 0)
     many = _meaning(signals, numbers)
-    return Spikes(numbers if many == 1 else numbers * many, seen)
+    with precision_of(data):
+        return Spikes(numbers if many == 1 else numbers * many, seen)
 
 
 def all_spikes_of(signals: xr.Dataset) -> xr.Variable:
