@@ -102,12 +102,27 @@ def psd(
     (50.0, 'millivolt ** 2 / hertz')
     """
     ds = as_dataset(data, "data")
+    return power_spectra(ds, variable, segment, overlap, window, detrend, skipna)
+
+
+def power_spectra(
+    ds: xr.Dataset,
+    variable: str | None,
+    segment: Time | None,
+    overlap: float = 0.5,
+    window: str = "hann",
+    detrend: str = "constant",
+    skipna: bool | None = None,
+    *,
+    least: int = 1,
+) -> xr.Dataset:
+    """Estimate spectra as `psd` does; with `least` = 0 they are NaN for signals without a segment that has no NaN."""
     name = only_variable(ds, variable)
     dt_ms, options = segments(ds, segment, overlap, window, detrend)
-    signal, gaps = _without_gaps(ds.variables[name], name, dt_ms, options, skipna)
+    signal, gaps = _without_gaps(ds.variables[name], name, dt_ms, options, skipna, least=least)
     how = {**options, "gaps": True} if gaps else options
     made = whole(kernels.psd, signal, TIME, dt_ms, new_dim=FREQUENCY, **how)
-    made = checked(made, "psd") if gaps and is_dask(made.data) else made
+    made = checked(made, "psd") if gaps and least and is_dask(made.data) else made
     unit = unit_in(ds.variables[name], name)
     units = product(unit, unit, "1/Hz")
     labels = frequency_coord(options["nperseg"], dt_ms)
@@ -335,12 +350,14 @@ def _without_gaps(
     # the other dims as rows
     array = np.moveaxis(np.asarray(data), variable.get_axis_num(TIME), -1)
     rest = [d for d in variable.dims if d != TIME]
-    if np.isinf(array).any():
+    if least and np.isinf(array).any():
         raise NonFiniteError(problem)
-    whole = _whole_segments(~np.isnan(array), options)
+    if not least:
+        variable = xr.Variable(variable.dims, np.where(np.isfinite(data), data, np.nan))
+    whole = _whole_segments(np.isfinite(array), options)
     if (whole < least).any():
         raise NonFiniteError(_gap_problem(name, array, rest, whole, dt_ms, least))
-    if skipna is None:
+    if skipna is None and whole.any():
         left = f"{whole.min()} to {whole.max()}" if whole.min() < whole.max() else f"{whole.min()}"
         total = _whole_segments(np.ones(array.shape[-1], bool), options)
         warn(

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from . import provenance
-from .arrays import is_dask, is_traced
+from .arrays import is_dask, is_traced, precision_of
 from .dispatch import checked, mean_over
 from .errors import DataError, JfneError, NonFiniteError, Problem, raise_problems, warn
 from .inputs import how_signals, kind_problems, require_time, unit_problem, variable_of
@@ -53,7 +53,8 @@ class Spikes(NamedTuple):
         if self.seen is None:
             return mean
         share = mean_over(self.seen, dims)
-        return (mean / share.where(share > 0, 1)).where(share > 0)
+        with precision_of(mean.data):
+            return (mean / share.where(share > 0, 1)).where(share > 0)
 
 
 def raw_spikes(signals: xr.Dataset) -> xr.Variable:
@@ -94,11 +95,13 @@ def spikes_of(signals: xr.Dataset) -> Spikes:
     numbers = xr.Variable(variable.dims, data)
     seen = None
     if not known or np.isnan(np.asarray(data)).any():
-        missing = numbers != numbers  # NaN alone differs from itself
-        seen = (~missing).astype(data.dtype)
-        numbers = numbers.where(~missing, 0)
+        with precision_of(data):
+            missing = numbers != numbers  # NaN alone differs from itself
+            seen = (~missing).astype(data.dtype)
+            numbers = numbers.where(~missing, 0)
     many = _meaning(signals, numbers)
-    return Spikes(numbers if many == 1 else numbers * many, seen)
+    with precision_of(data):
+        return Spikes(numbers if many == 1 else numbers * many, seen)
 
 
 def all_spikes_of(signals: xr.Dataset) -> xr.Variable:
@@ -110,14 +113,18 @@ def all_spikes_of(signals: xr.Dataset) -> xr.Variable:
         If a sample was not observed: now, or when dask computes it. Not checked under a JAX trace.
     """
     numbers, seen = spikes_of(signals)
+    # of data that JAX differentiates, which of them are NaN may be known
     if seen is None or is_traced(seen.data):
         return numbers
     if is_dask(seen.data):
         raw = raw_spikes(signals)
         return numbers + 0 * checked(xr.Variable(raw.dims, magnitude(raw.data)), "spikes")
+    missing = int((np.asarray(seen.data) == 0).sum())
+    if not missing:
+        return numbers
     raise NonFiniteError.of(
         "spikes",
-        found=f"{seen.size - int(seen.data.sum())} of {seen.size} samples that were not observed (NaN)",
+        found=f"{missing} of {seen.size} samples that were not observed (NaN)",
         expected="a number of spikes in every sample",
         remedy="select observed samples, or signals.fillna({'spikes': 0}) if there were no spikes",
     )

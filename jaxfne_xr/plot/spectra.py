@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.analysis.spectra import FREQUENCY, psd
+from jaxfne_xr.analysis.spectra import FREQUENCY, power_spectra
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Time
 
@@ -80,7 +80,8 @@ def spectrum(
     """
     if FREQUENCY not in ds.dims:
         found = chosen(ds, variable, (*POTENTIALS, *TRACES), TIME)
-        ds, variable = psd(ds, found, segment=segment), "psd"
+        # a signal without a finite segment leaves the others to be drawn
+        ds, variable = power_spectra(ds, found, segment, least=0), "psd"
     found = chosen(ds, variable, ("psd",), FREQUENCY)
     dims = [d for d in ds[found].dims if d != FREQUENCY]
     groups = groups_of(ds, dims, by)

@@ -75,7 +75,8 @@ def spike_rate_hz(
     chosen, (_, dt_ms) = windowed(signals, window), times_of(signals)
     spikes = spikes_of(chosen)
     mean = spikes.mean(averaged_dims(spikes.numbers))
-    rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
+    with precision_of(mean.data):
+        rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
     return finish(signals, "spike_rate_hz", rate, "Hz", window_ms_of(chosen, dt_ms))
 
 

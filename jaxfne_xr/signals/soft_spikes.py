@@ -79,9 +79,9 @@ def soft_spike_times(
     --------
     >>> import numpy as np, jaxfne_xr as jfx
     >>> v = np.array([[-10.0, 10.0, -30.0, 10.0], [-65.0, -65.0, -65.0, -65.0]])
-    >>> made = soft_spike_times(jfx.traces(v, dims=("unit", "time"), dt_ms=0.1), 3)
+    >>> made = soft_spike_times(jfx.traces(v, dims=("unit", "time"), dt_ms=1.0), 3)
     >>> made.spike_time.data.magnitude.round(3).tolist(), made.spike_count.data.magnitude.tolist()
-    ([[0.05, 0.275, nan], [nan, nan, nan]], [2, 0])
+    ([[0.5, 2.75, nan], [nan, nan, nan]], [2, 0])
     """
     signals = as_dataset(signals, "signals")
     name, v, time, dt_ms = _voltage(signals)

@@ -357,8 +357,8 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     100.0
     """
     signals = as_dataset(signals, "signals")
-    time, dt_ms = times_of(signals)
     spikes, seen = spikes_of(signals)
+    time, dt_ms = times_of(signals)
     axis = spikes.get_axis_num(TIME)
     dims = tuple(d for d in spikes.dims if d != TIME)
     with precision_of(spikes.data):

@@ -145,8 +145,11 @@ def test_pictures_of_gaps_show_the_rest():
     blank = [not np.isfinite(GAP[0, 1, k : k + SEGMENT]).all() for k in range(0, 361, STEP)]
     np.testing.assert_array_equal(np.isnan(image).all(axis=0), blank)
     np.testing.assert_array_equal(np.isnan(image).any(axis=0), blank)
-    with pytest.raises(jfx.NonFiniteError):
-        ds.where(ds.time < 0).jfne.plot.spectrum(segment=SEGMENT)
+    ax = ds.where(ds.time < 0).jfne.plot.spectrum(segment=SEGMENT)
+    assert [t.get_text() for t in ax.texts] == ["no finite values"]
+    with pytest.warns(UserWarning, match="0 to 16 of 19"):
+        ax = ds.where(ds.unit > 0).jfne.plot.spectrum(segment=SEGMENT)
+    assert [np.isfinite(line.get_ydata()).any() for line in ax.lines[:2]] == [False, True]
     nothing = ds.isel(unit=1).where(ds.time < 0).jfne.plot.spectrogram(segment=SEGMENT)
     assert "no finite values" in [t.get_text() for t in nothing.texts]
     lost = jfx.psd(ds_of(X[0], ("unit", "time")), segment=SEGMENT)

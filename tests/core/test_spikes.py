@@ -284,3 +284,12 @@ def test_validate_names_what_is_no_number(refused):
     with refused(jfx.DataError, "negative"):
         SIGNALS.assign(spikes=SIGNALS.spikes * -1).jfne.validate().raise_problems()
     assert masked(SIGNALS)[["spikes"]].jfne.validate()
+
+
+def test_the_precision_is_kept_where_64_bits_are_off():
+    with jax.enable_x64(True):
+        gone = as_kind(masked(SIGNALS), "jax")
+    for name in ("firing_rate", "spike_rate_hz", "silent_fraction", "spike_count"):
+        got = READERS[name](gone)
+        assert number(got).dtype == np.float64, name
+        np.testing.assert_allclose(number(got), number(READERS[name](masked(SIGNALS))), rtol=1e-12)

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import warnings
+from fractions import Fraction
 from types import SimpleNamespace
 
 import jax
@@ -207,7 +208,8 @@ def test_time_starts_at_the_initial_state(run):
     time = run.ds.time
     assert time.dtype == np.float64
     assert time.attrs["units"] == "ms"
-    np.testing.assert_array_equal(time, DT * np.arange(run.recordings.shape[1]))
+    want = [float(Fraction(str(DT)) * k) for k in range(run.recordings.shape[1])]
+    np.testing.assert_array_equal(time, want)
     v0 = run.net.nodes["v"].to_numpy()
     np.testing.assert_array_equal(run.ds.v.pint.dequantify().isel(time=0), v0)
 

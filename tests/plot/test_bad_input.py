@@ -197,7 +197,7 @@ def test_spikes_that_are_not_known_are_not_drawn(signals):
     marks = sum(len(line.get_xdata()) // 3 for line in ds.jfne.plot.raster().lines)
     assert marks == np.nansum(some)
     ax = ds.assign(spikes=ds.spikes * np.nan).jfne.plot.raster()
-    assert "no spikes" in draws(ax)
+    assert "nothing observed" in draws(ax)
 
 
 def test_a_constant_field_has_no_contours():

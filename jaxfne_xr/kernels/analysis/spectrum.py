@@ -87,7 +87,7 @@ def psd(
     detrend : {"constant", "none"}
         "constant" subtracts each segment's mean.
     gaps : bool
-        Whether segments with NaN are left out of the mean, separately for each signal; NaN if none is left.
+        Whether segments with NaN are left out of the mean, of each signal its own; NaN if none is left.
 
     Returns
     -------
