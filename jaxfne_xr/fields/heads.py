@@ -126,6 +126,7 @@ class InfiniteHomogeneous(ForwardModel):
 
     def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
         """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
+        self._require_distance(dipole, sensor)
         sigma = in_float64(positive(self.conductivity, "S/m", "conductivity"))
         kernel = dipole_kernels.potential_lead_field
         return on_arrays(
@@ -138,6 +139,7 @@ class InfiniteHomogeneous(ForwardModel):
 
     def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
         """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
+        self._require_distance(dipole, sensor)
         kernel = dipole_kernels.magnetic_lead_field
         return on_arrays(
             kernel,
@@ -146,6 +148,10 @@ class InfiniteHomogeneous(ForwardModel):
             normal,
             min_distance=scalar(self.min_distance, "um", "min_distance"),
         )
+
+    def _require_distance(self, dipole: Array, sensor: Array) -> None:
+        if scalar(self.min_distance, "um", "min_distance") == 0:
+            raise_problems(_at_dipoles(dipole, sensor))
 
 
 @forward_model
@@ -539,19 +545,23 @@ def _outside_head(height: np.ndarray, scalp: float) -> list[Problem]:
     ]
 
 
-def _at_dipoles(dipole: Array, sensor: Array, in_brain: np.ndarray) -> list[Problem]:
-    """Return the problem of an electrode at the place of a dipole, where the potential has no value."""
-    if is_traced(dipole):
+def _at_dipoles(dipole: Array, sensor: Array, among: np.ndarray | None = None) -> list[Problem]:
+    """Return the problem of a sensor at the place of a dipole, where the field has no value.
+
+    `among` are the sensors to look at, as a boolean for each; all by default.
+    """
+    if is_traced(dipole) or is_traced(sensor):
         return []
-    places, electrodes = np.asarray(dipole, float), np.asarray(sensor, float)
-    for k in np.flatnonzero(in_brain):
-        near = np.linalg.norm(places - electrodes[k], axis=1) < SAME_PLACE
-        if near.any():
+    places, sensors = np.asarray(dipole, float), np.asarray(sensor, float)
+    for k in range(len(sensors)) if among is None else np.flatnonzero(among):
+        level = np.flatnonzero(np.abs(places[:, 2] - sensors[k, 2]) < SAME_PLACE)
+        near = level[np.linalg.norm(places[level] - sensors[k], axis=1) < SAME_PLACE]
+        if near.size:
             return [
                 Problem(
                     where="sensors",
-                    found=f"number {k} at the place of dipole {int(np.argmax(near))}",
-                    expected="a distance to every dipole: the potential at a dipole has no value",
+                    found=f"number {k} at the place of dipole {near[0]}",
+                    expected="a distance to every dipole: the field at a dipole has no value",
                     remedy=f"sensors.drop_isel(channel=[{k}]), or move it by the distance of the sources of the dipole",
                     error=ArgumentError,
                 )
