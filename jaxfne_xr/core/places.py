@@ -19,7 +19,7 @@ import xarray as xr
 from .arrays import is_traced
 from .errors import ArgumentError, Problem
 from .schema import SITES
-from .units import convert, magnitude, same_dimension, units_of
+from .units import convert, factor, magnitude, same_dimension, units_of
 
 #: Middles and ends agree if they differ by less than this, um, or than this fraction of the largest coordinate, which
 #: allows for coordinates in float32.
@@ -172,13 +172,17 @@ def _moved(
         found=f"{names} of {np.count_nonzero(bad)} of {len(bad)} sites away from the middle between their ends, "
         f"{dim} {first} first, by ({by}) um: moved by some of their coordinates only",
         expected=f"{', '.join(segments.names)} all moved together",
-        remedy=_remedy(segments, bad, shifts, close),
+        remedy=_remedy(ds, segments, bad, shifts, close),
         error=ArgumentError,
     )
 
 
 def _remedy(
-    segments: _Segments, bad: np.ndarray, shifts: dict[int, np.ndarray | None], close: float
+    ds: xr.Dataset,
+    segments: _Segments,
+    bad: np.ndarray,
+    shifts: dict[int, np.ndarray | None],
+    close: float,
 ) -> str:
     axes = segments.axes
     dropped = f"ds.drop_vars({list(axes)})"
@@ -192,7 +196,7 @@ def _remedy(
         # with its start moved by s, the middle of the ends is off by s / 2
         shift = -2 * known[0]
         back = ", ".join(
-            f"{a}_{moved}=ds.{a}_{moved} - {x:.6g}"
+            f"{a}_{moved}={_less(ds, f'{a}_{moved}', x)}"
             for a, x in zip(axes, shift, strict=True)
             if abs(x) > close
         )
@@ -201,12 +205,18 @@ def _remedy(
     return f"jfx.translate({dropped}, {_arguments(axes, given, close)})"
 
 
+def _less(ds: xr.Dataset, name: str, shift: float) -> str:
+    """Return the expression of a coordinate less a displacement in um, in its own unit, which it keeps."""
+    shift /= factor(str(units_of(ds.variables[name])), "um")
+    return f"(ds.{name} - {shift:.9g}).assign_attrs(ds.{name}.attrs)"
+
+
 def _arguments(axes: tuple[str, ...], shifts: list[np.ndarray], close: float) -> str:
     """Return displacements as keyword arguments of `translate`, one number or one for each cell."""
     texts = []
     for axis, values in zip(axes, np.transpose(shifts), strict=True):
         if (np.abs(values) > close).any():
-            numbers = [f"{0.0 if abs(x) <= close else x:.6g}" for x in values]
+            numbers = [f"{0.0 if abs(x) <= close else x:.9g}" for x in values]
             texts.append(
                 f"{axis}={numbers[0]}" if len(numbers) == 1 else f"{axis}=[{', '.join(numbers)}]"
             )

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import check_traced, computable, is_jax, is_traced, nonfinite_problem
+from jaxfne_xr.core.arrays import computable, is_jax, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import kind_problems
@@ -33,20 +33,15 @@ from jaxfne_xr.core.units import (
     units_of,
     values_in,
 )
-from jaxfne_xr.geometry.positions import SAME_PLACE
 from jaxfne_xr.kernels.fields import dipoles as dipole_kernels
 from jaxfne_xr.kernels.fields import heads as kernels
 
 from .dipoles import XYZ
+from .head_places import at_dipoles, check_places, distances, inside_problems, outside_head
 from .model import ForwardModel, forward_model, shown, static
 from .parameters import in_float64
 
 CHANNEL = "channel"
-#: Largest distance of an electrode outside the scalp, relative to its radius; the electrode is projected onto it.
-ON_SCALP = 0.01
-#: If all electrodes are within this distance of the centre, um, and this part of the scalp's radius, their positions
-#: seem to be in another unit (a heuristic).
-CENTRAL = (1000.0, 0.01)
 #: The series of spheres is truncated at a multiple of this many terms, so that similar set-ups share a compiled kernel.
 TERMS = 32
 #: Terms if JAX traces what their number depends on. Enough for electrodes on the scalp and a brain of up to 0.95 times
@@ -129,6 +124,7 @@ class InfiniteHomogeneous(ForwardModel):
 
     def eeg_lead_field(self, dipole: Array, sensor: Array) -> Array:
         """Compute the potential per moment (channel, xyz, dipole), uV/(nA*um)."""
+        self._require_distance(dipole, sensor)
         sigma = in_float64(positive(self.conductivity, "S/m", "conductivity"))
         kernel = dipole_kernels.potential_lead_field
         return on_arrays(
@@ -141,6 +137,7 @@ class InfiniteHomogeneous(ForwardModel):
 
     def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
         """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
+        self._require_distance(dipole, sensor)
         kernel = dipole_kernels.magnetic_lead_field
         return on_arrays(
             kernel,
@@ -149,6 +146,10 @@ class InfiniteHomogeneous(ForwardModel):
             normal,
             min_distance=scalar(self.min_distance, "um", "min_distance"),
         )
+
+    def _require_distance(self, dipole: Array, sensor: Array) -> None:
+        if scalar(self.min_distance, "um", "min_distance") == 0:
+            raise_problems(at_dipoles(dipole, sensor))
 
 
 @forward_model
@@ -268,15 +269,15 @@ class FourSphere(ForwardModel):
         radii, sigma, centre = (
             in_float64(x) for x in (self.radii, self.conductivities, self.centre)
         )
-        _check_places(dipole, sensor, centre, radii[0], radii[-1], inside=True)
+        check_places(dipole, sensor, centre, radii[0], radii[-1], inside=True)
         terms = None
         if not is_traced(radii):
             brain, scalp = float(radii[0]), float(radii[-1])
-            depth, height = _distances(dipole, centre), _distances(sensor, centre)
-            found = _inside_problems(depth, brain, "the brain sphere")
+            depth, height = distances(dipole, centre), distances(sensor, centre)
+            found = inside_problems(depth, brain, "the brain sphere")
             if height is not None:
-                found += _outside_head(height, scalp)
-                found += _at_dipoles(dipole, sensor, height < brain)
+                found += outside_head(height, scalp)
+                found += at_dipoles(dipole, sensor, height < brain)
             raise_problems(found)
             terms = _terms(depth, height, brain, scalp)
         return on_arrays(
@@ -462,10 +463,10 @@ def _sarvas(
 ) -> Array:
     """Return Sarvas' lead field, for dipoles within `brain` of the centre and sensors outside `radius`."""
     centre = in_float64(centre)
-    _check_places(dipole, sensor, centre, brain, radius, inside=False)
+    check_places(dipole, sensor, centre, brain, radius, inside=False)
     if not is_traced(radius):
-        found = _inside_problems(_distances(dipole, centre), float(brain), "the conductor")
-        height = _distances(sensor, centre)
+        found = inside_problems(distances(dipole, centre), float(brain), "the conductor")
+        height = distances(sensor, centre)
         if height is not None and (height <= float(radius)).any():
             k = int(np.argmin(height))
             found.append(
@@ -484,85 +485,6 @@ def _sarvas(
 
 def _sarvas_centred(dipole: Array, sensor: Array, normal: Array, centre: Array) -> Array:
     return kernels.sarvas_lead_field(dipole - centre, sensor - centre, normal)
-
-
-def _check_places(
-    dipole: Array, sensor: Array, centre: Array, brain: Array, radius: Array, *, inside: bool
-) -> None:
-    """Let `checkify` check that dipoles are inside `brain`, and sensors inside or outside of the head."""
-
-    def away(place: Array) -> Array:
-        return jnp.linalg.norm(place - centre, axis=-1)
-
-    def sensors_fit() -> Array:
-        height = away(sensor)
-        return (height <= (1 + ON_SCALP) * radius if inside else height > radius).all()
-
-    check_traced("dipoles", lambda: jnp.all(away(dipole) < brain), "all inside the brain")
-    check_traced("sensors", sensors_fit, "all in the head" if inside else "all outside the head")
-
-
-def _distances(place: Array, centre: Array) -> np.ndarray | None:
-    """Return the distances of positions from the centre, um; None if JAX traces them."""
-    if is_traced(place) or is_traced(centre):
-        return None
-    return np.linalg.norm(np.asarray(place, float) - np.asarray(centre, float), axis=-1)
-
-
-def _inside_problems(depth: np.ndarray | None, radius: float, what: str) -> list[Problem]:
-    if depth is None or not (outside := depth >= radius).any():
-        return []
-    k = int(np.argmax(depth))
-    return [
-        Problem(
-            where="dipoles",
-            found=f"{outside.sum()} of {len(depth)} outside {what}, number {k} at {depth[k]:.6g} um from its centre",
-            expected=f"inside the radius of {radius:.6g} um",
-            remedy='jfx.move_to(dipoles, x=0, y=0, z="75 mm")',
-            error=ArgumentError,
-        )
-    ]
-
-
-def _outside_head(height: np.ndarray, scalp: float) -> list[Problem]:
-    """Return the problem of electrodes outside the head, or all next to its centre, as those in mm seem to be."""
-    outside = height > (1 + ON_SCALP) * scalp
-    if outside.any():
-        k, where, count = int(np.argmax(height)), "outside the head", int(outside.sum())
-    elif height.size and (height < min(CENTRAL[0], CENTRAL[1] * scalp)).all():
-        k, where, count = int(np.argmax(height)), "next to the centre of the head", len(height)
-    else:
-        return []
-    return [
-        Problem(
-            where="sensors",
-            found=f"{count} of {len(height)} {where}, number {k} at {height[k]:.6g} um from its centre",
-            expected=f"in the head or on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
-            remedy='jfx.probe_at(positions, units="mm", dim="channel"), if they are in mm; '
-            'jfx.montage("easycap-M1", head); or head=jfx.FourSphere(radii=...) of the right size',
-            error=ArgumentError,
-        )
-    ]
-
-
-def _at_dipoles(dipole: Array, sensor: Array, in_brain: np.ndarray) -> list[Problem]:
-    """Return the problem of an electrode at the place of a dipole, where the potential has no value."""
-    if is_traced(dipole):
-        return []
-    places, electrodes = np.asarray(dipole, float), np.asarray(sensor, float)
-    for k in np.flatnonzero(in_brain):
-        near = np.linalg.norm(places - electrodes[k], axis=1) < SAME_PLACE
-        if near.any():
-            return [
-                Problem(
-                    where="sensors",
-                    found=f"number {k} at the place of dipole {int(np.argmax(near))}",
-                    expected="a distance to every dipole: the potential at a dipole has no value",
-                    remedy=f"sensors.drop_isel(channel=[{k}]), or move it by the distance of the sources of the dipole",
-                    error=ArgumentError,
-                )
-            ]
-    return []
 
 
 def _shell_problems(head: FourSphere) -> list[Problem]:

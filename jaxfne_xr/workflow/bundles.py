@@ -18,9 +18,10 @@ from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import Problem, SchemaError, raise_problems
 from jaxfne_xr.core.inputs import structure_of
 from jaxfne_xr.core.progress import progress, working
-from jaxfne_xr.core.types import Stage
+from jaxfne_xr.core.types import Record, Stage
 from jaxfne_xr.core.units import bare, is_quantity, magnitude, quantity, units_of
 from jaxfne_xr.core.validation import validate
+from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.signals.traces import to_jax
 
 from .configuration import Configuration
@@ -205,8 +206,11 @@ def replay(tree: xr.DataTree) -> Replay:
     driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
     # conductances (edge) are not simulated, so they are passed on as they are
     structure = {n: v.compute() for n, v in structure_of(stored_signals).items()}
-    asked = provenance.steps_of(stored)[-1]["parameters"]
+    steps = provenance.steps_of(stored)
+    asked = steps[-1]["parameters"]
     settings = {key: restored(value) for key, value in asked["settings"].items()}
+    if settings.get("model") is None and any(map(_took_points, steps)):
+        settings["model"] = LineSource(shape="point")
     with working("replay"):
         signals = model.simulate_external(driven.assign(structure))
         readouts = model.compute_readout(signals, asked["names"], **settings)
@@ -221,6 +225,16 @@ def replay(tree: xr.DataTree) -> Replay:
             pairs.append((f"{part}/{name}", variable.variable, again))
     compared = progress(pairs, "comparing")
     return Replay({name: _difference(before, after) for name, before, after in compared})
+
+
+def _took_points(step: Record) -> bool:
+    """Whether potentials were made by a version whose default model took all contacts for points."""
+    parameters = step["parameters"]
+    return (
+        step["function"] == "lfp"
+        and parameters.get("shape") == "point"
+        and "contacts" not in parameters
+    )
 
 
 def _difference(a: xr.Variable, b: xr.Variable | None) -> float:

@@ -76,8 +76,12 @@ def test_the_remedy_moves_all_coordinates():
             for name in want.coords:
                 if name[0] in "xyz":
                     np.testing.assert_allclose(fixed(moved)[name], want[name], atol=1e-3)
-    for kind in ("starts", "ends"):
+    for kind, unit in (("starts", "um"), ("ends", "um"), ("ends", "mm")):
         moved = shifted(cell(), [kind], (200.0, 0, 0))
+        if unit == "mm":
+            moved = moved.assign_coords(
+                x_end=("recording", moved.x_end.values / 1e3, {"units": unit})
+            )
         want = shifted(cell(), SETS, (200.0, 0, 0))
         for name in want.coords:
             if name[0] in "xyz":

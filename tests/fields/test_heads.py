@@ -201,8 +201,14 @@ def test_traced_electrodes_have_enough_terms_or_are_nan():
 
 
 def test_electrodes_at_a_dipole_and_too_near_to_one(refused):
+    at = np.stack([SCALP[0], PLACE[3]])
+    for head in (jfx.FourSphere(), jfx.InfiniteHomogeneous()):
+        with refused(jfx.ArgumentError, "sensors", "number 1 at the place of dipole 3"):
+            head.eeg_lead_field(PLACE, at)
     with refused(jfx.ArgumentError, "sensors", "number 1 at the place of dipole 3"):
-        jfx.FourSphere().eeg_lead_field(PLACE, np.stack([SCALP[0], PLACE[3]]))
+        jfx.InfiniteHomogeneous().meg_lead_field(PLACE, at, NORMAL[:2])
+    bounded = jfx.InfiniteHomogeneous(min_distance=10.0).eeg_lead_field(PLACE, at)
+    assert np.isfinite(bounded).all()
     with refused(jfx.ArgumentError, "terms are needed"):
         up = np.array([[0, 0, 1.0]])
         jfx.FourSphere().eeg_lead_field(78_990.0 * up, 79_000.0 * up)

@@ -165,6 +165,28 @@ def test_a_bundle_runs_again(backend, tmp_path):
     assert {"readouts/lfp", "readouts/csd", "readouts/eeg"} <= set(again.differences)
 
 
+def test_a_bundle_of_a_version_that_took_contacts_for_points_runs_again():
+    """Its default model had no other shape, whatever the size of the contacts."""
+    contacts = jfx.linear_probe(N, 100, origin=(50, 0, 0), radius=20.0, normal=(1, 0, 0))
+    cfg = jfx.configuration().network(n=N).emitter().field(domain="volume", sigma=100)
+    model = jfx.construct(cfg.probe(contacts=contacts, modes=["lfp"]))
+    v = np.random.default_rng(0).normal(-65, 5, (40, N))
+    ds = jfx.traces(v, ("time", "recording"), dt_ms=0.1).jfne.with_morphology(a_cell())
+    signals = model.simulate_external(ds)
+    tree = jfx.bundle(
+        model, signals, model.compute_readout(signals, model=jfx.LineSource(shape="point"))
+    )
+    record = json.loads(tree["readouts"].attrs["jaxfne_xr"])
+    *_, made, asked = record["steps"]
+    assert (made["parameters"].pop("contacts"), made["parameters"]["shape"]) == ("points", "point")
+    asked["parameters"]["settings"]["model"] = None
+    tree["readouts"].attrs["jaxfne_xr"] = json.dumps(record)
+    assert jfx.replay(tree)
+    made["parameters"]["contacts"] = "disks"  # as today's default does
+    tree["readouts"].attrs["jaxfne_xr"] = json.dumps(record)
+    assert not jfx.replay(tree)
+
+
 def test_a_setting_that_no_file_holds_is_refused(refused):
     v = np.random.default_rng(0).normal(-65, 5, (40, N))
     ds = jfx.traces(v, ("time", "recording"), dt_ms=0.1).jfne.with_morphology(a_cell())
