@@ -21,6 +21,8 @@ from jaxfne_xr.core.errors import FileError, Problem, SchemaError
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
 
+from .cf import about_variable, is_small
+
 RECORD = "jaxfne_xr_file"
 RECORD_VERSION = 1
 
@@ -75,10 +77,15 @@ def record_of(raw: xr.Dataset, path: Path) -> dict[str, Any]:
     return record
 
 
-def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
-    """Return a Dataset that netCDF can hold, with the record that restores it, and the problems found."""
+def to_plain(
+    ds: xr.Dataset, about: Mapping[str, str] | None = None
+) -> tuple[xr.Dataset, list[Problem]]:
+    """Return a Dataset that netCDF can hold, with the record that restores it, and the problems found.
+
+    `about` are attrs for other programs, which the file gets where `ds` has no such attrs, and `restore` takes off.
+    """
     problems: list[Problem] = []
-    record: dict[str, Any] = {"version": RECORD_VERSION, "attrs": {}}
+    record: dict[str, Any] = {"version": RECORD_VERSION, "attrs": {}, "added": {}, "small": {}}
     pint_indexes = {
         str(name): str(index.units[name])
         for name, index in ds.xindexes.items()
@@ -109,10 +116,15 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
         if kept:
             record["attrs"][str(name)] = kept
         problems += more
+        attrs |= _added(str(name), about_variable(name, variable.attrs), record)
+        if is_small(data):
+            record["small"].setdefault(str(data.dtype), []).append(str(name))
+            data = data.astype(np.int32)
         variables[name] = xr.Variable(variable.dims, data, attrs)
     # a file opened with plain=True still has the record of the earlier writing, which no longer applies
     own = {key: value for key, value in ds.attrs.items() if key != RECORD}
     attrs, kept, more = _attrs(own, "")
+    attrs |= _added("", {k: v for k, v in (about or {}).items() if k not in own}, record)
     if kept:
         record["attrs"][""] = kept
     problems += more
@@ -157,6 +169,9 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
     pint_indexes = {n: u for n, u in record.get("pint_indexes", {}).items() if n in ds.coords}
     for name, variable in ds.variables.items():
         dtype = record.get("dtypes", {}).get(name, variable.dtype)
+        for wide in ("int64", "uint64"):
+            if name in record.get("small", {}).get(wide, ()) and variable.dtype == np.int32:
+                dtype = np.dtype(wide)
         # `_data` has not been read yet, `data` would read it
         same = variable.dtype == dtype
         data: Any = variable._data if same else variable.data.astype(dtype)
@@ -244,8 +259,17 @@ def _readable(form: list[Any]) -> Any:
     if isinstance(value, bool):
         return np.int8(value)
     # netCDF has no integers over 64 bits
+    if isinstance(value, int) and abs(value) < 2**31:
+        return np.int32(value)  # R and CDO warn of 64 bits
     is_number = isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) < 2**63)
     return value if is_number else json.dumps(value, sort_keys=True)
+
+
+def _added(owner: str, attrs: dict[str, str], record: dict[str, Any]) -> dict[str, str]:
+    """Note attrs that the Dataset has not, so that they can be taken off."""
+    if attrs:
+        record["added"][owner] = attrs
+    return attrs
 
 
 def _restored_attrs(
@@ -253,6 +277,8 @@ def _restored_attrs(
 ) -> dict[str, Any]:
     """Return attrs in their original types; an attribute edited in the file keeps its new value."""
     kept = record.get("attrs", {}).get(owner, {})
+    added = record.get("added", {}).get(owner, {})
+    attrs = {k: v for k, v in attrs.items() if not (isinstance(v, str) and added.get(k) == v)}
     unedited = {
         key: _value(form)
         for key, form in kept.items()

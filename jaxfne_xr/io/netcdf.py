@@ -22,6 +22,7 @@ from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.units import magnitude
 from jaxfne_xr.core.validation import checks, validate
 
+from .cf import about_file
 from .encoding import RECORD, record_of, restore, to_plain
 
 #: Encoding of a variable for each choice of compression, by the kind of its dtype. All filters are part of HDF5.
@@ -111,12 +112,18 @@ def to_netcdf(
     chosen: dict[str, dict[Hashable, Any]] = {}
     for group, ds in nodes.items():
         expected = encodings.get(group, {})
-        plain[group], more = to_plain(_checked(ds))
+        about = about_file(ds, [*nodes][1:]) if group == "/" else {}
+        plain[group], more = to_plain(_checked(ds), about)
         more = [*validate(ds).problems, *_unknown_names("encoding", expected, ds.variables), *more]
         problems += [replace(p, where=f"{group}: {p.where}") for p in more] if tree else more
         codec = COMPRESSION[compression]
         arrays = {n: v for n, v in plain[group].data_vars.items() if v.ndim}
         chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(expected)
+        for name, coord in plain[group].coords.items():
+            if (
+                coord.dtype.kind == "f"
+            ):  # CF allows no _FillValue of coordinates; xarray would add NaN
+                chosen[group][name] = {"_FillValue": None, **expected.get(name, {})}
     raise_problems(problems)
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
     whole = xr.DataTree.from_dict(plain) if tree else plain["/"]
