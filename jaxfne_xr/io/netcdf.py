@@ -61,7 +61,7 @@ def to_netcdf(
         Must pass `validate`; NumPy-, JAX- or dask-backed, quantified or not. The nodes of a tree become the groups of
         the file.
     path : path-like
-        Its folder must exist.
+        Its folder must exist. The file behind a link is replaced; what is not a file, such as a named pipe, is not.
     compression : {"fast", "none", "small"}
         ``"fast"``: spikes are deflated (to about 1 %), everything else is stored uncompressed, which is fastest to
         write and read. ``"small"``: everything is deflated, which is about twenty times slower. All netCDF4 and HDF5
@@ -79,7 +79,7 @@ def to_netcdf(
     ------
     FileError
         If the folder does not exist, or something in `data` cannot be stored: all problems are listed, and nothing is
-        written.
+        written. If the disk is full, or the system refuses to write: the old file is as it was.
     JfneError
         If `validate` finds a problem, such as a scope that claims more than the provenance supports.
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import socket
 import stat
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 import jaxfne_xr as jfx
 from jaxfne_xr.core import files
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="named pipes, devices and limits")
+resource = pytest.importorskip("resource", reason="named pipes, devices and limits of POSIX")
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
