@@ -19,6 +19,8 @@ from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.validation import stage_of
 
 CONVENTIONS = "CF-1.8"
+#: The largest number of steps in the history; the record has all.
+STEPS = 50
 
 #: Names in words of coordinates, beside those of variables in `LONG_NAMES`. Any other name is its own.
 COORDINATES = {
@@ -55,11 +57,12 @@ def about_file(ds: xr.Dataset, groups: Collection[str] = ()) -> dict[str, str]:
         steps = [str(step["function"]) for step in provenance.steps_of(ds)]
     except (JfneError, KeyError, TypeError):
         steps = []  # `validate` reports a record that cannot be read
+    shown = steps if len(steps) <= STEPS else ["...", *steps[-STEPS:]]
     version = provenance.versions()["jaxfne-xr"]
     return {
         "Conventions": CONVENTIONS,
         "title": f"{stage}: {', '.join(parts)}" if parts else stage,
-        "history": f"jaxfne-xr {version}: {' -> '.join([*steps, 'to_netcdf'])}",
+        "history": f"jaxfne-xr {version}: {' -> '.join([*shown, 'to_netcdf'])}",
     }
 
 

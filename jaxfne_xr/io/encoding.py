@@ -172,9 +172,10 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
         for wide in ("int64", "uint64"):
             if name in record.get("small", {}).get(wide, ()) and variable.dtype == np.int32:
                 dtype = np.dtype(wide)
-        # `_data` has not been read yet, `data` would read it
         same = variable.dtype == dtype
-        data: Any = variable._data if same else variable.data.astype(dtype)
+        # `data` reads what has not been read yet
+        data: Any = variable._data if lazy and same else variable.data
+        data = data if same else data.astype(dtype)
         attrs = _restored_attrs(variable.attrs, record, str(name))
         quantified = name in record.get("quantified", ()) and name not in pint_indexes and not lazy
         # read from the file, not the record: it may have been edited

@@ -119,11 +119,9 @@ def to_netcdf(
         codec = COMPRESSION[compression]
         arrays = {n: v for n, v in plain[group].data_vars.items() if v.ndim}
         chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(expected)
-        for name, coord in plain[group].coords.items():
-            if (
-                coord.dtype.kind == "f"
-            ):  # CF allows no _FillValue of coordinates; xarray would add NaN
-                chosen[group][name] = {"_FillValue": None, **expected.get(name, {})}
+        # CF forbids a _FillValue of coordinates, and xarray would add NaN
+        reals = [n for n, v in plain[group].coords.items() if v.dtype.kind == "f"]
+        chosen[group] |= {n: {"_FillValue": None, **expected.get(n, {})} for n in reals}
     raise_problems(problems)
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
     whole = xr.DataTree.from_dict(plain) if tree else plain["/"]
