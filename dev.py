@@ -112,7 +112,7 @@ def test(args, rest):
     python = environment(args.venv, TESTS | {"oracles"} if full else TESTS)
     if full:
         add_jaxfne(python)
-    chosen = ["-m", ALL, "--hypothesis-profile", "full", "--cov"] if full else ["-m", QUICK]
+    chosen = ["-m", ALL, "--hypothesis-profile", "full"] if full else ["-m", QUICK]
     if args.versions:
         chosen = [*VERSIONS, "-m", QUICK]
     return run(python, "-m", "pytest", *CORES, *chosen, *rest)

@@ -81,7 +81,14 @@ class JfneBackendEntrypoint(BackendEntrypoint):
         dropped: list[Hashable] = (
             [drop_variables] if isinstance(drop_variables, str) else [*(drop_variables or ())]
         )
-        made, close = netcdf.read_lazily(filename_or_obj)
+        content, close = netcdf.read_lazily(filename_or_obj)
+        nodes = content.subtree if isinstance(content, xr.DataTree) else [content]
+        made = {
+            getattr(node, "path", "/"): node.to_dataset(inherit=False)
+            if isinstance(node, xr.DataTree)
+            else node
+            for node in nodes
+        }
         made = {group: ds.drop_vars(dropped, errors="ignore") for group, ds in made.items()}
         for ds in made.values():
             ds.set_close(partial(close))

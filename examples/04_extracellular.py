@@ -17,7 +17,6 @@ import jax
 import jaxley as jx
 import matplotlib
 import numpy as np
-import xarray as xr
 from jaxley.channels import HH
 
 import jaxfne_xr as jfx
@@ -75,16 +74,9 @@ print(f"What the numbers may be taken to mean:\n{lfp.jfne.scope}\n")
 # ------------------------------------------------------- a column of such cells, and its current source density
 n, radius = 60, 200.0  # cells, um
 angle, distance = np.pi * (3 - 5**0.5) * np.arange(n), radius * np.sqrt((np.arange(n) + 0.5) / n)
-
-
-def shifted(k: int) -> xr.Dataset:
-    """Return the currents of the k-th cell, at another position."""
-    by = {"x": distance[k] * np.cos(angle[k]), "y": distance[k] * np.sin(angle[k])}
-    places = {a + end: currents[a + end] + by[a] for a in by for end in ("", "_start", "_end")}
-    return currents.assign_coords({**places, "unit": currents.unit + k})
-
-
-column = jfx.concat([shifted(k) for k in range(n)], "recording")
+cells = [currents.assign_coords(unit=currents.unit + k) for k in range(n)]
+column = jfx.concat(cells, "recording")
+column = jfx.translate(column, x=distance * np.cos(angle), y=distance * np.sin(angle))
 edges = np.arange(-275.0, 626.0, 50.0)
 truth = jfx.ground_truth_csd(column, edges, radius=radius)
 shank = jfx.linear_probe(len(edges) - 1, "50 um", origin=(-12.0, -28.0, -250.0))

@@ -48,8 +48,6 @@ from .fields.conductors import RootAsPoint as RootAsPoint
 from .fields.conductors import Slab as Slab
 from .fields.csd import csd as csd
 from .fields.dipoles import dipole_moment as dipole_moment
-from .fields.dipoles import move_to as move_to
-from .fields.dipoles import rotate as rotate
 from .fields.eeg_meg import eeg as eeg
 from .fields.eeg_meg import meg as meg
 from .fields.heads import FourSphere as FourSphere
@@ -59,6 +57,9 @@ from .fields.heads import Spherical as Spherical
 from .fields.membrane_currents import CurrentReport as CurrentReport
 from .fields.membrane_currents import check_currents as check_currents
 from .fields.membrane_currents import transmembrane_currents as transmembrane_currents
+from .fields.movement import move_to as move_to
+from .fields.movement import rotate as rotate
+from .fields.movement import translate as translate
 from .fields.one_sphere import OneSphere as OneSphere
 from .fields.potentials import lead_field as lead_field
 from .fields.potentials import lfp as lfp
@@ -229,6 +230,7 @@ __all__ = [
     "to_netcdf",
     "to_signals",
     "traces",
+    "translate",
     "transmembrane_currents",
     "validate",
     "value_and_grad",

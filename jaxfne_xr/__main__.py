@@ -74,19 +74,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def info(options: argparse.Namespace) -> int:
     """Show what is in a file, without reading its values."""
-    parts = overview.parts_of(_lazily(options.file))
+    data = _lazily(options.file)
     # coordinates are small, and needed to count groups
     parts = {
         part: ds.assign_coords({n: c.load() for n, c in ds.coords.items()})
-        for part, ds in parts.items()
+        for part, ds in validation.parts_of(data).items()
     }
+    of_tree = isinstance(data, xr.DataTree)
+    abouts = {part: overview.facts(ds, part=of_tree) for part, ds in parts.items()}
     if options.json:
-        about = {part or "/": overview.facts(ds) for part, ds in parts.items()}
+        about = {part or "/": about for part, about in abouts.items()}
         print(json.dumps({"file": options.file.name, "parts": about}, indent=2, allow_nan=False))
         return 0
-    for part, ds in parts.items():
+    for part, about in abouts.items():
         print(_readable(f"{options.file.name}{part and f', {part}'}"))
-        about = overview.facts(ds)
         node = f'["{part}"].to_dataset()' if part else ""
         opened = f'ds = jfx.open("{options.file.name}"){node}'
         print(overview.card_of({**about, "next": [opened, *about["next"]]}))
@@ -95,12 +96,13 @@ def info(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """List all problems of a file; the exit status is 0 if there are none, 1 if there are, 2 if it cannot be read."""
-    valid = True
-    for part, ds in overview.parts_of(netcdf.read(options.file)).items():
-        checked = validation.validate(ds)
-        valid = valid and bool(checked)
-        print(_readable(f"{part}: {checked}" if part else str(checked)))
-    return 0 if valid else 1
+    data = netcdf.read(options.file)
+    of_tree = isinstance(data, xr.DataTree)
+    reports = validation.checks_of_parts(data) if of_tree else {"": validation.validate(data)}
+    for part, checked in reports.items():
+        if checked.stage != validation.OTHER:
+            print(_readable(validation.within(part, str(checked))))
+    return 0 if all(reports.values()) else 1
 
 
 def write_report(options: argparse.Namespace) -> int:

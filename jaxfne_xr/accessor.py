@@ -12,12 +12,15 @@ import xarray as xr
 from .accessor_methods import OfOneVariable
 from .analysis import summary
 from .core import provenance, scope
+from .core.registries import offer_pint
 from .core.types import Bands, Time, Window
 from .display import html_report
 from .fields import membrane_currents, potentials, proxies
 from .io import netcdf
 from .signals import activity, sources
 from .workflow import readouts
+
+offer_pint()
 
 
 @xr.register_dataset_accessor("jfne")

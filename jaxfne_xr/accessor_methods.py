@@ -30,6 +30,7 @@ from .fields import (
     eeg_meg,
     heads,
     membrane_currents,
+    movement,
     potentials,
     proxies,
     true_csd,
@@ -78,6 +79,7 @@ class OfOneVariable(Generic[Data]):
         *,
         surrogate: str | None = None,
         slope: Scalar | None = None,
+        refractory: Time | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.to_signals`."""
         return spikes.to_signals(
@@ -89,6 +91,7 @@ class OfOneVariable(Generic[Data]):
             source,
             surrogate=surrogate,
             slope=slope,
+            refractory=refractory,
         )
 
     def spike_times(self) -> xr.Dataset:
@@ -100,11 +103,16 @@ class OfOneVariable(Generic[Data]):
         return spikes.firing_rate(self._data)
 
     def soft_spike_times(
-        self, n: int, *, spike_threshold: Voltage = 0.0, fill: Time | None = None
+        self,
+        n: int,
+        *,
+        spike_threshold: Voltage = 0.0,
+        fill: Time | None = None,
+        refractory: Time | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.soft_spike_times`."""
         return soft_spikes.soft_spike_times(
-            self._data, n, spike_threshold=spike_threshold, fill=fill
+            self._data, n, spike_threshold=spike_threshold, fill=fill, refractory=refractory
         )
 
     def soft_firing_rate(
@@ -128,6 +136,7 @@ class OfOneVariable(Generic[Data]):
         dims: str | None = None,
         width: Scalars | None = None,
         regularisation: Scalars | None = None,
+        n_sources: int | None = None,
         basis: str = "gauss",
     ) -> xr.Dataset:
         """See `jaxfne_xr.csd`."""
@@ -143,6 +152,7 @@ class OfOneVariable(Generic[Data]):
             dims=dims,
             width=width,
             regularisation=regularisation,
+            n_sources=n_sources,
             basis=basis,
         )
 
@@ -166,6 +176,17 @@ class OfOneVariable(Generic[Data]):
         """See `jaxfne_xr.dipole_moment`."""
         return dipoles.dipole_moment(self._data, by, origin=origin)
 
+    def translate(
+        self,
+        *,
+        x: Scalars | xr.DataArray = 0.0,
+        y: Scalars | xr.DataArray = 0.0,
+        z: Scalars | xr.DataArray = 0.0,
+        by: str | None = None,
+    ) -> xr.Dataset:
+        """See `jaxfne_xr.translate`."""
+        return movement.translate(self._data, x=x, y=y, z=z, by=by)
+
     def move_to(
         self,
         *,
@@ -174,17 +195,19 @@ class OfOneVariable(Generic[Data]):
         z: Length | ArrayLike | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.move_to`."""
-        return dipoles.move_to(self._data, x=x, y=y, z=z)
+        return movement.move_to(self._data, x=x, y=y, z=z)
 
     def rotate(
         self,
-        angle: Scalar | None = None,
+        angle: Scalars | None = None,
         axis: str | ArrayLike = "z",
         *,
         to: ArrayLike | None = None,
+        origin: str | ArrayLike | None = None,
+        by: str | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.rotate`."""
-        return dipoles.rotate(self._data, angle, axis, to=to)
+        return movement.rotate(self._data, angle, axis, to=to, origin=origin, by=by)
 
     def eeg(
         self, sensors: xr.Dataset | None = None, head: heads.EEGHead | None = None
@@ -258,9 +281,10 @@ class OfOneVariable(Generic[Data]):
         *,
         domain: str = "volume",
         sigma: Length = 100.0,
+        mode: str = "row_normalize",
     ) -> xr.Dataset:
         """See `jaxfne_xr.lfp_proxy`."""
-        return proxies.lfp_proxy(self._data, probe, domain=domain, sigma=sigma)
+        return proxies.lfp_proxy(self._data, probe, domain=domain, sigma=sigma, mode=mode)
 
     def csd_proxy(self) -> xr.Dataset:
         """See `jaxfne_xr.csd_proxy`."""
@@ -304,10 +328,17 @@ class OfOneVariable(Generic[Data]):
         overlap: float = 0.5,
         window: str = "hann",
         detrend: str = "constant",
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.psd`."""
         return spectra.psd(
-            self._data, variable, segment=segment, overlap=overlap, window=window, detrend=detrend
+            self._data,
+            variable,
+            segment=segment,
+            overlap=overlap,
+            window=window,
+            detrend=detrend,
+            skipna=skipna,
         )
 
     def coherence(
@@ -318,10 +349,17 @@ class OfOneVariable(Generic[Data]):
         overlap: float = 0.5,
         window: str = "hann",
         detrend: str = "constant",
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.coherence`."""
         return spectra.coherence(
-            self._data, other, segment=segment, overlap=overlap, window=window, detrend=detrend
+            self._data,
+            other,
+            segment=segment,
+            overlap=overlap,
+            window=window,
+            detrend=detrend,
+            skipna=skipna,
         )
 
     def band_power(self, bands: Bands | None = None) -> xr.Dataset:

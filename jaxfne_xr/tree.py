@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -51,18 +50,8 @@ class JfneTreeAccessor:
         return _card(self._tree).html()
 
     def validate(self) -> validation.Report:
-        """Run `jaxfne_xr.validate` on every part; problems have its name."""
-        parts = overview.parts_of(self._tree)
-        found = {part: validation.validate(ds) for part, ds in parts.items()}
-        return validation.Report(
-            _stage(self._tree),
-            tuple(
-                replace(p, where=_within(part, p.where))
-                for part, checked in found.items()
-                for p in checked.problems
-            ),
-            tuple(_within(part, text) for part, c in found.items() for text in c.unchecked),
-        )
+        """See `jaxfne_xr.validate`; problems have the path of their part."""
+        return validation.validate(self._tree)
 
     def replay(self) -> Replay:
         """See `jaxfne_xr.replay`."""
@@ -83,22 +72,14 @@ class JfneTreeAccessor:
         return html_report.report(self._tree, path)
 
 
-def _stage(tree: xr.DataTree) -> str:
-    return "bundle" if "bundle_schema" in tree.attrs else "tree"
-
-
-def _within(part: str, text: str) -> str:
-    return f"{part}: {text}" if part else text
-
-
 def _card(tree: xr.DataTree) -> Card:
     """Return the card of a tree; nothing is computed."""
-    abouts = {part: overview.facts(ds) for part, ds in overview.parts_of(tree).items()}
-    stage = _stage(tree)
+    abouts = overview.facts_of_parts(tree)
+    stage = validation.stage_of_tree(tree)
     rows: list[tuple[str, Content]] = [*stored_rows(tree.attrs)]
     rows.append(("parts", Table(("part", "stage", "claims", "dims", "variables"), _parts(abouts))))
     checks = [
-        line if line == "valid" else _within(overview.named(part), line)
+        line if line == "valid" else validation.within(overview.named(part), line)
         for part, about in abouts.items()
         for line in overview.checks_lines(about["validation"])
     ]

@@ -247,18 +247,20 @@ def _check_derivatives() -> Callable[..., None]:
     return check_derivatives
 
 
-def crossings(v: np.ndarray, threshold: float, axis: int) -> np.ndarray:
-    """Return the crossings of a threshold by a plain loop over samples."""
+def crossings(v: np.ndarray, threshold: float, axis: int, apart: int = 1) -> np.ndarray:
+    """Return the crossings of a threshold, none less than `apart` after another, by a plain loop over samples."""
     v = np.moveaxis(np.asarray(v), axis, 0)
     spikes = np.zeros(v.shape, bool)
     for place in np.ndindex(v.shape):
         k, *rest = place
-        spikes[place] = k > 0 and v[place] >= threshold and v[(k - 1, *rest)] < threshold
+        dead = spikes[(slice(max(k - apart + 1, 0), k), *rest)].any()
+        rises = k > 0 and v[place] >= threshold and v[(k - 1, *rest)] < threshold
+        spikes[place] = rises and not dead
     return np.moveaxis(spikes, 0, axis)
 
 
 @pytest.fixture(name="crossings")
-def _crossings() -> Callable[[np.ndarray, float, int], np.ndarray]:
+def _crossings() -> Callable[..., np.ndarray]:
     """The reference for the rule of crossings."""
     return crossings
 

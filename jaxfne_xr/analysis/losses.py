@@ -19,9 +19,23 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, kind_problems, misaligned, no_dataset, require_time
+from jaxfne_xr.core.inputs import (
+    as_dataset,
+    kind_problems,
+    misaligned,
+    no_dataset,
+    remedy_of_times,
+    require_time,
+)
 from jaxfne_xr.core.results import finish
-from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
+from jaxfne_xr.core.time_axis import (
+    TIME,
+    coords_along,
+    same_times,
+    sampling,
+    time_remedy,
+    times_text,
+)
 from jaxfne_xr.core.types import Bands, Interval, Time
 from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, units_of
 from jaxfne_xr.kernels.analysis import losses as kernels
@@ -423,21 +437,22 @@ def _dim_problems(simulated: xr.Dataset, reference: xr.DataArray) -> list[Proble
     wrong = {str(d): n for d, n in reference.sizes.items() if n != simulated.sizes.get(d)}
     if wrong:
         expected = f"the sizes of the simulated, {dict(simulated.sizes)}"
-        remedy = "the same samples, contacts or sites of both: reference.sel(time=simulated.time)"
+        remedy = "the same samples, contacts or sites of both"
+        if [*wrong] == [TIME]:
+            remedy = remedy_of_times(simulated, reference, "simulated", "reference") or remedy
         return [Problem("reference", f"the sizes {wrong}", expected, remedy, DimensionError)]
     if TIME in reference.dims and all(TIME in d.coords for d in (simulated, reference)):
         try:
-            t, dt = sampling(simulated, None)
+            t, _ = sampling(simulated, None)
             u, _ = sampling(reference.coords.to_dataset(), None)
         except JfneError as error:
             return list(error.problems)
-        # A tenth of a sample: more than rounding, even of float32 times at 10 s; less than a shift that matters.
-        if np.abs(t - u).max() > 0.1 * (dt or 1e-6):
-            found = f"times from {u[0]:g} to {u[-1]:g} ms, and a simulation from {t[0]:g} to {t[-1]:g} ms"
-            remedy = "reference.interp(time=simulated.time), or .sel the same window of both"
+        if not same_times(t, u):
+            found = f"{times_text(u)}, and a simulation of {times_text(t)}"
+            remedy = time_remedy(t, u, "simulated", "reference")
             return [Problem(TIME, found, "the same times in both", remedy, DimensionError)]
         reference = reference.drop_vars(TIME)
-    return misaligned(simulated, reference, "reference", "the simulated")
+    return misaligned(simulated, reference, "reference", "the simulated", "simulated")
 
 
 def _over(over: str | Sequence[str] | None, dims: tuple[Hashable, ...]) -> list[str]:

@@ -9,13 +9,29 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.dispatch import jointly, whole
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
-from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
+from jaxfne_xr.core.arrays import is_dask, is_traced, nonfinite_problem
+from jaxfne_xr.core.dispatch import checked, jointly, whole
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    NonFiniteError,
+    Problem,
+    UnitError,
+    raise_problems,
+    warn,
+)
+from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, unit_problem, variable_of
 from jaxfne_xr.core.results import finish
-from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
+from jaxfne_xr.core.time_axis import (
+    TIME,
+    coords_along,
+    same_times,
+    sampling,
+    time_remedy,
+    times_text,
+)
 from jaxfne_xr.core.types import Bands, Interval, Time
-from jaxfne_xr.core.units import magnitude, product, scalar, units_of
+from jaxfne_xr.core.units import convert, magnitude, parts, product, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as kernels
 
 FREQUENCY = "frequency"
@@ -37,6 +53,7 @@ def psd(
     overlap: float = 0.5,
     window: str = "hann",
     detrend: str = "constant",
+    skipna: bool | None = None,
 ) -> xr.Dataset:
     """Estimate the power spectral density of a variable along time.
 
@@ -54,6 +71,10 @@ def psd(
         Taper.
     detrend : {"constant", "none"}
         Whether the mean of each segment is subtracted.
+    skipna : bool, optional
+        Whether segments with NaN are left out, of each signal its own. By default they are, and a warning says how many
+        are left; True does so without a warning, and False refuses NaN. Values that JAX traces are not looked at, so
+        that NaN stay NaN there unless this is True.
 
     Returns
     -------
@@ -65,6 +86,9 @@ def psd(
     ------
     ArgumentError, UnitError
         If a segment does not fit the data, or `overlap`, `window` or `detrend` is none of these.
+    NonFiniteError
+        If a signal has no segment without NaN, or there are Inf, or NaN and `skipna` is False. Dask data are checked
+        when computed.
 
     Examples
     --------
@@ -78,8 +102,11 @@ def psd(
     ds = as_dataset(data, "data")
     name = only_variable(ds, variable)
     dt_ms, options = segments(ds, segment, overlap, window, detrend)
-    made = whole(kernels.psd, ds.variables[name], TIME, dt_ms, new_dim=FREQUENCY, **options)
-    unit = units_of(ds.variables[name]) or "1"
+    signal, gaps = _without_gaps(ds.variables[name], name, dt_ms, options, skipna)
+    how = {**options, "gaps": True} if gaps else options
+    made = whole(kernels.psd, signal, TIME, dt_ms, new_dim=FREQUENCY, **how)
+    made = checked(made, "psd") if gaps and is_dask(made.data) else made
+    unit = unit_in(ds.variables[name], name)
     units = product(unit, unit, "1/Hz")
     labels = frequency_coord(options["nperseg"], dt_ms)
     return finish(ds, "psd", made, units, {"of": name, **options}, coords=labels)
@@ -93,6 +120,7 @@ def coherence(
     overlap: float = 0.5,
     window: str = "hann",
     detrend: str = "constant",
+    skipna: bool | None = None,
 ) -> xr.Dataset:
     """Estimate the magnitude-squared coherence of two variables along time.
 
@@ -100,8 +128,8 @@ def coherence(
     ----------
     data, other : xr.Dataset with one variable, or xr.DataArray
         With the same ``time``; other dims are matched by name and broadcast.
-    segment, overlap, window, detrend
-        As for `psd`.
+    segment, overlap, window, detrend, skipna
+        As for `psd`; a segment is left out if either has NaN in it.
 
     Returns
     -------
@@ -113,6 +141,8 @@ def coherence(
     ------
     DimensionError
         If their times differ.
+    NonFiniteError
+        As for `psd`; also if only one segment has no NaN.
     ArgumentError
         If only one segment fits: the coherence of one segment is 1 for any signals.
 
@@ -126,17 +156,19 @@ def coherence(
     first, second = as_dataset(data, "data"), as_dataset(other, "other")
     name_a, name_b = only_variable(first, None), only_variable(second, None)
     t, u = (sampling(ds, None)[0] for ds in (first, second))
-    if t.shape != u.shape or not np.allclose(t, u, rtol=1e-9, atol=1e-9):
+    if not same_times(t, u):
         raise DimensionError.of(
             TIME,
-            found=f"{len(t)} samples from {t[0]:g} ms and {len(u)} from {u[0]:g} ms",
+            found=f"{times_text(t)}, and {times_text(u)}",
             expected="the same times in both",
-            remedy="data.sel(time=slice(t0, t1)), and other likewise",
+            remedy=time_remedy(t, u, "data", "other"),
         )
     dt_ms, options = segments(first, segment, overlap, window, detrend, several=True)
     x, y = _broadcast(first.variables[name_a], second.variables[name_b])
     dims = tuple(FREQUENCY if d == TIME else d for d in x.dims)
-    (made,) = jointly(kernels.coherence, x, y, dims=[dims], axis=x.get_axis_num(TIME), **options)
+    (x, y), gaps = _without_gaps_in_either(x, y, (name_a, name_b), dt_ms, options, skipna)
+    how = {**options, "gaps": True} if gaps else options
+    (made,) = jointly(kernels.coherence, x, y, dims=[dims], axis=x.get_axis_num(TIME), **how)
     labels: dict[Hashable, Any] = {
         **coords_along(second, dims),
         **frequency_coord(options["nperseg"], dt_ms),
@@ -180,7 +212,8 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
     variable = variable_of(
         spectrum, "psd", "what psd returns", "jfx.band_power(jfx.psd(signals, 'V_m'))"
     )
-    f = np.asarray(spectrum[FREQUENCY].values, float)
+    variable = checked(variable, "psd")
+    f = _frequencies(spectrum)
     names, low, high = _edges(bands, f)
     dims = tuple("band" if d == FREQUENCY else d for d in variable.dims)
     axis = variable.get_axis_num(FREQUENCY)
@@ -194,6 +227,28 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
     return finish(
         spectrum, "band_power", made, product(units, "Hz"), {"bands": names}, coords=labels
     )
+
+
+def _frequencies(spectrum: xr.Dataset) -> np.ndarray:
+    """Return the frequencies of a spectrum, Hz."""
+    variable = spectrum[FREQUENCY].variable
+    if units_of(variable) is None:
+        return np.asarray(variable.data, float)
+    raise_problems(unit_problem(variable, FREQUENCY, "Hz"))
+    return convert(np.asarray(magnitude(variable.data), float), str(units_of(variable)), "Hz")
+
+
+def unit_in(variable: xr.Variable, name: str) -> str:
+    """Return the unit of a variable; of counts and booleans without one, 1."""
+    unit = units_of(variable)
+    if unit is None and variable.dtype.kind not in "biu":
+        raise UnitError.of(
+            name,
+            found="no unit",
+            expected="a unit, whose square per Hz is that of the spectrum",
+            remedy=f'ds["{name}"].attrs["units"] = "mV", or whatever it is in; "1" for a pure number',
+        )
+    return unit or "1"
 
 
 def segments(
@@ -246,6 +301,117 @@ def segments(
         remedy = f"segment={n * dt_ms / 4.5:g} (ms)"
         raise ArgumentError.of("segment", found=found, expected=expected, remedy=remedy)
     return dt_ms, {"nperseg": nperseg, "noverlap": noverlap, "window": window, "detrend": detrend}
+
+
+def _without_gaps(
+    variable: xr.Variable,
+    name: str,
+    dt_ms: float,
+    options: Mapping[str, Any],
+    skipna: bool | None,
+    *,
+    least: int = 1,
+) -> tuple[xr.Variable, bool]:
+    """Return a variable, checked, and whether its spectra have to leave out segments with NaN; `least` have to stay."""
+    data = magnitude(variable.data)
+    if skipna not in (None, True, False):
+        expected, remedy = "True, False, or None for a warning", "skipna=True"
+        raise ArgumentError.of("skipna", found=repr(skipna), expected=expected, remedy=remedy)
+    if np.dtype(data.dtype).kind != "f":
+        return variable, False
+    if skipna is False:
+        return checked(variable, name), False
+    if is_traced(data):
+        return variable, bool(skipna)
+    if is_dask(data):
+        return variable, True
+    problem = nonfinite_problem(data, variable.dims, name)
+    if problem is None:
+        return variable, False
+    # the other dims as rows
+    array = np.moveaxis(np.asarray(data), variable.get_axis_num(TIME), -1)
+    rest = [d for d in variable.dims if d != TIME]
+    if np.isinf(array).any():
+        raise NonFiniteError(problem)
+    whole = _whole_segments(~np.isnan(array), options)
+    if (whole < least).any():
+        raise NonFiniteError(_gap_problem(name, array, rest, whole, dt_ms, least))
+    if skipna is None:
+        left = f"{whole.min()} to {whole.max()}" if whole.min() < whole.max() else f"{whole.min()}"
+        total = _whole_segments(np.ones(array.shape[-1], bool), options)
+        warn(
+            f"{name}: {int(np.isnan(array).sum())} of {array.size} values are NaN. Spectra are means over the segments "
+            f"without, {left} of {total}; skipna=True says that this is meant, skipna=False refuses NaN"
+        )
+    return variable, True
+
+
+def _without_gaps_in_either(
+    x: xr.Variable,
+    y: xr.Variable,
+    names: tuple[str, str],
+    dt_ms: float,
+    options: Mapping[str, Any],
+    skipna: bool | None,
+) -> tuple[tuple[xr.Variable, xr.Variable], bool]:
+    """Return two variables of the same dims, checked, and whether to leave out segments with NaN in either."""
+    bare = [xr.Variable(v.dims, magnitude(v.data)) for v in (x, y)]
+    known = not any(is_dask(v.data) or is_traced(v.data) for v in bare)
+    floats = [v for v in bare if v.dtype.kind == "f"]
+    if known and len(floats) == 2 and skipna is not False:
+        both = bare[0] + 0 * bare[1].astype(bare[0].dtype)  # NaN where either is
+        if not np.isinf(np.asarray(x.data)).any() and not np.isinf(np.asarray(y.data)).any():
+            return (x, y), _without_gaps(
+                both, " and ".join(names), dt_ms, options, skipna, least=2
+            )[1]
+    made, gaps = zip(
+        *(
+            _without_gaps(v, n, dt_ms, options, skipna, least=2)
+            for v, n in zip((x, y), names, strict=True)
+        ),
+        strict=True,
+    )
+    return made, any(gaps)
+
+
+def _whole_segments(good: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+    """Return the number of segments without a bad sample along the last axis."""
+    nperseg, step = options["nperseg"], options["nperseg"] - options["noverlap"]
+    bad = np.concatenate([np.zeros((*good.shape[:-1], 1), int), np.cumsum(~good, axis=-1)], axis=-1)
+    starts = np.arange(0, good.shape[-1] - nperseg + 1, step)
+    return (bad[..., starts + nperseg] == bad[..., starts]).sum(axis=-1)
+
+
+def _gap_problem(
+    name: str,
+    array: np.ndarray,
+    rest: list[Hashable],
+    whole: np.ndarray,
+    dt_ms: float,
+    least: int,
+) -> Problem:
+    """Return the problem of signals without enough segments that have no NaN; the remedy is a segment that fits."""
+    few = np.argwhere(whole < least)
+    first = ", ".join(f"{d}={i}" for d, i in zip(rest, few[0], strict=True))
+    rows = ~np.isnan(array.reshape(-1, array.shape[-1]))
+    padded = np.pad(rows, [(0, 0), (1, 1)]).astype(np.int8)
+    stretch = []
+    for row in padded:
+        edges = np.flatnonzero(np.diff(row))
+        stretch.append(int((edges[1::2] - edges[::2]).max()) if edges.size else 0)
+    # segments start at multiples of a step: a third of the stretch fits wherever it lies
+    fits = min(stretch) // (3 * least)
+    dropped = f'data.dropna("{rest[0]}", how="all")' if rest else "data without NaN"
+    return Problem(
+        where=name,
+        found=f"{len(few)} of {max(whole.size, 1)} signals with fewer than {least} segments without NaN"
+        + (f", the first at {first}" if first else ""),
+        expected=f"at least {least} for each signal",
+        remedy=f"segment={fits * dt_ms:g} (ms)"
+        if fits >= 2
+        else f"{dropped}, or leave such signals out",
+        error=NonFiniteError,
+    )
 
 
 def frequency_coord(nperseg: int, dt_ms: float) -> dict[Hashable, Any]:
@@ -329,7 +495,9 @@ def _edges(bands: Bands | None, f: np.ndarray) -> tuple[list[str], np.ndarray, n
 def edges_Hz(pair: Interval, name: str, remedy: str) -> tuple[float, float]:
     """Return the lower and the upper edge of a range of frequencies, Hz, passed as the argument `name`."""
     try:
-        low, high = pair
+        low, high = parts(pair, "Hz", name)
+    except UnitError:
+        raise
     except (TypeError, ValueError) as error:
         expected = "a lower and an upper edge, Hz"
         raise ArgumentError.of(name, found=repr(pair), expected=expected, remedy=remedy) from error

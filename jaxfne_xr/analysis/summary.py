@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.dispatch import contract, jointly, mean_over, whole
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, TimeAxisError
-from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of, spikes_of
+from jaxfne_xr.core.arrays import is_dask, is_traced
+from jaxfne_xr.core.dispatch import checked, contract, jointly, mean_over, whole
+from jaxfne_xr.core.errors import ArgumentError, DimensionError, NonFiniteError, TimeAxisError
+from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of
 from jaxfne_xr.core.results import finish_several
+from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME, sampling, windowed
 from jaxfne_xr.core.types import Bands, Time, Window
 from jaxfne_xr.core.units import magnitude, scalar, units_of
@@ -80,8 +82,12 @@ def summary(
 
         NaN if a number is not defined (no pair, no variance).
 
+        Samples at either end that were observed at no site (NaN in every variable) are left out.
+
     Raises
     ------
+    NonFiniteError
+        If there are other NaN or Inf: the error names the longest window without. Dask data are checked when computed.
     DimensionError
         If there are no sites, a site has no group, or `by` is not a coordinate along the sites.
     TimeAxisError, ArgumentError, UnitError
@@ -98,10 +104,10 @@ def summary(
     (['E', 'I'], ('population',), ('population', 'population_other', 'frequency'))
     """
     signals = as_dataset(signals, "signals")
-    ds = windowed(signals, window)
+    ds = _observed(windowed(signals, window))
     name, source = source_of(ds)
     dim = source_dim(source)
-    spikes = spikes_of(ds)
+    spikes = all_spikes_of(ds)
     time, dt_ms = sampling(ds, None)
     samples = _samples(bin, dt_ms, len(time))
     interval = float(dt_ms or 0.0)
@@ -173,6 +179,48 @@ def summary(
         coords=coords,
         along=rest,
     )
+
+
+def _observed(ds: xr.Dataset) -> xr.Dataset:
+    """Return the samples from the first to the last that were observed at any site; raise if there are gaps in them."""
+    names = [n for n in ("V_m", "source", "source_proxy", "spikes") if n in ds.data_vars]
+    floats = [n for n in names if ds[n].dtype.kind == "f" and TIME in ds[n].dims]
+    data = {n: xr.Variable(ds[n].dims, magnitude(ds.variables[n].data)) for n in floats}
+    if any(is_traced(v.data) for v in data.values()):
+        return ds
+    if any(is_dask(v.data) for v in data.values()):
+        return ds.assign({n: checked(ds.variables[n], n) for n in floats})
+    finite = {n: np.isfinite(np.asarray(v.transpose(TIME, ...).data)) for n, v in data.items()}
+    rows = {n: x.reshape(len(x), -1) for n, x in finite.items()}
+    if all(x.all() for x in rows.values()):
+        return ds
+    # spikes as true and false do not say what was observed
+    anywhere = np.any([x.any(axis=1) for x in rows.values()], axis=0)
+    kept = np.flatnonzero(anywhere) if len(rows) == len(names) else np.arange(len(anywhere))
+    cut = slice(int(kept[0]), int(kept[-1]) + 1) if kept.size else slice(0)
+    gaps = [(n, x[cut]) for n, x in rows.items() if not x[cut].all()]
+    if kept.size and not gaps:
+        return ds.isel({TIME: cut})
+    name, missing = gaps[0] if gaps else next(iter(rows.items()))
+    everywhere = np.all([x.all(axis=1) for x in rows.values()], axis=0)
+    raise NonFiniteError.of(
+        name,
+        found=f"{int((~missing).sum())} of {missing.size} values not finite, in gaps or at some sites only",
+        expected="finite values at every site in the whole window",
+        remedy=_longest(everywhere, ds)
+        or "the sites or trials that were observed together: signals.isel(...)",
+    )
+
+
+def _longest(good: np.ndarray, ds: xr.Dataset) -> str:
+    """Return the longest window of good samples as an argument; empty if there is none."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]])))
+    if not edges.size:
+        return ""
+    starts, stops = edges[::2], edges[1::2]
+    k = int(np.argmax(stops - starts))
+    time, dt_ms = sampling(ds, None)
+    return f"window=({time[starts[k]]:.9g}, {time[stops[k] - 1] + (dt_ms or 0.0):.9g})"
 
 
 def _times(variable: xr.Variable, number: float) -> xr.Variable:

@@ -23,8 +23,10 @@ from jaxfne_xr.kernels import mean as mean_kernel
 
 from .arrays import (
     all_finite,
+    as_floats,
     blocks,
     check_traced,
+    computable,
     is_dask,
     is_jax,
     is_staged,
@@ -38,7 +40,7 @@ from .blocks import product
 from .blocks import total as sum_over
 from .progress import progress, working
 from .types import Array
-from .units import magnitude
+from .units import bare, magnitude
 
 #: Bytes from which work that is not done in blocks may take seconds, and is shown by a progress bar.
 SHOWN_BYTES = 1 << 24
@@ -123,7 +125,7 @@ def checked(variable: xr.Variable, name: str, *, counts: bool = False) -> xr.Var
 
     Returns the same object unless it is dask; traced values are checked under `jaxfne_xr.checkify` only.
     """
-    data = magnitude(variable.data)
+    data = bare(variable.data)
     names = tuple(str(d) for d in variable.dims)
     require = require_counts if counts else require_finite
     if is_dask(data):
@@ -277,7 +279,7 @@ def contract(
         The other dims, ``time`` first if there is one, then `new_dim`; bare. One product, in the precision of the
         data; on dask one for each chunk of the other dims.
     """
-    data = magnitude(variable.data)
+    data, matrix = as_floats(magnitude(variable.data)), computable(matrix)
     axis = variable.get_axis_num(dim)
     rest = [d for d in variable.dims if d != dim]
     order = sorted(rest, key=lambda d: d != "time")
@@ -331,7 +333,7 @@ def whole(
     **static : hashable
         Passed to the kernel; a new value compiles it again.
     """
-    data = magnitude(variable.data)
+    data = as_floats(magnitude(variable.data))
     axis = variable.get_axis_num(dim)
     dims = tuple(
         new_dim if d == dim else d for d in variable.dims if d != dim or new_dim is not None
@@ -383,7 +385,7 @@ def across(
     **static : hashable
         Passed to the kernel; a new value compiles it again.
     """
-    data = magnitude(variable.data)
+    data = as_floats(magnitude(variable.data))
     axis = variable.get_axis_num(dim)
     time_axis = variable.get_axis_num("time") if "time" in variable.dims else None
     options: dict[str, Any] = {"axis": axis, "time_axis": time_axis, **static}
@@ -443,7 +445,7 @@ def jointly(
     numbers, **static
         As for `whole`.
     """
-    data = [magnitude(v.data) for v in variables]
+    data = [as_floats(magnitude(v.data)) for v in variables]
     run = partial(_on_bare, kernel, numbers=numbers, static=tuple(static.items()))
     if not any(map(is_dask, data)):
         made = run(*data)
@@ -471,9 +473,11 @@ def jointly(
 
 def on_arrays(kernel: Kernel, /, *arrays: Array, **static: Hashable) -> Any:
     """Apply a kernel to small bare arrays, such as positions; the result is NumPy, or JAX if one of them is JAX."""
+    arrays = tuple(as_floats(computable(a)) for a in arrays)
     like = next((a for a in arrays if is_jax(a)), None)
     if like is not None:
-        arrays = tuple(jnp.asarray(a, like.dtype) for a in arrays)
+        with precision_of(like):
+            arrays = tuple(jnp.asarray(a, like.dtype) for a in arrays)
     return _on_bare(kernel, *arrays, numbers=(), static=tuple(static.items()))
 
 
@@ -501,6 +505,8 @@ def mean_over(
     rest = tuple(d for i, d in enumerate(variable.dims) if i not in axes)
     index = tuple(None if i in axes else slice(None) for i in range(data.ndim))
     centre = 0 if about is None else about.transpose(*rest).data[index]
+    if not isinstance(data, np.ndarray) or not axes:  # of a NumPy array, a block at a time
+        data = as_floats(data)
     if not axes:
         with precision_of(data):
             return xr.Variable(rest, mean_kernel.OF[of](data - centre))
@@ -521,7 +527,7 @@ def _numpy_mean(data: np.ndarray, centre: Array, axes: tuple[int, ...], of: str)
     total = np.zeros([n for i, n in enumerate(data.shape) if i not in axes])
     axis, slices = blocks(data)
     for where in progress(slices, "averaging"):
-        part = data[take(axis, where)]
+        part = as_floats(data[take(axis, where)])
         if np.ndim(centre):
             part = part - (centre if axis in axes else centre[take(axis, where)])
         part = sum_over(mean_kernel.OF[of](part), axes)
@@ -535,6 +541,7 @@ def _numpy_mean(data: np.ndarray, centre: Array, axes: tuple[int, ...], of: str)
 
 def _on_bare(kernel: Kernel, /, *arrays: Array, numbers: tuple[Array, ...], static: _Static) -> Any:
     """Call the jitted `kernel`; for NumPy arrays return NumPy, in their precision."""
+    arrays = tuple(as_floats(computable(a)) for a in arrays)
     host = not any(map(is_jax, arrays))
     # Inside a user's jit, NumPy arrays would otherwise be traced, and the result would not be NumPy. Only there:
     # elsewhere this would compile every constant of a kernel separately, which takes longer than the kernel.

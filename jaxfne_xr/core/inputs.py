@@ -11,11 +11,20 @@ import numpy as np
 import xarray as xr
 
 from . import provenance
-from .arrays import is_dask
+from .arrays import (
+    PLAIN,
+    has_unknown_size,
+    is_array,
+    is_dask,
+    is_native,
+    is_real,
+    kind_problem,
+    native,
+    unknown_size,
+)
 from .dispatch import checked
 from .errors import (
     ArgumentError,
-    DataError,
     DimensionError,
     JfneError,
     Problem,
@@ -23,20 +32,37 @@ from .errors import (
     VariableError,
     raise_problems,
 )
-from .results import with_unit
-from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES
-from .time_axis import TIME, sampling, time_problem
-from .types import Array
+from .lost_units import restored
+from .results import with_our_quantities, with_unit
+from .schema import (
+    CURRENTS,
+    INTRACELLULAR,
+    KINDS,
+    LONG_NAMES,
+    POTENTIALS,
+    SITES,
+    STRUCTURE,
+    UNITS,
+    VOLTAGES,
+)
+from .time_axis import TIME, in_ms, same_times, sampling, time_problem, time_remedy
+from .types import Array, ArrayLike
 from .units import (
+    bare,
+    carries_unit,
     convert,
     factor,
     is_quantity,
     magnitude,
     readable,
     same_dimension,
+    unit_of,
     units_of,
+    values_in,
 )
 
+#: The unit of what is multiplied by an area to be a current.
+DENSITY = "mA/cm^2"
 #: Remedy for a Dataset without the axial conductances of its cells.
 GET_CABLE = (
     "ds = jfx.from_jaxley(...) or jfx.from_lfpy(cell), which attach it; "
@@ -66,7 +92,7 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
         If it is neither, or a DataArray has the name of one of its coordinates.
     """
     if isinstance(data, xr.Dataset):
-        return data
+        return in_native_types(restored(with_our_quantities(data)))
     if not isinstance(data, xr.DataArray):
         raise no_dataset(data, where, "a Dataset or a DataArray")
     if name is None:
@@ -78,7 +104,42 @@ def as_dataset(data: object, where: str, *, name: Hashable | None = None) -> xr.
             expected="a variable with a name that none of its coordinates has",
             remedy='ds["v"], or array.rename("v")',
         )
-    return data.to_dataset(name=name)
+    made = with_our_quantities(data.to_dataset(name=name))
+    return in_native_types(made, remedy=f"{where}.data.compute_chunk_sizes()")
+
+
+def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
+    """Return a Dataset with all data in types that can be computed with and stored; the same object if they are.
+
+    Raises
+    ------
+    DimensionError
+        If dask does not know the size of a variable; `remedy` is part of the error.
+    DataError
+        If a variable is masked.
+    """
+    changed = {}
+    for name, variable in ds.variables.items():
+        stored = variable._data
+        if type(stored) is np.ndarray and stored.dtype in PLAIN:
+            continue
+        data = bare(stored)
+        if is_dask(data) and has_unknown_size(data):
+            of = f'ds["{name}"].data' + ("" if data is stored else ".magnitude")
+            how = remedy or f"{of}.compute_chunk_sizes(); ds = ds.assign()"
+            raise unknown_size(str(name), data.shape, how)
+        if not is_array(data):  # an index, or data of a file that are not read yet
+            if is_native(data.dtype):
+                continue
+            data = variable.data
+        made = native(data, str(name))
+        if made is not data:
+            made = type(stored)(made, stored.units) if is_quantity(stored) else made
+            changed[name] = variable.copy(deep=False, data=made)
+    if not changed:
+        return ds
+    coords = {name: v for name, v in changed.items() if name in ds.coords}
+    return ds.assign_coords(coords).assign({n: v for n, v in changed.items() if n not in coords})
 
 
 def no_dataset(data: object, where: str, expected: str) -> ArgumentError:
@@ -160,6 +221,8 @@ def only_variable(ds: xr.Dataset, variable: str | None) -> str:
 def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Problem]:
     """Return the problem of a variable whose unit is missing or does not convert to `expected`."""
     unit = units_of(variable)
+    if unit is not None and expected == "nA" and same_dimension(unit, DENSITY):
+        return [_density_problem(variable, name, unit)]
     if unit is None:
         found, remedy = "no unit", f'{name}.attrs["units"] = "{expected}", if that is what it is in'
         if is_dask(variable._data) and is_quantity(getattr(variable._data, "_meta", None)):
@@ -182,11 +245,36 @@ def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Proble
     ]
 
 
+def _density_problem(variable: xr.Variable, name: str, unit: str) -> Problem:
+    """Return the problem of a current per area, such as `i_membrane` of NEURON's ``extracellular``."""
+    product = f'ds["{name}"] * ds["membrane_area"]'
+    if not is_quantity(variable._data):
+        # the unit of a product of variables with units in attrs is lost
+        product = f"({product} * {factor(f'({unit})*um^2', 'nA'):g})"
+        product += '.assign_attrs(units="nA")'
+    return Problem(
+        where=name,
+        found=f"{unit!r}, a current per area of membrane",
+        expected="nA, or a unit that converts to it: the density times membrane_area, which from_jaxley, from_lfpy and "
+        "with_morphology attach",
+        remedy=f'ds = ds.assign({{"{name}": {product}}})',
+        error=UnitError,
+    )
+
+
 def kept_unit(name: str, unit: str) -> str:
     """Return the unit that a variable given in `unit` is converted to: that of its name, mV for other voltages.
 
     Any other variable keeps `unit`.
     """
+    if UNITS.get(name) == "nA" and same_dimension(unit, DENSITY):
+        raise UnitError.of(
+            "units",
+            found=f"{unit!r}, a current per area of membrane",
+            expected=f"nA for {name}, or a unit that converts to it: the density times membrane_area",
+            remedy=f'name="density", then .jfne.with_morphology(morphology), which has membrane_area, and '
+            f'ds.assign({{"{name}": ds["density"] * ds["membrane_area"]}})',
+        )
     if name not in UNITS:
         return "mV" if same_dimension(unit, "mV") else readable(unit)
     raise_problems(unit_problem(xr.Variable((), 0.0, {"units": unit}), name, UNITS[name]))
@@ -195,21 +283,12 @@ def kept_unit(name: str, unit: str) -> str:
 
 def kind_problems(data: Array, name: str) -> list[Problem]:
     """Return the problem of data that are not real numbers."""
-    if np.dtype(data.dtype).kind in "fiu" or data.dtype.name == "bfloat16":
-        return []
-    return [
-        Problem(
-            where=name,
-            found=f"values of type {data.dtype}",
-            expected="real numbers (float or integer)",
-            remedy="take the real part, or convert with .astype(float) where that is right",
-            error=DataError,
-        )
-    ]
+    return [] if is_real(data.dtype) else [kind_problem(data.dtype, name)]
 
 
 def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
     """Convert the variable `name` to `unit`; the same object if it is in `unit` already."""
+    raise_problems(kind_problems(variable, name))
     if units_of(variable) == unit:
         return variable
     raise_problems(unit_problem(variable, name, unit))
@@ -283,19 +362,11 @@ def voltage_of(ds: xr.Dataset) -> xr.Variable:
 
 def V_m_of(signals: xr.Dataset) -> xr.Variable:
     """Return the voltage of Signals, mV."""
-    how = _how_signals(signals, "V_m")
+    how = how_signals(signals, "V_m")
     return in_unit(variable_of(signals, "V_m", "Signals of voltages", how), "V_m", "mV")
 
 
-def spikes_of(signals: xr.Dataset) -> xr.Variable:
-    """Return the spikes of Signals; raise if they have no ``time`` dim."""
-    how = _how_signals(signals, "spikes")
-    spikes = variable_of(signals, "spikes", "Signals with spikes", how)
-    require_time(signals, "spikes")
-    return spikes
-
-
-def _how_signals(signals: xr.Dataset, name: str) -> str:
+def how_signals(signals: xr.Dataset, name: str) -> str:
     """Return the remedy for a missing voltage or missing spikes.
 
     Signals made from a current or from spikes alone have no voltage to derive it from.
@@ -355,10 +426,42 @@ def current_name(ds: xr.Dataset) -> str | None:
     )
 
 
+def proxy_lead_field(matrix: ArrayLike, name: str) -> Array:
+    """Return the bare numbers of a lead field given to a proxy, `name`: in uV/nA or fT/nA if they have a unit."""
+    unit = "fT/nA" if name.startswith("meg") else "uV/nA"
+    if isinstance(matrix, xr.DataArray):
+        given, matrix = units_of(matrix), magnitude(matrix.variable.data)
+    elif is_quantity(matrix):
+        given, matrix = unit_of(matrix), magnitude(matrix)
+    elif carries_unit(matrix):
+        return values_in(matrix, unit, name)
+    else:
+        return matrix if hasattr(matrix, "shape") else np.asarray(matrix, float)
+    if given is None or same_dimension(given, "1"):
+        return matrix if given is None else convert(matrix, given, "1")
+    if not same_dimension(given, unit):
+        raise UnitError.of(
+            name,
+            found=f"a matrix in {given!r}",
+            expected=f"pure numbers, or a unit that converts to {unit}",
+            remedy=f"{name}=matrix, without a unit, or in {unit}",
+        )
+    return convert(matrix, given, unit)
+
+
 def is_transmembrane(ds: xr.Dataset, name: str) -> bool:
     """Whether the provenance says that a current is the transmembrane current of a morphology."""
     status = provenance.scope_of(ds).source_calibration_status
     return name == "i_membrane" and status == "transmembrane_current"
+
+
+def structure_of(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
+    """Return the variables that are kept with a voltage: axial conductances, and currents that it does not show."""
+    return {
+        name: ds.variables[name]
+        for name in ds.data_vars
+        if name == INTRACELLULAR or ds.variables[name].dims == STRUCTURE
+    }
 
 
 def in_nA(variable: xr.Variable) -> xr.Variable:
@@ -433,34 +536,79 @@ def groups_of(ds: xr.Dataset, dim: str, by: str) -> tuple[list[Any], np.ndarray]
 
 
 def misaligned(
-    ds: xr.Dataset, array: xr.DataArray, name: str, of: str = "the voltage"
+    ds: xr.Dataset,
+    array: xr.DataArray,
+    name: str,
+    of: str = "the voltage",
+    called: str = "ds",
 ) -> list[Problem]:
-    """Return a problem for every index that differs between `ds` and a DataArray passed as `name`."""
+    """Return a problem for every index that differs between `ds` and a DataArray passed as `name`.
+
+    `of` says what `ds` holds, and `called` is the name of the argument that it is.
+    """
     return [
         Problem(
             where=name,
             found=f'labels along "{dim}" that differ from those of {of}',
             expected="the same labels in the same order",
-            remedy=f'{name}.reindex_like(ds), or {name}.drop_vars("{dim}") to match by position',
+            remedy=(remedy_of_times(ds, array, called, name) if dim == TIME else "")
+            or f'{name}.sel({dim}={called}["{dim}"]) if the order differs, '
+            f'or {name}.drop_vars("{dim}") to match by position',
             error=DimensionError,
         )
         for dim in array.dims
         if dim in array.coords
         and dim in ds.coords
         and ds.sizes[dim] == array.sizes[dim]
-        and not _same_labels(array[dim].variable, ds[dim].variable)
+        and not same_labels(dim, ds[dim].variable, array[dim].variable)
     ]
 
 
-def _same_labels(labels: xr.Variable, others: xr.Variable) -> bool:
-    a, b = magnitude(labels.data), magnitude(others.data)
+def same_labels(dim: Hashable, labels: xr.Variable, others: xr.Variable) -> bool:
+    """Whether two coordinates along `dim` have the same labels, numbers up to rounding, in units that may differ.
+
+    Times are compared by `same_times`, the one rule for all data that are joined or compared.
+    """
+    if labels.shape != others.shape:
+        return False
+    a, b = np.asarray(magnitude(labels.data)), np.asarray(magnitude(others.data))
+    if dim == TIME and {a.dtype.kind, b.dtype.kind} <= set("fium"):
+        try:
+            return same_times(
+                *(in_ms(v, u) for v, u in ((a, units_of(labels)), (b, units_of(others))))
+            )
+        except UnitError:
+            return False
     units = units_of(labels), units_of(others)
     if None not in units and units[0] != units[1]:
-        a = convert(a, str(units[0]), str(units[1]))
-    if a.dtype.kind == "f" and b.dtype.kind in "fiu":
-        # times computed in different ways differ by rounding
-        return np.allclose(a, b, rtol=1e-9, atol=1e-9)
+        b = convert(b, str(units[1]), str(units[0]))
+    if "f" in {a.dtype.kind, b.dtype.kind} <= set("fiu"):
+        # numbers computed in different ways differ by rounding
+        return np.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=True)
     return bool(np.array_equal(a, b))
+
+
+def remedy_of_times(
+    ds: xr.Dataset, other: xr.Dataset | xr.DataArray, one: str, another: str
+) -> str:
+    """Return what to type to give two Datasets the same times; empty if either has none, or they are the same."""
+    try:
+        t, u = (sampling(x.coords.to_dataset(), None)[0] for x in (ds, other))
+    except JfneError:
+        return ""
+    return "" if same_times(t, u) else time_remedy(t, u, one, another)
+
+
+def with_labels_of(ds: xr.Dataset, first: xr.Dataset, dims: Iterable[Hashable]) -> xr.Dataset:
+    """Return a Dataset with the labels of another along some dims, where they are the same up to rounding."""
+    taken = {}
+    for dim in dims:
+        if dim not in ds.coords or dim not in first.coords or ds[dim].dims != (dim,):
+            continue
+        mine, theirs = ds.variables[dim], first.variables[dim]
+        if mine is not theirs and not mine.equals(theirs) and same_labels(dim, theirs, mine):
+            taken[dim] = first.coords[dim].variable
+    return ds.assign_coords(taken) if taken else ds
 
 
 # ---------------------------------------------------------------------------------------------------------- time

@@ -26,13 +26,17 @@ from .arrays import is_traced
 from .errors import Problem, SchemaError, ScopeError
 from .scope import STRENGTH, Scope, derive, supports
 from .types import Record
+from .units import is_quantity, magnitude, texts, unit_of
 
 #: The attribute that holds the provenance, and the newest version of its schema that this package reads.
 KEY = "jaxfne_xr"
 SCHEMA_VERSION = 1
 
+#: The attribute of a Dataset without a record that holds the units of its quantities.
+QUANTITIES = "jaxfne_xr_quantities"
+
 #: The attrs of a Dataset that this package writes; any others are the user's.
-OURS = frozenset({KEY, *STRENGTH})
+OURS = frozenset({KEY, QUANTITIES, *STRENGTH})
 
 
 def read(attrs: Mapping[Any, Any]) -> dict[str, Any] | None:
@@ -153,8 +157,10 @@ def recorded(value: object) -> Any:
         return value
     if isinstance(value, (tuple, list)):
         return [recorded(v) for v in value]
-    if is_traced(value):
+    if is_traced(magnitude(value)):
         return "traced"
+    if is_quantity(value):
+        return texts(np.asarray(magnitude(value)).tolist(), unit_of(value))
     numbers = np.asarray(value)
     # strict JSON has no NaN and no Inf
     return numbers.tolist() if np.isfinite(numbers).all() else str(numbers.tolist())

@@ -17,10 +17,22 @@ from . import provenance
 from .arrays import is_dask, is_jax, is_traced
 from .blocks import owned
 from .errors import DataError
-from .schema import GEOMETRY, LONG_NAMES
+from .schema import FACTORS, GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
 from .types import Array, ArrayLike
-from .units import convert, is_quantity, magnitude, quantity, units_of
+from .units import (
+    adopted,
+    bare,
+    convert,
+    is_ours,
+    is_pint,
+    is_quantity,
+    magnitude,
+    quantity,
+    unit_of,
+    units_of,
+    values_in,
+)
 
 #: A bare variable; its unit, None for booleans and for data that carry their own; and more attrs for it.
 Made = tuple[xr.Variable, str | None] | tuple[xr.Variable, str | None, Mapping[str, Any]]
@@ -57,10 +69,11 @@ def assemble(
         long_name = {"long_name": LONG_NAMES.get(name, name)}
         made[name] = with_unit(variable, unit, quantify=quantify, attrs=long_name)
     first = provenance.begin(function, parameters, stage=stage, origin=origin)
-    ds = xr.Dataset(made, dict(coords or {}), first)
+    labels = {name: in_attrs(name, given) for name, given in (coords or {}).items()}
+    ds = xr.Dataset(made, labels, first)
     if time is not None:
         ds = ds.assign_coords({TIME: time_variable(time)})
-    return _with_geometry_units(ds)
+    return with_factors(_with_geometry_units(ds))
 
 
 def finish(
@@ -188,6 +201,61 @@ def owned_data(data: ArrayLike, quantify: bool) -> Array:
             remedy="quantify=False, or leave it out",
         )
     return owned(data) if isinstance(data, np.ndarray) else np.array(data, order="K")
+
+
+def in_attrs(name: Hashable, given: Any) -> Any:
+    """Return a coordinate as `xarray.Dataset` takes it, with its unit in attrs if it is a quantity.
+
+    xarray makes plain numbers of lists of quantities, and of those that become an index.
+    """
+    dims, data, *attrs = given if isinstance(given, tuple) else (name, given)
+    several = isinstance(data, (list, tuple)) and any(map(is_quantity, data))
+    if not several and not is_quantity(data):
+        return given
+    unit = unit_of(next(filter(is_quantity, data)) if several else data)
+    values = values_in(data, unit, str(name)) if several else magnitude(data)
+    return (dims, values, {**(attrs[0] if attrs else {}), "units": unit})
+
+
+def with_our_quantities(ds: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset whose quantities are all of the application's registry; the same object if they are already."""
+    others = {
+        name: variable
+        for name, variable in ds.variables.items()
+        if is_quantity(variable._data) and not is_ours(variable._data) and name not in ds.xindexes
+    }
+    if not others:
+        return ds
+    made = {}
+    for name, variable in others.items():
+        numbers, unit = bare(variable._data), unit_of(variable._data)
+        plain = is_jax(numbers) or (name in ds.coords and not is_pint(variable._data))
+        data, units = (numbers, {"units": unit}) if plain else (adopted(variable._data), {})
+        made[name] = xr.Variable(variable.dims, data, {**variable.attrs, **units})
+    return ds.assign({n: made[n] for n in made if n not in ds.coords}).assign_coords(
+        {n: made[n] for n in made if n in ds.coords}
+    )
+
+
+def with_factors(ds: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset whose areas and capacitances are quantities if its variables are, else have units in attrs.
+
+    A product of a quantity and plain numbers has the unit of the quantity alone: a current density times an area would
+    stay a density.
+    """
+    names = [name for name in FACTORS if name in ds.coords and units_of(ds[name]) is not None]
+    if not names:
+        return ds
+    quantify = is_quantified(ds)
+    changed = {}
+    for name in names:
+        variable = ds.variables[name]
+        if is_quantity(variable._data) != quantify and not is_jax(variable._data):
+            rest = {key: value for key, value in variable.attrs.items() if key != "units"}
+            bare = xr.Variable(variable.dims, magnitude(variable.data))
+            unit = units_of(variable)
+            changed[name] = with_unit(bare, unit, quantify=quantify, attrs=rest)
+    return ds.assign_coords(changed) if changed else ds
 
 
 def _with_geometry_units(ds: xr.Dataset) -> xr.Dataset:

@@ -17,6 +17,11 @@ FINITE = (*VOLTAGES, "source")
 #: Dims of variables that describe the cells rather than their activity, and are kept with it.
 STRUCTURE = ("edge",)
 
+#: A current, nA, that enters a compartment from inside, but not along the axial conductances of its voltages.
+INTRACELLULAR = "i_intracellular"
+#: A label of compartments: why such a current is not known.
+CURRENT_UNKNOWN = "current_unknown"
+
 #: The unit in which each variable is kept.
 UNITS = {
     "v": "mV",
@@ -24,6 +29,7 @@ UNITS = {
     "vm": "mV",
     "source": "nA",
     "i_membrane": "nA",
+    "i_intracellular": "nA",
     "lead_field": "uV/nA",
     "lfp": "uV",
     "source_proxy": "1",
@@ -61,6 +67,7 @@ LONG_NAMES = {
     "spk": "spikes",
     "source": "source current",
     "i_membrane": "transmembrane current",
+    "i_intracellular": "current from inside other than along the cable",
     "lead_field": "lead field",
     "lfp": "extracellular potential",
     "source_proxy": "source (voltage proxy)",
@@ -87,5 +94,7 @@ LONG_NAMES = {
     "band_power": "power in the band",
     "conductance": "axial conductance",
 }
+#: Coordinates that other variables are multiplied by: quantities where the variables of the Dataset are quantities.
+FACTORS = {"membrane_area": "um^2", "capacitance": "uF/cm^2"}
 #: Coordinates that are positions or lengths, in um.
 GEOMETRY = tuple(a + end for end in ("", "_start", "_end") for a in "xyz") + ("diameter",)

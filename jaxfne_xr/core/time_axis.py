@@ -8,17 +8,25 @@ import numpy as np
 import xarray as xr
 from xarray.indexes import PandasIndex
 
-from .arrays import is_traced
-from .errors import DimensionError, TimeAxisError, UnitError
-from .types import Window
-from .units import convert, magnitude, scalar, units_of
+from jaxfne_xr.kernels.grid import exact, grid
+
+from . import foreign
+from .arrays import is_traced, native
+from .errors import DimensionError, Problem, TimeAxisError, UnitError
+from .types import Array, Window
+from .units import bare, convert, parts, scalar, unit_of, units_of, values_in
 
 TIME = "time"
 
+#: Interpolation that keeps the units of quantities, which that of xarray alone takes off.
+INTERP = 'ds.pint.dequantify(format="~P").interp'
 #: How many steps are checked at a time, which fit into a cache.
 _BLOCK = 1 << 15
 #: Relative difference up to which two sampling intervals count as equal.
 DT_TOLERANCE = 1e-6
+#: Share of a sampling interval up to which two times count as equal: more than rounding, even of times in float32, and
+#: too little to matter for any analysis of samples.
+SAME_TIME = 0.01
 
 
 def time_problem(found: str, expected: str, remedy: str) -> TimeAxisError:
@@ -27,7 +35,10 @@ def time_problem(found: str, expected: str, remedy: str) -> TimeAxisError:
 
 
 def check_dt(dt_ms: float, name: str = "dt_ms") -> float:
-    """Return `dt_ms`, passed as `name`, if it is positive and finite; raise otherwise."""
+    """Return the interval, ms, that `dt_ms` stands for: 0.3 for 0.1 + 0.2; raise unless it is positive and finite.
+
+    `name` is that of the argument.
+    """
     if not (np.isfinite(dt_ms) and dt_ms > 0):
         raise TimeAxisError.of(
             name,
@@ -35,7 +46,7 @@ def check_dt(dt_ms: float, name: str = "dt_ms") -> float:
             expected="a positive, finite sampling interval in ms",
             remedy=f'{name}=0.025, or {name}="25 us"',
         )
-    return dt_ms
+    return float(exact(dt_ms))
 
 
 def time_variable(values: np.ndarray) -> xr.Variable:
@@ -44,9 +55,118 @@ def time_variable(values: np.ndarray) -> xr.Variable:
 
 
 def time_from_dt(dt_ms: float, length: int) -> np.ndarray:
-    """Compute sample times in ms from 0: ``dt_ms * k``, float64."""
-    # a product, since a running sum of `dt_ms` would drift
-    return dt_ms * np.arange(length, dtype=np.float64)
+    """Compute sample times in ms from 0: the doubles nearest to k times the decimal number `dt_ms`.
+
+    They are the numbers that someone types: ``sel(time=0.3)`` finds the fourth sample at 0.1 ms.
+    """
+    return grid(0, float(dt_ms), length)
+
+
+def as_typed(time: np.ndarray, dt_ms: float | None, slack: float = 0.0) -> np.ndarray:
+    """Return even times as the doubles nearest to decimal numbers, if they differ from those by rounding only.
+
+    Parameters
+    ----------
+    time : array (time)
+        Computed times, ms, in even steps.
+    dt_ms : float or None
+        The interval.
+    slack : float
+        How much each time may be rounded, ms; at least as a double is.
+    """
+    if dt_ms is None or not len(time):
+        return time
+    made = grid(exact(float(time[0]), slack), dt_ms, len(time))
+    # computed times have a rounding of the product, of a conversion, and of a sum
+    rounding = 4 * np.finfo(np.float64).eps * max(abs(time[0]), abs(time[-1]))
+    return made if np.abs(made - time).max() <= max(slack, rounding) else time
+
+
+def same_times(times: np.ndarray, others: np.ndarray) -> bool:
+    """Whether two time axes, ms, are the same up to rounding: as many samples, none a hundredth of an interval apart.
+
+    This is the rule wherever data with a ``time`` are joined or compared; the times of the first are kept.
+    """
+    if times.shape != others.shape:
+        return False
+    if not times.size:
+        return True
+    dt = abs(times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
+    rounding = 1e-9 * max(1.0, abs(times[0]), abs(times[-1]))
+    return bool(np.abs(times - others).max() <= max(SAME_TIME * dt, 0.0 if dt else rounding))
+
+
+def time_remedy(times: np.ndarray, others: np.ndarray, one: str, other: str) -> str:
+    """Return what to type to give two Datasets, called `one` and `other`, the same times.
+
+    The samples that both have; or of another interval the means of the finer one, so that no sample is dropped.
+    """
+    steps = [(t[-1] - t[0]) / (len(t) - 1) if len(t) > 1 else 0.0 for t in (times, others)]
+    a, b = steps
+    if not a or not b:
+        return f"more samples, the same ones of {one} and {other}"
+    if abs(a - b) * max(len(times), len(others)) <= SAME_TIME * a:
+        shift = (others[0] - times[0]) / a
+        k = round(shift)
+        first, stop = max(k, 0), min(len(times), len(others) + k)
+        if stop > first and abs(shift - k) <= SAME_TIME:
+            return (
+                f"{one}.isel(time=slice({first}, {stop})) and "
+                f"{other}.isel(time=slice({first - k}, {stop - k})), the samples of both"
+            )
+        return f"{other}.assign_coords(time={one}.time), if the two began at the same moment"
+    many = round(max(a, b) / min(a, b))
+    finer, coarse = (times, others) if a < b else (others, times)
+    name = one if a < b else other
+    shape = len(finer) // many == len(coarse)
+    if shape and same_times(coarse, finer[: many * len(coarse) : many]):
+        return f'{name}.coarsen(time={many}, boundary="trim", coord_func="min").mean(), its means'
+    return "simulate or record both with one interval; means of the finer one fit only in whole numbers of its steps"
+
+
+def times_text(time: np.ndarray) -> str:
+    """Describe a time axis for an error: ``"2000 samples from 0 to 199.9 ms, every 0.1 ms"``."""
+    if len(time) < 2:
+        return f"{len(time)} sample" + (f" at {time[0]:g} ms" if len(time) else "s")
+    dt = float(exact((time[-1] - time[0]) / (len(time) - 1)))
+    return f"{len(time)} samples from {time[0]:.9g} to {time[-1]:.9g} ms, every {dt:.9g} ms"
+
+
+def own_times(data: Array) -> np.ndarray | None:
+    """Return the sample times, ms, of a signal that carries them, such as Neo's; None for any other array."""
+    found = foreign.sample_times(data)
+    if found is None:
+        return None
+    first, interval = found
+    if interval is None:
+        return np.asarray(values_in(first, "ms", TIME))
+    step = scalar(interval, "ms", "sampling_period")
+    return scalar(first, "ms", "t_start") + time_from_dt(step, data.shape[0])
+
+
+def own_times_problems(
+    data: Array, name: str, *, time: Array | None = None, dt_ms: float | None = None
+) -> list[Problem]:
+    """Return the problem of a signal with times of its own that differ from `time` or `dt_ms` (ms)."""
+    own = own_times(data)
+    if own is None:
+        return []
+    other = None if time is None else np.asarray(values_in(time, "ms", TIME))
+    found = None
+    if other is not None and not same_times(own, np.ravel(other)):
+        ends = (f"{x[0]:g} to {x[-1]:g} ms" if x.size else "none" for x in (own, np.ravel(other)))
+        found = "times of its own from {}, and times from {}".format(*ends)
+    elif dt_ms is not None and len(own) > 1:
+        step = (own[-1] - own[0]) / (len(own) - 1)
+        if abs(step - dt_ms) > DT_TOLERANCE * dt_ms:
+            found = f"times of its own in steps of {step:g} ms, and dt_ms={dt_ms:g}"
+    if found is None:
+        return []
+    expected = "the two to agree, or the times of the signal alone"
+    remedy = (
+        f'leave out dt_ms and time; or pass its numbers, {name}.magnitude, in "{unit_of(data)}"'
+    )
+    return [Problem(name, found, expected, remedy, TimeAxisError)]
 
 
 def coords_along(
@@ -96,7 +216,9 @@ def windowed(ds: xr.Dataset, window: Window | None) -> xr.Dataset:
     if window is None:
         return ds
     try:
-        first, last = window
+        first, last = parts(window, "ms", "window")
+    except UnitError:
+        raise
     except (TypeError, ValueError) as error:
         raise TimeAxisError.of(
             "window",
@@ -159,7 +281,7 @@ def sampling(ds: xr.Dataset, dt_ms: float | None) -> tuple[np.ndarray, float | N
     if length == 0:
         raise time_problem("no samples", "at least one sample", "check the selection that led here")
     if dt_ms is not None:
-        check_dt(dt_ms)
+        dt_ms = check_dt(dt_ms)
     if TIME not in ds.coords:
         if dt_ms is None:
             raise time_problem(
@@ -176,8 +298,8 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
     """Return the times of a coordinate in float64 ms and their interval; raise unless they increase in even steps."""
     if is_traced(variable._data):
         raise time_problem("a traced array", "concrete numbers", "pass the times as a NumPy array")
-    raw = magnitude(variable.data)
-    time = _in_ms(np.asarray(raw), units_of(variable), given=dt_ms)
+    raw = native(bare(variable.data), TIME)
+    time = in_ms(np.asarray(raw), units_of(variable), given=dt_ms)
     least, most = _steps_range(time)
     # a time that is not finite makes a step not finite, unless there is only one
     if not np.isfinite([*time[:1], least, most]).all():
@@ -188,7 +310,9 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
             "give the times again, or leave them out and pass dt_ms",
         )
     if len(time) < 2:
-        return time, dt_ms
+        few = raw.dtype.kind == "f" and raw.dtype.itemsize < 8
+        slack = np.finfo(raw.dtype).eps * abs(time[0]) if few else 0.0
+        return np.array([float(exact(float(time[0]), slack))]) if few else time, dt_ms
     if least <= 0:
         steps = np.diff(time)
         first = int(np.argmax(steps <= 0))
@@ -210,7 +334,7 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
         raise time_problem(
             f"uneven steps: {steps[first]:g} ms after index {first}, {mean:g} ms on average",
             "one sampling interval throughout",
-            "resample first: ds.interp(time=np.arange(t0, t1, dt))",
+            f"resample first: {INTERP}(time=np.arange({time[0]:g}, {time[-1]:g}, {np.median(steps):g}))",
         )
     if dt_ms is not None and abs(mean - dt_ms) > DT_TOLERANCE * dt_ms + rounding / (len(time) - 1):
         raise time_problem(
@@ -218,10 +342,16 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
             "the two to agree",
             'leave dt_ms out, or ds.drop_vars("time") so that dt_ms defines the times',
         )
-    if raw.dtype == np.float32 or raw.dtype.kind == "m":
+    step = dt_ms
+    if step is None:
+        step = float(exact(float(mean), rounding / (len(time) - 1)))
+    if raw.dtype.kind == "m" or (raw.dtype.kind == "f" and raw.dtype.itemsize < 8):
         # These were rounded unevenly; the first and last time give a more exact interval than any step.
-        time = time[0] + mean * np.arange(len(time))
-    return time, dt_ms if dt_ms is not None else float(mean)
+        slack = 5e-7 if raw.dtype.kind == "m" else eps * abs(time[0])
+        time = grid(exact(float(time[0]), slack), step, len(time))
+    elif units_of(variable) not in (None, "ms"):
+        time = as_typed(time, step)  # a conversion rounds again
+    return time, step
 
 
 def _steps_range(time: np.ndarray) -> tuple[float, float]:
@@ -234,14 +364,14 @@ def _steps_range(time: np.ndarray) -> tuple[float, float]:
     return (float(np.min(ends)), float(np.max(ends))) if ends else (0.0, 0.0)
 
 
-def _in_ms(values: np.ndarray, unit: str | None, *, given: float | None) -> np.ndarray:
-    """Convert times to float64 ms."""
+def in_ms(values: np.ndarray, unit: str | None, *, given: float | None = 1.0) -> np.ndarray:
+    """Convert times to float64 ms; without a unit they are in ms if `given`, an interval, confirms it."""
     if values.dtype.kind == "m":  # timedelta64, in which xarray decodes the times of netCDF files
         return values / np.timedelta64(1, "ns") * 1e-6
-    if values.dtype.kind not in "fiu":
+    if values.dtype.kind not in "fiu" or values.dtype == np.float16:
         raise time_problem(
             f"values of type {values.dtype}",
-            "numbers in a unit of time",
+            "numbers in a unit of time, in 32 bits or more",
             'ds.assign_coords(time=("time", t, {"units": "ms"}))',
         )
     if unit is None:

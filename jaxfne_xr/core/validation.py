@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import xarray as xr
 
-from . import provenance
+from . import provenance, spikes
 from .arrays import is_dask, is_traced, nonfinite_problem
 from .cards import Badge, Card, Content, Table
 from .errors import (
@@ -20,12 +21,15 @@ from .errors import (
     raise_problems,
 )
 from .inputs import as_dataset, find_voltage, kind_problems, time_problems, unit_problem
+from .places import every_disagreement
 from .schema import FINITE, GEOMETRY, UNITS, VOLTAGES
 from .time_axis import TIME, sampling
 from .units import magnitude
 
 #: The `stage` of a DataArray: one variable of any stage.
 VARIABLE = "variable"
+#: The `stage` of a part of a tree that holds something else, such as parameters; it is not checked.
+OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,15 @@ class Report:
         raise_problems(self.problems)
 
 
-def validate(ds: xr.Dataset | xr.DataArray) -> Report:
+def validate(ds: xr.Dataset | xr.DataArray | xr.DataTree) -> Report:
     """Check a Dataset of traces or signals, and list all problems, each with its remedy.
 
     Parameters
     ----------
-    ds : xr.Dataset or xr.DataArray
+    ds : xr.Dataset, xr.DataArray or xr.DataTree
         With a voltage along ``time`` and, if there are several sites, ``unit`` or ``recording``. A DataArray is
-        checked as a single variable.
+        checked as a single variable. Of a tree, every part is checked that has a record of this package or a voltage;
+        there must be one.
 
     Returns
     -------
@@ -102,14 +107,86 @@ def validate(ds: xr.Dataset | xr.DataArray) -> Report:
     >>> bool(report), [p.where for p in report.problems]
     (False, ['v', 'time'])
     """
-    return checks(as_dataset(ds, "ds"), values=True, one=isinstance(ds, xr.DataArray))
+    return checks_of(ds, values=True)
 
 
-def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
+def checks_of(data: xr.Dataset | xr.DataArray | xr.DataTree, *, values: bool) -> Report:
+    """Check as `validate` does. Without `values`, the time taken does not depend on the size of the data."""
+    if isinstance(data, xr.DataTree):
+        return _checks_of_tree(data, values=values)
+    return checks(as_dataset(data, "ds"), values=values, one=isinstance(data, xr.DataArray))
+
+
+def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return the Datasets of a tree, with inherited coordinates, by their path from its root.
+
+    A Dataset, and the root of a tree, have the path "". Nodes without variables are left out.
+    """
+    if isinstance(data, xr.Dataset):
+        return {"": data}
+    nodes = {path_in(data, node): node for node in data.subtree}
+    return {
+        path: node.to_dataset()
+        for path, node in nodes.items()
+        if node.to_dataset(inherit=False).variables
+    }
+
+
+def path_in(tree: xr.DataTree, node: xr.DataTree) -> str:
+    """Return the path of a node from the root of `tree`, which may be a part of a larger tree."""
+    return "" if node is tree else str(node.relative_to(tree))
+
+
+def checks_of_parts(tree: xr.DataTree, *, values: bool = True) -> dict[str, Report]:
+    """Check every node of a tree, by its path: see `checks`."""
+    return {
+        path_in(tree, node): checks(node.to_dataset(), values=values, part=True)
+        for node in tree.subtree
+    }
+
+
+def _checks_of_tree(tree: xr.DataTree, *, values: bool) -> Report:
+    reports = checks_of_parts(tree, values=values)
+    found = [
+        replace(p, where=within(part, p.where))
+        for part, report in reports.items()
+        for p in report.problems
+    ]
+    if all(report.stage == OTHER for report in reports.values()):
+        parts = [path or "/" for path in reports]
+        found.append(
+            Problem(
+                where="tree",
+                found=f"nothing that this package made or knows in {parts}",
+                expected="traces, signals or results in at least one part",
+                remedy='tree.to_netcdf("run.nc")',
+                error=VariableError,
+            )
+        )
+    unchecked = (
+        within(part, text) for part, report in reports.items() for text in report.unchecked
+    )
+    return Report(stage_of_tree(tree), tuple(found), tuple(unchecked))
+
+
+def within(part: str, text: str) -> str:
+    """Return a text on a part of a tree; the root has the path ""."""
+    return f"{part}: {text}" if part else text
+
+
+def stage_of_tree(tree: xr.DataTree) -> str:
+    """Return ``"bundle"`` or ``"tree"``."""
+    return "bundle" if "bundle_schema" in tree.attrs else "tree"
+
+
+def checks(ds: xr.Dataset, *, values: bool, one: bool = False, part: bool = False) -> Report:
     """Check as `validate` does. Without `values`, the time taken does not depend on the size of the data.
 
-    `one` is for the single variable of a DataArray, which need not be a voltage.
+    `one` is for the single variable of a DataArray, which need not be a voltage; `part` for a part of a tree, which may
+    hold anything.
     """
+    if part and not _is_ours(ds):
+        return Report(OTHER, (), ())
     found: list[Problem] = []
     unchecked: list[str] = []
     for name, variable in ds.variables.items():
@@ -118,7 +195,7 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
     voltages: list[Hashable] = [name for name in VOLTAGES if name in ds.data_vars]
     # Signals that were made from a current or from spikes need no voltage, nor do later results of this package
     driven = stage == "signals" and ("source" in ds or "spikes" in ds)
-    made_by_hand = not one and provenance.KEY not in ds.attrs
+    made_by_hand = not one and provenance.KEY not in ds.attrs and not (part and not ds.data_vars)
     if not voltages and not driven and (stage == "signals" or made_by_hand):
         try:
             voltages = [find_voltage(ds)]
@@ -145,8 +222,12 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False) -> Report:
             sampling(ds, None)
         except JfneError as error:
             found += [p for p in error.problems if p not in found]
+    if values:
+        found += every_disagreement(ds)
     if "spikes" in ds:
-        found += _spike_problems(ds)
+        found += _spike_problems(ds, values=values)
+        if TIME in ds["spikes"].dims and not found:
+            unchecked += spikes.unchecked(ds)
     found += provenance.problems(ds.attrs)
     return Report(stage, tuple(found), tuple(unchecked))
 
@@ -162,6 +243,19 @@ def stage_of(ds: xr.Dataset) -> str:
     return "signals" if "V_m" in ds else "traces"
 
 
+def _is_ours(ds: xr.Dataset) -> bool:
+    """Whether a part of a tree has a record or a scope of this package, or a voltage or spikes over time."""
+    if not provenance.OURS.isdisjoint(ds.attrs):
+        return True
+    over_time = ds[[name for name, variable in ds.data_vars.items() if TIME in variable.dims]]
+    try:
+        return "spikes" in over_time or bool(find_voltage(over_time))
+    except VariableError:
+        return False
+    except JfneError:  # a voltage in a wrong unit
+        return True
+
+
 def _unit_problems(name: str, variable: xr.Variable, *, is_index: bool) -> list[Problem]:
     """Return the unit problems of a variable or coordinate whose name has a unit in this package."""
     if name in UNITS:
@@ -171,24 +265,27 @@ def _unit_problems(name: str, variable: xr.Variable, *, is_index: bool) -> list[
     return []
 
 
-def _spike_problems(ds: xr.Dataset) -> list[Problem]:
-    spikes = ds["spikes"]
+def _spike_problems(ds: xr.Dataset, *, values: bool) -> list[Problem]:
+    given = ds["spikes"]
     problems = []
-    if spikes.dtype.kind not in "bfiu":
+    data = magnitude(given.variable._data)
+    if given.dtype.kind not in "bfiu":
         problems.append(
             Problem(
                 where="spikes",
-                found=f"values of type {spikes.dtype}",
+                found=f"values of type {given.dtype}",
                 expected="bool, or numbers of spikes",
                 remedy="ds.jfne.to_signals(), which makes them",
                 error=DataError,
             )
         )
-    if "V_m" in ds and set(spikes.dims) != set(ds["V_m"].dims):
+    elif values and not is_dask(data) and not is_traced(data):
+        problems += spikes.value_problems(np.asarray(magnitude(given.variable.data)), given.dims)
+    if "V_m" in ds and set(given.dims) != set(ds["V_m"].dims):
         problems.append(
             Problem(
                 where="spikes",
-                found=f"dimensions {spikes.dims}",
+                found=f"dimensions {given.dims}",
                 expected=f"those of V_m, {ds['V_m'].dims}",
                 remedy="ds.jfne.to_signals(), which makes them",
                 error=DimensionError,

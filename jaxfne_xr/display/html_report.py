@@ -33,8 +33,8 @@ from jaxfne_xr.core.inputs import no_dataset, site_dim
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import magnitude, units_of
-from jaxfne_xr.core.validation import validate
+from jaxfne_xr.core.units import bare, units_of
+from jaxfne_xr.core.validation import OTHER, checks, parts_of
 from jaxfne_xr.workflow.configuration import stored_rows
 
 from . import overview
@@ -103,10 +103,10 @@ def report(data: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> Path
         raise no_dataset(data, "data", "a Dataset, or a DataTree")
     _need_matplotlib()
     target, problems = target_of(path)
-    parts = overview.parts_of(data)
+    parts = parts_of(data)
     raise_problems([*(problems or _name_problems(target)), *_traced(parts)])
     with working(f"report {target.name}"):
-        page = _page(target.stem, data.attrs, parts)
+        page = _page(target.stem, data.attrs, parts, overview.facts_of_parts(data))
     replace_file(target, lambda file: Path(file).write_text(page, encoding="utf-8"))
     return target
 
@@ -135,16 +135,22 @@ def _traced(parts: Mapping[str, xr.Dataset]) -> list[Problem]:
 # ----------------------------------------------------------------------------------------------------- the page
 
 
-def _page(name: str, attrs: Mapping[Hashable, Any], parts: Mapping[str, xr.Dataset]) -> str:
+def _page(
+    name: str,
+    attrs: Mapping[Hashable, Any],
+    parts: Mapping[str, xr.Dataset],
+    abouts: Mapping[str, Mapping[str, Any]],
+) -> str:
     title = html.escape(name)
-    abouts = {part: overview.facts(ds) for part, ds in parts.items()}
     sections = [
         _section(f"part-{i}", part, ds, abouts[part])
         for i, (part, ds) in enumerate(progress([*parts.items()], "report"))
     ]
     contents = ""
     if len(parts) > 1:
-        links = (f'<li><a href="#part-{i}">{html.escape(p)}</a></li>' for i, p in enumerate(parts))
+        links = (
+            f'<li><a href="#part-{i}">{html.escape(p or "/")}</a></li>' for i, p in enumerate(parts)
+        )
         contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
     shown = "".join(sections) or "<p>It is empty.</p>"
     # the page has text from the data: a browser must run no script in it and load nothing
@@ -162,7 +168,7 @@ def _page(name: str, attrs: Mapping[Hashable, Any], parts: Mapping[str, xr.Datas
 def _section(anchor: str, part: str, ds: xr.Dataset, about: Mapping[str, Any]) -> str:
     """Return the section of one Dataset."""
     heading = part or str(about["stage"])
-    outcome = overview.outcome(validate(ds))
+    outcome = overview.outcome(checks(ds, values=True, part=about["stage"] == OTHER))
     rows: list[tuple[str, Content]] = [("stage", str(about["stage"]))] if part else []
     rows += [(k, c) for k, c in overview.card_rows(about) if k not in ("checks", "next", "made by")]
     rows.append(("checks", overview.checks_lines(outcome)))
@@ -230,7 +236,7 @@ def _numbers(ds: xr.Dataset) -> tuple[Table, dict[str, str]]:
     """Return a table with minimum, mean and maximum of each variable, and the range of each as text."""
     rows, ranges = [], {}
     for name, array in ds.data_vars.items():
-        data = magnitude(array.variable._data)
+        data = bare(array.variable._data)
         if np.dtype(array.dtype).kind not in "biuf" or not array.size:
             continue
         unit = units_of(array) or ""

@@ -17,8 +17,8 @@ from jaxfne_xr.core.inputs import as_dataset, site_dim
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.time_axis import TIME, even_times
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import magnitude, units_of
-from jaxfne_xr.core.validation import VARIABLE
+from jaxfne_xr.core.units import bare, units_of
+from jaxfne_xr.core.validation import OTHER, VARIABLE
 
 from .suggestions import GROUPS, has_cable, next_steps, of_array
 
@@ -84,7 +84,7 @@ def _claimed(ds: xr.Dataset, stage: str, record: Mapping[str, Any], known: bool)
     """Return the scope of a Dataset, and the scope in words; nothing if this package did not make it."""
     if stage == VARIABLE:
         return {"scope": None, "scope_in_words": list(VARIABLE_WORDS)}
-    if stage in PLACES or (stage == "traces" and not known):
+    if stage in (*PLACES, OTHER) or (stage == "traces" and not known):
         return {"scope": None, "scope_in_words": []}
     if stage == "traces":
         return {"scope": None, "scope_in_words": [*TRACES_WORDS, SIMULATED]}
@@ -98,8 +98,8 @@ def _claimed(ds: xr.Dataset, stage: str, record: Mapping[str, Any], known: bool)
     return {"scope": made, "scope_in_words": words}
 
 
-def facts(data: xr.Dataset | xr.DataArray) -> dict[str, Any]:
-    """Describe a Dataset as strict JSON values, from names, dims and attrs; no values are read.
+def facts(data: xr.Dataset | xr.DataArray, *, part: bool = False) -> dict[str, Any]:
+    """Describe a Dataset, or a `part` of a tree, as strict JSON values; no values are read.
 
     Returns
     -------
@@ -122,9 +122,9 @@ def facts(data: xr.Dataset | xr.DataArray) -> dict[str, Any]:
         record = provenance.read(ds.attrs) or {}
     except SchemaError:
         record = {}
-    report = validation.checks(ds, values=False, one=one)
+    report = validation.checks(ds, values=False, one=one, part=part)
     stage = report.stage
-    time = _time(ds, report)
+    time = None if stage == OTHER else _time(ds, report)
     steps = next_steps(ds, record, stage, time) if report else ["ds.jfne.validate()"]
     return {
         "stage": stage,
@@ -162,12 +162,10 @@ def outcome(report: validation.Report) -> dict[str, Any]:
     }
 
 
-def parts_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the Datasets of a tree by the path of their node; a Dataset by itself has the name ""."""
-    if isinstance(data, xr.Dataset):
-        return {"": data}
-    nodes = {node.path.strip("/"): node.to_dataset() for node in data.subtree}
-    return {name: ds for name, ds in nodes.items() if ds.variables}
+def facts_of_parts(data: xr.Dataset | xr.DataTree) -> dict[str, dict[str, Any]]:
+    """Describe every part of a tree by its path; a Dataset has the path ""."""
+    of_tree = isinstance(data, xr.DataTree)
+    return {part: facts(ds, part=of_tree) for part, ds in validation.parts_of(data).items()}
 
 
 def card(data: xr.Dataset | xr.DataArray) -> Card:
@@ -215,7 +213,7 @@ def card_rows(about: Mapping[str, Any]) -> list[tuple[str, Content]]:
         rows.append(("scope", tuple(about["scope_in_words"])))
     if about["steps"]:
         rows.append(("made by", " -> ".join(str(s.get("function")) for s in about["steps"])))
-    elif about["stage"] not in (*PLACES, VARIABLE):
+    elif about["stage"] not in (*PLACES, VARIABLE, OTHER):
         rows.append(("made by", "hand, or other code: there is no record"))
     rows.append(("checks", checks_lines(about["validation"])))
     if about["next"]:
@@ -273,7 +271,7 @@ def _sites(ds: xr.Dataset) -> dict[str, Any] | None:
     for name in (*GROUPS, *(("unit",) if dim == "recording" else ())):
         if name not in ds.coords or ds.coords[name].dims != (dim,) or n > COUNTED:
             continue
-        data = magnitude(ds.coords[name].variable._data)
+        data = bare(ds.coords[name].variable._data)
         if is_dask(data) or is_traced(data):
             continue
         counts = Counter(map(str, ds.coords[name].values.tolist()))
@@ -333,7 +331,7 @@ def length_of(ms: float) -> str:
 
 
 def _variable(variable: xr.Variable) -> dict[str, Any]:
-    data: Array = magnitude(variable._data)
+    data: Array = bare(variable._data)
     kind = "dask" if is_dask(data) else "JAX" if is_jax(data) else "NumPy"
     name = variable.attrs.get("long_name")
     return {

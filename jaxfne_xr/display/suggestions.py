@@ -12,7 +12,7 @@ from jaxfne_xr.analysis.summary import BIN_MS
 from jaxfne_xr.core.inputs import site_dim
 from jaxfne_xr.core.schema import VOLTAGES
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.validation import VARIABLE
+from jaxfne_xr.core.validation import OTHER, VARIABLE
 
 #: Coordinates that group sites or contacts.
 GROUPS = ("population", "layer", "area", "shank")
@@ -73,6 +73,8 @@ def next_steps(
     has: set[Hashable] = set(ds.data_vars)
     placed = {"x", "y", "z"} <= set(ds.coords)
     timed = TIME in ds.dims
+    if stage == OTHER:
+        return []
     if stage == "probe":
         return _next_of_probe(ds, placed)
     if stage == "morphology":

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import check_traced, is_traced, precision_of
+from jaxfne_xr.core.arrays import as_floats, check_traced, is_traced, precision_of
 from jaxfne_xr.core.dispatch import checked, jointly
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -15,7 +15,7 @@ from jaxfne_xr.core.errors import (
     UnitError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, misaligned
+from jaxfne_xr.core.inputs import as_dataset, misaligned, remedy_of_times
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, product, units_of
@@ -114,7 +114,7 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
             expected="a unit, since the gain converts from one unit to the other",
             remedy=remedy,
         )
-    return name, xr.Variable(array.dims, magnitude(array.variable.data)), unit
+    return name, xr.Variable(array.dims, as_floats(magnitude(array.variable.data))), unit
 
 
 def _aligned(
@@ -126,9 +126,10 @@ def _aligned(
             "reference",
             found=f"{dict(y.sizes)}",
             expected=f"the dims and labels of the readout, {dict(x.sizes)}",
-            remedy="xr.align(readout, reference), or select the same samples of both",
+            remedy=remedy_of_times(readout, reference, "readout", "reference")
+            or "the same samples, contacts or sites of both",
         )
-    raise_problems(misaligned(readout, reference, "reference", "the readout"))
+    raise_problems(misaligned(readout, reference, "reference", "the readout", "readout"))
     return y.transpose(*x.dims)
 
 

@@ -19,19 +19,16 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.dispatch import on_arrays
-from jaxfne_xr.core.errors import ArgumentError, Problem, VariableError, raise_problems
+from jaxfne_xr.core.errors import ArgumentError, Problem, raise_problems
 from jaxfne_xr.core.types import Array, Conductivity, Length, Scalars
-from jaxfne_xr.core.units import magnitude
-from jaxfne_xr.geometry.positions import positions_along
 from jaxfne_xr.geometry.sites import ends, middles, radii, roots, sites_dim
-from jaxfne_xr.kernels.fields import electrode, slab
 from jaxfne_xr.kernels.fields import homogeneous as kernels
+from jaxfne_xr.kernels.fields import slab
 
+from .electrodes import SHAPES, Electrodes, electrodes_of, lead_field_of
 from .model import ForwardModel, forward_model, static
 from .parameters import array, is_number, is_vector, read
 
-#: Shapes of contacts.
-SHAPES = ("point", "disk", "square")
 #: Kinds of source, and their names in ``field_solver_status``.
 SOURCES = {"point": "point_source", "line": "line_source", "root_as_point": "root_as_point"}
 #: The same in words, for the sentence that describes a solver.
@@ -62,7 +59,7 @@ class Conductor(ForwardModel):
     # Only declared here: each model makes them its fields, in the order of its parameters.
     conductivity: Scalars
     min_distance: Length | None
-    shape: str
+    shape: str | None
     order: int
     root: str
 
@@ -100,7 +97,7 @@ class Conductor(ForwardModel):
         return array(self.min_distance, "min_distance") * np.ones(sites.sizes[dim])
 
     def _check_electrodes(self) -> None:
-        if self.shape not in SHAPES:
+        if self.shape is not None and self.shape not in SHAPES:
             expected = f"one of {list(SHAPES)}"
             raise ArgumentError.of(
                 "shape", found=repr(self.shape), expected=expected, remedy='shape="disk"'
@@ -110,22 +107,9 @@ class Conductor(ForwardModel):
                 "order", found=repr(self.order), expected="1 or more", remedy="order=3"
             )
 
-    def _electrodes(self, contacts: xr.Dataset) -> tuple[Array, ...]:
-        """Return the normals and radii of contacts with a surface; an empty tuple for points."""
-        if self.shape == "point":
-            return ()
-        names = ("normal_x", "normal_y", "normal_z", "radius")
-        missing = [name for name in names if name not in contacts.coords]
-        if missing:
-            raise VariableError.of(
-                "shape",
-                found=f"{self.shape!r}, but contacts without {missing}",
-                expected="the size of each contact and the normal of its surface",
-                remedy='jfx.linear_probe(16, radius="7.5 um", normal=(0, 1, 0)), or shape="point"',
-            )
-        columns = [magnitude(contacts.variables[name].data) for name in names]
-        stack = jnp.stack if any(map(is_jax, columns)) else np.stack
-        return stack(columns[:3], axis=-1), columns[3]
+    def electrodes(self, contacts: xr.Dataset, *, say: bool = False) -> Electrodes:
+        """Return the contacts as points or surfaces; `say` warns of a size that is not used."""
+        return electrodes_of(contacts, self.shape, say=say)
 
 
 @forward_model
@@ -140,11 +124,13 @@ class PointSource(Conductor):
     min_distance : float, str or pint.Quantity, optional
         Contacts nearer to a site than this, um, get the potential at this distance. By default the radius of each
         segment.
-    shape : {"point", "disk", "square"}
-        Shape of the contacts; for ``"disk"`` and ``"square"`` the potential is averaged over the surface given by the
-        probe's ``radius`` (half the side of a square) and ``normal``.
+    shape : {"point", "disk", "square"}, optional
+        Shape of the contacts. The potential is averaged over a disk or a square with the probe's ``radius`` (half the
+        side of a square) and ``normal``. By default contacts that have both are disks, or what the coordinate ``shape``
+        of the probe says; others are points.
     order : int
-        Order of the quadrature over that surface.
+        Order of the quadrature over a surface. 3 is exact to 1e-5 on a disk for sources in front of it, as near as its
+        radius, and to 5e-5 for sources in its plane, twice the radius from its middle; nearer ones need more.
 
     Notes
     -----
@@ -154,13 +140,13 @@ class PointSource(Conductor):
     Examples
     --------
     >>> PointSource("3 mS/cm")
-    PointSource(conductivity=0.3 S/m, min_distance=radius of each segment, shape='point', order=3)
+    PointSource(conductivity=0.3 S/m, min_distance=radius of each segment, shape=that of the contacts, order=3)
       phi = I / (4 pi sigma max(r, min_distance))
     """
 
     conductivity: Scalars = 0.3
     min_distance: Length | None = None
-    shape: str = static("point")
+    shape: str | None = static(None)
     order: int = static(3)
 
     kind: ClassVar[str] = "point"
@@ -173,15 +159,12 @@ class PointSource(Conductor):
 
     def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Array:
         """Compute the lead field (contact, site), uV/nA."""
-        return on_arrays(
-            lead_field_of,
-            positions_along(contacts, "contact", "xyz"),
+        return lead_field_of(
+            self.electrodes(contacts, say=True),
             *self.extent(sites),
             array(self.conductivity, "conductivity"),
             self.limit(sites),
-            *self._electrodes(contacts),
             kernel=_HOMOGENEOUS[self.kind],
-            shape=self.shape,
             order=self.order,
         )
 
@@ -282,7 +265,7 @@ class Slab(Conductor):
     bottom: Length = 0.0
     min_distance: Length | None = None
     source: str = static("line")
-    shape: str = static("point")
+    shape: str | None = static(None)
     order: int = static(3)
     root: str = static("soma")
     images: int | None = static(None)
@@ -345,56 +328,53 @@ class Slab(Conductor):
                 expected="the number to sum, which fixes the size of a loop",
                 remedy="make the model outside the traced function and pass it, or Slab(..., images=21)",
             )
-        contact = positions_along(contacts, "contact", "xyz")
-        extent, electrodes = self.extent(sites), self._electrodes(contacts)
+        extent, electrodes = self.extent(sites), self.electrodes(contacts, say=True)
         numbers = [
             array(getattr(self, name), name)
             for name in ("bottom", "thickness", "conductivity", "below", "above")
         ]
-        raise_problems(self._outside(contact, extent, electrodes))
-        # Contacts on the lower boundary, facing it (a multi-electrode array), need half of the images. The kernel then
-        # ignores their z, so this is not done for JAX positions, which may be differentiated.
-        facing = not electrodes or (
-            not is_jax(electrodes[0]) and bool(np.all(electrodes[0][:, :2] == 0))
-        )
-        flat = (
-            not is_jax(contact)
-            and is_number(self.bottom)
-            and bool(np.all(contact[:, 2] == self.bottom))
-        )
-        return on_arrays(
-            lead_field_of,
-            contact,
+        raise_problems(self._outside(electrodes, extent))
+        return lead_field_of(
+            electrodes,
             *extent,
             *numbers,
             self.limit(sites),
-            *electrodes,
             kernel=_slab_roots if self.kind == "root_as_point" else _slab,
-            shape=self.shape,
             order=self.order,
             images=self.images,
-            on_boundary=flat and facing,
+            on_boundary=self._flat(electrodes),
         )
 
-    def _outside(
-        self, contact: Array, extent: tuple[Array, ...], electrodes: tuple[Array, ...]
-    ) -> list[Problem]:
+    def _flat(self, electrodes: Electrodes) -> bool:
+        """Whether all contacts lie on the lower boundary, facing it, as those of a multi-electrode array.
+
+        They need half of the images. The kernel then ignores their z, so this is not said of JAX positions, which may
+        be differentiated.
+        """
+        contact, normal = electrodes.place, electrodes.normal
+        if is_jax(contact) or is_jax(normal) or not is_number(self.bottom):
+            return False
+        facing = normal is None or bool(np.all(normal[:, :2] == 0))
+        return facing and bool(np.all(contact[:, 2] == self.bottom))
+
+    def _outside(self, electrodes: Electrodes, extent: tuple[Array, ...]) -> list[Problem]:
         """Return the problems of contacts and sites outside the tissue; traced numbers are left to `checkify`."""
-        bottom: Array = self.bottom
+        lower: Array = self.bottom
         thickness: Array = self.thickness
-        if not (is_number(bottom) and is_number(thickness)):
+        if not (is_number(lower) and is_number(thickness)):
             return []
-        low, high = float(bottom), float(bottom) + float(thickness)
+        low, high = float(lower), float(lower) + float(thickness)
         # Positions on a boundary may be off by rounding.
         slack = 1e-9 * max(abs(low), abs(high))
-        # A tilted surface extends above and below its centre, by the radius times the sine of the tilt.
         reach: Array = 0.0
-        if electrodes and not any(map(is_jax, electrodes)):
-            facing = electrodes[0][:, 2] / np.linalg.norm(electrodes[0], axis=1)
-            reach = electrodes[1] * np.sqrt(np.clip(1 - facing**2, 0, None))
+        if not (is_traced(electrodes.normal) or is_traced(electrodes.radius)):
+            reach = electrodes.reach()[:, 2]
         problems = []
         ends = [x for x in extent[:2] if getattr(x, "ndim", 0) == 2]
-        for name, points, wide in (("contact", [contact], reach), ("site", ends, 0.0)):
+        if self.kind == "root_as_point":
+            # A root is a point at its middle: its ends are not used, and may lie outside.
+            ends = list(on_arrays(_collapsed, *extent))
+        for name, points, wide in (("contact", [electrodes.place], reach), ("site", ends, 0.0)):
             if any(map(is_traced, points)):
                 inside = partial(_inside, points, low - slack + wide, high + slack - wide)
                 check_traced(name, inside, "all of it in the slab")
@@ -403,14 +383,18 @@ class Slab(Conductor):
             bad = ((z - wide < low - slack) | (z + wide > high + slack)).any(axis=0)
             if bad.any():
                 first, down, up = int(np.argmax(bad)), (z - wide).min(), (z + wide).max()
+                # rounded outwards, so that what is typed is enough
+                bottom, top = np.floor(min(low, down)), np.ceil(max(high, up))
+                shift = np.ceil(low - down) if down < low else np.floor(high - up)
+                moved = f"jfx.translate({'probe' if name == 'contact' else 'ds'}, z={shift:.9g})"
+                point = ', or shape="point"' if np.any(wide) else ""
                 problems.append(
                     Problem(
                         where=name,
                         found=f"{np.count_nonzero(bad)} of {bad.size} outside the slab, the first "
                         f"{name} {first} at z = {z[:, first].min():g} to {z[:, first].max():g} um",
                         expected=f"all of it from z = {low:g} to {high:g} um",
-                        remedy=f'Slab("{max(high, up) - min(low, down):g} um", bottom={min(low, down):g}), or move it: '
-                        "ds.assign_coords(z=ds.z + 100), and z_start and z_end of sites",
+                        remedy=f'jfx.Slab("{top - bottom:.9g} um", bottom={bottom:.9g}), or move it: {moved}{point}',
                         error=ArgumentError,
                     )
                 )
@@ -422,22 +406,6 @@ def _is_count(n: object) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------ the kernels
-
-
-def lead_field_of(
-    contact: Array,
-    *arrays: Array,
-    kernel: Callable[..., Array],
-    shape: str,
-    order: int,
-    **options: int | bool,
-) -> Array:
-    """Compute the lead field of contacts of any shape; for surfaces the last arrays are their normals and radii."""
-    if shape == "point":
-        return kernel(contact, *arrays, **options)
-    *arguments, normal, radius = arrays
-    nodes, weights = electrode.electrode_nodes(contact, normal, radius, shape=shape, order=order)  # type: ignore[arg-type]
-    return electrode.electrode_mean(lambda p: kernel(p, *arguments, **options), nodes, weights)
 
 
 def _root_as_point(contact: Array, start: Array, end: Array, root: Array, *rest: Array) -> Array:
@@ -458,7 +426,11 @@ def _slab(contact: Array, *arrays: Array, **options: int | bool) -> Array:
 def _slab_roots(
     contact: Array, start: Array, end: Array, root: Array, *rest: Array, **options: int | bool
 ) -> Array:
-    return _slab(contact, *kernels.roots_collapsed(start, end, root != 0), *rest, **options)
+    return _slab(contact, *_collapsed(start, end, root), *rest, **options)
+
+
+def _collapsed(start: Array, end: Array, root: Array) -> tuple[Array, Array]:
+    return kernels.roots_collapsed(start, end, root != 0)
 
 
 _HOMOGENEOUS: dict[str, Callable[..., Array]] = {

@@ -30,9 +30,9 @@ from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import (
     factor,
     magnitude,
+    number,
     positive,
     same_dimension,
-    scalar,
     units_of,
     values_in,
 )
@@ -53,7 +53,7 @@ METHODS = {
     "delta": ("radius", "conductivity_top", "surface"),
     "step": ("radius", "conductivity_top", "surface"),
     "spline": ("radius", "conductivity_top", "surface", "at"),
-    "kernel": ("radius", "at", "dims", "width", "regularisation", "basis"),
+    "kernel": ("radius", "at", "dims", "width", "regularisation", "n_sources", "basis"),
 }
 #: The values of a setting, the default first: it is accepted with any method, since it may not have been given.
 CHOICES = {"ends": ("vaknin", "drop"), "basis": ("gauss", "step")}
@@ -74,6 +74,7 @@ def csd(
     dims: str | None = None,
     width: Scalars | None = None,
     regularisation: Scalars | None = None,
+    n_sources: int | None = None,
     basis: str = "gauss",
 ) -> xr.Dataset:
     r"""Estimate the current source density from extracellular potentials.
@@ -108,11 +109,16 @@ def csd(
         For ``"kernel"``: the axes in which to resolve the density, as in ``"z"``, ``"xz"``, ``"xyz"``. By default the
         line of the contacts if they are on one, else the axes in which their positions differ.
     width : float, str, pint.Quantity or several, optional
-        For ``"kernel"``: the standard deviation of the basis sources, um; the best of several by cross-validation. By
-        default the distance between neighbouring contacts.
+        For ``"kernel"``: the standard deviation (``"step"``: radius) of the basis sources, um; the best of several by
+        cross-validation. By default the distance between neighbouring contacts and twice that; the distance alone if
+        `regularisation` is one number.
     regularisation : float or several, optional
         For ``"kernel"``: lambda in units of the kernel's mean diagonal; the best of several by cross-validation. By
         default the best of 25 from 1e-12 to 1.
+    n_sources : int, optional
+        For ``"kernel"``: the largest number of basis sources, on a grid that extends two widths beyond the contacts. By
+        default as many as lie no farther apart than the smallest width and the contacts; if they are farther apart than
+        a width, the estimate depends on where they are. Thousands in 3-D are usual in other codes.
     basis : {"gauss", "step"}
         For ``"kernel"``: the shape of the basis sources.
 
@@ -127,7 +133,8 @@ def csd(
     ------
     ArgumentError
         If a method, a setting or a combination is not known; if two contacts have the same position, or one is above
-        the surface; if the spacing is uneven for ``"standard"``; if a number is not positive.
+        the surface; if the spacing is uneven for ``"standard"``; if a number is not positive; if basis sources are so
+        many that they would take more than 4 GB or a minute.
     DimensionError, VariableError, UnitError
         If there are too few contacts, or they are not on one line (except for ``"kernel"``); if positions, potentials
         or units are missing.
@@ -162,6 +169,7 @@ def csd(
         "dims": dims,
         "width": width,
         "regularisation": regularisation,
+        "n_sources": n_sources,
         "basis": basis,
     }
     raise_problems(_method_problems(method, given))
@@ -398,7 +406,7 @@ def _inverse_matrix(
     depth, point, top = place, where[:, 0], []
     record = {"radius_um": radii}
     if conductivity_top is not None:
-        level = surface if is_jax(surface) else scalar(surface, "um", "surface")
+        level = number(surface, "um", "surface")
         # The kernel has depth 0 at the surface, increasing downwards: as the coordinate depth, and against z.
         depth, point = (
             x - level if contacts.axes == ("depth",) else level - x for x in (depth, point)
@@ -451,14 +459,12 @@ def _radii(radius: Scalars, n: int) -> Array:
 
 
 def _not_negative(conductivity: Conductivity) -> Array:
-    if is_jax(conductivity):
-        return conductivity
-    number = scalar(conductivity, "S/m", "conductivity_top")
-    if not 0 <= number < float("inf"):
+    sigma = number(conductivity, "S/m", "conductivity_top")
+    if not is_jax(sigma) and not 0 <= sigma < float("inf"):
         raise ArgumentError.of(
             "conductivity_top",
-            found=f"{number:g} S/m",
+            found=f"{sigma:g} S/m",
             expected="0 or more",
             remedy="conductivity_top=0",
         )
-    return number
+    return sigma

@@ -1,4 +1,4 @@
-"""Current dipole moments of cells, which determine their far field: computed, moved and rotated.
+"""Current dipole moments of cells, which determine their far field; `movement` moves and rotates them.
 
 A moment points from the sink to the source. Its components are on the dim ``xyz``, and the position of each dipole is
 in the coordinates ``x``, ``y``, ``z``.
@@ -14,10 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
+from jaxfne_xr.core.errors import DimensionError, raise_problems, warn
 from jaxfne_xr.core.inputs import (
     as_dataset,
     groups_of,
@@ -27,11 +26,12 @@ from jaxfne_xr.core.inputs import (
     unit_problem,
     variable_of,
 )
-from jaxfne_xr.core.results import finish, is_quantified, with_unit
+from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import GEOMETRY, UNITS
 from jaxfne_xr.core.time_axis import TIME
-from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Scalars
-from jaxfne_xr.core.units import convert, magnitude, units_of, values_in
+from jaxfne_xr.core.types import Array, ArrayLike
+from jaxfne_xr.core.units import convert, magnitude, units_of
+from jaxfne_xr.geometry.origins import origins
 from jaxfne_xr.geometry.positions import positions_of
 from jaxfne_xr.geometry.sites import middles
 from jaxfne_xr.kernels.fields import dipoles as kernels
@@ -39,7 +39,6 @@ from jaxfne_xr.kernels.fields import dipoles as kernels
 from .membrane_currents import with_currents
 
 XYZ = "xyz"
-AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 #: Names of the dim of dipoles, in order of preference, in a Dataset without positions of dipoles.
 DIPOLES = ("unit", "recording", "population", "dipole")
 #: Largest sum of the currents of a group, relative to the largest current, that rounding explains; by bytes per number.
@@ -85,8 +84,8 @@ def dipole_moment(
     Warns
     -----
     UserWarning
-        If the currents of a group do not sum to zero (a stimulus is included, or a part of a cell is missing): then the
-        moment depends on the origin. Not checked for dask or under a JAX trace.
+        If the currents of a group do not sum to zero (a stimulus is included, gap junctions lead to other cells, or a
+        part of a cell is missing): then the moment depends on the origin. Not checked for dask or under a JAX trace.
 
     Notes
     -----
@@ -110,7 +109,7 @@ def dipole_moment(
     place = middles(ds, dim)
     labels, group = groups_of(ds, dim, by) if by else (["all"], np.zeros(ds.sizes[dim], int))
     n = len(labels)
-    about, text = _origin(ds, dim, place, group, n, origin)
+    about, text = origins(ds, dim, place, group, n, origin)
     relative = place - about[group]
 
     # A fourth column of ones sums the currents in the same pass: the moment depends on the origin unless they sum to 0.
@@ -196,57 +195,10 @@ def _closure(
         )
         warn(
             f"the currents of {by} {labels[worst]} sum to up to {largest / scale:.2g} of the largest current, not to "
-            f"0, so its moment depends on the origin, {text}{place}. Without a stimulus, and with every compartment, "
-            "they sum to 0; origin=... sets another point."
+            f"0, so its moment depends on the origin, {text}{place}. Without a stimulus or gap junctions, and with "
+            "every compartment, they sum to 0; origin=... sets another point."
         )
     return {"closed": closed, "largest_current_sum_nA": largest}
-
-
-def _origin(
-    ds: xr.Dataset,
-    dim: str,
-    place: Array,
-    group: np.ndarray,
-    n: int,
-    origin: str | ArrayLike | None,
-) -> tuple[Array, str]:
-    """Return the origin (group, xyz) of each group, um, and its description."""
-    if origin is None:
-        return _means(place, group, n, np.ones(len(group), bool)), "mean position of its sites"
-    if not isinstance(origin, str):
-        point = values_in(origin, "um", "origin")
-        if np.shape(point) != (3,):
-            raise DimensionError.of(
-                "origin",
-                found=f"the shape {np.shape(point)}",
-                expected="three numbers",
-                remedy="origin=(0, 0, 0)",
-            )
-        return point + np.zeros((n, 1), point.dtype), "one point for all"
-    chosen = ds.coords.get(origin)
-    if chosen is None or chosen.dims != (dim,) or chosen.dtype.kind != "b":
-        found = f"{origin!r}, which is not a boolean coordinate along {dim!r}"
-    else:
-        missing = sorted(set(range(n)) - set(group[chosen.values].tolist()))
-        if not missing:
-            return _means(place, group, n, chosen.values), f"mean position of {origin}"
-        found = f"{origin!r}, which is true for no site of {len(missing)} of {n} groups"
-    raise ArgumentError.of(
-        "origin",
-        found=found,
-        expected="a coordinate that is true for some sites of each group, or a point",
-        remedy='origin=(0, 0, 0), or ds.assign_coords(soma=("recording", is_soma))',
-    )
-
-
-def _means(place: Array, group: np.ndarray, n: int, chosen: np.ndarray) -> Array:
-    member = ((np.arange(n)[:, None] == group) & chosen).astype(float)
-    return on_arrays(_product, member / member.sum(axis=1, keepdims=True), place)
-
-
-def _product(matrix: Array, columns: Array) -> Array:
-    # Accelerators round factors of a product in their default precision.
-    return jnp.matmul(matrix, columns, precision="highest")
 
 
 def _places(about: Array, by: str | None) -> dict[str, xr.Variable]:
@@ -266,11 +218,11 @@ def _shared(
         if (
             coord.dims == (dim,)
             and name not in (dim, *GEOMETRY)
-            and isinstance(coord.variable._data, np.ndarray)
+            and isinstance(values := magnitude(coord.variable._data), np.ndarray)
+            and (values == values[first][group]).all()
         ):
-            values = coord.values
-            if (values == values[first][group]).all():
-                shared[name] = (by, values[first])
+            unit = units_of(coord)
+            shared[name] = (by, values[first], {} if unit is None else {"units": unit})
     return shared
 
 
@@ -361,191 +313,3 @@ def places_of(dipoles: xr.Dataset) -> Array:
     if problem is not None:
         raise_problems([replace(problem, remedy='jfx.move_to(dipoles, x=0, y=0, z="75 mm")')])
     return places
-
-
-def move_to(
-    dipoles: xr.Dataset | xr.DataArray,
-    *,
-    x: Scalars | None = None,
-    y: Scalars | None = None,
-    z: Scalars | None = None,
-) -> xr.Dataset:
-    """Move dipoles to other positions; moments are unchanged.
-
-    Parameters
-    ----------
-    dipoles : xr.Dataset or xr.DataArray
-        From `dipole_moment`, or made by hand.
-    x, y, z : float, str, pint.Quantity or array, optional
-        The new coordinates, um: one for all dipoles, or one for each. An axis that is not given keeps its coordinate.
-
-    Returns
-    -------
-    xr.Dataset
-        The same moments with the new ``x``, ``y``, ``z``.
-
-    Raises
-    ------
-    UnitError, DimensionError
-        If a coordinate is not a length, or their number is not that of the dipoles.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> p = xr.Dataset({"dipole_moment": (("unit", "xyz"), np.eye(2, 3), {"units": "nA*um"})})
-    >>> move_to(p, x=0, y=[0, 10], z="78 mm").z.values
-    array([78000., 78000.])
-    """
-    dipoles = as_dataset(dipoles, "dipoles")
-    moment_of(dipoles)
-    dim = dipole_dim(dipoles)
-    n = 1 if dim is None else dipoles.sizes[dim]
-    coords: dict[str, xr.Variable] = {}
-    for axis, given in (("x", x), ("y", y), ("z", z)):
-        if given is None:
-            continue
-        values = values_in(given, "um", axis)
-        if dim is not None and values.ndim == 0:
-            values = jnp.full(n, values) if is_jax(values) else np.full(n, values)
-        if values.shape != (() if dim is None else (n,)):
-            expected = (
-                "one number" if dim is None else f"one number, or one for each of {n} along {dim!r}"
-            )
-            found = f"the shape {values.shape}"
-            raise DimensionError.of(axis, found=found, expected=expected, remedy=f'{axis}="10 mm"')
-        coords[axis] = xr.Variable(() if dim is None else dim, values, {"units": "um"})
-    return provenance.extend(
-        dipoles.assign_coords(coords),
-        "move_to",
-        {f"{a}_um": provenance.recorded(v.data) for a, v in coords.items()},
-        stage="source",
-    )
-
-
-def rotate(
-    dipoles: xr.Dataset | xr.DataArray,
-    angle: Scalar | None = None,
-    axis: str | ArrayLike = "z",
-    *,
-    to: ArrayLike | None = None,
-) -> xr.Dataset:
-    """Rotate the moments of dipoles; positions are unchanged.
-
-    Parameters
-    ----------
-    dipoles : xr.Dataset or xr.DataArray
-        From `dipole_moment`, or made by hand.
-    angle : float, str or pint.Quantity
-        Angle in degrees, or ``"0.5 rad"``; counterclockwise as seen from the tip of the axis.
-    axis : {"x", "y", "z"} or (3,)
-        Axis of the rotation.
-    to : (3,) or array (dipole, 3), in place of the angle
-        The direction into which z is rotated, by the smallest possible angle: the normal of the cortex, for cells whose
-        apical dendrites rise along z.
-
-    Returns
-    -------
-    xr.Dataset
-        The rotated moments at the same positions.
-
-    Raises
-    ------
-    ArgumentError, UnitError, DimensionError
-        If neither or both of `angle` and `to` are given, or they cannot be used.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> p = xr.Dataset({"dipole_moment": ("xyz", [0.0, 0.0, 1.0], {"units": "nA*um"})})
-    >>> [turned.dipole_moment.values.round(12).tolist() for turned in (rotate(p, 90, "y"), rotate(p, to=(0, 2, 0)))]
-    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-    """
-    dipoles = as_dataset(dipoles, "dipoles")
-    moment = moment_of(dipoles)
-    dim = dipole_dim(dipoles)
-    n = 1 if dim is None else dipoles.sizes[dim]
-    if (angle is None) == (to is None):
-        found = "neither angle nor to" if to is None else "both angle and to"
-        raise ArgumentError.of(
-            "angle",
-            found=found,
-            expected="one of the two",
-            remedy='rotate(dipoles, "30 deg", "y"), or to=(0, 1, 0)',
-        )
-    if angle is not None:
-        turn = values_in(angle, "deg", "angle")
-        matrix = on_arrays(
-            _about_axis,
-            _unit_vectors(AXES.get(axis, axis) if isinstance(axis, str) else axis, "axis", n),
-            turn,
-        )
-        how = {"angle_deg": provenance.recorded(turn), "axis": provenance.recorded(axis)}
-    else:
-        matrix = on_arrays(_from_z, _unit_vectors(to, "to", n))
-        how = {"to": provenance.recorded(to)}
-    data = moment.data
-    # xarray matches the dims by name; moments keep their precision, also if the matrix has another.
-    with precision_of(data):
-        by_name = xr.Variable((() if matrix.ndim == 2 else (dim,)) + ("turned", XYZ), matrix)
-        if data.dtype.kind == "f":
-            by_name = by_name.astype(data.dtype)
-        made = (by_name * moment).sum(XYZ, skipna=False)
-    dims = tuple(XYZ if d == "turned" else d for d in made.dims)
-    made = xr.Variable(dims, made.data).transpose(*moment.dims)
-    original = dipoles.variables["dipole_moment"]
-    quantified = is_quantified(original, made.data)
-    attrs = {key: value for key, value in original.attrs.items() if key != "units"}
-    made = with_unit(made, UNITS["dipole_moment"], quantify=quantified, attrs=attrs)
-    turned = dipoles.assign(dipole_moment=made).assign_coords({XYZ: list(XYZ)})
-    return provenance.extend(turned, "rotate", how, stage="source")
-
-
-def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
-    """Return a unit vector (3,), or one for each dipole (n, 3)."""
-    vectors = (
-        given
-        if is_jax(given)
-        else np.asarray(given, dtype=object if isinstance(given, str) else float)
-    )
-    if vectors.shape not in {(3,), (n, 3)} or (name == "axis" and vectors.ndim > 1):
-        raise DimensionError.of(
-            name,
-            found=repr(given),
-            expected="three numbers" + ("" if name == "axis" else f", or an array ({n}, 3)"),
-            remedy=f"{name}=(0, 0, 1)",
-        )
-    if is_jax(vectors):
-        return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    if not (np.isfinite(length) & (length > 0)).all():
-        raise ArgumentError.of(
-            name, found=repr(given), expected="a direction, not all 0", remedy=f"{name}=(0, 0, 1)"
-        )
-    return vectors / length
-
-
-def _about_axis(axis: Array, degrees: Array) -> Array:
-    """Return the matrix of a rotation about a unit vector (Rodrigues' formula)."""
-    angle = jnp.deg2rad(degrees)
-    cross = jnp.cross(jnp.eye(3, dtype=axis.dtype), axis)
-    return (
-        jnp.eye(3, dtype=axis.dtype)
-        - jnp.sin(angle) * cross.T
-        + (1 - jnp.cos(angle)) * cross @ cross
-    )
-
-
-def _from_z(to: Array) -> Array:
-    """Return the matrix of the smallest rotation from z to a unit vector; about x if that is -z."""
-    x, y, z = jnp.moveaxis(to, -1, 0)
-    # From z to -z every axis in the plane would do, and 1 / (1 + z) has a pole: the double `where` keeps its gradient
-    # finite.
-    down = z <= -1
-    share = 1 / jnp.where(down, 1, 1 + z)
-    one = jnp.ones_like(x)
-    rows = [
-        [jnp.where(down, one, 1 - x * x * share), jnp.where(down, 0 * one, -x * y * share), x],
-        [jnp.where(down, 0 * one, -x * y * share), jnp.where(down, -one, 1 - y * y * share), y],
-        [-x, -y, z],
-    ]
-    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_jax
+from jaxfne_xr.core.arrays import as_floats, is_jax
 from jaxfne_xr.core.dispatch import contract
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset
@@ -17,9 +17,9 @@ from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude
-from jaxfne_xr.geometry.positions import positions_along
 
 from .dipoles import XYZ, dipole_dim, moment_of, places_of
+from .electrodes import averaged, electrodes_of
 from .heads import CHANNEL, EEGHead, FourSphere, LeadField, MEGHead, Spherical
 from .model import MODELS, recorded_model
 
@@ -37,7 +37,8 @@ def eeg(
         ``dipole_moment`` (nA*um) on ``xyz`` and any other dims, with the position of each dipole in ``x``, ``y``, ``z``
         (um): from `dipole_moment`, moved and turned by `move_to` and `rotate`; or made by hand.
     sensors : xr.Dataset
-        Electrodes along ``channel``: from `montage` or ``probe_at(..., dim="channel")``. Not needed with `LeadField`.
+        Electrodes along ``channel``: from `montage` or ``probe_at(..., dim="channel")``. The potential is averaged over
+        those with a ``radius`` and a normal, as in `lead_field`. Not needed with `LeadField`.
     head : InfiniteHomogeneous, FourSphere, LeadField or any class with ``eeg_lead_field``, optional
         The conductor. ``FourSphere()`` by default.
 
@@ -50,8 +51,9 @@ def eeg(
     Raises
     ------
     VariableError, DimensionError, UnitError, ArgumentError
-        If moments, positions or sensors are missing or do not fit; if a dipole is outside the brain or an electrode off
-        the scalp. Values are not checked under a JAX trace: a dipole outside the brain then gives NaN.
+        If moments, positions or sensors are missing or do not fit; if a dipole is outside the brain, or an electrode
+        outside the head or at a dipole. Values are not checked under a JAX trace: a dipole outside the brain then gives
+        NaN.
 
     Notes
     -----
@@ -81,8 +83,9 @@ def meg(
     dipoles : xr.Dataset or xr.DataArray
         As for `eeg`.
     sensors : xr.Dataset
-        Magnetometers along ``channel``, with normals: ``probe_at(..., normal=..., dim="channel")``. For all three
-        components at one position, three sensors with three normals. Not needed with `LeadField`.
+        Magnetometers along ``channel``, with normals: ``probe_at(..., normal=..., dim="channel")``; those with a
+        ``radius`` are coils, over which the field is averaged. For all three components at one position, three sensors
+        with three normals. Not needed with `LeadField`.
     head : InfiniteHomogeneous, Spherical, FourSphere, LeadField or any class with ``meg_lead_field``, optional
         The conductor. ``Spherical()`` by default.
 
@@ -122,6 +125,7 @@ def _sensed(
             remedy=f"{name}(dipoles, sensors, head=jfx.{'FourSphere' if name == 'eeg' else 'Spherical'}())",
         )
     n = 1 if dim is None else dipoles.sizes[dim]
+    contacts: dict[str, str] = {}
     if isinstance(head, LeadField):
         coords = _given_channels(head, sensors)
         order = _matched(head, dipoles, dim, n)
@@ -135,18 +139,17 @@ def _sensed(
                 expected="the positions of the channels, which every head but LeadField needs",
                 remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, normal=..., dim="channel")',
             )
-        sensor = positions_along(sensors, CHANNEL, XYZ)
-        coords = dict(sensors.coords)
-        given = (sensor,) if name == "eeg" else (sensor, _normals(sensors))
-        matrix = model(places_of(dipoles), *given)
-        expected = (len(sensor), 3, n)
-        if np.shape(matrix) != expected:
-            raise DimensionError.of(
-                "head",
-                found=f"a lead field of shape {np.shape(matrix)}",
-                expected=f"(channel, xyz, dipole), {expected}",
-                remedy=f"return an array of this shape from {name}_lead_field",
-            )
+        channels = electrodes_of(sensors, dim=CHANNEL, say=True)
+        coords, contacts = dict(sensors.coords), {"contacts": channels.words}
+        place = places_of(dipoles)
+        normal = None if name == "eeg" else _normals(sensors)
+
+        def lead_field(sensor: Array, channel: np.ndarray) -> Array:
+            matrix = model(place, sensor, *(() if normal is None else (normal[channel],)))
+            _require_shape(matrix, (len(sensor), 3, n), name)
+            return matrix
+
+        matrix = averaged(channels, lead_field)
     # Components and dipoles are summed at once: one product with a matrix (channel, xyz * dipole).
     if dim is not None:
         moment = moment.stack(component=(XYZ, dim))
@@ -159,10 +162,23 @@ def _sensed(
     parameters = {
         **recorded_model(head, name),
         "source": status if derived else "dipole_moment",
+        **contacts,
     }
     # x, y and z of the result are positions of channels; those of dipoles would collide with them.
     unplaced = dipoles.drop_vars([a for a in XYZ if a in dipoles.coords])
-    return finish(unplaced, name, made, UNITS[name], parameters, coords=coords, stage="field")
+    return finish(
+        unplaced, name, made, UNITS[name], parameters, coords=coords, stage="field", attrs=contacts
+    )
+
+
+def _require_shape(matrix: Array, expected: tuple[int, ...], name: str) -> None:
+    if np.shape(matrix) != expected:
+        raise DimensionError.of(
+            "head",
+            found=f"a lead field of shape {np.shape(matrix)}",
+            expected=f"(channel, xyz, dipole), {expected}",
+            remedy=f"return an array of this shape from {name}_lead_field",
+        )
 
 
 def _given_channels(
@@ -219,7 +235,7 @@ def _normals(sensors: xr.Dataset) -> Array:
             expected=f"the coordinates {names} along {CHANNEL!r}",
             remedy='jfx.probe_at(positions, normal=positions, dim="channel"), for radial ones',
         )
-    columns = [magnitude(sensors.variables[name].data) for name in names]
+    columns = [as_floats(magnitude(sensors.variables[name].data)) for name in names]
     if any(map(is_jax, columns)):
         facing = jnp.stack(columns, axis=-1)
         return facing / jnp.linalg.norm(facing, axis=-1, keepdims=True)

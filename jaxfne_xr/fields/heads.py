@@ -16,20 +16,24 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, nonfinite_problem
+from jaxfne_xr.core.arrays import check_traced, computable, is_jax, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
 from jaxfne_xr.core.units import (
+    bare,
     factor,
     is_quantity,
     magnitude,
     positive,
     scalar,
+    unit_of,
+    unit_text,
     units_of,
     values_in,
 )
+from jaxfne_xr.geometry.positions import SAME_PLACE
 from jaxfne_xr.kernels.fields import dipoles as dipole_kernels
 from jaxfne_xr.kernels.fields import heads as kernels
 
@@ -38,12 +42,19 @@ from .model import ForwardModel, forward_model, shown, static
 from .parameters import in_float64
 
 CHANNEL = "channel"
-#: Largest distance of an electrode from the scalp, relative to its radius; the electrode is then projected onto it.
+#: Largest distance of an electrode outside the scalp, relative to its radius; the electrode is projected onto it.
 ON_SCALP = 0.01
+#: If all electrodes are within this distance of the centre, um, and this part of the scalp's radius, their positions
+#: seem to be in another unit (a heuristic).
+CENTRAL = (1000.0, 0.01)
 #: The series of spheres is truncated at a multiple of this many terms, so that similar set-ups share a compiled kernel.
 TERMS = 32
-#: Terms if JAX traces the radii: enough for a brain of up to 0.95 times the radius of the head, to 1e-8.
+#: Terms if JAX traces what their number depends on. Enough for electrodes on the scalp and a brain of up to 0.95 times
+#: the radius of the head, to 1e-8; nearer pairs, with a relative error above `TRUNCATED`, get NaN.
 TERMS_TRACED = 512
+TRUNCATED = 1e-6
+#: Most terms of the series: a dipole in the brain 0.16 mm below an electrode on its surface needs as many.
+MOST_TERMS = 30_000
 #: The remedy for a lead field with other dims than it needs.
 LABELLED = 'xr.DataArray(array, dims=("channel", "xyz", "dipole"), attrs={"units": "V/(A*m)"})'
 
@@ -211,8 +222,11 @@ class FourSphere(ForwardModel):
 
     Notes
     -----
-    Dipoles lie inside the brain, electrodes on the scalp: an electrode off the scalp by at most 1 % of its radius is
-    projected onto it. The series is summed to 1e-14. The mean potential over the scalp is zero.
+    Dipoles lie inside the brain, electrodes anywhere in the head: on the scalp, or in skull, fluid and brain, nearer to
+    the centre than the dipole too. An electrode outside the scalp by at most 1 % of its radius is projected onto it.
+    The series is summed to 1e-14; in the brain, the potential of the dipole in an infinite medium is added in closed
+    form. The mean potential over the scalp is zero. Under a JAX trace of electrodes or radii, an electrode so near to a
+    dipole that 512 terms are not exact to 1e-6 gets NaN.
 
     References
     ----------
@@ -254,20 +268,27 @@ class FourSphere(ForwardModel):
         radii, sigma, centre = (
             in_float64(x) for x in (self.radii, self.conductivities, self.centre)
         )
-        terms = TERMS_TRACED
-        _check_places(dipole, sensor, centre, radii[0], radii[-1], on=True)
+        _check_places(dipole, sensor, centre, radii[0], radii[-1], inside=True)
+        terms = None
         if not is_traced(radii):
             brain, scalp = float(radii[0]), float(radii[-1])
             depth, height = _distances(dipole, centre), _distances(sensor, centre)
             found = _inside_problems(depth, brain, "the brain sphere")
-            if height is not None and (off := np.abs(height - scalp) > ON_SCALP * scalp).any():
-                found.append(_off_scalp(height, off, scalp))
+            if height is not None:
+                found += _outside_head(height, scalp)
+                found += _at_dipoles(dipole, sensor, height < brain)
             raise_problems(found)
-            # Sensors are on the scalp, so no dipole in the brain needs more terms than one at the brain's surface: the
-            # bound for traced dipoles.
-            deepest = brain if depth is None else float(depth.max(initial=0.0))
-            terms = -(-kernels.series_terms(deepest / scalp) // TERMS) * TERMS
-        return on_arrays(_sphere, dipole, sensor, radii, sigma, centre, n_terms=terms)
+            terms = _terms(depth, height, brain, scalp)
+        return on_arrays(
+            _sphere,
+            dipole,
+            sensor,
+            radii,
+            sigma,
+            centre,
+            n_terms=terms or TERMS_TRACED,
+            bounded=terms is not None,
+        )
 
     def meg_lead_field(self, dipole: Array, sensor: Array, normal: Array) -> Array:
         """Compute the field along the normals per moment (channel, xyz, dipole), fT/(nA*um)."""
@@ -320,9 +341,12 @@ class LeadField(ForwardModel):
         if isinstance(given, xr.DataArray):
             given = self._of_labelled(given)
         elif is_quantity(given):
-            object.__setattr__(self, "given_units", f"{given.units:~C}")
-            given = given.magnitude
-        given = given if is_jax(given) else np.asarray(given)
+            object.__setattr__(self, "given_units", unit_of(given))
+            given = bare(given)
+        if self.given_units is not None:
+            object.__setattr__(self, "given_units", unit_text(self.given_units))
+        given = computable(given, "lead_field")
+        given = given if is_jax(given) else computable(np.asarray(given))
         object.__setattr__(self, "array", given)
         if given.ndim != 3 or given.shape[1] != 3:
             raise DimensionError.of(
@@ -397,11 +421,40 @@ def _sphere(
     centre: Array,
     *,
     n_terms: int,
+    bounded: bool,
 ) -> Array:
-    # The series holds on the scalp only: project the electrodes onto it.
-    away = sensor - centre
-    scalp = away * (radii[-1] / jnp.linalg.norm(away, axis=-1, keepdims=True))
-    return kernels.sphere_lead_field(dipole - centre, scalp, radii, conductivities, n_terms=n_terms)
+    dipole, sensor = dipole - centre, sensor - centre
+    field = kernels.sphere_lead_field(dipole, sensor, radii, conductivities, n_terms=n_terms)
+    if bounded:
+        return field
+    error = kernels.truncation(dipole, sensor, radii, n_terms=n_terms)
+    return jnp.where(error[:, None] <= TRUNCATED, field, jnp.nan)
+
+
+def _terms(
+    depth: np.ndarray | None, height: np.ndarray | None, brain: float, scalp: float
+) -> int | None:
+    """Return the number of terms for dipoles and electrodes at these radii; None if JAX traces what it depends on."""
+    if height is None:
+        return None
+    # A dipole in the brain needs no more terms than one at the brain's surface: the bound for traced dipoles.
+    deepest = 1.0 if depth is None else float(depth.max(initial=0.0)) / brain
+    ratio = np.minimum(height, scalp) / brain
+    largest = deepest * float(np.minimum(ratio, 1 / np.maximum(ratio, 1e-300)).max(initial=0.0))
+    if largest >= 1:
+        return None
+    terms = -(-kernels.series_terms(largest) // TERMS) * TERMS
+    if terms <= MOST_TERMS:
+        return terms
+    if depth is None:
+        return None
+    raise ArgumentError.of(
+        "sensors",
+        found=f"an electrode and a dipole so near to each other and to the surface of the brain that {terms} terms are "
+        "needed",
+        expected=f"at most {MOST_TERMS}",
+        remedy="move one of them by some hundred um, or head=jfx.InfiniteHomogeneous() close to the dipole",
+    )
 
 
 def _sarvas(
@@ -409,7 +462,7 @@ def _sarvas(
 ) -> Array:
     """Return Sarvas' lead field, for dipoles within `brain` of the centre and sensors outside `radius`."""
     centre = in_float64(centre)
-    _check_places(dipole, sensor, centre, brain, radius, on=False)
+    _check_places(dipole, sensor, centre, brain, radius, inside=False)
     if not is_traced(radius):
         found = _inside_problems(_distances(dipole, centre), float(brain), "the conductor")
         height = _distances(sensor, centre)
@@ -434,20 +487,19 @@ def _sarvas_centred(dipole: Array, sensor: Array, normal: Array, centre: Array) 
 
 
 def _check_places(
-    dipole: Array, sensor: Array, centre: Array, brain: Array, radius: Array, *, on: bool
+    dipole: Array, sensor: Array, centre: Array, brain: Array, radius: Array, *, inside: bool
 ) -> None:
-    """Let `checkify` check that dipoles are inside `brain`, and sensors on the scalp, or outside of the head."""
+    """Let `checkify` check that dipoles are inside `brain`, and sensors inside or outside of the head."""
 
     def away(place: Array) -> Array:
         return jnp.linalg.norm(place - centre, axis=-1)
 
     def sensors_fit() -> Array:
         height = away(sensor)
-        near = jnp.abs(height - radius) <= ON_SCALP * radius
-        return (near if on else height > radius).all()
+        return (height <= (1 + ON_SCALP) * radius if inside else height > radius).all()
 
     check_traced("dipoles", lambda: jnp.all(away(dipole) < brain), "all inside the brain")
-    check_traced("sensors", sensors_fit, "all on the scalp" if on else "all outside the head")
+    check_traced("sensors", sensors_fit, "all in the head" if inside else "all outside the head")
 
 
 def _distances(place: Array, centre: Array) -> np.ndarray | None:
@@ -472,17 +524,45 @@ def _inside_problems(depth: np.ndarray | None, radius: float, what: str) -> list
     ]
 
 
-def _off_scalp(height: np.ndarray, off: np.ndarray, scalp: float) -> Problem:
-    k = int(np.argmax(np.abs(height - scalp)))
-    return Problem(
-        where="sensors",
-        found=f"{off.sum()} of {len(height)} {'inside the head' if height[k] < scalp else 'outside the head'}, "
-        f"number {k} at {height[k]:.6g} um from its centre",
-        expected=f"on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
-        remedy='jfx.probe_at(positions, units="mm", dim="channel"), if they are in mm; '
-        'jfx.montage("easycap-M1", head); or head=jfx.FourSphere(radii=...) of the right size',
-        error=ArgumentError,
-    )
+def _outside_head(height: np.ndarray, scalp: float) -> list[Problem]:
+    """Return the problem of electrodes outside the head, or all next to its centre, as those in mm seem to be."""
+    outside = height > (1 + ON_SCALP) * scalp
+    if outside.any():
+        k, where, count = int(np.argmax(height)), "outside the head", int(outside.sum())
+    elif height.size and (height < min(CENTRAL[0], CENTRAL[1] * scalp)).all():
+        k, where, count = int(np.argmax(height)), "next to the centre of the head", len(height)
+    else:
+        return []
+    return [
+        Problem(
+            where="sensors",
+            found=f"{count} of {len(height)} {where}, number {k} at {height[k]:.6g} um from its centre",
+            expected=f"in the head or on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
+            remedy='jfx.probe_at(positions, units="mm", dim="channel"), if they are in mm; '
+            'jfx.montage("easycap-M1", head); or head=jfx.FourSphere(radii=...) of the right size',
+            error=ArgumentError,
+        )
+    ]
+
+
+def _at_dipoles(dipole: Array, sensor: Array, in_brain: np.ndarray) -> list[Problem]:
+    """Return the problem of an electrode at the place of a dipole, where the potential has no value."""
+    if is_traced(dipole):
+        return []
+    places, electrodes = np.asarray(dipole, float), np.asarray(sensor, float)
+    for k in np.flatnonzero(in_brain):
+        near = np.linalg.norm(places - electrodes[k], axis=1) < SAME_PLACE
+        if near.any():
+            return [
+                Problem(
+                    where="sensors",
+                    found=f"number {k} at the place of dipole {int(np.argmax(near))}",
+                    expected="a distance to every dipole: the potential at a dipole has no value",
+                    remedy=f"sensors.drop_isel(channel=[{k}]), or move it by the distance of the sources of the dipole",
+                    error=ArgumentError,
+                )
+            ]
+    return []
 
 
 def _shell_problems(head: FourSphere) -> list[Problem]:

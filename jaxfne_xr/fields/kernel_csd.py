@@ -26,10 +26,17 @@ ROUNDING = 1e-6
 #: Regularisations among which leave-one-out chooses, and the smallest that has an effect in float32.
 REGULARISATIONS = np.logspace(-12, 0, 25)
 SMALLEST_FLOAT32 = 1e-5
-#: Width of basis sources over the distance of neighbouring contacts; margin around the contacts over the width.
-WIDTH, MARGIN = 1.0, 2.0
-#: More basis sources than this are taken for a mistake in the width.
-MOST_SOURCES = 20_000
+#: Widths of basis sources over the distance of neighbouring contacts, the best of which leave-one-out chooses: see the
+#: table in the docs. The first is that for a given regularisation, so that the estimate is linear in the potential.
+WIDTHS = (1.0, 2.0)
+#: Margin of basis sources around the contacts over the widest width.
+MARGIN = 2.0
+#: More basis sources along an axis are taken for a mistake in the width.
+MOST_ALONG = 5000
+#: Limits of memory (bytes) and time (s), and what a pair of a basis source and a contact or a point takes of each: the
+#: potential is an integral of 128 terms in one and two dimensions.
+MOST_BYTES, MOST_SECONDS = 4e9, 60.0
+BYTES, SECONDS = 32, {1: 1.3e-6, 2: 1.3e-6, 3: 2e-8}
 
 
 def kernel_matrix(
@@ -42,6 +49,7 @@ def kernel_matrix(
     radius: Length = 250.0,
     width: Scalars | None = None,
     regularisation: Scalars | None = None,
+    n_sources: int | None = None,
     basis: Basis = "gauss",
 ) -> tuple[Array, dict[str, Any]]:
     """Return the matrix (point, contact) of the kernel method, and its parameters for the record."""
@@ -60,9 +68,10 @@ def kernel_matrix(
         else [in_float64(positive(radius, "um", "radius")) * (2 if dims == 2 else 1)]
     )
     near = _neighbour_distance(place)
-    widths = _several(width, WIDTH * near, "um", "width")
     strengths = _several(regularisation, REGULARISATIONS, "1", "regularisation")
-    source = _basis_sources(place, widths, near)
+    usual = WIDTHS if strengths.size > 1 else WIDTHS[:1]
+    widths = _several(width, near * np.array(usual), "um", "width")
+    source = _basis_sources(place, len(where), widths, near, n_sources)
     fixed = (place, source, where, widths, strengths, in_float64(sigma), *extent)
     record: dict[str, Any] = {"basis": basis, "dims": dims, "basis_sources": len(source)}
     record |= {"extent_um": extent[0]} if extent else {}
@@ -181,20 +190,59 @@ def _neighbour_distance(place: Array) -> float:
     return float(np.sqrt(np.median(squared.min(axis=1))))
 
 
-def _basis_sources(place: Array, widths: np.ndarray, near: float) -> np.ndarray:
-    """Return a grid (source, dims) of centres of basis sources, as dense as the contacts or the smallest width."""
+def _basis_sources(
+    place: Array, points: int, widths: np.ndarray, near: float, number: int | None
+) -> np.ndarray:
+    """Return a grid (source, dims) of centres of basis sources, as many as asked for or as dense as needed."""
     values = np.asarray(place)
+    contacts, dims = values.shape
     margin, step = MARGIN * widths.max(), min(widths.min(), near)
     lower, upper = values.min(axis=0) - margin, values.max(axis=0) + margin
-    shape = tuple(int(c) + 1 for c in np.ceil((upper - lower) / step - ROUNDING))
-    if np.prod(shape, dtype=float) > MOST_SOURCES:
+    if number is not None:
+        step = _step_of(upper - lower, _checked_number(number, contacts))
+    shape = _grid_shape(upper - lower, step)
+    count = np.prod(shape, dtype=float)
+    memory = count * (contacts + points) * BYTES / MOST_BYTES
+    seconds = count * (contacts * widths.size + points) * SECONDS[dims] / MOST_SECONDS
+    if (number is None and max(shape) > MOST_ALONG) or max(memory, seconds) > 1:
+        most = min(1000.0 * dims, count / max(memory, seconds))
+        fewer = max(contacts, int(most / 10 ** int(np.log10(most))) * 10 ** int(np.log10(most)))
         raise ArgumentError.of(
-            "width",
-            found=f"{' x '.join(map(str, shape))} basis sources, {step:g} um apart",
-            expected=f"at most {MOST_SOURCES}",
-            remedy=f'width="{2 * step:g} um", or fewer dims',
+            "width" if number is None else "n_sources",
+            found=f"{' x '.join(map(str, shape))} basis sources, {step:.3g} um apart, for {contacts} contacts: about "
+            f"{memory * MOST_BYTES / 1e9:.2g} GB and {seconds * MOST_SECONDS:.2g} s",
+            expected=f"at most {MOST_ALONG} along an axis, {MOST_BYTES / 1e9:g} GB and {MOST_SECONDS:g} s",
+            remedy=f"n_sources={fewer}, a larger width, or fewer dims",
         )
     return on_arrays(kernels.source_grid, lower, upper, shape=shape)
+
+
+def _checked_number(number: object, contacts: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < contacts:
+        raise ArgumentError.of(
+            "n_sources",
+            found=repr(number),
+            expected=f"a whole number of at least {contacts}, that of the contacts",
+            remedy=f"n_sources={max(1000, contacts)}",
+        )
+    return int(number)
+
+
+def _grid_shape(extent: np.ndarray, step: float) -> tuple[int, ...]:
+    """Return the number of basis sources along each axis, at most `step` apart."""
+    return tuple(int(c) + 1 for c in np.ceil(extent / step - ROUNDING))
+
+
+def _step_of(extent: np.ndarray, number: int) -> float:
+    """Return the smallest distance between basis sources of which there are at most `number`, by bisection."""
+    low, high = 0.0, float(extent.max())
+    for _ in range(50):
+        middle = (low + high) / 2
+        fits = (
+            np.prod(extent / middle + 1) <= 1e9 and np.prod(_grid_shape(extent, middle)) <= number
+        )
+        low, high = (low, middle) if fits else (middle, high)
+    return high
 
 
 def _several(given: Scalars | None, default: ArrayLike, unit: str, name: str) -> np.ndarray:

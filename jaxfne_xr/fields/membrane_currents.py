@@ -14,7 +14,17 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
+from jaxfne_xr.core.arrays import (
+    as_floats,
+    blocks,
+    is_dask,
+    is_floating,
+    is_jax,
+    is_traced,
+    native,
+    precision_of,
+    take,
+)
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import across, checked, contract, jointly, on_arrays
 from jaxfne_xr.core.errors import (
@@ -27,6 +37,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import (
     as_dataset,
     current_name,
+    find_voltage,
     groups_of,
     in_nA,
     misaligned,
@@ -34,10 +45,11 @@ from jaxfne_xr.core.inputs import (
     unit_problem,
     voltage_of,
 )
-from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.results import Made, finish_several
+from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import is_quantity, magnitude, units_of
+from jaxfne_xr.core.units import bare, is_quantity, magnitude, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
 from jaxfne_xr.kernels.fields import membrane_currents_numpy
@@ -119,6 +131,7 @@ def transmembrane_currents(
         )
     cable = cable_of(ds)
     v = voltage_of(ds)
+    given = ds.variables[find_voltage(ds)].dtype
     if scheme == "crank_nicolson" and TIME not in v.dims:
         raise time_problem(
             f"the dims {v.dims}",
@@ -136,30 +149,34 @@ def transmembrane_currents(
         method=scheme,
     )
     if cable.ends.arrays[0].size:
-        _warn_of_rounding(v, made, cable)
-    elif stimulus is None:
+        _warn_of_rounding(v, made, cable, given)
+    elif stimulus is None and INTRACELLULAR not in ds:
         warn(
             "no two compartments are joined, so all transmembrane currents, and their fields, are 0: the current that "
             "enters a compartment leaves it at the same position. Use cells of several compartments, or a proxy: "
             "ds.jfne.to_signals().jfne.lfp_proxy(...)."
         )
+    inside = _from_inside(ds, v, cable.dim)
+    if inside is not None:
+        made = _plus(made, inside)
     if stimulus is not None:
         made = _plus(made, _stimulus(ds, stimulus, v, cable.dim))
     included = "not included" if stimulus is None else "included"
-    return finish(
+    attrs = {"stimulus": included, "scheme": scheme, "sign_convention": "outward positive"}
+    variables: dict[str, Made] = {"i_membrane": (made, "nA", attrs)}
+    if inside is not None:
+        variables[INTRACELLULAR] = inside, "nA"
+    return finish_several(
         ds,
-        "i_membrane",
-        made,
-        "nA",
+        "transmembrane_currents",
+        variables,
         {
             "source": "transmembrane_current",
             "scheme": scheme,
             "stimulus": included,
-            "precision": str(v.dtype),
+            "precision": str(given),
         },
         stage="currents",
-        attrs={"stimulus": included, "scheme": scheme, "sign_convention": "outward positive"},
-        function="transmembrane_currents",
     )
 
 
@@ -251,7 +268,7 @@ def check_currents(
             expected="currents with known values",
             remedy="call check_currents outside jit and grad",
         )
-    current = xr.Variable(variable.dims, magnitude(variable.data))
+    current = xr.Variable(variable.dims, as_floats(magnitude(variable.data)))
     included = str(
         variable.attrs.get("stimulus", "not included" if stimulus is None else "included")
     )
@@ -261,6 +278,8 @@ def check_currents(
     rest = tuple(d for d in current.dims if d != dim)
     # The currents of a cell sum to the stimulus that they include; without it they sum to 0.
     excess = current if stimulus is None else _plus(current, -_stimulus(ds, stimulus, current, dim))
+    if name == "i_membrane" and (inside := _from_inside(ds, current, dim)) is not None:
+        excess = _plus(excess, -inside)
     sums, sizes = (
         jointly(
             _sums, x.transpose(*rest, dim), dims=[("group",)], group=Static(group), n=len(labels)
@@ -315,9 +334,10 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
     """Return the injected current as bare numbers, nA, on dims of `v` and in its precision."""
     if not isinstance(stimulus, xr.DataArray):
         raise _stimulus_error(f"a {type(stimulus).__name__}", v, dim)
+    native(bare(stimulus.variable._data), "stimulus.data")  # of known size, and without a mask
     raise_problems(misaligned(ds, stimulus, "stimulus"))
-    bare = stimulus.variable
-    given = xr.Variable(bare.dims, bare._data if is_quantity(bare._data) else bare.data, bare.attrs)
+    x = stimulus.variable
+    given = xr.Variable(x.dims, x._data if is_quantity(x._data) else x.data, x.attrs)
     # Bare numbers are in nA, as everywhere in this package.
     if units_of(given) is None:
         given.attrs["units"] = "nA"
@@ -338,9 +358,50 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
         if not here.any(axis=1).all():
             raise _stimulus_error("a compartment_id that is not in ds", v, dim)
         current = contract(here.T.astype(dtype), current, dim, dim)
-    if any(current.sizes[d] != v.sizes.get(d) for d in current.dims):
+    unfit = [d for d in current.dims if current.sizes[d] != v.sizes.get(d)]
+    if unfit == [TIME] and TIME in v.dims:
+        raise _duration_error(current.sizes[TIME], v.sizes[TIME])
+    if unfit:
         raise _stimulus_error(f"the sizes {dict(current.sizes)}", v, dim)
     return checked(current, "stimulus")
+
+
+def needs_currents(ds: xr.Dataset) -> bool:
+    """Whether the axial conductances and the voltages of a Dataset do not tell all of its currents."""
+    return INTRACELLULAR in ds.data_vars or CURRENT_UNKNOWN in ds.coords
+
+
+def _from_inside(ds: xr.Dataset, v: xr.Variable, dim: str) -> xr.Variable | None:
+    """Return the current that enters from inside other than along the cable, bare; warn of those not known."""
+    if CURRENT_UNKNOWN in ds.coords:
+        why = np.asarray(ds.variables[CURRENT_UNKNOWN].data).astype(str)
+        for cause in np.unique(why[why != ""]):
+            _warn_of_unknown(ds, dim, np.flatnonzero(why == cause), cause)
+    if INTRACELLULAR not in ds.data_vars:
+        return None
+    current = in_nA(ds.variables[INTRACELLULAR])
+    missing = {*current.dims} ^ {*v.dims}
+    if missing or any(current.sizes[d] != v.sizes[d] for d in v.dims):
+        raise DimensionError.of(
+            INTRACELLULAR,
+            found=f"the sizes {dict(current.sizes)}",
+            expected=f"those of the voltage, {dict(v.sizes)}",
+            remedy=f'ds.drop_vars("{INTRACELLULAR}"), if the currents of gap junctions and clamps may be left out',
+        )
+    return current.transpose(*v.dims)
+
+
+def _warn_of_unknown(ds: xr.Dataset, dim: str, rows: np.ndarray, cause: str) -> None:
+    names = [n for n in ("unit", "branch", "compartment") if n in ds.coords] or [dim]
+    labels = ds.coords.to_dataset()[names].isel({dim: rows[:5]})
+    listed = ", ".join(
+        " ".join(f"{name} {labels[name].values[k]}" for name in names)
+        for k in range(labels.sizes[dim])
+    )
+    warn(
+        f"the currents of {listed}{', ...' if len(rows) > 5 else ''} are wrong by what is not known of a {cause}: it "
+        "moves charge between insides that voltages do not show. integrate_field computes fields in the simulation."
+    )
 
 
 def _plus(current: xr.Variable, more: xr.Variable) -> xr.Variable:
@@ -358,21 +419,34 @@ def _stimulus_error(found: str, v: xr.Variable, dim: str) -> DimensionError:
     )
 
 
-def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable) -> None:
-    """Warn of the error that rounding can cause in the currents if voltages are coarser than float64."""
-    if v.dtype.kind != "f" or v.dtype.itemsize >= 8 or is_traced(cable.conductance):
+def _duration_error(given: int, wanted: int) -> DimensionError:
+    """Return the error for a stimulus of another number of samples, with the way to line up that of a simulator."""
+    lacking = wanted - 1 - given
+    cut = f".isel(time=slice({wanted - 1}))" if lacking < 0 else ""
+    behind = max(lacking, 0)
+    end = " and zeros at the end" if behind else ""
+    return DimensionError.of(
+        "stimulus",
+        found=f"{given} samples, and {wanted} of the voltage",
+        expected=f"{wanted}: sample k is the current of the step from k-1 to k, and no step leads to the first sample. "
+        f"Sample k of a stimulus of Jaxley acts from k to k+1: it needs a zero in front{end}, which shifts it",
+        remedy=f'stimulus.drop_vars("time", errors="ignore"){cut}.pad(time=(1, {behind}), constant_values=0)',
+    )
+
+
+def _warn_of_rounding(v: xr.Variable, made: xr.Variable, cable: Cable, given: np.dtype) -> None:
+    """Warn of the error that rounding can cause in the currents if voltages were `given` coarser than float64."""
+    if not is_floating(given) or given.itemsize >= 8 or is_traced(cable.conductance):
         return
     size = np.full(v.sizes[cable.dim], LARGEST)
     g = np.asarray(cable.conductance, float)
-    bound = float(
-        np.max(on_arrays(_bound, size, g, ends=cable.ends, dtype=str(v.dtype)), initial=0)
-    )
+    bound = float(np.max(on_arrays(_bound, size, g, ends=cable.ends, dtype=str(given)), initial=0))
     share = ""
     if made.size and not (is_dask(made.data) or is_traced(made.data)):
         largest = _largest(made.data)
         share = f", which is {bound / largest:.1e} of the largest current" if largest else ""
     warn(
-        f"voltages are {v.dtype}: their rounding can change a transmembrane current by up to {bound:.1e} nA{share}. "
+        f"voltages are {given}: their rounding can change a transmembrane current by up to {bound:.1e} nA{share}. "
         'If that is too much, simulate and store them in float64: jax.config.update("jax_enable_x64", True).'
     )
 

@@ -48,7 +48,10 @@ class ForwardModel:
     solvers: ClassVar[Mapping[str, str]]
     physical: ClassVar[bool] = True
     #: The text shown for a parameter that is None.
-    defaults: ClassVar[Mapping[str, str]] = {"min_distance": "radius of each segment"}
+    defaults: ClassVar[Mapping[str, str]] = {
+        "min_distance": "radius of each segment",
+        "shape": "that of the contacts",
+    }
 
     def solver_for(self, quantity: str) -> str:
         """Return the ``field_solver_status`` of an ``"lfp"``, ``"eeg"`` or ``"meg"``: here, the first of `solvers`."""

@@ -15,10 +15,10 @@ from jaxfne_xr.core.arrays import check_traced, is_traced
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.types import Array, Conductivity, Length, Scalars
-from jaxfne_xr.geometry.positions import positions_along
 from jaxfne_xr.kernels.fields import one_sphere
 
-from .conductors import Conductor, lead_field_of, solvers
+from .conductors import Conductor, solvers
+from .electrodes import lead_field_of
 from .model import forward_model, static
 from .parameters import array, is_vector, read
 
@@ -60,7 +60,7 @@ class OneSphere(Conductor):
     outside: Conductivity = 1.5
     centre: Scalars = (0.0, 0.0, 0.0)
     min_distance: Length | None = None
-    shape: str = static("point")
+    shape: str | None = static(None)
     order: int = static(3)
 
     kind: ClassVar[str] = "point"
@@ -97,15 +97,12 @@ class OneSphere(Conductor):
         """Compute the lead field (contact, site), uV/nA."""
         (site,) = self.extent(sites)
         raise_problems(self._outside(site, "site"))
-        return on_arrays(
-            lead_field_of,
-            positions_along(contacts, "contact", "xyz"),
+        return lead_field_of(
+            self.electrodes(contacts, say=True),
             site,
             *self._numbers(),
             self.limit(sites),
-            *self._electrodes(contacts),
             kernel=_one_sphere,
-            shape=self.shape,
             order=self.order,
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.types import Array, ArrayLike, Scalars
-from jaxfne_xr.core.units import example, is_quantity, scalar
+from jaxfne_xr.core.units import example, is_quantity, scalar, values_in
 
 
 class HasUnits(Protocol):
@@ -76,8 +76,8 @@ def _in_range(value: ArrayLike, least: float, positive: bool) -> Array:
 
 def in_unit(value: ArrayLike, unit: str, name: str) -> Array:
     """Convert one number to a float in `unit`, or three to a tuple of floats; JAX arrays are returned unchanged."""
-    if is_quantity(value) and np.ndim(value.magnitude):
-        value = [v * value.units for v in value.magnitude]
+    if is_quantity(value):
+        value = values_in(value, unit, name)
     if isinstance(value, np.ndarray):
         value = value.item() if value.ndim == 0 else value.tolist()
     if is_jax(value) and value.shape in ((), (3,)):

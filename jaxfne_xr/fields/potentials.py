@@ -30,21 +30,14 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import (
-    convert,
-    is_quantity,
-    magnitude,
-    same_dimension,
-    text_of,
-    units_of,
-)
+from jaxfne_xr.core.units import convert, is_quantity, magnitude, same_dimension, unit_of, units_of
 from jaxfne_xr.geometry.cable import Cable, cable_of, folded
 from jaxfne_xr.geometry.positions import check_probe, positions_along, prefixed
 from jaxfne_xr.geometry.sites import extent, sites_dim
 from jaxfne_xr.kernels.fields import distance
 
 from .conductors import Conductor, LineSource
-from .membrane_currents import transmembrane_currents
+from .membrane_currents import needs_currents, transmembrane_currents
 from .model import recorded_model
 
 #: A model: returns a lead field (contact, site) in uV/nA from a Dataset of sites and one of contacts.
@@ -74,7 +67,8 @@ def lead_field(
     -------
     xr.Dataset
         ``lead_field`` (contact, recording), uV/nA. Sites keep their coordinates; those of contacts are ``contact_x``,
-        .... JAX if positions or parameters are JAX, else float64.
+        .... Contacts with a ``radius`` and a normal are disks, over which the potential is averaged;
+        ``attrs["contacts"]`` says what they were taken for. JAX if positions or parameters are JAX, else float64.
 
     Raises
     ------
@@ -85,7 +79,7 @@ def lead_field(
     -----
     UserWarning
         If contacts lie within ``min_distance`` of a site, with their number. If the whole probe is more than 10 mm from
-        every site.
+        every site. If contacts have a radius but no normal, and so are taken as points.
 
     Examples
     --------
@@ -100,14 +94,16 @@ def lead_field(
     matrix, _ = matrix_of(sites, probe, model)
     dim = sites_dim(sites)
     contacts = {prefixed(name, c.dims): c.variable for name, c in check_probe(probe).coords.items()}
+    shape = contact_shape(model, probe)
     return finish(
         sites,
         "lead_field",
         xr.Variable(("contact", dim), matrix),
         LEAD_FIELD,
-        recorded_model(model, "lfp"),
+        {**recorded_model(model, "lfp"), **shape},
         coords=contacts,
         stage="lead_field",
+        attrs=shape,
     )
 
 
@@ -137,7 +133,8 @@ def lfp(
     -------
     xr.Dataset
         ``lfp`` (time, contact), uV, or (time, `by`, contact), with the coordinates of the contacts. Zero at infinity,
-        and not filtered.
+        and not filtered. Contacts with a ``radius`` and a normal are disks, over which the potential is averaged;
+        ``attrs["contacts"]`` says what they were taken for.
 
     Raises
     ------
@@ -175,7 +172,7 @@ def lfp(
     if name is None:
         of, variable = "voltage", voltage_of(ds)
         cable = cable_of(ds)
-        if not _cheaper_folded(variable, cable.dim, probe):
+        if needs_currents(ds) or not _cheaper_folded(variable, cable.dim, probe):
             ds, cable = transmembrane_currents(ds), None
             variable = in_nA(ds.variables["i_membrane"])
     else:
@@ -220,15 +217,21 @@ def labelled_lfp(
     labels: dict[str, Any] | None = None,
 ) -> xr.Dataset:
     """Return the potentials (uV) that a model gave at a probe as a Dataset, with their record."""
+    shape = contact_shape(model, probe)
     return finish(
         ds,
         "lfp",
         potential,
         "uV",
-        {**recorded_model(model, "lfp"), **parameters},
+        {**recorded_model(model, "lfp"), **parameters, **shape},
         coords={**probe.coords, **(labels or {})},
-        attrs={"reference": "zero at infinity"},
+        attrs={"reference": "zero at infinity", **shape},
     )
+
+
+def contact_shape(model: PotentialModel, probe: xr.Dataset) -> dict[str, str]:
+    """Return what a model took the contacts for, as attrs: ``{"contacts": "disks"}``; empty if that is not known."""
+    return {"contacts": model.electrodes(probe).words} if isinstance(model, Conductor) else {}
 
 
 # ------------------------------------------------------------------------------------------------- the matrix
@@ -264,7 +267,7 @@ def _checked(matrix: Array, sites: xr.Dataset, probe: xr.Dataset, model: Potenti
             matrix = matrix.transpose(*dims)
         unit, matrix = units_of(matrix), matrix.variable.data
     elif is_quantity(matrix):
-        unit = text_of(matrix.units)
+        unit = unit_of(matrix)
     matrix = magnitude(matrix)
     if not isinstance(matrix, np.ndarray) and not is_jax(matrix):
         matrix = np.asarray(matrix)

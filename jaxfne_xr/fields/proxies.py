@@ -18,15 +18,17 @@ from jaxfne_xr.core.dispatch import contract, jointly, mean_over, on_arrays
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
+    Problem,
     VariableError,
     raise_problems,
 )
 from jaxfne_xr.core.inputs import (
     as_dataset,
     misaligned,
+    proxy_lead_field,
+    remedy_of_times,
     source_dim,
     source_of,
-    spikes_of,
     times_of,
     variable_of,
 )
@@ -34,9 +36,10 @@ from jaxfne_xr.core.means import mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver
+from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, ArrayLike, Length, Window
-from jaxfne_xr.core.units import magnitude, positive
+from jaxfne_xr.core.units import plain, positive
 from jaxfne_xr.geometry.contact_layout import contacts_of
 from jaxfne_xr.geometry.positions import positions_along, sensor_dim
 from jaxfne_xr.geometry.sites import positions
@@ -44,6 +47,8 @@ from jaxfne_xr.kernels.fields import proxies as kernels
 
 #: The axes in which distances are measured, for each domain of a field.
 DOMAINS = {"point": "", "laminar": "z", "volume": "xyz"}
+#: Whether the weights of each contact sum to 1, the default first.
+PROJECTIONS = ("row_normalize", "density_preserving")
 
 
 for _solver, _words in {
@@ -54,15 +59,19 @@ for _solver, _words in {
     register_solver(_solver, _words, PROXY)
 
 
-@readout(units="1", formula="sum_n W_cn S_n, W a Gaussian of distance, rows summing to 1")
+@readout(
+    units="1",
+    formula="sum_n W_cn S_n, W a Gaussian of distance, rows summing to 1 unless density-preserving",
+)
 def lfp_proxy(
     source: xr.Dataset | xr.DataArray,
     probe: xr.Dataset | None = None,
     *,
     domain: str = "volume",
     sigma: Length = 100.0,
+    mode: str = "row_normalize",
 ) -> xr.Dataset:
-    """Compute the LFP proxy: at each contact, an average of the sources weighted by a Gaussian of their distance.
+    """Compute the LFP proxy: at each contact, the sources weighted by a Gaussian of their distance.
 
     Parameters
     ----------
@@ -75,18 +84,23 @@ def lfp_proxy(
         Whether distance counts in three dimensions, in depth (z) only, or not at all.
     sigma : float, str, pint.Quantity or JAX scalar
         Width of the Gaussian, um.
+    mode : {"row_normalize", "density_preserving"}
+        Whether the weights of each contact are divided by their sum. ``"row_normalize"``: an average of the sources,
+        as large outside the population as inside. ``"density_preserving"`` (the default of jaxfne's projections): a
+        sum, which decays with distance, and grows with the number of sites nearby.
 
     Returns
     -------
     xr.Dataset
-        ``lfp_proxy`` (time, contact), ``W S`` with ``W_cn = exp(-|z_c - z_n|^2 / 2 sigma^2) / sum_m exp(-|z_c -
-        z_m|^2 / 2 sigma^2)``. Its numbers are averages of the source's (nA, or mV of a voltage proxy), but it has no
-        unit, since it is not a potential.
+        ``lfp_proxy`` (time, contact), ``W S`` with ``W_cn = G_cn / sum_m G_cm``, or ``W_cn = G_cn`` if
+        density-preserving, and ``G_cn = exp(-|z_c - z_n|^2 / 2 sigma^2)``, which is 1 in the domain ``"point"``. Its
+        numbers are averages or sums of the source's (nA, or mV of a voltage proxy), but it has no unit, since it is not
+        a potential.
 
     Raises
     ------
     ArgumentError
-        If the domain is not known, or sigma is not a positive length.
+        If the domain or mode is not known, or sigma is not a positive length.
     DimensionError, UnitError
         If positions are missing, or are not lengths.
 
@@ -98,19 +112,32 @@ def lfp_proxy(
     >>> lfp = lfp_proxy(ds.jfne.to_signals(), jfx.linear_probe(3), domain="laminar", sigma="50 um")
     >>> lfp.lfp_proxy[0].data.magnitude.round(3).tolist()
     [1.238, 2.0, 2.762]
+
+    A millimetre away, only the density-preserving sum is zero:
+
+    >>> far = jfx.probe_at([[0.0, 0.0, 1100.0]])
+    >>> averaged, summed = (
+    ...     lfp_proxy(ds.jfne.to_signals(), far, domain="laminar", mode=mode).lfp_proxy[0, 0].data.magnitude
+    ...     for mode in ("row_normalize", "density_preserving")
+    ... )
+    >>> round(float(averaged), 3), round(float(summed), 3)
+    (3.0, 0.0)
     """
     source = as_dataset(source, "source")
     name, variable = source_of(source)
     dim = source_dim(variable)
-    if domain not in DOMAINS:
-        raise ArgumentError.of(
-            "domain",
-            found=repr(domain),
-            expected=f"one of {list(DOMAINS)}",
-            remedy='domain="laminar"',
+    raise_problems(
+        Problem(key, repr(value), f"one of {list(known)}", remedy, ArgumentError)
+        for key, value, known, remedy in (
+            ("domain", domain, DOMAINS, 'domain="laminar"'),
+            ("mode", mode, PROJECTIONS, 'mode="density_preserving"'),
         )
+        if not isinstance(value, str) or value not in known
+    )
     width = positive(sigma, "um", "sigma")
-    weights, coords = _weights(source, dim, probe, DOMAINS[domain], width)
+    weights, coords = _weights(
+        source, dim, probe, DOMAINS[domain], width, normalise=mode == PROJECTIONS[0]
+    )
     return finish(
         source,
         "lfp_proxy",
@@ -120,6 +147,7 @@ def lfp_proxy(
             "of": name,
             "domain": domain,
             "sigma_um": "traced" if is_traced(width) else float(width),
+            "mode": mode,
             "field_solver": "gaussian_kernel_proxy",
         },
         coords=coords,
@@ -127,7 +155,13 @@ def lfp_proxy(
 
 
 def _weights(
-    source: xr.Dataset, dim: str, probe: xr.Dataset | None, axes: str, sigma: float | jax.Array
+    source: xr.Dataset,
+    dim: str,
+    probe: xr.Dataset | None,
+    axes: str,
+    sigma: float | jax.Array,
+    *,
+    normalise: bool,
 ) -> tuple[Array, dict[Hashable, xr.DataArray]]:
     """Return the weights (contact, site), and the coordinates of contacts."""
     # Without distances every site has the same weight.
@@ -135,7 +169,9 @@ def _weights(
         if probe is not None and sensor_dim(probe) != "contact":
             raise _sensor_dim_error("probe", "contact")
         count, n = 1 if probe is None else probe.sizes["contact"], source.sizes[dim]
-        return np.full((count, n), 1 / n), {} if probe is None else dict(probe.coords)
+        return np.full((count, n), 1 / n if normalise else 1.0), {} if probe is None else dict(
+            probe.coords
+        )
     if probe is None:
         raise VariableError.of(
             "lfp_proxy",
@@ -146,7 +182,8 @@ def _weights(
     contacts = positions_along(probe, "contact", axes)
     width = sigma if is_jax(sigma) else np.asarray(sigma)
     places = positions(source, dim, axes)
-    return on_arrays(kernels.gaussian_weights, contacts, places, width), dict(probe.coords)
+    weights = on_arrays(kernels.gaussian_weights, contacts, places, width, normalise=normalise)
+    return weights, dict(probe.coords)
 
 
 @readout(units="1/um^2", formula="-d2(lfp_proxy)/dz2 along the probe")
@@ -258,7 +295,10 @@ def _remote(
         {} if sensors is None else dict(sensors.coords)
     )
     if lead_field is not None:
-        matrix, solver = _given(lead_field, dim, source, sensors), "given_lead_field_proxy"
+        matrix, solver = (
+            _given(lead_field, dim, source, sensors, f"{name[:3]}_lead_field"),
+            "given_lead_field_proxy",
+        )
         if isinstance(lead_field, xr.DataArray) and "channel" in lead_field.coords:
             coords = {"channel": lead_field["channel"].variable, **coords}
     elif sensors is None:
@@ -280,7 +320,7 @@ def _remote(
 
 
 def _given(
-    lead_field: ArrayLike, dim: str, source: xr.Dataset, sensors: xr.Dataset | None
+    lead_field: ArrayLike, dim: str, source: xr.Dataset, sensors: xr.Dataset | None, name: str
 ) -> Array:
     """Return a given lead field as (channel, site), after a check of its shape and labels."""
     n = source.sizes[dim]
@@ -288,10 +328,8 @@ def _given(
         if set(lead_field.dims) != {"channel", dim}:
             raise _lead_field_error(f"the dims {lead_field.dims}", dim, n)
         raise_problems(misaligned(source, lead_field, "lead_field"))
-        matrix = magnitude(lead_field.transpose("channel", dim).variable.data)
-    else:
-        matrix = magnitude(lead_field)
-        matrix = matrix if hasattr(matrix, "shape") else np.asarray(matrix, float)
+        lead_field = lead_field.transpose("channel", dim)
+    matrix = proxy_lead_field(lead_field, name)
     channels = None if sensors is None else sensors.sizes.get("channel")
     if np.ndim(matrix) != 2 or matrix.shape[1] != n or channels not in (None, matrix.shape[0]):
         raise _lead_field_error(f"the shape {np.shape(matrix)}", dim, n)
@@ -357,8 +395,8 @@ def emm_proxy(
     signals = as_dataset(signals, "signals")
     source = as_dataset(source, "source")
     lfp_proxy = as_dataset(lfp_proxy, "lfp_proxy")
-    weights = np.asarray(emm_weights, float)
-    scales = None if emm_scales is None else np.asarray(emm_scales, float)
+    weights = np.asarray(plain(emm_weights, "emm_weights"), float)
+    scales = None if emm_scales is None else np.asarray(plain(emm_scales, "emm_scales"), float)
     bad = weights.shape != (3,) or (weights < 0).any() or not 0 < weights.sum() < np.inf
     if bad or (
         scales is not None
@@ -373,7 +411,11 @@ def emm_proxy(
             remedy="emm_weights=(1, 1, 1)" if bad else "emm_scales=(10.0, 0.1, 1.0), or None",
         )
     _, dt_ms = times_of(signals)
-    spikes, (_, current) = spikes_of(signals), source_of(source)
+    for ds, name in ((source, "source"), (lfp_proxy, "lfp_proxy")):
+        if remedy := remedy_of_times(signals, ds, "signals", name):
+            found, expected = "other times than those of the Signals", "the same times in all three"
+            raise DimensionError.of(name, found=found, expected=expected, remedy=remedy)
+    spikes, (_, current) = all_spikes_of(signals), source_of(source)
     field = _needed(lfp_proxy, "lfp_proxy")
     rate = mean_over(spikes, [source_dim(spikes, "spikes")])
     terms = [

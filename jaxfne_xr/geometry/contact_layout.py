@@ -11,8 +11,9 @@ import xarray as xr
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
 from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.units import magnitude
 
-from .positions import axes_along, place_problems, positions_of
+from .positions import axes_along, place_problems, position_name, positions_of
 
 CONTACT = "contact"
 #: Positions are taken to be on a line or a plane if they are off it by less than this fraction of the probe's length.
@@ -67,7 +68,7 @@ def contacts_of(ds: xr.Dataset, dims: str | None = None, *, line: bool = True) -
             )
         found = Contacts(positions_of(ds, CONTACT, dims), tuple(dims), None)
     else:
-        found = _aligned(positions_of(ds, CONTACT, axes), axes, line=line)
+        found = _aligned(ds, positions_of(ds, CONTACT, axes), axes, line=line)
     if is_traced(found.place):
         check_traced(CONTACT, lambda: jnp.isfinite(found.place).all(), "finite positions")
     else:
@@ -85,7 +86,7 @@ def contacts_of(ds: xr.Dataset, dims: str | None = None, *, line: bool = True) -
     return found
 
 
-def _aligned(place: Array, axes: tuple[str, ...], *, line: bool) -> Contacts:
+def _aligned(ds: xr.Dataset, place: Array, axes: tuple[str, ...], *, line: bool) -> Contacts:
     """Return the contacts along their line, pointing up; else in the axes along which they differ."""
     if len(axes) == 1:
         return Contacts(place, axes, None)
@@ -115,10 +116,27 @@ def _aligned(place: Array, axes: tuple[str, ...], *, line: bool) -> Contacts:
             CONTACT,
             found=f"contacts up to {off:g} um off the line through the outermost",
             expected="contacts on one line",
-            remedy='one column: lfp.isel(contact=lfp.column == 0); or method="kernel", in 2-D and 3-D',
+            remedy=f'{_one_column(ds, values, axes)}method="kernel", in 2-D and 3-D',
         )
     wide = np.flatnonzero(np.ptp(values, axis=0) > ALIGNED * length)
     return Contacts(place[:, wide], tuple(axes[i] for i in wide), None)
+
+
+def _one_column(ds: xr.Dataset, values: np.ndarray, axes: tuple[str, ...]) -> str:
+    """Return the remedy that selects the longest column of contacts, if they are in columns along an axis."""
+    along = int(np.argmax(np.ptp(values, axis=0)))
+    across = np.delete(values, along, axis=1)
+    scale = float(np.ptp(values, axis=0).max())
+    _, column = np.unique(np.round(across / (ALIGNED * scale)), axis=0, return_inverse=True)
+    longest = np.flatnonzero(column.ravel() == np.argmax(np.bincount(column.ravel())))
+    if len(longest) < 2:
+        return ""
+    differ = [a for k, a in enumerate(axes) if k != along and np.ptp(values[:, k]) > 0]
+    name = position_name(ds, differ[0], CONTACT)
+    raw = np.asarray(magnitude(ds.variables[name].data))
+    if len(differ) == 1 and np.array_equal(np.flatnonzero(raw == raw[longest[0]]), longest):
+        return f"one column: ds.isel(contact=ds.{name} == {raw[longest[0]].item()!r}); or "
+    return f"one column: ds.isel(contact={longest.tolist()}); or "
 
 
 def _on_line(place: Array, along: Array, axes: tuple[str, ...]) -> Contacts:

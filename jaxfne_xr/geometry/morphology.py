@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance, scope
-from jaxfne_xr.core.arrays import is_dask, is_traced
+from jaxfne_xr.core.arrays import is_dask, is_traced, real_numbers
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DataError,
@@ -19,12 +19,22 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset
-from jaxfne_xr.core.results import assemble, is_quantified, with_unit
+from jaxfne_xr.core.results import assemble, is_quantified, with_factors, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
 from jaxfne_xr.core.types import ArrayLike, Length, Scalar
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
+from jaxfne_xr.core.units import (
+    carries_unit,
+    convert,
+    magnitude,
+    plain,
+    unit_text,
+    units_of,
+    values_in,
+)
 
 ROW = "recording"
+#: Lengths and positions are often rounded to a few digits: relative difference that is not an error.
+LENGTH_ROUNDING = 1e-3
 
 
 def morphology(
@@ -54,7 +64,8 @@ def morphology(
     at : float or array (recording)
         Where on its parent each is attached: 1 for the end, 0.5 for the middle, 0 for the start.
     length : array (recording), optional
-        Path length of each, um; by default the distance from start to end, or the diameter if that is 0.
+        Path length of each, um, at least the distance from start to end; by default that distance. A root or soma that
+        is traced as one point is as long as it is wide.
     axial_resistivity : float, str, pint.Quantity or array (recording)
         Axial resistivity, ohm cm.
     membrane_area : array (recording), optional
@@ -76,7 +87,8 @@ def morphology(
     Raises
     ------
     DimensionError, UnitError, ArgumentError
-        All problems at once.
+        All problems at once. If a segment that is neither root nor soma starts where it ends and has no `length`: it
+        would have no membrane and no resistance. If a `length` is shorter than the distance from start to end.
 
     Notes
     -----
@@ -89,25 +101,30 @@ def morphology(
     >>> cell.conductance.data.magnitude.round(4).tolist(), cell.z.values.tolist()
     ([0.0626], [5.0, 60.0])
     """
+    units = unit_text(units)
     points, n = _ends(start, end, units)
     widths = _per_segment(diameter, units, "um", "diameter", n, positive=True)
-    chord = np.linalg.norm(points[1] - points[0], axis=1)
-    lengths = np.where(chord > 0, chord, widths)
-    if length is not None:
-        lengths = _per_segment(length, units, "um", "length", n, positive=True)
     resistivity = _per_segment(
         axial_resistivity, "ohm*cm", "ohm*cm", "axial_resistivity", n, positive=True
     )
-    area = np.pi * widths * lengths
-    if membrane_area is not None:
-        area = _per_segment(membrane_area, "um^2", "um^2", "membrane_area", n, positive=True)
-    parents = np.asarray(parent)
+    parents = plain(parent, "parent")
     attached = _per_segment(at, "1", "1", "at", n, positive=False)
     raise_problems(_parent_problems(parents, n) or _at_problems(attached))
     roots = parents < 0
-    somata = roots if soma is None else np.asarray(soma, bool)
+    somata = roots if soma is None else np.asarray(plain(soma, "soma"), bool)
     if somata.shape != (n,):
         raise DimensionError(_shape("soma", somata.shape, f"({n},)"))
+    chord = np.linalg.norm(points[1] - points[0], axis=1)
+    if length is None:
+        point = chord == 0
+        raise_problems(_extent_problems(point & ~(roots | somata)))
+        lengths = np.where(point, widths, chord)
+    else:
+        lengths = _per_segment(length, units, "um", "length", n, positive=True)
+        raise_problems(_length_problems(lengths, chord))
+    area = np.pi * widths * lengths
+    if membrane_area is not None:
+        area = _per_segment(membrane_area, "um^2", "um^2", "membrane_area", n, positive=True)
 
     unit = _cells(parents)
     half = resistivity / 100 * (lengths / 2) / (np.pi * widths**2 / 4)  # ohm cm / um is 0.01 MOhm
@@ -184,6 +201,7 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: xr.Dataset) -> xr
             attrs={"long_name": g.attrs["long_name"]},
         )
     )
+    made = with_factors(made)
     geometry = scope.geometry(provenance.read(morphology.attrs))
     return provenance.extend(made, "with_morphology", {"geometry": geometry, "n": n})
 
@@ -320,26 +338,19 @@ def _ends(
 
 
 def _numbers(values: ArrayLike, units: str, target: str, name: str) -> np.ndarray:
-    if isinstance(values, str):
-        return np.asarray(scalar(values, target, name))
-    if is_quantity(values):
-        values, units = values.magnitude, text_of(values.units)
-    if is_traced(values) or is_dask(values):
+    bare = magnitude(values)
+    if is_traced(bare) or is_dask(bare):
         raise DataError.of(
             name,
-            found="an array that JAX traces" if is_traced(values) else "a dask array",
+            found="an array that JAX traces" if is_traced(bare) else "a dask array",
             expected="concrete numbers, which decide which segments meet",
-            remedy="make the morphology outside, and differentiate in its coordinates: "
-            'cell.assign_coords(x=("recording", x))',
+            remedy="make the morphology outside, and differentiate in its displacement: "
+            "jfx.translate(cell, x=x), jfx.rotate(cell, angle)",
         )
-    try:
-        numbers = np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        remedy = "np.array([...]), with one row or number for each segment"
-        raise ArgumentError.of(
-            name, found=repr(values), expected=f"numbers, in {target}", remedy=remedy
-        ) from error
-    return convert(numbers, units, target)
+    if carries_unit(values) or isinstance(values, str):
+        return np.array(values_in(values, target, name, given=units))
+    remedy = f"{name}=np.array([...]), with one row or number for each segment"
+    return convert(real_numbers(values, name, remedy), units, target)
 
 
 def _per_segment(
@@ -382,6 +393,45 @@ def _parent_problems(parent: np.ndarray, n: int) -> list[Problem]:
             error=ArgumentError,
         )
     ]
+
+
+def _extent_problems(point: np.ndarray) -> list[Problem]:
+    """Return the problem of segments without extent, of which no length is known."""
+    if not point.any():
+        return []
+    number = np.flatnonzero(point)
+    return [
+        Problem(
+            where="end",
+            found=f"the position of start for segment{'s' * (len(number) > 1)} {_listed(number)}",
+            expected="an extent, but of a root or a soma: a segment of no length has neither membrane nor resistance",
+            remedy="leave it out, and attach its children to its parent; or length=[...], um, if its path is closed",
+            error=ArgumentError,
+        )
+    ]
+
+
+def _length_problems(length: np.ndarray, chord: np.ndarray) -> list[Problem]:
+    """Return the problem of lengths below the distance from start to end."""
+    short = np.flatnonzero(length < chord * (1 - LENGTH_ROUNDING))
+    if not short.size:
+        return []
+    k = short[0]
+    return [
+        Problem(
+            where="length",
+            found=f"{length[k]:g} um for segment {k}, from start to end {chord[k]:g} um"
+            + (f" (also segments {_listed(short[1:])})" if short.size > 1 else ""),
+            expected="a path at least as long as the distance from start to end",
+            remedy="length=None for the distance itself, or correct start, end or the unit of length",
+            error=ArgumentError,
+        )
+    ]
+
+
+def _listed(numbers: np.ndarray) -> str:
+    """Return the first few numbers as text."""
+    return ", ".join(map(str, numbers[:5])) + ", ..." * (len(numbers) > 5)
 
 
 def _at_problems(at: np.ndarray) -> list[Problem]:

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
+from jaxfne_xr.core.arrays import as_floats, check_traced, is_jax, is_traced, precision_of
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
-from jaxfne_xr.core.inputs import unit_problem
+from jaxfne_xr.core.inputs import kind_problems, unit_problem
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of
@@ -107,13 +107,14 @@ def positions_of(ds: xr.Dataset, dim: Hashable, axes: Iterable[str]) -> Array:
             )
             continue
         variable = ds.variables[axis]
-        problem = unit_problem(variable, axis, "um")
+        problem = unit_problem(variable, axis, "um") + kind_problems(variable, axis)
         problems += problem
         if not problem:
             columns.append(convert(magnitude(variable.data), str(units_of(variable)), "um"))
     raise_problems(problems)
-    if any(is_jax(c) for c in columns):
-        return jnp.stack(columns, axis=-1)
+    for like in filter(is_jax, columns):
+        with precision_of(like):
+            return jnp.stack([jnp.asarray(c, as_floats(like).dtype) for c in columns], axis=-1)
     return np.stack([np.asarray(c, float) for c in columns], axis=-1)
 
 

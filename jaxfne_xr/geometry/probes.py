@@ -8,18 +8,27 @@ used as one. Depth is z, upwards.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_jax
+from jaxfne_xr.core.arrays import is_jax, real_numbers
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
-from jaxfne_xr.core.types import ArrayLike, Length
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of
+from jaxfne_xr.core.types import Array, ArrayLike, Length
+from jaxfne_xr.core.units import (
+    carries_unit,
+    convert,
+    magnitude,
+    parts,
+    scalar,
+    unit_text,
+    values_in,
+)
+from jaxfne_xr.core.units import direction as direction_of
 
 from .positions import check_probe
 
@@ -171,12 +180,11 @@ def probe_at(
     >>> probe_at([[0, 0, 0], [0, 0, 0.1]], units="mm", name=["a", "b"]).z.values.tolist()
     [0.0, 100.0]
     """
-    if is_quantity(positions):
-        positions, units = positions.magnitude, text_of(positions.units)
-    xyz = positions if is_jax(positions) else _numbers(positions, "positions")
+    units = unit_text(units)
+    xyz = _numbers(positions, "positions", units)
     problems = []
-    if np.ndim(xyz) != 2 or np.shape(xyz)[-1] != 3 or np.shape(xyz)[0] == 0:
-        problems.append(_shape_problem("positions", np.shape(xyz), "(n, 3), n at least 1"))
+    if xyz.ndim != 2 or xyz.shape[-1] != 3 or xyz.shape[0] == 0:
+        problems.append(_shape_problem("positions", xyz.shape, "(n, 3), n at least 1"))
     if dim not in SENSORS:
         expected, remedy = f"one of {list(SENSORS)}", f"dim={SENSORS[0]!r}"
         problems.append(Problem("dim", repr(dim), expected, remedy, ArgumentError))
@@ -195,7 +203,7 @@ def probe_at(
             {"units": "um", "long_name": "contact radius"},
         )
     if normal is not None:
-        facing = _numbers(normal, "normal")
+        facing = _arrows(normal, "normal")
         if facing.shape not in ((3,), (n, 3)):
             raise DimensionError(_shape_problem("normal", facing.shape, f"(3,), or ({n}, 3)"))
         facing = np.array([_direction(v, "normal") for v in np.broadcast_to(facing, (n, 3))])
@@ -229,10 +237,9 @@ def _positive(value: Length, name: str) -> float:
 
 def _lengths(value: ArrayLike, n: int) -> np.ndarray:
     """Return n lengths in um from one or from n."""
-    if isinstance(value, str) or np.ndim(magnitude(value)) == 0:
-        return np.full(n, _positive(value, "radius"))
-    unit = text_of(value.units) if is_quantity(value) else "um"
-    values = convert(np.asarray(magnitude(value), float), unit, "um")
+    values = np.asarray(values_in(value, "um", "radius"))
+    if values.ndim == 0:
+        return np.full(n, _positive(float(values), "radius"))
     if values.shape != (n,):
         raise DimensionError(_shape_problem("radius", values.shape, f"one, or ({n},)"))
     return np.array([_positive(v, "radius") for v in values])
@@ -250,29 +257,35 @@ def _count(n: int, name: str) -> None:
 
 def _pair(value: Any, name: str) -> tuple[Any, Any]:
     """Return two values, for rows and for columns, from two or from one."""
-    if name == "spacing" and (isinstance(value, str) or np.ndim(magnitude(value)) == 0):
+    several = isinstance(value, (list, tuple))
+    if name == "spacing" and not several and np.ndim(magnitude(value)) == 0:
         return value, value
     try:
-        first, second = value
+        first, second = parts(value, "um", name)
+    except UnitError:
+        raise
     except (TypeError, ValueError) as error:
         expected, remedy = "one for rows and one for columns", f"{name}=(4, 2)"
         raise ArgumentError.of(name, found=repr(value), expected=expected, remedy=remedy) from error
     return first, second
 
 
-def _numbers(values: ArrayLike, name: str) -> np.ndarray:
-    """Return a copy of numbers as float64."""
-    try:
-        return np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        expected, remedy = "numbers, three for each position", f"{name}=np.array([[x, y, z], ...])"
-        raise ArgumentError.of(
-            name, found=repr(values), expected=expected, remedy=remedy
-        ) from error
+def _numbers(values: ArrayLike, name: str, units: str = "um") -> Array:
+    """Return a copy of numbers as float64 in `units`; JAX arrays stay JAX. Bare numbers are taken to be in `units`."""
+    if is_jax(values) or carries_unit(values):
+        return values_in(values, units, name)
+    return real_numbers(values, name, f"{name}=np.array([[x, y, z], ...])")
 
 
-def _vector(value: ArrayLike, name: str) -> np.ndarray:
-    v = _numbers(value, name)
+def _arrows(values: ArrayLike, name: str) -> np.ndarray:
+    """Return directions as float64."""
+    return np.asarray(
+        direction_of(values, name) if carries_unit(values) else _numbers(values, name)
+    )
+
+
+def _vector(value: ArrayLike, name: str, read: Callable[..., Array] = _numbers) -> np.ndarray:
+    v = np.asarray(read(value, name))
     if v.shape != (3,) or not np.isfinite(v).all():
         raise ArgumentError.of(
             name, found=repr(value), expected="three finite numbers", remedy=f"{name}=(0, 0, 0)"
@@ -281,7 +294,7 @@ def _vector(value: ArrayLike, name: str) -> np.ndarray:
 
 
 def _direction(vector: ArrayLike, name: str) -> np.ndarray:
-    v = _vector(vector, name)
+    v = _vector(vector, name, _arrows)
     length = np.linalg.norm(v)
     if length == 0:
         raise ArgumentError.of(

@@ -15,6 +15,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import unit_problem
+from jaxfne_xr.core.places import place_disagreement
 from jaxfne_xr.core.schema import SITES
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of
@@ -37,10 +38,16 @@ def sites_dim(sites: xr.Dataset) -> str:
 
 
 def positions(sites: xr.Dataset, dim: str, axes: Iterable[str]) -> Array:
-    """Return positions of sites (site, axes), um, checked to be finite if they are concrete.
+    """Return positions of sites (site, axes), um, checked to be finite and to agree if they are concrete.
 
-    One NaN would spoil the potential at every contact.
+    One NaN would spoil the potential at every contact; a segment whose middle is not between its ends was moved by some
+    of its coordinates only.
     """
+    raise_problems(place_disagreement(sites, dim))
+    return _positions(sites, dim, axes)
+
+
+def _positions(sites: xr.Dataset, dim: str, axes: Iterable[str]) -> Array:
     axes = list(axes)
     places = positions_of(sites, dim, axes)
     if not is_traced(places):
@@ -85,8 +92,9 @@ def ends(sites: xr.Dataset, dim: str) -> tuple[Array, Array]:
             expected="x_start, y_start, z_start and x_end, y_end, z_end, um",
             remedy="PointSource(...), for sites that are points",
         )
+    raise_problems(place_disagreement(sites, dim))
     start, end = (
-        positions(sites, dim, [axis + suffix for axis in "xyz"]) for suffix in ("_start", "_end")
+        _positions(sites, dim, [axis + suffix for axis in "xyz"]) for suffix in ("_start", "_end")
     )
     return start, end
 

@@ -11,7 +11,7 @@ import importlib.metadata
 import re
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,43 +26,25 @@ from jaxfne_xr.core.errors import (
     JfneError,
     MissingDependencyError,
     Problem,
-    UnitError,
     missing_dependency,
     raise_problems,
 )
 from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.results import assemble
-from jaxfne_xr.core.schema import GEOMETRY
+from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Time
-from jaxfne_xr.core.units import is_quantity, readable, scalar
+from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
 
-from . import jaxley_cable
+from . import jaxley_cable, jaxley_inside
+from .jaxley_parameters import Parameters, params_problems, warn_of_trainables
+from .jaxley_units import units_of_states
 
 #: The oldest Jaxley version whose tables have the form that is read here.
 OLDEST = (0, 14)
 
 ROW = "recording"
 SYNAPSE = "synapse"
-
-#: Units of the states of Jaxley's mechanisms, from their source code; ``{}`` is the name of the instance. `w` of AdEx
-#: and `u` of Izhikevich are left out, since no unit makes their equations consistent: the user has to name one. The
-#: "current" of a pump is a change of concentration; that of the Nernst pump is zero, and added to the calcium current.
-_STATES = {
-    "HH": {"{}_m": "1", "{}_h": "1", "{}_n": "1"},
-    "Na": {"{}_m": "1", "{}_h": "1"},
-    "K": {"{}_n": "1"},
-    "Km": {"{}_p": "1"},
-    "CaL": {"{}_q": "1", "{}_r": "1"},
-    "CaT": {"{}_u": "1"},
-    "Fire": {"{}_spikes": "1"},
-    "AdEx": {"{}_spikes": "1"},
-    "CaPump": {"i_Ca": "mA/cm^2", "CaCon_i": "mM", "i_CaPump": "mM/ms"},
-    "CaFaradayConcentrationChange": {"i_Ca": "mA/cm^2", "CaCon_i": "mM", "i_CaCurrent": "mM/ms"},
-    "CaNernstReversal": {"i_Ca": "mA/cm^2", "eCa": "mV", "CaCon_i": "mM", "CaCon_e": "mM"},
-    "IonotropicSynapse": {"{}_s": "1"},
-    "TestSynapse": {"{}_c": "1"},
-}
 
 #: Labels that identify a compartment. Every row has them, also on a dim such as ``recording_i_HH``.
 _LABELS = ("unit", "branch", "compartment", "compartment_id")
@@ -79,6 +61,7 @@ def from_jaxley(
     recordings: Array,
     *,
     delta_t: Time,
+    params: Sequence[Mapping[str, Array]] | None = None,
     dims: Sequence[str] = ("recording", "time"),
     units: Mapping[str, str] | None = None,
     quantify: bool | None = None,
@@ -93,6 +76,9 @@ def from_jaxley(
         NumPy or JAX, traced or not: the first value of ``jx.integrate``, one row for each of ``module.recordings``.
     delta_t : float, str or pint.Quantity
         The time step given to ``jx.integrate``, ms (or ``"25 us"``). The first sample is the initial state, at 0 ms.
+    params : list of dict, optional
+        The trainable parameters given to ``jx.integrate(params=...)``, NumPy or JAX, traced or not: conductances,
+        areas, diameters and capacitances are those of this simulation, and differentiable in `params`.
     dims : sequence of str
         The axes of `recordings`, in order. ``jax.vmap`` adds one: ``("trial", "recording", "time")``.
     units : mapping of str to str, optional
@@ -100,7 +86,7 @@ def from_jaxley(
         unit is never guessed. Names that are not recorded are ignored.
     quantify : bool, optional
         True: pint quantities (JAX arrays become NumPy). False: units in ``attrs["units"]`` (JAX arrays stay JAX). By
-        default True, unless the data is traced by JAX, or dask.
+        default True, unless the data or `params` are traced by JAX, or the data is dask.
 
     Returns
     -------
@@ -133,14 +119,21 @@ def from_jaxley(
     MissingDependencyError
         If Jaxley is not installed, or older than 0.14.
 
+    Warns
+    -----
+    UserWarning
+        If the module has trainable radii, lengths, axial resistivities or capacitances and `params` is not given.
+
     Notes
     -----
-    Geometry and conductances are those of ``module.nodes``: after training lengths, radii or resistivities, call
-    ``module.write_trainables(params)`` first. Ends are interpolated between the traced points, by path length; the
-    middle is half-way between them, as in Jaxley's ``compute_compartment_centers``. A soma traced as one point has no
-    extent. A cell without traced points is at the place where Jaxley draws it, with the directions of the drawing and
-    the lengths of the table: all such cells are at the same place until they are moved (``net.arrange_in_layers``,
-    ``cell.move_to``). The provenance records whether positions were traced or drawn.
+    Conductances are those of ``module.nodes``, or of `params`. Positions are always those of ``module.nodes``: Jaxley
+    does not move a compartment whose length is trained; ``module.write_trainables(params)`` does. Ends are
+    interpolated between the traced points, by path length; the middle is half-way between them, as in Jaxley's
+    ``compute_compartment_centers``. A compartment is never longer than its length in the table: where a branch leaves
+    a soma, the path from or to the soma's point belongs to it if Jaxley counts it in its length. A soma traced as one
+    point has no extent. A cell without traced points is at the place where Jaxley draws it, with the directions of the
+    drawing and the lengths of the table: all such cells are at the same place until they are moved
+    (``net.arrange_in_layers``, ``cell.move_to``). The provenance records whether positions were traced or drawn.
 
     Examples
     --------
@@ -153,12 +146,39 @@ def from_jaxley(
     >>> ds.branch.values, ds.compartment.values, str(ds.v.pint.units)
     (array([0, 0, 1, 1]), array([0, 1, 0, 1]), 'millivolt')
     """
-    version = require_module(module)
-    dims = tuple(dims)
+    require_module(module)
+    problems = params_problems(module, params)
+    given = Parameters() if problems else Parameters.of(module, params)
+    if params is None and not module.recordings.empty and "v" in {*module.recordings["state"]}:
+        warn_of_trainables(module, jaxley_inside.trained_names(jaxley_inside.junctions(module)))
+    return labelled(
+        module,
+        recordings,
+        given,
+        delta_t=delta_t,
+        dims=tuple(dims),
+        units=units,
+        quantify=quantify,
+        problems=problems,
+    )
+
+
+def labelled(
+    module: Any,
+    recordings: Array,
+    given: Parameters,
+    *,
+    delta_t: Time,
+    dims: tuple[str, ...] = (ROW, TIME),
+    units: Mapping[str, str] | None = None,
+    quantify: bool | None = None,
+    problems: Sequence[Problem] = (),
+) -> xr.Dataset:
+    """Label recordings as `from_jaxley` does, given the parameters of the simulation; raise its `problems` too."""
     states, index = _recorded(module)
     recordings = _bare(recordings)
-    known, problems = _units(module, dict.fromkeys(states), units or {})
-    problems += kind_problems(recordings, "recordings")
+    known, found = units_of_states(module, dict.fromkeys(states), units or {})
+    problems = [*found, *problems, *kind_problems(recordings, "recordings")]
     problems += _axis_problems(recordings.shape, dims, states)
     try:
         dt_ms = check_dt(scalar(delta_t, "ms", "delta_t"), "delta_t")
@@ -167,11 +187,11 @@ def from_jaxley(
     raise_problems(problems)
 
     if quantify is None:
-        quantify = not (is_traced(recordings) or is_dask(recordings))
+        quantify = not (is_traced(recordings) or is_dask(recordings) or given.traced)
     # quantities hold NumPy arrays; a traced array cannot be converted
     if quantify and is_jax(recordings) and not is_traced(recordings):
         recordings = np.asarray(recordings)
-    table = jaxley_cable.compartments(module)
+    table = jaxley_cable.compartments(module, given.geometry)
     variables: dict[str, tuple[xr.Variable, str]] = {}
     coords: dict[Hashable, xr.Variable] = {}
     dim_of: dict[tuple[str | int, ...], str] = {}  # states recorded at the same sites share a dim
@@ -189,9 +209,12 @@ def from_jaxley(
         variables[state] = checked(variable, state) if state == "v" else variable, unit
     # only the voltage drives axial currents
     if "v" in variables:
-        conductance, ends = _edges(module, table, np.unique(coords["unit"].values))
+        conductance, ends = _edges(module, table, np.unique(coords["unit"].values), given.shape)
         variables["conductance"] = conductance, "uS"
         coords |= ends
+        own = _inside(module, variables["v"][0], coords, recordings, dims, given, dt_ms)
+        variables |= own[0]
+        coords |= own[1]
     coords |= _groups(module, coords, taken={*variables, *coords, *dims})
 
     parameters = {
@@ -200,7 +223,8 @@ def from_jaxley(
         "dims": list(dims),
         "precision": str(recordings.dtype),
         "geometry": jaxley_cable.geometry(module),
-        "jaxley": version,
+        "trained": list(given.trained),
+        "jaxley": importlib.metadata.version("jaxley"),
     }
     return assemble(
         variables,
@@ -214,7 +238,9 @@ def from_jaxley(
     )
 
 
-def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr.Dataset:
+def sites_of(
+    module: Any, time: np.ndarray, parameters: Mapping[str, Any], given: Parameters
+) -> xr.Dataset:
     """Return every compartment of a module, with the labels that `from_jaxley` gives, before it is simulated.
 
     Parameters
@@ -225,10 +251,12 @@ def sites_of(module: Any, time: np.ndarray, parameters: Mapping[str, Any]) -> xr
         ms.
     parameters : mapping
         Of the simulation, for the provenance.
+    given : Parameters
+        Trained parameters of the simulation.
     """
-    table = jaxley_cable.compartments(module)
+    table = jaxley_cable.compartments(module, given.geometry)
     coords = _labels(table, np.arange(len(table["unit"])), ROW, suffix="")
-    conductance, ends = _edges(module, table, np.unique(table["unit"]))
+    conductance, ends = _edges(module, table, np.unique(table["unit"]), given.shape)
     coords |= ends
     coords |= _groups(module, coords, taken={*coords, ROW, TIME})
     parameters = {
@@ -284,7 +312,11 @@ def _bare(recordings: ArrayLike) -> Array:
     if isinstance(recordings, tuple):
         found = "a tuple, as jx.integrate(..., return_states=True) returns"
         remedy = "recordings, states = jx.integrate(...)"
-    elif is_quantity(recordings) or isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
+    elif is_quantity(recordings):
+        unit = unit_of(recordings)
+        found = f"a {type(recordings).__name__} in {unit}"
+        remedy = bare_code(recordings, "recordings", "mV" if same_dimension(unit, "mV") else unit)
+    elif isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
         found, remedy = f"a {type(recordings).__name__}", "pass the bare array"
     else:
         is_array = is_jax(recordings) or is_dask(recordings)
@@ -341,61 +373,6 @@ def _axis_problems(
     return problems
 
 
-# ---------------------------------------------------------------------------------------------- units
-
-
-def _units(
-    module: Any, states: Iterable[str], given: Mapping[str, str]
-) -> tuple[dict[str, str], list[Problem]]:
-    """Return the unit of each state, that of the voltage first, and the problems of states without one."""
-    units: dict[str, str] = {}
-    problems: list[Problem] = []
-    for state in sorted(states, key=lambda state: state != "v"):
-        known, named = known_unit(module, state), given.get(state)
-        try:
-            unit = known if named is None else readable(named)
-        except UnitError as error:
-            problems += error.problems
-            continue
-        if unit is None:
-            problems.append(_unit_problem(state, "a state whose unit is not known", "its unit"))
-        elif known is not None and unit != known:
-            problems.append(_unit_problem(state, f"the unit {unit!r}", f"{known!r}, as in Jaxley"))
-        else:
-            units[state] = unit
-    return units, problems
-
-
-def _unit_problem(state: str, found: str, expected: str) -> Problem:
-    return Problem(
-        where=state,
-        found=found,
-        expected=expected,
-        remedy=f'from_jaxley(..., units={{"{state}": "1"}}), if it is a gate',
-        error=UnitError,
-    )
-
-
-def known_unit(module: Any, state: str) -> str | None:
-    """Return the unit of a recorded state if Jaxley's own code determines it, else None."""
-    mechanisms = [*module.channels, *module.pumps, *module.synapses]
-    own = [m for m in mechanisms if type(m).__module__.startswith("jaxley.")]
-    if state == "v":  # Rate makes the voltage a number without a unit
-        return None if any(type(m).__name__ == "Rate" for m in own) else "mV"
-    found = {
-        unit
-        for mechanism in own
-        for name, unit in _STATES.get(type(mechanism).__name__, {}).items()
-        if name.format(mechanism.name) == state
-    }
-    # Jaxley's base classes require these units or convert by them: channel densities and synaptic point currents.
-    if any(channel.current_name == state for channel in module.channels):
-        found.add("mA/cm^2")
-    if any(f"i_{synapse.name}" == state for synapse in module.synapses):
-        found.add("nA")
-    return found.pop() if len(found) == 1 else None
-
-
 # --------------------------------------------------------------------------------------------- labels
 
 
@@ -443,6 +420,31 @@ def _labels(
     }
 
 
+def _inside(
+    module: Any,
+    v: xr.Variable,
+    coords: Mapping[Hashable, xr.Variable],
+    recordings: Array,
+    dims: tuple[str, ...],
+    given: Parameters,
+    dt_ms: float,
+) -> tuple[dict[str, tuple[xr.Variable, str]], dict[Hashable, xr.Variable]]:
+    """Return the currents between insides that voltages do not show, and the label of those that are not known."""
+    if not module.synapses and "v" not in module.externals:
+        return {}, {}
+    states, index = _recorded(module)
+    recorded = {}
+    for name in {f"i_{synapse.name}" for synapse in module.synapses} & {*states}:
+        rows = np.flatnonzero(states == name)
+        rows = rows[index[rows] < (module.edges["type"] == name[2:]).sum()]
+        recorded[name] = index[rows], xr.Variable(dims, _taken(recordings, rows, dims.index(ROW)))
+    current, unknown = jaxley_inside.of_recorded(
+        module, v, ROW, coords["compartment_id"].values, recorded, given, dt_ms
+    )
+    made = {} if current is None else {INTRACELLULAR: (current, "nA")}
+    return made, {CURRENT_UNKNOWN: xr.Variable(ROW, unknown)} if (unknown != "").any() else {}
+
+
 def _groups(
     module: Any, coords: Mapping[Hashable, xr.Variable], taken: set[Hashable]
 ) -> dict[Hashable, xr.Variable]:
@@ -472,10 +474,13 @@ def _synapses(module: Any, compartments: Mapping[str, np.ndarray]) -> dict[str, 
 
 
 def _edges(
-    module: Any, table: Mapping[str, np.ndarray], units: np.ndarray
+    module: Any,
+    table: Mapping[str, np.ndarray],
+    units: np.ndarray,
+    parameters: Mapping[str, Array] | None,
 ) -> tuple[xr.Variable, dict[Hashable, xr.Variable]]:
     """Return the axial conductances inside the cells `units`, and the coordinates of the compartments they join."""
-    i, j, conductance = jaxley_cable.axial_conductances(module)
+    i, j, conductance = jaxley_cable.axial_conductances(module, parameters)
     inside = np.isin(table["unit"][i], units)
     i, j, conductance = i[inside], j[inside], conductance[inside]
     ends = {"edge_from": i, "edge_to": j, "edge_unit": table["unit"][i]}

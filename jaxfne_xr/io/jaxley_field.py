@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -20,7 +21,7 @@ from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems, warn
 from jaxfne_xr.core.progress import working
-from jaxfne_xr.core.results import finish, owned_data, with_unit
+from jaxfne_xr.core.results import finish, owned_data
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
 from jaxfne_xr.core.types import Array, Time
@@ -34,8 +35,11 @@ from jaxfne_xr.geometry.positions import positions_along, positions_of, prefixed
 from jaxfne_xr.kernels import loop
 from jaxfne_xr.signals.traces import quantify as with_quantities
 
-from .jaxley import ROW, from_jaxley, known_unit, require_module, sites_of
+from .jaxley import ROW, labelled, require_module, sites_of
 from .jaxley_cable import axial_conductances
+from .jaxley_inside import Junction, exchanging, junctions, stepped
+from .jaxley_parameters import Parameters, as_arrays, params_problems
+from .jaxley_units import known_unit
 
 #: What can be read while the simulation runs.
 READOUTS = ("lfp", "dipole_moment", "recordings")
@@ -47,8 +51,8 @@ BLOCK = 64
 Arrays: TypeAlias = dict[str, Array]
 #: (state, all_params, externals) -> the next state
 Step: TypeAlias = Callable[[Arrays, Arrays, Arrays], Arrays]
-#: Trainable parameters that change axial conductances.
-SHAPE = {"radius", "length", "axial_resistivity"}
+#: (state before a step, after it, and with clamped voltages, all_params) -> what is read of it
+Take: TypeAlias = Callable[[Arrays, Arrays, Arrays, Arrays], Arrays]
 
 
 def integrate_field(
@@ -123,8 +127,8 @@ def integrate_field(
     Notes
     -----
     Memory grows with contacts times time. Differentiable in `params` (conductances, radii, ...), in the stimuli, in
-    the positions of the contacts and in the parameters of the model. Trainable radii, lengths and resistivities change
-    the currents; positions, and the diameters that limit the distance to a contact, are those of ``module.nodes``. As
+    the positions of the contacts and in the parameters of the model. Trained radii, lengths and resistivities change
+    the currents, and trained radii the distance that limits a potential; positions are those of ``module.nodes``. As
     with ``jx.integrate``, use `jax.jit` for code that is called more than once.
 
     Examples
@@ -142,14 +146,15 @@ def integrate_field(
     asked = [readouts] if isinstance(readouts, str) else list(dict.fromkeys(readouts))
     model = LineSource() if model is None else model
     problems = _request_problems(module, asked, probe, solver)
-    problems += _call_problems(module, params, stimuli)
+    problems += params_problems(module, params)
+    problems += _stimuli_problems(stimuli)
     raise_problems(problems)
     dt_ms = check_dt(scalar(delta_t, "ms", "delta_t"), "delta_t")
     externals, where, steps = _externals(module, stimuli, t_max, dt_ms)
     lengths = _lengths(steps, checkpoint)
 
-    trained = {str(key) for entry in params or () for key in entry}
     state, step, all_params = _stepping(module, params, dt_ms, solver, where)
+    given = Parameters.made(params, all_params)
     sites = sites_of(
         module,
         time_from_dt(dt_ms, steps + 1),
@@ -160,23 +165,31 @@ def integrate_field(
             "scheme": SOLVERS[solver],
             "stimulus": "not included",
             "source": "transmembrane_current",
-            "trained": sorted(trained),
+            "trained": list(given.trained),
         },
+        given=given,
     )
-    start, stop, conductance = axial_conductances(module, all_params if trained & SHAPE else None)
+    start, stop, conductance = axial_conductances(module, given.shape)
     joined = Cable.between(ROW, start, stop, conductance)
 
+    found = junctions(module)
     weights, inside = {}, None
     if "lfp" in asked and probe is not None:
         _require_near(sites, probe, model)
         matrix, inside = matrix_of(sites, probe, model)
-        weights["lfp"] = along_edges(matrix, joined)
-        _warn_of_rounding(weights["lfp"], state["v"].dtype)
+        weights["lfp"] = _weights(matrix, joined, found)
+        _warn_of_rounding(weights["lfp"]["differences"], state["v"].dtype)
     if "dipole_moment" in asked:
-        weights["dipole_moment"] = along_edges(positions_of(sites, ROW, "xyz").T, joined)
+        # about the middle of each cell: with gap junctions, the moment depends on the origin
+        of_cell = np.asarray(sites["unit"])
+        place = np.asarray(positions_of(sites, ROW, "xyz"), float)
+        middle = np.stack([np.bincount(of_cell, x) / np.bincount(of_cell) for x in place.T], axis=1)
+        weights["dipole_moment"] = _weights((place - middle[of_cell]).T, joined, found)
 
-    read = partial(_read, unit=np.asarray(sites["edge_unit"]), n=int(sites["unit"].max()) + 1)
-    take = _taking(module, joined, "recordings" in asked)
+    unit = {f"junctions_{k}": np.asarray(sites["unit"])[x.post] for k, x in enumerate(found)}
+    unit["differences"] = np.asarray(sites["edge_unit"])
+    read = partial(_read, unit=unit, n=int(sites["unit"].max()) + 1)
+    take = _taking(module, joined, found, solver, "recordings" in asked)
     with working("integrate_field"):
         made = _run(
             step,
@@ -186,15 +199,13 @@ def integrate_field(
             all_params,
             externals,
             weights,
+            where.get("v"),
             lengths,
             steps,
             checkpoint is not None,
         )
         if not any(map(is_traced, made.values())):
             jax.block_until_ready(made)
-    # Crank-Nicolson: the current of a step belongs to the mean voltage of its two ends
-    if solver == "crank_nicolson":
-        made |= {name: _between(made[name]) for name in weights}
     if quantify is None:
         quantify = not any(map(is_traced, made.values()))
     if quantify:
@@ -206,12 +217,9 @@ def integrate_field(
         if name == "lfp":
             results.append(_labelled_lfp(sites, made[name], probe, model, inside))
         elif name == "dipole_moment":
-            results.append(_labelled_dipoles(sites, made[name]))
+            results.append(_labelled_dipoles(sites, made[name], not exchanging(module, found)))
         else:
-            rows = from_jaxley(module, made[name].T, delta_t=dt_ms, quantify=quantify)
-            if trained & SHAPE and "conductance" in rows:
-                rows = _conducting(rows, conductance, sites, quantify)
-            results.append(rows)
+            results.append(labelled(module, made[name].T, given, delta_t=dt_ms, quantify=quantify))
     return results[0] if len(results) == 1 else _side_by_side(results)
 
 
@@ -258,23 +266,9 @@ def _request_problems(
     return problems
 
 
-def _call_problems(module: Any, params: Any, stimuli: object) -> list[Problem]:
-    """Return the problems of arguments for Jaxley, which ignores wrong ones or fails with an unclear error."""
+def _stimuli_problems(stimuli: object) -> list[Problem]:
+    """Return the problem of stimuli for Jaxley, which fails with an unclear error."""
     problems = []
-    if params is not None:
-        expected = [sorted(entry) for entry in module.trainable_params]
-        is_list = isinstance(params, (list, tuple)) and all(isinstance(p, Mapping) for p in params)
-        found = [sorted(entry) for entry in params] if is_list else type(params).__name__
-        if found != expected:
-            problems.append(
-                Problem(
-                    where="params",
-                    found=f"{found}",
-                    expected=f"a list of dicts of what was made trainable, in order: {expected}",
-                    remedy='module.make_trainable("HH_gNa"), then params=module.get_parameters()',
-                    error=ArgumentError,
-                )
-            )
     parts = stimuli if isinstance(stimuli, tuple) and len(stimuli) == 3 else (None, ())
     if stimuli is not None and not all(isinstance(part, list) for part in parts[1:]):
         problems.append(
@@ -383,7 +377,7 @@ def _stepping(
     module.to_jax()
     device = "gpu" if module._solver_device in ("gpu", "tpu") else "cpu"
     initial, advance = build_init_and_step_fn(module, f"jaxley.dhs.{device}", solver)
-    state, all_params = initial(list(params or ()), delta_t=dt_ms)
+    state, all_params = initial(as_arrays(params), delta_t=dt_ms)
 
     def step(state: Arrays, all_params: Arrays, externals: Arrays) -> Arrays:
         return advance(state, all_params, externals, where, dt_ms)
@@ -391,8 +385,14 @@ def _stepping(
     return state, step, all_params
 
 
-def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Arrays], Arrays]:
-    """Return a function of a state that returns the voltage differences along edges, and the recorded rows."""
+def _taking(
+    module: Any, joined: Cable, found: Sequence[Junction], solver: str, recorded: bool
+) -> Take:
+    """Return a function of the states before and after a step that returns what is read of it.
+
+    These are the voltage differences along edges, of Crank-Nicolson in the middle of the step; the currents of gap
+    junctions; and the recorded rows. Voltages are those of the equations, before a clamp sets them.
+    """
     label = module.nodes.index.to_numpy()
     start, stop = (label[end] for end in joined.ends.arrays)
     rows: dict[str, np.ndarray] = {}
@@ -404,38 +404,53 @@ def _taking(module: Any, joined: Cable, recorded: bool) -> Callable[[Arrays], Ar
         # rows are gathered state by state; the inverse permutation restores the order of module.recordings
         order = np.argsort(np.argsort(module.recordings["state"].to_numpy(), kind="stable"))
 
-    def take(state: Arrays) -> Arrays:
-        v = state["v"]
-        taken = {"differences": v[stop] - v[start]}
+    def take(before: Arrays, after: Arrays, kept: Arrays, all_params: Arrays) -> Arrays:
+        end = (before["v"] + after["v"]) / 2 if solver == "crank_nicolson" else after["v"]
+        taken = {"differences": end[stop] - end[start]}
+        for k, junction in enumerate(found):
+            states = {name: after[name] for name in junction.states}
+            params = {name: all_params[name] for name in junction.params}
+            pre, post = (before["v"][label[at]] for at in (junction.pre, junction.post))
+            own = replace(junction, params=params)
+            taken[f"junctions_{k}"] = -stepped(own, states, pre, post, end[label[junction.post]])
         if recorded:
-            taken["recordings"] = jnp.concatenate([state[n][i] for n, i in rows.items()])[order]
+            taken["recordings"] = jnp.concatenate([kept[n][i] for n, i in rows.items()])[order]
         return taken
 
     return take
 
 
-def _read(samples: Arrays, weights: Arrays, *, unit: np.ndarray, n: int) -> Arrays:
+def _weights(matrix: Array, joined: Cable, found: Sequence[Junction]) -> Arrays:
+    """Return what a readout (row, site) of currents makes of what `_taking` takes: (row, edge), (row, synapse)."""
+    weights = {f"junctions_{k}": matrix[:, junction.post] for k, junction in enumerate(found)}
+    return {"differences": along_edges(matrix, joined), **weights}
+
+
+def _read(samples: Arrays, weights: dict[str, Arrays], *, unit: Arrays, n: int) -> Arrays:
     """Return the readouts of a block of samples: potentials (step, contact), moments (step, xyz, unit), rows."""
-    d = samples["differences"]
     made = {key: samples[key] for key in samples if key == "recordings"}
-    if "lfp" in weights:
+    for part, weight in weights.get("lfp", {}).items():
         # GPUs would otherwise multiply in reduced precision
-        made["lfp"] = jnp.matmul(d, weights["lfp"].T, precision=jax.lax.Precision.HIGHEST)
-    if "dipole_moment" in weights:
-        parts = d[:, None] * weights["dipole_moment"]
-        moments = jax.ops.segment_sum(jnp.moveaxis(parts, -1, 0), unit, n)
-        made["dipole_moment"] = jnp.moveaxis(moments, 0, -1)
+        potential = jnp.matmul(samples[part], weight.T, precision=jax.lax.Precision.HIGHEST)
+        made["lfp"] = made["lfp"] + potential if "lfp" in made else potential
+    for part, weight in weights.get("dipole_moment", {}).items():
+        parts = jnp.moveaxis(samples[part][:, None] * weight, -1, 0)
+        moments = jnp.moveaxis(jax.ops.segment_sum(parts, unit[part], n), 0, -1)
+        made["dipole_moment"] = (
+            made["dipole_moment"] + moments if "dipole_moment" in made else moments
+        )
     return made
 
 
 def _run(
     step: Step,
-    take: Callable[[Arrays], Arrays],
+    take: Take,
     read: Callable[..., Arrays],
     state: Arrays,
     all_params: Arrays,
     externals: Arrays,
-    weights: Arrays,
+    weights: dict[str, Arrays],
+    clamped: Array | None,
     lengths: tuple[int, ...],
     steps: int,
     checkpoint: bool,
@@ -444,28 +459,33 @@ def _run(
     extra = math.prod(lengths) - steps  # simulated and discarded; a clamp keeps its last value
 
     @jax.jit
-    def run(state: Arrays, all_params: Arrays, externals: Arrays, weights: Arrays) -> Arrays:
+    def run(
+        state: Arrays, all_params: Arrays, externals: Arrays, weights: dict[str, Arrays]
+    ) -> Arrays:
         weights = jax.tree.map(lambda w: jnp.asarray(w, state["v"].dtype), weights)
 
         def advance(state: Arrays, now: Arrays) -> tuple[Arrays, Arrays]:
-            state = step(state, all_params, now)
-            return state, take(state)
+            clamp = now.get("v")
+            # Jaxley changes the dict that it is given
+            now = {key: x for key, x in now.items() if key != "v"}
+            after = step(dict(state), all_params, now)
+            kept = after
+            if clamp is not None:  # as in Jaxley, after the step: its equations do not know of it
+                kept = {**after, "v": after["v"].at[clamped].set(clamp)}
+            return kept, take(state, after, kept, all_params)
 
         inputs = {
             key: jnp.pad(rows, ((0, extra), (0, 0)), mode="edge") for key, rows in externals.items()
         }
-        first = read(jax.tree.map(lambda x: x[None], take(state)), weights)
+        first = read(
+            jax.tree.map(lambda x: x[None], take(state, state, state, all_params)), weights
+        )
         made = loop.read_in_blocks(
             advance, partial(read, weights=weights), state, inputs, lengths, checkpoint=checkpoint
         )
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b[:steps]]), first, made)
 
     return run(state, all_params, externals, weights)
-
-
-def _between(values: Array) -> Array:
-    """Return the first value, then the mean of each two neighbours in time."""
-    return jnp.concatenate([values[:1], (values[:-1] + values[1:]) / 2])
 
 
 def _warn_of_rounding(weights: Array, dtype: np.dtype) -> None:
@@ -497,8 +517,13 @@ def _labelled_lfp(
     return labelled_lfp(sites, variable, probe, model, parameters)
 
 
-def _labelled_dipoles(sites: xr.Dataset, moments: Array) -> xr.Dataset:
-    """Label moments (time, xyz, unit) as `dipole_moment` does."""
+def _labelled_dipoles(sites: xr.Dataset, moments: Array, closed: bool) -> xr.Dataset:
+    """Label moments (time, xyz, unit) as `dipole_moment` does; warn if the currents of a cell do not sum to zero."""
+    if not closed:
+        warn(
+            "gap junctions carry current from cell to cell, so the currents of a cell do not sum to 0, and its moment "
+            "depends on the origin, the mean position of its sites."
+        )
     # dipole_moment of one sample without current has the labels, at little cost
     still = np.zeros((1, sites.sizes[ROW]))
     one = sites.isel({TIME: [0]}).assign(i_membrane=((TIME, ROW), still, {"units": "nA"}))
@@ -512,22 +537,12 @@ def _labelled_dipoles(sites: xr.Dataset, moments: Array) -> xr.Dataset:
             "by": "unit",
             "origin": like["dipole_moment"].attrs["origin"],
             "groups": like.sizes["unit"],
+            **({} if closed else {"closed": False}),
         },
         coords={name: c.variable for name, c in like.coords.items() if name != TIME},
         stage="source",
         attrs={"origin": like["dipole_moment"].attrs["origin"]},
     )
-
-
-def _conducting(
-    rows: xr.Dataset, conductance: Array, sites: xr.Dataset, quantify: bool
-) -> xr.Dataset:
-    """Return recordings with the axial conductances (edge) of the simulation instead of those of the module."""
-    known = np.isin(np.asarray(sites["edge_unit"]), np.asarray(rows["edge_unit"]))
-    variable = rows.variables["conductance"]
-    attrs = {name: value for name, value in variable.attrs.items() if name != "units"}
-    bare = xr.Variable(variable.dims, conductance[known])
-    return rows.assign(conductance=with_unit(bare, "uS", quantify=quantify, attrs=attrs))
 
 
 def _side_by_side(results: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -7,14 +7,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    JfneError,
+    Problem,
+    UnitError,
+    raise_problems,
+)
 from jaxfne_xr.core.time_axis import check_dt
 from jaxfne_xr.core.types import Array, Time, Voltage
 from jaxfne_xr.core.units import factor, scalar
-from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV, to_signals
+from jaxfne_xr.signals.spikes import SPIKE_RULES, refractory_ms, threshold_mV, to_signals
 from jaxfne_xr.signals.traces import LAYOUTS, traces
 
 
@@ -38,6 +46,8 @@ class JaxleyTraceSpec:
         mV; None to detect no spikes.
     spike_rule : {"crossing", "level"}
         See `to_signals`.
+    refractory : float, str, pint.Quantity or None
+        Dead time after a spike, ms; None for the default of `to_signals`, 0 for none.
     units : str
         Unit of the array.
     metadata : mapping
@@ -62,6 +72,7 @@ class JaxleyTraceSpec:
     spike_rule: str = "crossing"
     units: str = "mV"
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    refractory: Time | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -103,16 +114,21 @@ class JaxleyTraceSpec:
                 threshold_mV(self.spike_threshold)
         except JfneError as error:
             problems += error.problems
+        try:
+            refractory_ms(self.refractory, self.spike_rule)
+        except JfneError as error:
+            problems += error.problems
         raise_problems(problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec as plain, JSON-safe values; dt in ms, the threshold in mV."""
+        """Return the spec as plain, JSON-safe values; times in ms, the threshold in mV."""
         threshold = self.spike_threshold
         return {
             **asdict(self),
             "dt_ms": scalar(self.dt_ms, "ms", "dt_ms"),
             "spike_threshold": None if threshold is None else threshold_mV(threshold),
             "metadata": dict(self.metadata),
+            "refractory": refractory_ms(self.refractory, self.spike_rule),
         }
 
 
@@ -129,7 +145,7 @@ def jaxley_trace_to_signals(
 
     Parameters
     ----------
-    trace : array (two axes, as `layout` names them)
+    trace : array (two axes, as `layout` names them), or with a third, ``feature``
         Membrane voltage, in the unit of `spec`; NumPy, JAX or dask.
     spec : JaxleyTraceSpec, optional
         How to read it; by default time by unit, 0.025 ms, threshold 0 mV.
@@ -161,9 +177,20 @@ def jaxley_trace_to_signals(
     ((1000, 16), 'computational_scaffold')
     """
     spec = spec or JaxleyTraceSpec()
+    layout = layout or spec.layout
+    if layout in LAYOUTS and np.ndim(trace) not in (2, 3):
+        raise DimensionError.of(
+            "trace",
+            found=f"an array of {np.ndim(trace)} axes",
+            expected=f"two, {' and '.join(LAYOUTS[layout])}, or a third one for features",
+            remedy="trace[:, None] for a single unit by time; any axes by name: "
+            "jfx.traces(trace, dims=(...), dt_ms=...).jfne.to_signals()",
+        )
+    features = layout in LAYOUTS and np.ndim(trace) == 3
     ds = traces(
         trace,
-        layout=layout or spec.layout,
+        (*LAYOUTS[layout], "feature") if features else None,
+        layout=None if features else layout,
         dt_ms=spec.dt_ms if dt_ms is None else dt_ms,
         units=spec.units,
         quantify=quantify,
@@ -175,5 +202,9 @@ def jaxley_trace_to_signals(
     }
     ds = provenance.extend(ds, "jaxley_trace_to_signals", about, origin=spec.backend)
     return to_signals(
-        ds, spike_threshold=spec.spike_threshold, spike_rule=spec.spike_rule, source=source
+        ds,
+        spike_threshold=spec.spike_threshold,
+        spike_rule=spec.spike_rule,
+        source=source,
+        refractory=spec.refractory,
     )

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import ArgumentError
-from jaxfne_xr.core.time_axis import TIME, even_times
+from jaxfne_xr.core.errors import ArgumentError, warn
+from jaxfne_xr.core.time_axis import TIME, as_typed, even_times
 from jaxfne_xr.geometry.morphology import ROW, joined, segments
+from jaxfne_xr.kernels.fields import membrane_currents_numpy
 
 #: Attributes of a cell that `from_lfpy` reads.
 _NEEDED = ("allseclist", "totnsegs", "x", "y", "z", "d", "area", "somaidx")
@@ -42,10 +43,18 @@ def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
     TimeAxisError
         If the samples are not evenly spaced, as with ``variable_dt=True``.
 
+    Warns
+    -----
+    UserWarning
+        If the currents of the initial state do not sum to zero, and there are no voltages from which to compute them.
+
     Notes
     -----
     The conductances are those of NEURON (``segment.ri()``), with points without membrane eliminated. With them
     `transmembrane_currents` returns LFPy's ``imem`` up to rounding, without the current of electrodes.
+
+    NEURON has no capacitive current yet when it records the initial state, so the ``imem`` of that sample does not sum
+    to zero. It is replaced by ``G V`` of the same sample, without the current of an electrode that is on at the start.
 
     Examples
     --------
@@ -79,11 +88,14 @@ def from_lfpy(cell: Any, *, quantify: bool = True) -> xr.Dataset:
         np.concatenate([np.stack([c.x[:, k], c.y[:, k], c.z[:, k]], axis=1) for c in cells])
         for k in (0, 1)
     ]
+    edges = joined(a, points, g, offset)
+    if "i_membrane" in recorded and _starts_at_rest(cells):
+        recorded |= _with_first_sample(recorded, edges, merged["unit"])
     ds = segments(
         ends[0].astype(float),
         ends[1].astype(float),
         np.concatenate([np.asarray(c.d, float) for c in cells]),
-        joined(a, points, g, offset),
+        edges,
         merged,
         function="from_lfpy",
         parameters={
@@ -178,7 +190,37 @@ def _recorded(cells: Sequence[Any]) -> tuple[dict[str, tuple[xr.Variable, str]],
     if not found:
         return {}, None
     times = xr.Variable((TIME,), np.asarray(cells[0].tvec, float), {"units": "ms"})
-    return found, even_times(times, None)[0].copy()
+    return found, as_typed(*even_times(times, None)).copy()
+
+
+def _starts_at_rest(cells: Sequence[Any]) -> bool:
+    """Whether the first sample is the initial state: LFPy leaves out what is simulated before 0 ms."""
+    return float(getattr(cells[0], "tstart", 0.0)) >= float(cells[0].tvec[0])
+
+
+def _with_first_sample(
+    recorded: dict[str, tuple[xr.Variable, str]],
+    edges: tuple[np.ndarray, np.ndarray, np.ndarray],
+    unit: np.ndarray,
+) -> dict[str, tuple[xr.Variable, str]]:
+    """Return currents whose first sample is ``G V``; without a voltage, warn if it does not sum to zero."""
+    variable, unit_of_current = recorded["i_membrane"]
+    current = variable.data
+    if "v" in recorded:
+        start, stop, g = edges
+        first = membrane_currents_numpy.transmembrane_current(
+            recorded["v"][0].data[:, :1].astype(float), start, stop, g, axis=0
+        )
+        made = np.concatenate([first.astype(current.dtype), current[:, 1:]], axis=1)
+        return {"i_membrane": (xr.Variable(variable.dims, made), unit_of_current)}
+    excess = abs(np.bincount(unit, current[:, 0])).max()
+    if excess > 1e-6 * abs(current).max(initial=0):
+        warn(
+            f"the membrane currents of the first sample sum to {excess:.3g} nA: NEURON has no capacitive current yet "
+            "when it records the initial state. Leave that sample out, ds.isel(time=slice(1, None)), or record the "
+            "voltages too: cell.simulate(rec_imem=True, rec_vmem=True)."
+        )
+    return {}
 
 
 def _cell_error(found: str, expected: str) -> ArgumentError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,16 +13,26 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import is_dask
 from jaxfne_xr.core.dispatch import checked
-from jaxfne_xr.core.errors import ArgumentError, FileError, JfneError, Problem, raise_problems
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    FileError,
+    JfneError,
+    Problem,
+    UnitError,
+    raise_problems,
+    warn,
+)
 from jaxfne_xr.core.files import kind_of, named, replace_file, target_of
 from jaxfne_xr.core.inputs import no_dataset
+from jaxfne_xr.core.lost_units import CULPRITS, lost, restored
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
-from jaxfne_xr.core.units import magnitude
-from jaxfne_xr.core.validation import checks, validate
+from jaxfne_xr.core.units import bare
+from jaxfne_xr.core.validation import checks_of, path_in, validate, within
 
 from .cf import about_file
-from .encoding import RECORD, record_of, restore, to_plain
+from .encoding import RECORD, records_of, restore, to_plain, with_record
+from .groups import assembled, described, groups_of, in_tree, is_tree
 
 #: Encoding of a variable for each choice of compression, by the kind of its dtype. All filters are part of HDF5.
 COMPRESSION: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -34,6 +43,9 @@ COMPRESSION: dict[str, Callable[[str], dict[str, Any]]] = {
 
 #: Chunk sizes of dask arrays, as xarray takes them.
 Chunks: TypeAlias = int | str | Mapping[Any, Any] | None
+
+#: What a file holds.
+Content: TypeAlias = xr.Dataset | xr.DataTree
 
 #: Options that decode nothing on reading: `restore` does it, from the record. (`open_groups` ignores
 #: ``decode_cf=False``.)
@@ -59,7 +71,8 @@ def to_netcdf(
     ----------
     data : xr.Dataset or xr.DataTree
         Must pass `validate`; NumPy-, JAX- or dask-backed, quantified or not. The nodes of a tree become the groups of
-        the file.
+        the file, in a tree of any shape; nodes that hold something else, such as parameters, are kept as they are. Of a
+        part of a tree, inherited coordinates are written too, as ``tree["part"].copy()`` has them.
     path : path-like
         Its folder must exist. The file behind a link is replaced; what is not a file, such as a named pipe, is not.
     compression : {"fast", "none", "small"}
@@ -101,21 +114,26 @@ def to_netcdf(
             remedy='compression="fast", or encoding={...} for anything else',
         )
     target, problems = target_of(path)
+    problems += validate(data).problems
     tree = isinstance(data, xr.DataTree)
-    if isinstance(data, xr.DataTree):
-        nodes = {node.path: node.to_dataset(inherit=False) for node in data.subtree}
-    else:
-        nodes = {"/": data}
-    encodings = dict(encoding or {}) if tree else {"/": encoding or {}}
-    problems += _unknown_names("encoding", encodings, nodes) if tree else []
+    nodes = groups_of(data) if isinstance(data, xr.DataTree) else {"/": data}
+    parts = {g: path_in(data, node) if tree else "" for g, node in nodes.items()}
+    encodings = {"/": encoding or {}}
+    if tree:
+        encodings = {f"/{str(part).strip('/')}": given for part, given in encodings["/"].items()}
+        problems += _unknown_names("encoding", encodings, [f"/{part}" for part in parts.values()])
     plain: dict[str, xr.Dataset] = {}
     chosen: dict[str, dict[Hashable, Any]] = {}
-    for group, ds in nodes.items():
-        expected = encodings.get(group, {})
-        about = about_file(ds, [*nodes][1:]) if group == "/" else {}
+    for group, node in nodes.items():
+        # what the root inherits from nodes above it, which are not written, becomes its own
+        ds: xr.Dataset = node.to_dataset(inherit=node is data) if tree else node
+        expected = encodings.get(f"/{parts[group]}", {})
+        about = about_file(ds, [p for p in parts.values() if p]) if group == "/" else {}
         plain[group], more = to_plain(_checked(ds), about)
-        more = [*validate(ds).problems, *_unknown_names("encoding", expected, ds.variables), *more]
-        problems += [replace(p, where=f"{group}: {p.where}") for p in more] if tree else more
+        more = [*_unknown_names("encoding", expected, ds.variables), *more]
+        problems += [in_tree(p, parts[group]) for p in more] if tree else more
+        if not more and tree:
+            plain[group] = with_record(plain[group], **described(group, node))
         codec = COMPRESSION[compression]
         arrays = {n: v for n, v in plain[group].data_vars.items() if v.ndim}
         chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(expected)
@@ -174,8 +192,7 @@ def read(
     source = _existing(path)
     # with `chunks` nothing is read yet: no progress to show
     with working(f"reading {source.name}") if chunks is None else nullcontext():
-        made, close = _read(source, chunks=chunks, plain=plain, check=check, load=chunks is None)
-    result = made["/"] if len(made) == 1 else xr.DataTree.from_dict(made)
+        result, close = _read(source, chunks=chunks, plain=plain, check=check, load=chunks is None)
     if chunks is None:
         close()
     else:
@@ -183,8 +200,8 @@ def read(
     return result
 
 
-def read_lazily(path: object) -> tuple[dict[str, xr.Dataset], Callable[[], None]]:
-    """Return the groups of a file, checked, and what closes it: arrays are read when first used, units are in attrs."""
+def read_lazily(path: object) -> tuple[Content, Callable[[], None]]:
+    """Return what a file holds, checked, and what closes it: arrays are read when first used, units are in attrs."""
     return _read(_existing(path), chunks=None, plain=False, check=True, load=False)
 
 
@@ -197,8 +214,8 @@ def _existing(path: object) -> Path:
 
 def _read(
     source: Path, *, chunks: Chunks, plain: bool, check: bool, load: bool
-) -> tuple[dict[str, xr.Dataset], Callable[[], None]]:
-    """Return the groups of a file, and what closes it. Without `load` nothing is read, and units are in attrs."""
+) -> tuple[Content, Callable[[], None]]:
+    """Return the content of a file, and what closes it. Without `load` nothing is read, and units are in attrs."""
     try:
         groups = xr.open_groups(source, engine="netcdf4", chunks=chunks, **RAW)
     except PermissionError as error:
@@ -206,29 +223,31 @@ def _read(
     except (OSError, ValueError) as error:
         raise _unreadable(source, f"a file that is not netCDF, or truncated ({error})") from error
     try:
+        others: list[str] = []
         if plain:
             made = {group: xr.decode_cf(raw) for group, raw in groups.items()}
+            records: dict[str, dict[str, Any]] = {group: {} for group in groups}
         else:
-            # raises if this package did not write the file
-            root = record_of(groups["/"], source)
-            records = {
-                g: record_of(raw, source) if RECORD in raw.attrs else root
-                for g, raw in groups.items()
-            }
+            records = records_of(groups, source)
             made = {g: restore(raw, records[g], lazy=not load) for g, raw in groups.items()}
+            others = [g for g in groups if RECORD not in groups[g].attrs]
+            made |= {g: _with_lost_units(made[g]) for g in others}
             if not load and chunks is None:  # for xarray, which chunks later
                 _keep_chunk_sizes(made, groups)
-            if check:
-                found = (checks(ds, values=load).problems for ds in made.values())
-                raise_problems(p for problems in found for p in problems)
         if load:
             made = {group: ds.load() for group, ds in made.items()}
+        result = assembled(made, records) if is_tree(records) else made["/"]
+        if check and not plain:
+            said = {within(g.strip("/"), str(name)) for g in others for name in lost(made[g])}
+            found = checks_of(result, values=load).problems
+            # units that plain `to_netcdf` lost are no problems: there is a warning of them
+            raise_problems(p for p in found if not (p.error is UnitError and p.where in said))
     except BaseException as error:  # also an interruption leaves no open file
         _close(groups)
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, JfneError):
             raise _unreadable(source, f"a file that cannot be read completely ({error})") from error
         raise
-    return made, partial(_close, groups)
+    return result, partial(_close, groups)
 
 
 def _keep_chunk_sizes(made: Mapping[str, xr.Dataset], groups: Mapping[str, xr.Dataset]) -> None:
@@ -239,12 +258,31 @@ def _keep_chunk_sizes(made: Mapping[str, xr.Dataset], groups: Mapping[str, xr.Da
             variable.encoding = {k: v for k, v in stored.items() if k == "preferred_chunks"}
 
 
+def _with_lost_units(ds: xr.Dataset) -> xr.Dataset:
+    """Return the content of a file that plain `to_netcdf` wrote, with the units that are beyond doubt.
+
+    Warns
+    -----
+    UserWarning
+        Of every variable that is read in a unit that the file does not say, or that has none any more.
+    """
+    ds = restored(ds)
+    missing = lost(ds)
+    if missing:
+        said = "; ".join(f'ds["{n}"].attrs["units"] = "{unit}"' for n, unit in missing.items())
+        warn(
+            f"{', '.join(missing)} lost the unit: {CULPRITS}, and ds.jfne.to_netcdf keeps it. If the values are still "
+            f"in the units they were made in: {said}"
+        )
+    return ds
+
+
 def _checked(ds: xr.Dataset) -> xr.Dataset:
     """Return `ds` with checks that voltages and currents in dask arrays are finite, run as they are written."""
     lazy = {
         name: checked(ds.variables[name], name)
         for name in FINITE
-        if name in ds.data_vars and is_dask(magnitude(ds.variables[name]._data))
+        if name in ds.data_vars and is_dask(bare(ds.variables[name]._data))
     }
     return ds.assign(lazy) if lazy else ds
 

@@ -26,7 +26,8 @@ def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        With ``radius`` (for a square or rectangle, that of the disc of equal area), and ``shank`` if there are several.
+        With ``radius`` (for a square or rectangle, that of the disk of equal area) and the normal of the plane of each
+        contact, so that forward models average over disks; and ``shank`` if there are several.
 
     Raises
     ------
@@ -56,10 +57,20 @@ def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
     radius = convert(np.sqrt(np.array(sides) / np.pi), probe.si_units, "um")
     ids = probe.contact_ids
     names = name if ids is None or not any(map(str, ids)) else [str(i) for i in ids]
-    made = probe_at(positions, units=probe.si_units, radius=radius, name=names)
+    made = probe_at(
+        positions, units=probe.si_units, radius=radius, normal=_normals(probe), name=names
+    )
     if probe.shank_ids is not None and any(map(str, probe.shank_ids)):
         made = made.assign_coords(shank=("contact", np.array([str(s) for s in probe.shank_ids])))
     return made
+
+
+def _normals(probe: Any) -> np.ndarray:
+    """Return the vector perpendicular to the two axes that span the plane of each contact."""
+    axes = np.asarray(probe.contact_plane_axes, float)
+    if axes.shape[-1] == 2:
+        axes = np.stack([axes[..., 0], 0 * axes[..., 0], axes[..., 1]], axis=-1)
+    return np.cross(axes[:, 0], axes[:, 1])
 
 
 def _area(shape: str, parameters: Mapping[str, float]) -> float:

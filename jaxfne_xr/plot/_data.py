@@ -18,8 +18,10 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
+from jaxfne_xr.core.places import place_disagreement
+from jaxfne_xr.core.schema import SITES
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.core.units import bare, magnitude
 from jaxfne_xr.geometry.positions import positions_of
 
 
@@ -94,7 +96,7 @@ def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:
                 error=DimensionError,
             )
         )
-    if is_traced(magnitude(variable._data)):
+    if is_traced(bare(variable._data)):
         problems.append(
             Problem(
                 where=name,
@@ -123,14 +125,16 @@ def places(ds: xr.Dataset, dim: Hashable, axes: Sequence[str]) -> np.ndarray:
 
     Raises
     ------
-    DimensionError, UnitError, NonFiniteError
-        If there are no such positions, or one is not finite.
+    DimensionError, UnitError, NonFiniteError, ArgumentError
+        If there are no such positions, or one is not finite; if middles and ends of segments do not agree.
     """
     where = np.asarray(positions_of(ds, dim, axes), float)
     named = zip(axes, where.T, strict=True)
     raise_problems(
         p for axis, x in named for p in _gaps(dim, axis, x, f"a position for every {dim}")
     )
+    if dim in SITES:
+        raise_problems(place_disagreement(ds, str(dim)))
     return where
 
 

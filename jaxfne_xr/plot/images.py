@@ -229,7 +229,7 @@ def spectrogram(
     mesh = None
     for axes, (x, y, power, _) in zip(made.axes, images, strict=True):
         mesh = axes.pcolormesh(
-            x, y, np.fmax(power, lowest), cmap="viridis", norm=norm, rasterized=True
+            x, y, np.maximum(power, lowest), cmap="viridis", norm=norm, rasterized=True
         )
         axes.set_ylim(max(y[0], 0.0), y[-1])
         if not (power > 0).any():
@@ -242,6 +242,7 @@ def spectrogram(
     made.note(
         f"segments of {cut['nperseg'] * dt:g} ms",
         f"mean of {together} per column" if together > 1 else "",
+        "blank: NaN" if any(np.isnan(x[2]).any() for x in images) else "",
     )
     return made.result
 
@@ -258,17 +259,24 @@ def _powers(
     in_ms = xr.Dataset(
         {"x": (("segment", TIME), pieces)}, {TIME: (TIME, dt * np.arange(length), {"units": "ms"})}
     )
-    made = psd(in_ms, segment=length * dt).psd
+    # segments with NaN have no spectrum, and are left blank
+    whole = np.isfinite(pieces).all(axis=1)
+    made = psd(in_ms.isel(segment=whole), segment=length * dt).psd
     frequency = made.frequency.values
     keep = frequency <= max(highest, frequency[1])
-    power = np.asarray(magnitude(made.transpose("frequency", "segment").variable.data))[keep]
-    power = np.add.reduceat(power, np.arange(0, len(pieces), together), axis=1)
-    counts = np.diff(np.append(np.arange(0, len(pieces), together), len(pieces)))
+    power = np.zeros((int(keep.sum()), len(pieces)))
+    power[:, whole] = np.asarray(magnitude(made.transpose("frequency", "segment").variable.data))[
+        keep
+    ]
+    starts = np.arange(0, len(pieces), together)
+    counts = np.diff(np.append(starts, len(pieces)))
+    used = np.add.reduceat(whole.astype(int), starts)
+    power = np.add.reduceat(power, starts, axis=1) / np.where(used > 0, used, np.nan)
     time = np.asarray(magnitude(coordinate(part, TIME).data), float)
     # each segment stands for the step around its middle
     borders = (length - step) / 2 + step * np.append(np.cumsum(counts) - counts, len(pieces))
     per_sample = (time[-1] - time[0]) / (len(time) - 1)
-    return time[0] + borders * per_sample, edges(frequency[keep]), power / counts, together
+    return time[0] + borders * per_sample, edges(frequency[keep]), power, together
 
 
 def _depths(ds: xr.Dataset, dim: Hashable, depth: str | None) -> tuple[str, np.ndarray]:

@@ -50,7 +50,7 @@ def spectrum(
         The coordinate with the group of each line, and so its colour. ``"auto"``: ``population``, ``layer`` or
         ``area``, if there is one.
     segment : float, str or pint.Quantity, optional
-        Duration of a segment, ms, for signals: see `jaxfne_xr.psd`.
+        Duration of a segment, ms, for signals: see `jaxfne_xr.psd`, which leaves out segments with NaN and says so.
     ax : matplotlib Axes, optional
         By default a new figure.
     row, col : str, optional
@@ -87,11 +87,12 @@ def spectrum(
     made = panels(ds, ax, row, col, (5.6, 4.0), along=FREQUENCY)
     f = values(coordinate(ds, FREQUENCY))
     drawn = [_draw(axes, part, found, f, groups) for axes, part in made]
-    for axes, any_power in zip(made.axes, drawn, strict=True):
+    for (axes, part), any_power in zip(made, drawn, strict=True):
         if any_power:
             axes.set(xscale="log", yscale="log")
         else:
-            nothing(axes, "no power")
+            finite = np.isfinite(values(part.variables[found])).any()
+            nothing(axes, "no power" if finite else "no finite values")
     if any(drawn) and (f > 0).sum() > 1:
         made.axes[0].set_xlim(f[f > 0][0], f[-1])
     made.label(label(coordinate(ds, FREQUENCY), FREQUENCY), label(ds[found].variable, found))

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.errors import ArgumentError, raise_problems
-from jaxfne_xr.core.inputs import spikes_of
+from jaxfne_xr.core.spikes import raw_spikes, spikes_of
 from jaxfne_xr.core.time_axis import TIME, sampling
 from jaxfne_xr.core.types import Time
 from jaxfne_xr.core.units import magnitude, scalar
@@ -30,19 +30,25 @@ MOST_MARKS = 100_000
 BINS = 80
 #: Gap between groups, as a share of the rows.
 APART = 0.03
+#: The variable with 1 for each observed sample, if there are others.
+SEEN = "observed"
 #: Share of the axes for the rate, with the gap below it.
 ABOVE = 0.27
 
 
 @dataclass(frozen=True)
 class _Events:
-    """Time (ms), number and row of spikes, and the y position of each row, from 0 downwards."""
+    """Time (ms), number and row of spikes, the y position of each row from 0 downwards, and what was observed.
+
+    `seen` is (row, time) in the order of the rows; None if all samples were observed.
+    """
 
     time: np.ndarray
     number: np.ndarray
     row: np.ndarray
     height: np.ndarray
     those: Rows
+    seen: np.ndarray | None = None
 
 
 @picture
@@ -90,7 +96,8 @@ def raster(
 
     Notes
     -----
-    The rate of a group is the mean over its rows: spikes in a bin, divided by its duration and the number of rows. More
+    The rate of a group is the mean over its rows: spikes in a bin, divided by its duration and the number of rows; of
+    samples that were observed, if ``spikes`` has NaN. More
     than 100 000 spikes are drawn as an image, darker for more spikes in a pixel, and a note above the axes says so.
 
     Examples
@@ -101,8 +108,10 @@ def raster(
     >>> ax.get_xlabel(), ax.child_axes[0].get_ylabel()
     ('time (ms)', 'rate (Hz)')
     """
-    spikes = spikes_of(ds)
+    raw_spikes(ds)
     raise_problems(emptiness(ds, "spikes"))
+    spikes, seen = spikes_of(ds)
+    ds = ds.assign({"spikes": spikes} if seen is None else {"spikes": spikes, SEEN: seen})
     time, dt = sampling(ds, None)
     samples = _samples(bin, dt, len(time)) if rate and dt is not None else 0
     dims = [d for d in spikes.dims if d != TIME]
@@ -165,7 +174,13 @@ def _events(part: xr.Dataset, time: np.ndarray, groups: Groups, order: str | Non
     # no gaps for groups of other facets
     number = np.unique(those.group, return_inverse=True)[1].ravel()
     height = -np.arange(len(those.order), dtype=float) - gap * number
-    return _Events(time[found[TIME]], spikes[where].astype(float), place[flat], height, those)
+    seen = None
+    if SEEN in part.data_vars:
+        seen = values(part.variables[SEEN].transpose(*rest, TIME)).reshape(-1, len(time))[
+            those.order
+        ]
+    number = spikes[where].astype(float)
+    return _Events(time[found[TIME]], number, place[flat], height, those, seen)
 
 
 def _numbers(variable: xr.Variable) -> np.ndarray:
@@ -190,7 +205,8 @@ def _draw(
     bottom, top = (events.height[-1] - 0.7, 0.7) if len(events.height) else (-1.0, 1.0)
     ax.set_ylim(bottom, bottom + (top - bottom) / share)
     if not len(events.time):
-        nothing(ax, "no spikes")
+        unseen = events.seen is not None and not events.seen.any()
+        nothing(ax, "nothing observed" if unseen else "no spikes")
         return ""
     if len(events.time) > MOST_MARKS:
         return _image(ax, events, limits, ax.get_ylim(), columns, palette)
@@ -274,7 +290,14 @@ def _rate(
     group = events.those.group[events.row]
     for g in np.unique(events.those.group):
         n, _ = np.histogram(events.time[group == g], borders, weights=events.number[group == g])
-        rate = n / (np.sum(events.those.group == g) * samples * dt * 1e-3)
+        here = events.those.group == g
+        observed: Any = np.sum(here) * samples
+        if events.seen is not None:
+            bins = (
+                events.seen[here].sum(axis=0)[: count * samples].reshape(count, samples).sum(axis=1)
+            )
+            observed = np.where(bins > 0, bins, np.nan)  # a gap in the line
+        rate = n / (observed * dt * 1e-3)
         ax.stairs(rate, borders, color=palette[g], lw=1.0, baseline=None)
     ax.set_ylim(0, None)
     ax.set_ylabel("rate (Hz)" if named else "")

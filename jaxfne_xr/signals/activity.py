@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arrays import precision_of
-from jaxfne_xr.core.dispatch import mean_over
-from jaxfne_xr.core.inputs import V_m_of, as_dataset, source_of, spikes_of, times_of
+from jaxfne_xr.core.inputs import V_m_of, as_dataset, source_of, times_of
 from jaxfne_xr.core.means import averaged_dims, mean_of, window_ms_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
+from jaxfne_xr.core.spikes import Spikes, raw_spikes, spikes_of
 from jaxfne_xr.core.time_axis import TIME, sampling, windowed
 from jaxfne_xr.core.types import Window
 from jaxfne_xr.core.units import magnitude
@@ -28,9 +28,9 @@ def vm(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 @readout(units="bool", formula="spikes")
 def spk(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Extract the spikes as ``spk`` on the dims of ``spikes``: bool, or float with a surrogate; values are shared."""
+    """Extract the spikes as ``spk`` on the dims of ``spikes``, as they are: bool, or float with a surrogate; shared."""
     signals = as_dataset(signals, "signals")
-    return finish(signals, "spk", spikes_of(signals), None)
+    return finish(signals, "spk", raw_spikes(signals), None)
 
 
 # `source` is not only a readout: other stages start from it. It is registered here with the readouts of Signals.
@@ -55,7 +55,8 @@ def spike_rate_hz(
     Returns
     -------
     xr.Dataset
-        ``spike_rate_hz``: the mean of ``spikes`` over time and sites, divided by the sampling interval.
+        ``spike_rate_hz``: the mean of ``spikes`` over time and sites, divided by the sampling interval. Samples with
+        NaN were not observed: the mean is over the others.
 
     Examples
     --------
@@ -69,19 +70,19 @@ def spike_rate_hz(
     # The interval is that of all data: a window may hold a single sample, which has none.
     chosen, (_, dt_ms) = windowed(signals, window), times_of(signals)
     spikes = spikes_of(chosen)
-    mean = mean_over(spikes, averaged_dims(spikes))
+    mean = spikes.mean(averaged_dims(spikes.numbers))
     rate = xr.Variable(mean.dims, mean.data / (dt_ms * 1e-3))
     return finish(signals, "spike_rate_hz", rate, "Hz", window_ms_of(chosen, dt_ms))
 
 
 @readout(units="1", formula="sum of spikes over time and sites")
 def spike_count(signals: xr.Dataset | xr.DataArray, *, window: Window | None = None) -> xr.Dataset:
-    """Count the spikes of all sites in the time window; see `spike_rate_hz`."""
+    """Count the spikes of all sites in the observed samples of the time window; see `spike_rate_hz`."""
     signals = as_dataset(signals, "signals")
     chosen = windowed(signals, window)
-    spikes = spikes_of(chosen)
+    spikes = spikes_of(chosen).numbers
     dims = averaged_dims(spikes)
-    data = magnitude(spikes.data)
+    data = spikes.data
     with precision_of(data):
         data = data.sum(axis=tuple(spikes.get_axis_num(d) for d in dims))
     count = xr.Variable(tuple(d for d in spikes.dims if d not in dims), data)
@@ -96,6 +97,8 @@ def silent_fraction(
 ) -> xr.Dataset:
     """Compute the fraction of sites that fire no spike in the time window; see `spike_rate_hz` for `window`.
 
+    Sites without an observed sample are left out.
+
     Examples
     --------
     >>> import numpy as np, jaxfne_xr as jfx
@@ -105,12 +108,13 @@ def silent_fraction(
     """
     signals = as_dataset(signals, "signals")
     chosen = windowed(signals, window)
-    spikes = spikes_of(chosen)
-    bare = xr.Variable(spikes.dims, magnitude(spikes.data))
+    bare, seen = spikes_of(chosen)
     with precision_of(bare.data):
         silent = ~bare.astype(bool).any(TIME)
         silent = silent.astype("f8" if bare.dtype == np.float64 else "f4")
-    fraction = mean_over(silent, averaged_dims(silent))
+        observed = None if seen is None else seen.astype(bool).any(TIME).astype(silent.dtype)
+        counted = silent if observed is None else silent * observed
+        fraction = Spikes(counted, observed).mean(averaged_dims(silent))
     window_ms = window_ms_of(chosen, sampling(signals, None)[1])
     return finish(signals, "silent_fraction", fraction, "1", window_ms)
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DimensionError,
+    JfneError,
+    Problem,
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, unit_problem
+from jaxfne_xr.core.inputs import as_dataset, same_labels, unit_problem, with_labels_of
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import is_quantified, with_unit
 from jaxfne_xr.core.schema import SITES, STRUCTURE
+from jaxfne_xr.core.time_axis import TIME, in_ms, times_text
 from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.core.validation import stage_of
 from jaxfne_xr.geometry.positions import prefixed
@@ -68,16 +74,25 @@ def concat(
             f'"{name}"), or ds.drop_dims("{STRUCTURE[0]}") of each',
         )
     _require_same_variables(parts)
+    parts = _labelled_alike(parts, but=name)
     # Along a new dim all variables are stacked; along an existing one, variables without it have to be equal.
     new = name not in parts[0].dims
     made = _combined(
         xr.concat,
         parts,
-        dim,
+        _with_numpy_text(dim),
         data_vars="all" if new else "minimal",
         coords="different" if new else "minimal",
     )
     return _with_scope(made, parts, "concat", {"dim": str(name)})
+
+
+def _with_numpy_text(dim: Any) -> Any:
+    """Return a pandas Index of text as NumPy text: xarray makes it StringDType, which has no ``astype(str)``."""
+    if not isinstance(getattr(dim, "dtype", None), pd.StringDtype):
+        return dim
+    labels = dim.to_numpy(dtype=object)
+    return xr.DataArray(labels if dim.isna().any() else labels.astype(str), dims=dim.name)
 
 
 def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
@@ -112,13 +127,11 @@ def merge(datasets: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
     for ds in parts:
         for name, coord in ds.coords.items():
             dims.setdefault(name, set()).add(coord.dims)
-    made = _combined(
-        xr.merge,
-        [
-            ds.rename({n: prefixed(n, c.dims) for n, c in ds.coords.items() if len(dims[n]) > 1})
-            for ds in parts
-        ],
-    )
+    renamed = [
+        ds.rename({n: prefixed(n, c.dims) for n, c in ds.coords.items() if len(dims[n]) > 1})
+        for ds in parts
+    ]
+    made = _combined(xr.merge, _labelled_alike(renamed))
     return _with_scope(made, parts, "merge", {})
 
 
@@ -173,6 +186,65 @@ def _require_same_variables(parts: list[xr.Dataset]) -> None:
             )
 
 
+def _labelled_alike(parts: list[xr.Dataset], but: Hashable = None) -> list[xr.Dataset]:
+    """Return the Datasets with the labels of the first that has a dim, where they are the same up to rounding.
+
+    Raises
+    ------
+    DimensionError
+        If sizes or labels differ along a dim other than `but`.
+    """
+    known: dict[Hashable, xr.Dataset] = {}
+    problems, alike = [], []
+    for k, ds in enumerate(parts):
+        shared = [d for d in ds.sizes if d in known and d != but]
+        for dim in shared:
+            first = known[dim]
+            ds = with_labels_of(ds, first, [dim])
+            problems += _label_problems(dim, first, ds, k)
+        known |= {d: ds for d in ds.sizes if d not in known}
+        alike.append(ds)
+    raise_problems(problems)
+    return alike
+
+
+def _label_problems(dim: Hashable, first: xr.Dataset, ds: xr.Dataset, k: int) -> list[Problem]:
+    """Return the problem of a dim along which the k-th Dataset has other labels, or another size, than `first`."""
+    both = dim in first.coords and dim in ds.coords
+    same_size = first.sizes[dim] == ds.sizes[dim]
+    if same_size and not (both and not same_labels(dim, first[dim].variable, ds[dim].variable)):
+        return []
+    texts = [_labels_text(dim, x) for x in (first, ds)]
+    apart = "xr.DataTree.from_dict({str(k): ds for k, ds in enumerate(datasets)}), which keeps all samples"
+    positions = (
+        f'ds.assign_coords({{"{dim}": datasets[0]["{dim}"]}}) of Dataset {k}, if they are the same'
+    )
+    return [
+        Problem(
+            where=str(dim),
+            found=f"{texts[0]}; and in Dataset {k}, {texts[1]}",
+            expected=f"the same labels along {dim!r} in all; nothing is cut, filled or interpolated",
+            remedy=f"{apart}" + (f"; {positions}" if same_size and both else ""),
+            error=DimensionError,
+        )
+    ]
+
+
+def _labels_text(dim: Hashable, ds: xr.Dataset) -> str:
+    """Describe the labels along a dim for an error."""
+    n = ds.sizes[dim]
+    if dim not in ds.coords or not n:
+        return f"{n} along {dim!r}"
+    variable = ds.variables[dim]
+    if dim == TIME and variable.dtype.kind in "fium":
+        try:
+            return times_text(in_ms(np.asarray(magnitude(variable.data)), units_of(variable)))
+        except JfneError:
+            pass
+    ends = np.asarray(magnitude(variable.data))[[0, -1]].tolist()
+    return f"{n} along {dim!r}, from {ends[0]!r} to {ends[1]!r}"
+
+
 def _combined(
     combine: Callable[..., xr.Dataset], parts: list[xr.Dataset], *arguments: object, **options: str
 ) -> xr.Dataset:
@@ -188,7 +260,8 @@ def _combined(
             "datasets",
             found=f"what xarray cannot combine: {first}",
             expected="the same variables, and the same labels along every dim that they share",
-            remedy='xr.align(*datasets, join="inner"), or ds.drop_vars(name) of what differs',
+            remedy="xr.DataTree.from_dict({str(k): ds for k, ds in enumerate(datasets)}), which keeps all; "
+            "or ds.drop_vars(name) of what differs",
         ) from error
 
 

@@ -23,7 +23,7 @@ from jaxfne_xr.core.types import Scalar, Time, Voltage
 from jaxfne_xr.core.units import magnitude, positive, scalar
 from jaxfne_xr.kernels.signals import soft_spikes as kernels
 
-from .spikes import SLOPE, threshold_mV
+from .spikes import SLOPE, refractory_ms, samples_apart, threshold_mV
 
 
 def soft_spike_times(
@@ -32,6 +32,7 @@ def soft_spike_times(
     *,
     spike_threshold: Voltage = 0.0,
     fill: Time | None = None,
+    refractory: Time | None = None,
 ) -> xr.Dataset:
     """Estimate the times of the first n spikes of every site, between the samples and with a gradient.
 
@@ -46,12 +47,15 @@ def soft_spike_times(
     fill : float, str or pint.Quantity, optional
         Value for missing spikes of a site with fewer than n, ms; NaN by default. In a loss, pass the end of the window,
         so that a missing spike counts as a late one.
+    refractory : float, str or pint.Quantity, optional
+        Dead time, ms, as in `to_signals`: 2 ms by default; 0 for every crossing.
 
     Returns
     -------
     xr.Dataset
         ``spike_time`` (ms) with the dim ``spike`` (0 ... n - 1) instead of ``time``:
-        ``t* = t[k-1] + dt (threshold - V[k-1]) / (V[k] - V[k-1])`` for each ``V[k-1] < threshold <= V[k]``; and
+        ``t* = t[k-1] + dt (threshold - V[k-1]) / (V[k] - V[k-1])`` for each ``V[k-1] < threshold <= V[k]`` outside the
+        dead time of a spike; and
         ``spike_count`` (1), the number of all spikes of a site. Entries from ``spike_count`` on are `fill`; spikes
         beyond n are not returned.
 
@@ -86,16 +90,25 @@ def soft_spike_times(
             expected="the number of spikes to return, an integer of at least 1",
             remedy="n=10",
         )
-    threshold = threshold_mV(spike_threshold)
+    threshold, dead = threshold_mV(spike_threshold), refractory_ms(refractory, "crossing")
+    samples = samples_apart(dead, dt_ms)
     fill_ms = float("nan") if fill is None else scalar(fill, "ms", "fill")
     numbers = (threshold, float(time[0]), dt_ms, fill_ms)
-    times = whole(kernels.crossing_times, v, TIME, *numbers, new_dim="spike", n=int(n))
-    count = whole(kernels.crossing_count, v, TIME, threshold)
+    times = whole(
+        kernels.crossing_times, v, TIME, *numbers, new_dim="spike", n=int(n), samples=samples
+    )
+    count = whole(kernels.crossing_count, v, TIME, threshold, samples=samples)
     return finish_several(
         signals,
         "soft_spike_times",
         {"spike_time": (times, "ms"), "spike_count": (count, "1")},
-        {"of": name, "n": int(n), "spike_threshold_mV": threshold, "fill_ms": recorded(fill_ms)},
+        {
+            "of": name,
+            "n": int(n),
+            "spike_threshold_mV": threshold,
+            "fill_ms": recorded(fill_ms),
+            **({"refractory_ms": dead} if dead else {}),
+        },
         coords={"spike": np.arange(n)},
     )
 
@@ -119,7 +132,8 @@ def soft_firing_rate(
     xr.Dataset
         ``firing_rate`` (Hz) on every dim but ``time``: ``sum_k max(0, F(V[k]) - F(V[k-1])) / (n dt)`` with
         ``F(V) = 1 / (1 + exp(-4 slope (V - threshold)))``, the expected rate for a noisy threshold. It does not depend
-        on the sampling interval, and approaches the rate of crossings (`firing_rate`) as the slope grows.
+        on the sampling interval, and approaches the rate of crossings (`firing_rate` of ``refractory=0``) as the slope
+        grows. There is no dead time: noise adds what its own rises near the threshold are worth.
 
     Raises
     ------

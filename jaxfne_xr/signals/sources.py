@@ -6,15 +6,15 @@ import jax
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.dispatch import whole
 from jaxfne_xr.core.errors import ArgumentError
-from jaxfne_xr.core.inputs import as_dataset, source_of, spikes_of, times_of
+from jaxfne_xr.core.inputs import as_dataset, source_of, times_of
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES
+from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, Scalar, Time
-from jaxfne_xr.core.units import positive, scalar
+from jaxfne_xr.core.units import number, positive
 from jaxfne_xr.kernels.signals import synapses as kernels
 
 #: The synaptic kernels, which turn spikes into a current.
@@ -85,6 +85,8 @@ def synaptic_source(
     ------
     ArgumentError, UnitError
         If `kernel` is not one of these, or `tau` is not a positive time.
+    NonFiniteError
+        If a sample was not observed (NaN): the current after it is not known.
 
     Examples
     --------
@@ -104,8 +106,8 @@ def synaptic_source(
         )
     tau_ms = positive(tau, "ms", "tau")
     # JAX scalars are not converted to float: losses can be differentiated with respect to them.
-    weight_nA: Array = weight if is_jax(weight) else scalar(weight, "nA", "weight")
-    spikes = spikes_of(signals)
+    weight_nA: Array = number(weight, "nA", "weight")
+    spikes = all_spikes_of(signals)
     _, dt_ms = times_of(signals)
     current = whole(_current, spikes, TIME, dt_ms, tau_ms, weight_nA, new_dim=TIME, kernel=kernel)
     made = with_unit(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, native, precision_of
+from jaxfne_xr.core.carried import carried
 from jaxfne_xr.core.dispatch import along, checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -20,6 +23,7 @@ from jaxfne_xr.core.errors import (
     Problem,
     VariableError,
     raise_problems,
+    warn,
 )
 from jaxfne_xr.core.inputs import (
     as_dataset,
@@ -28,15 +32,28 @@ from jaxfne_xr.core.inputs import (
     kind_problems,
     misaligned,
     require_time,
-    spikes_of,
+    structure_of,
     times_of,
     unit_problem,
 )
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
-from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
+from jaxfne_xr.core.spikes import spikes_of
+from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, own_times_problems, sampling
 from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, Voltage
-from jaxfne_xr.core.units import is_quantity, magnitude, positive, scalar, text_of, units_of
+from jaxfne_xr.core.units import (
+    bare,
+    carries_unit,
+    is_quantity,
+    magnitude,
+    positive,
+    scalar,
+    unit_of,
+    units_of,
+    values_in,
+)
+from jaxfne_xr.kernels.grid import exact
+from jaxfne_xr.kernels.signals import dead_time
 from jaxfne_xr.kernels.signals import spikes as kernels
 from jaxfne_xr.kernels.signals import surrogate as surrogates
 
@@ -51,6 +68,9 @@ SURROGATE_RULES = {
 #: Default derivative of a spike at the threshold, 1/mV: one over 20 mV, about the distance from rest to threshold of a
 #: neuron. The papers on surrogates use this distance as the unit of voltage, and a slope of 1.
 SLOPE = 0.05
+#: Default dead time of crossings, ms. With noise of some mV an upstroke, or the downstroke a millisecond later, crosses
+#: the threshold several times; no neuron fires 500 times a second for long.
+REFRACTORY_MS = 2.0
 
 
 def to_signals(
@@ -63,6 +83,7 @@ def to_signals(
     *,
     surrogate: str | None = None,
     slope: Scalar | None = None,
+    refractory: Time | None = None,
 ) -> xr.Dataset:
     """Detect spikes and return Signals: the membrane voltage, its spikes, and their scope.
 
@@ -76,8 +97,8 @@ def to_signals(
     spike_threshold : float, str, pint.Quantity or None
         Threshold, mV, rounded to the precision of the data; None for no spikes.
     spike_rule : {"crossing", "level"}
-        ``"crossing"``: a sample at or above the threshold after one below it, so that each spike counts once.
-        ``"level"``: every sample at or above the threshold.
+        ``"crossing"``: a sample at or above the threshold after one below it, and not within the dead time of another
+        spike, so that each spike counts once. ``"level"``: every sample at or above the threshold.
     voltage : str, optional
         Name of the voltage. By default the variable ``v`` or ``V_m``, else the only one in a unit of voltage.
     source : str, array (dims of the voltage), xr.DataArray or pint.Quantity, optional
@@ -92,6 +113,10 @@ def to_signals(
     slope : float, str or pint.Quantity, optional
         s at the threshold, 1/mV; 0.05/mV by default. The area of s is 1, so that the inverse of its slope is a width.
         For ``"triangle"``, which is 0 beyond ``1 / slope``, use one over the distance from rest to threshold.
+    refractory : float, str or pint.Quantity, optional
+        Dead time, ms: after a spike, no other for less than this; the first crossing counts. 2 ms by default, so that a
+        noisy upstroke is one spike; 0 counts every crossing. Not for ``"level"``. Derivatives of a surrogate are those
+        of all crossings.
 
     Returns
     -------
@@ -146,7 +171,7 @@ def to_signals(
         )
     problems += _surrogate_problems(surrogate, slope, spike_threshold)
     # Collect the problems of all arguments, so that one error lists them.
-    threshold = time = steepness = None
+    threshold = time = steepness = dead = None
     try:
         if surrogate is not None:
             steepness = positive(SLOPE if slope is None else slope, "1/mV", "slope")
@@ -154,6 +179,10 @@ def to_signals(
         problems += error.problems
     try:
         threshold = None if spike_threshold is None else threshold_mV(spike_threshold)
+    except JfneError as error:
+        problems += error.problems
+    try:
+        dead = refractory_ms(refractory, spike_rule)
     except JfneError as error:
         problems += error.problems
     try:
@@ -179,13 +208,19 @@ def to_signals(
             how |= {"fill": 0.0, "dtype": surrogates.spike_dtype(magnitude(v.data).dtype)}
             numbers.append(steepness)
         spikes = along(kernel, v, TIME, *numbers, finite=str(name), **how)
+        spikes = _apart(spikes, samples_apart(dead, step))
         spikes.attrs = {"long_name": LONG_NAMES["spikes"]}
         variables["spikes"] = spikes
     if source is not None:
+        raise_problems(own_times_problems(source, "source", time=time))
         variables["source"] = _source(ds, source, v)
 
-    declared = {"surrogate": surrogate, "slope_per_mV": provenance.recorded(steepness)}
-    structure = {n: x for n, x in ds.variables.items() if x.dims == STRUCTURE and n in ds.data_vars}
+    declared: dict[str, Any] = {}
+    if surrogate is not None:
+        declared = {"surrogate": surrogate, "slope_per_mV": provenance.recorded(steepness)}
+    if dead and threshold is not None:
+        declared["refractory_ms"] = dead
+    structure = structure_of(ds)
     coords = coords_along(ds, (*v.dims, *STRUCTURE), time)
     return provenance.extend(
         xr.Dataset(variables | structure, coords, ds.attrs),
@@ -196,7 +231,7 @@ def to_signals(
             "spike_rule": spike_rule,
             "spike_threshold_mV": threshold,
             "source": "voltage" if source is None else "current",
-            **({} if surrogate is None else declared),
+            **declared,
         },
         stage="signals",
     )
@@ -214,7 +249,9 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     -------
     xr.Dataset
         One dim ``spike``, whose coordinates are ``time`` (ms), each other dim of ``spikes`` (its labels, or its index
-        if it has no coordinate), and all other coordinates along these dims. Scope and provenance are kept.
+        if it has no coordinate), and all other coordinates along these dims. Scope and provenance are kept. A sample
+        with a count has as many rows; one with a fraction, such as a mean over trials, has one row and the coordinate
+        ``weight``, and a warning says so. NaN is no spike.
 
     Raises
     ------
@@ -232,7 +269,7 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     ([0.5, 1.5], [0, 1])
     """
     signals = as_dataset(signals, "signals")
-    spikes = spikes_of(signals)
+    spikes = spikes_of(signals).numbers
     if is_traced(spikes._data):
         raise DataError.of(
             "spikes",
@@ -242,7 +279,19 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
         )
     # np.nonzero lists the entries in the order of the first axis: with time first, spikes are ordered in time.
     time_first = spikes.transpose(TIME, ...)
-    where = np.nonzero(np.asarray(time_first.data))
+    numbers = np.asarray(time_first.data)
+    where = np.nonzero(numbers)
+    weight = numbers[where]
+    fractions = (
+        bool((np.abs(weight - np.rint(weight)) > 1e-3).any()) if weight.dtype.kind == "f" else False
+    )
+    if fractions:
+        warn(
+            "spikes: fractions, such as means over trials. Each sample with some is one row of the list, and the "
+            "coordinate `weight` has its number of spikes"
+        )
+    elif weight.dtype != bool:  # a sample with three spikes is three rows
+        where = tuple(np.repeat(index, np.rint(weight).astype(int)) for index in where)
     rows = {
         dim: xr.Variable("spike", index) for dim, index in zip(time_first.dims, where, strict=True)
     }
@@ -253,7 +302,15 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
             labels[name] = xr.Variable(coord.dims, values)[{d: rows[d] for d in coord.dims}]
             unit = units_of(coord)
             labels[name].attrs = {**coord.attrs, **({} if unit is None else {"units": unit})}
-    return finish_several(signals, "spike_times", {}, coords=labels, stage="spike_times")
+    if fractions:
+        labels["weight"] = xr.Variable("spike", weight, {"units": "1", "long_name": "spikes"})
+    # what it takes to make spikes of the list again: `simulate_external`
+    time, dt_ms = sampling(signals, None) if TIME in signals.coords else (np.zeros(0), None)
+    sampled = {"start_ms": float(time[0]), "dt_ms": dt_ms} if len(time) else {}
+    shape = {"dims": [str(d) for d in spikes.dims], "shape": [int(n) for n in spikes.shape]}
+    return finish_several(
+        signals, "spike_times", {}, {**shape, **sampled}, coords=labels, stage="spike_times"
+    )
 
 
 def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
@@ -269,8 +326,9 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     -------
     xr.Dataset
         ``firing_rate`` (Hz) on every dim but ``time``: the number of spikes divided by ``n * dt``, where each of the
-        n samples stands for one interval dt. JAX-backed spikes give a JAX array; spikes with a surrogate pass on
-        their gradient.
+        n observed samples stands for one interval dt; NaN, a sample that was not observed, does not count. NaN for a
+        site without an observed sample. JAX-backed spikes give a JAX array; spikes with a surrogate pass on their
+        gradient.
 
     Raises
     ------
@@ -278,6 +336,13 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
         If there are no ``spikes``.
     TimeAxisError
         If there is a single sample, whose interval is not known.
+    DataError
+        If the values are no numbers of spikes: negative, or fractions of which the record does not say what they are.
+
+    Warns
+    -----
+    UserWarning
+        If the time axis has other steps than the spikes were detected at, so that some may be lost or merged.
 
     Examples
     --------
@@ -288,12 +353,17 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     100.0
     """
     signals = as_dataset(signals, "signals")
-    spikes = spikes_of(signals)
     time, dt_ms = times_of(signals)
-    data = magnitude(spikes.data)
-    with precision_of(data):
-        rate = data.sum(axis=spikes.get_axis_num(TIME)) / (len(time) * dt_ms * 1e-3)
+    spikes, seen = spikes_of(signals)
+    axis = spikes.get_axis_num(TIME)
     dims = tuple(d for d in spikes.dims if d != TIME)
+    with precision_of(spikes.data):
+        if seen is None:
+            rate = spikes.data.sum(axis=axis) / (len(time) * dt_ms * 1e-3)
+        else:
+            n = xr.Variable(dims, seen.data.sum(axis=axis))
+            total = xr.Variable(dims, spikes.data.sum(axis=axis))
+            rate = (total / (n.where(n > 0, 1) * (dt_ms * 1e-3))).where(n > 0).data
     return finish(
         signals,
         "firing_rate",
@@ -315,6 +385,52 @@ def threshold_mV(value: Voltage) -> float:
             remedy='spike_threshold=0.0, or spike_threshold="-20 mV"',
         )
     return threshold
+
+
+def refractory_ms(value: Time | None, spike_rule: str) -> float:
+    """Return the dead time, ms, of a spike rule; by default `REFRACTORY_MS` for crossings and 0 for the level."""
+    if value is None:
+        return 0.0 if spike_rule == "level" else REFRACTORY_MS
+    dead = scalar(value, "ms", "refractory")
+    if not 0 <= dead < np.inf:
+        raise ArgumentError.of(
+            "refractory",
+            found=f"{dead:g} ms",
+            expected="a time of 0 or more",
+            remedy='refractory="2 ms", or 0 to count every crossing',
+        )
+    if dead and spike_rule == "level":
+        raise ArgumentError.of(
+            "refractory",
+            found=f"{dead:g} ms, for the rule 'level'",
+            expected="none, since that rule marks every sample of a spike",
+            remedy='spike_rule="crossing", or leave refractory out',
+        )
+    return dead
+
+
+def samples_apart(dead_ms: float | None, dt_ms: float | None) -> int:
+    """Return the least distance of two spikes in samples: the dead time, rounded up."""
+    if not dead_ms or not dt_ms:
+        return 1
+    return max(1, math.ceil(exact(dead_ms) / exact(dt_ms)))
+
+
+def _apart(spikes: xr.Variable, samples: int) -> xr.Variable:
+    """Remove crossings less than `samples` after a spike; the derivative of spikes with a surrogate stays as it is."""
+    if samples <= 2:  # between two crossings there is a sample below the threshold
+        return spikes
+    with precision_of(spikes):
+        crossed = spikes if spikes.dtype == bool else xr.Variable(spikes.dims, spikes.data > 0)
+    kept = carried(dead_time.dead_time, dead_time.on_host, crossed, TIME, samples=samples)
+    if spikes.dtype == bool:
+        return kept
+    if not is_jax(spikes.data):
+        return kept.astype(spikes.dtype)
+    # the value of those that stay, with the derivative of all crossings
+    with precision_of(spikes):
+        gone = jax.lax.stop_gradient(kept.data.astype(spikes.dtype) - spikes.data)
+        return xr.Variable(spikes.dims, spikes.data + gone)
 
 
 def _surrogate_problems(
@@ -349,13 +465,17 @@ def _source(ds: xr.Dataset, source: str | ArrayLike, v: xr.Variable) -> xr.Varia
         variable = ds.variables[source]
     elif isinstance(source, (xr.DataArray, xr.Variable)):
         variable = source.variable if isinstance(source, xr.DataArray) else source
+        native(bare(variable._data), "source.data")
         if isinstance(source, xr.DataArray):
             raise_problems(misaligned(ds, source, "source"))
     else:
-        data: Array = source if hasattr(source, "shape") else np.asarray(source)
+        data: Array = source
+        if not hasattr(source, "shape"):
+            data = values_in(source, "nA", "source") if carries_unit(source) else np.asarray(source)
+        native(bare(data), "source")  # of known size, and without a mask
         if np.shape(data) != v.shape:
             raise _misfit(f"an array of shape {np.shape(data)}", v)
-        unit = text_of(data.units) if is_quantity(data) else "nA"
+        unit = unit_of(data) if is_quantity(data) else "nA"
         data = magnitude(data)
         data = np.array(data) if isinstance(data, np.ndarray) else data
         quantified = is_quantified(v, data if is_traced(data) else None)

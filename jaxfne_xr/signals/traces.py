@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_real, is_traced, native
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -23,10 +23,32 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
-from jaxfne_xr.core.results import assemble, owned_data, with_unit
-from jaxfne_xr.core.time_axis import TIME, check_dt, even_times, time_from_dt, time_problem
+from jaxfne_xr.core.lost_units import noted
+from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_factors, with_unit
+from jaxfne_xr.core.time_axis import (
+    TIME,
+    check_dt,
+    even_times,
+    own_times,
+    own_times_problems,
+    time_from_dt,
+    time_problem,
+)
 from jaxfne_xr.core.types import Array, ArrayLike, Time
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, text_of, units_of
+from jaxfne_xr.core.units import (
+    bare,
+    carries_unit,
+    convert,
+    gathered,
+    is_pint,
+    is_quantity,
+    magnitude,
+    scalar,
+    unit_of,
+    unit_text,
+    units_of,
+    values_in,
+)
 
 #: Shorthands for `dims`; recordings of Jaxley are ``"recording_by_time"``.
 LAYOUTS = {
@@ -99,7 +121,8 @@ def traces(
     (3, 9.9, 'millivolt')
     """
     dims = _named_axes(dims, layout)
-    data, units = _bare(data, units)
+    signal, units = data, unit_text(units)
+    data, units = _bare(gathered(data, units, "data"), units)
     problems = _axis_problems(np.ndim(data), dims) + kind_problems(data, name)
     # Collect the problems of all arguments, so that one error lists them.
     step = axis = None
@@ -126,7 +149,10 @@ def traces(
     except UnitError as error:
         problems += error.problems
     if not problems:
+        problems += own_times_problems(signal, "data", time=time, dt_ms=step)
+    if not problems:
         try:
+            time = own_times(signal) if time is None else time
             axis = _time_coordinate(time, step, data.shape[dims.index(TIME)])
         except JfneError as error:
             problems += error.problems
@@ -139,7 +165,8 @@ def traces(
     labels: dict[Hashable, Any] = {}
     if "unit" in dims:
         labels["unit"] = np.arange(data.shape[dims.index("unit")])
-    labels.update(copy.deepcopy(dict(coords or {})))
+    # before the copy, which not every library makes of its unit too
+    labels.update(copy.deepcopy({n: in_attrs(n, given) for n, given in (coords or {}).items()}))
     return assemble(
         {name: (variable, unit)},
         axis,
@@ -188,14 +215,20 @@ def quantify(ds: Data) -> Data:
     if isinstance(ds, xr.DataArray):
         return _of_array(quantify, ds)
     ds = as_dataset(ds, "ds")
-    changed = {}
+    changed: dict[Hashable, xr.Variable] = {}
+    units: dict[str, str] = {}
     for name, variable in ds.data_vars.items():
         unit = units_of(variable)
-        if unit is None or is_quantity(variable.variable._data):
+        data = variable.variable._data
+        if unit is None or is_pint(data):
             continue
         rest = {key: value for key, value in variable.attrs.items() if key != "units"}
-        changed[name] = with_unit(variable.variable, unit, quantify=True, attrs=rest)
-    return ds.assign(changed)
+        bare = xr.Variable(variable.dims, magnitude(variable.variable.data))
+        changed[name] = with_unit(bare, unit, quantify=True, attrs=rest)
+        units[str(name)] = unit
+    made = ds.assign(changed)
+    made.attrs = noted(ds.attrs, units)
+    return with_factors(made)
 
 
 def to_jax(ds: Data) -> Data:
@@ -229,8 +262,8 @@ def to_jax(ds: Data) -> Data:
     ds = as_dataset(ds, "ds")
     changed, problems = {}, []
     for name, variable in ds.data_vars.items():
-        data = magnitude(variable.variable.data)
-        if is_jax(data) or np.dtype(data.dtype).kind not in "fiub":
+        data = native(bare(variable.variable.data), str(name))
+        if is_jax(data) or not (is_real(data.dtype) or data.dtype == bool):
             continue
         problem = _jax_problem(str(name), data)
         if problem:
@@ -240,7 +273,7 @@ def to_jax(ds: Data) -> Data:
         attrs = {**variable.attrs, **({} if unit is None else {"units": unit})}
         changed[name] = xr.Variable(variable.dims, jnp.array(data), attrs)
     raise_problems(problems)
-    return ds.assign(changed)
+    return with_factors(ds.assign(changed))
 
 
 def _of_array(function: Callable[[xr.Dataset], xr.Dataset], array: xr.DataArray) -> xr.DataArray:
@@ -337,15 +370,10 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
             remedy='da.to_dataset(name="v").jfne.to_signals(), or traces(da.data, da.dims, ...)',
         )
     if is_quantity(data):
-        data, units = data.magnitude, text_of(data.units)
-    if isinstance(data, np.ma.MaskedArray):
-        raise DataError.of(
-            "data",
-            found="a masked array, whose mask would be lost",
-            expected="a plain array",
-            remedy="data.filled(value)",
-        )
-    return (data if is_jax(data) or is_dask(data) else np.asarray(data)), units
+        data, units = bare(data), unit_of(data)
+    # a masked array is refused before NumPy drops its mask
+    data = native(data)
+    return (data if is_jax(data) or is_dask(data) else native(np.asarray(data))), units
 
 
 def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -> np.ndarray:
@@ -362,11 +390,13 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
         variable = time.variable
     elif isinstance(time, xr.Variable):
         variable = time
-    elif is_quantity(time):
-        variable = xr.Variable((TIME,), time)
     else:
-        times = time if is_jax(time) else np.asarray(time)
-        variable = xr.Variable((TIME,), times, {"units": "ms"})
+        several = carries_unit(time) and not is_quantity(time)
+        times = values_in(time, "ms", TIME) if several else native(bare(time), "time")
+        unit = unit_of(time) if is_quantity(time) else "ms"
+        variable = xr.Variable(
+            (TIME,), times if is_jax(times) else np.asarray(times), {"units": unit}
+        )
     if variable.shape != (length,):
         raise time_problem(
             f"times of shape {variable.shape}",

@@ -13,7 +13,9 @@ from jaxfne_xr.core.errors import DataError, DimensionError, JfneError, Problem,
 from jaxfne_xr.core.time_axis import (
     DT_TOLERANCE,
     TIME,
+    as_typed,
     even_times,
+    same_times,
     time_from_dt,
     time_problem,
     time_variable,
@@ -127,17 +129,27 @@ def _joined(one: Static, two: Static | None) -> Static:
 
 
 def _other_labels(one: Static, two: Static, dim: Hashable, what: str) -> list[Problem]:
-    names = [n for n in one.coords if n in two.coords and not one.coords[n].same(two.coords[n])]
+    names = [
+        n for n in one.coords if n in two.coords and not _alike(n, one.coords[n], two.coords[n])
+    ]
     return [
         Problem(
             where=str(name),
             found=f"labels along {dim!r} that differ between the arguments",
             expected="the same labels in the same order, with the same unit",
-            remedy=f'xr.align(a, b, join="inner"), or drop_vars("{name}") to match by position',
+            remedy=f'b.assign_coords({name}=a["{name}"]) to match by position; the same window of both otherwise',
             error=DimensionError,
         )
         for name in names
     ]
+
+
+def _alike(name: Hashable, one: Entry, two: Entry) -> bool:
+    """Whether two coordinates are the same, times up to rounding."""
+    if one.same(two) or name != TIME or one.attrs != two.attrs:
+        return one.same(two)
+    a, b = (np.asarray(e.values.data) for e in (one, two))
+    return a.dtype.kind == b.dtype.kind == "f" and same_times(a, b)
 
 
 def with_dim(tree: Tree, dim: Hashable, labels: Static | None) -> Tree:
@@ -284,12 +296,13 @@ def put_back(made: Tree, times: Times) -> Tree:
             return node
         inside = np.asarray(entry.values.data, float)
         k = np.rint(inside / times.dt)
+        step = float(inside[1] - inside[0]) if len(inside) > 1 else None
         known = (
             np.all(np.abs(inside - k * times.dt) <= DT_TOLERANCE * times.dt)
             and (k >= 0).all()
             and (k < len(times.given)).all()
         )
-        outside = times.given[k.astype(int)] if known else times.given[0] + inside
+        outside = times.given[k.astype(int)] if known else as_typed(times.given[0] + inside, step)
         return Packed(node.leaves, _retimed(node.static, outside, entry))
 
     return jax.tree.map(put, made, is_leaf=is_packed)

@@ -16,10 +16,10 @@ import numpy as np
 import xarray as xr
 from jax import tree_util
 
-from jaxfne_xr.core.arrays import is_dask, is_jax
+from jaxfne_xr.core.arrays import is_dask, is_jax, native
 from jaxfne_xr.core.errors import DataError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
+from jaxfne_xr.core.units import bare, is_quantity, quantity, units_of
 
 #: The types that `enable_pytrees` registers. To JAX, an index variable is a separate type; it has no leaves.
 TYPES = (xr.Dataset, xr.DataArray, xr.Variable, xr.IndexVariable)
@@ -326,7 +326,7 @@ def _leaf(variable: xr.Variable, name: str) -> tuple[Any, list[Problem]]:
                 DataError,
             )
         ]
-    return data, []
+    return native(data, name), []
 
 
 def _coordinate(name: Hashable, variable: xr.Variable, *, is_index: bool) -> Entry:
@@ -336,11 +336,11 @@ def _coordinate(name: Hashable, variable: xr.Variable, *, is_index: bool) -> Ent
         raise DataError.of(
             str(name), found="a dask coordinate", expected="labels in memory", remedy="ds.compute()"
         )
-    bare = magnitude(values)
-    if not is_index and isinstance(bare, np.ndarray) and bare.flags.writeable:
-        bare = bare.copy()
-        bare.flags.writeable = False
-        values = quantity(bare, str(units_of(variable))) if is_quantity(values) else bare
+    array = bare(values)
+    if not is_index and isinstance(array, np.ndarray) and array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+        values = quantity(array, str(units_of(variable))) if is_quantity(values) else array
     return Entry(name, variable.dims, _own(variable.attrs), True, values)
 
 

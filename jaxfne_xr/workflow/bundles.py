@@ -15,9 +15,9 @@ from jaxfne_xr.core.arrays import is_dask, is_jax
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import Problem, SchemaError, raise_problems
+from jaxfne_xr.core.inputs import structure_of
 from jaxfne_xr.core.progress import progress, working
-from jaxfne_xr.core.schema import STRUCTURE
-from jaxfne_xr.core.units import is_quantity, magnitude, quantity, text_of
+from jaxfne_xr.core.units import bare, is_quantity, magnitude, quantity, units_of
 from jaxfne_xr.core.validation import validate
 from jaxfne_xr.signals.traces import to_jax
 
@@ -93,7 +93,7 @@ def _watched(readouts: xr.Dataset) -> xr.Dataset:
     lazy = {
         name: checked(variable.variable, str(name))
         for name, variable in readouts.data_vars.items()
-        if is_dask(magnitude(variable.variable._data)) and variable.dtype.kind == "f"
+        if is_dask(bare(variable.variable._data)) and variable.dtype.kind == "f"
     }
     return readouts.assign(lazy)
 
@@ -200,7 +200,7 @@ def replay(tree: xr.DataTree) -> Replay:
     driving = [source, *({"source"} & {*stored_signals} if source == "V_m" else ())]
     driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
     # conductances (edge) are not simulated, so they are passed on as they are
-    structure = {n: v.compute() for n, v in stored_signals.data_vars.items() if v.dims == STRUCTURE}
+    structure = {n: v.compute() for n, v in structure_of(stored_signals).items()}
     asked = provenance.steps_of(stored)[-1]["parameters"]
     settings = {key: restored(value) for key, value in asked["settings"].items()}
     with working("replay"):
@@ -243,9 +243,9 @@ def _computed_on(signals: xr.Dataset) -> dict[str, Any]:
     if is_jax(data):
         return {"kind": "jax"}
     strides = {
-        str(name): dict(zip(map(str, x.dims), magnitude(x.variable._data).strides, strict=True))
+        str(name): dict(zip(map(str, x.dims), bare(x.variable._data).strides, strict=True))
         for name, x in signals.data_vars.items()
-        if isinstance(magnitude(x.variable._data), np.ndarray)
+        if isinstance(bare(x.variable._data), np.ndarray)
     }
     return {"kind": "numpy", "strides": strides}
 
@@ -265,7 +265,7 @@ def _as_computed(ds: xr.Dataset, on: Mapping[str, Any]) -> xr.Dataset:
             strides = on["strides"][str(name)]
             data = _laid_out(data, [strides[str(d)] for d in dims])
         if is_quantity(variable.variable.data):
-            data = quantity(data, text_of(variable.variable.data.units))
+            data = quantity(data, str(units_of(variable)))
         changed[name] = xr.Variable(dims, data, variable.attrs)
     return ds.assign(changed)
 

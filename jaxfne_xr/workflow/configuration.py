@@ -28,10 +28,10 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.registry import readouts
 from jaxfne_xr.core.types import ArrayLike, Length, Scalar, Time, Voltage
 from jaxfne_xr.core.units import scalar
-from jaxfne_xr.fields.proxies import DOMAINS
+from jaxfne_xr.fields.proxies import DOMAINS, PROJECTIONS
 from jaxfne_xr.geometry.positions import positions_along
 from jaxfne_xr.signals.sources import SYNAPSES
-from jaxfne_xr.signals.spikes import SPIKE_RULES, threshold_mV
+from jaxfne_xr.signals.spikes import REFRACTORY_MS, SPIKE_RULES, refractory_ms, threshold_mV
 
 from .options import Frozen, from_json, own, rows, to_json
 
@@ -47,6 +47,8 @@ EXAMPLES = {
     "field": 'field(domain="point")',
     "probe": 'probe(name="pipette", modes=["lfp_proxy", "spike_rate_hz"])',
 }
+#: The default projection, which is not stored: configurations made before there was a choice keep their hash.
+AVERAGED = ("field", "mode", PROJECTIONS[0])
 #: The stages, all of them required, in the order in which data passes through them. Maps each stored option to the
 #: argument that sets it.
 STAGES: dict[str, dict[str, str]] = {
@@ -56,11 +58,12 @@ STAGES: dict[str, dict[str, str]] = {
         "mode": "mode",
         "spike_threshold_mV": "spike_threshold",
         "spike_rule": "spike_rule",
+        "refractory_ms": "refractory",
         "kernel": "kernel",
         "tau_ms": "tau",
         "weight_nA": "weight",
     },
-    "field": {"domain": "domain", "sigma_um": "sigma"},
+    "field": {"domain": "domain", "sigma_um": "sigma", "mode": "mode"},
     "probe": {
         name: name
         for name in ("name", "contacts", "sensors", "modes", "eeg_lead_field", "meg_lead_field")
@@ -144,6 +147,7 @@ class Configuration:
         kernel: str = "exponential",
         tau: Time = 5.0,
         weight: Scalar = 1.0,
+        refractory: Time | None = None,
         **unknown: Any,
     ) -> Configuration:
         """Set what drives the model.
@@ -155,7 +159,7 @@ class Configuration:
         mode : {"external_voltage", "external_current", "external_spikes"}
             The input of `Model.simulate_external`: voltages (mV), currents (nA), or spikes, which are filtered with a
             synaptic kernel.
-        spike_threshold, spike_rule
+        spike_threshold, spike_rule, refractory
             For voltages, as in `to_signals`.
         kernel, tau, weight
             For spikes, as in `synaptic_source`.
@@ -169,7 +173,7 @@ class Configuration:
         ArgumentError, UnitError
             If a name is not known, a value is of the wrong kind, or the mode does not use it. Lists what is known.
         """
-        known = ("family", "mode", "spike_threshold", "spike_rule", "kernel", "tau", "weight")
+        known = tuple(STAGES["emitter"].values())
         problems = _unknown("emitter", unknown, known)
         problems += _choices(("family", family, ("custom",)), ("mode", mode, MODES))
         problems += _choices(("spike_rule", spike_rule, SPIKE_RULES), ("kernel", kernel, SYNAPSES))
@@ -177,6 +181,7 @@ class Configuration:
         for_voltages = {
             "spike_threshold": _other(spike_threshold, 0.0),
             "spike_rule": _other(spike_rule, "crossing"),
+            "refractory": refractory is not None,
         }
         for_spikes = {
             "kernel": _other(kernel, "exponential"),
@@ -203,6 +208,9 @@ class Configuration:
         if mode == "external_voltage":
             threshold = None if spike_threshold is None else threshold_mV(spike_threshold)
             options |= {"spike_threshold_mV": threshold, "spike_rule": spike_rule}
+            # none is not stored, as earlier versions had none: the same behaviour has the same hash
+            if dead := refractory_ms(refractory, spike_rule):
+                options["refractory_ms"] = dead
         if mode == "external_spikes":
             tau_ms = scalar(tau, "ms", "tau")
             if not 0 < tau_ms < float("inf"):
@@ -216,7 +224,12 @@ class Configuration:
         return self._with("emitter", **options)
 
     def field(
-        self, *, domain: str = "point", sigma: Length | None = None, **unknown: Any
+        self,
+        *,
+        domain: str = "point",
+        sigma: Length | None = None,
+        mode: str = PROJECTIONS[0],
+        **unknown: Any,
     ) -> Configuration:
         """Set the domain of the field.
 
@@ -227,6 +240,8 @@ class Configuration:
         sigma : float, str or pint.Quantity, optional
             Width of the kernel, um (or ``"0.12 mm"``); required for ``"laminar"`` and ``"volume"``, not allowed for
             ``"point"``.
+        mode : {"row_normalize", "density_preserving"}
+            Whether the LFP proxy is an average or a sum of the sources, as in `lfp_proxy`.
 
         Returns
         -------
@@ -235,13 +250,15 @@ class Configuration:
         Raises
         ------
         ArgumentError, UnitError
-            If the domain is not known, or sigma is missing or not a positive length.
+            If the domain or mode is not known, or sigma is missing or not a positive length.
         """
-        problems = _unknown("field", unknown, ("domain", "sigma"))
-        problems += _choices(("domain", domain, DOMAINS))
+        problems = _unknown("field", unknown, ("domain", "sigma", "mode"))
+        problems += _choices(("domain", domain, DOMAINS), ("mode", mode, PROJECTIONS))
         raise_problems(problems)
+        options: dict[str, Any] = {"domain": domain}
+        options |= {"mode": mode} if mode != AVERAGED[-1] else {}
         if domain == "point" and sigma is None:
-            return self._with("field", domain=domain)
+            return self._with("field", **options)
         width = float("nan") if sigma is None else scalar(sigma, "um", "sigma")
         if not 0 < width < float("inf"):
             found = "none" if sigma is None else f"{width:g} um"
@@ -252,7 +269,7 @@ class Configuration:
             raise ArgumentError.of(
                 "sigma", found=found, expected=expected, remedy='domain="laminar"'
             )
-        return self._with("field", domain=domain, sigma_um=width)
+        return self._with("field", **options, sigma_um=width)
 
     def probe(
         self,
@@ -371,10 +388,12 @@ class Configuration:
         other = {key: value for key, value in options.items() if key not in arguments}
         raise_problems(_unknown(stage, other, list(arguments)))
         given = {arguments[key]: from_json(key, value) for key, value in options.items()}
+        if stage == "emitter" and options.get("mode", MODES[0]) == MODES[0]:
+            given = {"refractory": 0.0, **given}  # what is not stored is none, not the default
         made = getattr(self, stage)(**given)
         # options that this mode or domain does not store are as wrong as unknown ones
         kept = made.stages[stage]
-        unused = {key: options[key] for key in options if key not in kept}
+        unused = {k: v for k, v in options.items() if k not in kept and (stage, k, v) != AVERAGED}
         raise_problems(_unknown(stage, unused, list(kept)))
         return made
 
@@ -420,9 +439,8 @@ class Configuration:
     def rows(self) -> tuple[tuple[str, str], ...]:
         """Return each stage that is set, with its options that differ from the default."""
         return tuple(
-            (stage, ", ".join(_shown(k, v) for k, v in self.stages[stage].items() if _worth(k, v)))
-            for stage in STAGES
-            if stage in self.stages
+            (stage, ", ".join(_shown(k, v) for k, v in options.items() if _worth(k, v)))
+            for stage, options in ((s, _told(self.stages[s])) for s in STAGES if s in self.stages)
         )
 
     def _with(self, stage: str, **options: Any) -> Configuration:
@@ -457,22 +475,23 @@ def _labels(groups: Mapping[str, Any], n: int | None) -> list[str]:
         if n is not None and len(labels) != n:
             raise _groups_error(f"groups of {len(labels)} sites in total", n)
         return labels
-    members = {str(label): [int(i) for i in v] for label, v in groups.items()}
-    sites = [i for indices in members.values() for i in indices]
-    count = n if n is not None else max(sites, default=-1) + 1
-    twice = sorted(i for i, times in Counter(sites).items() if times > 1)
-    without = sorted(set(range(count)) - set(sites))
-    beyond = sorted(i for i in set(sites) if not 0 <= i < count)
+    members = {str(label): np.asarray(indices) for label, indices in groups.items()}
+    sites = np.concatenate([*members.values()])
+    count = n if n is not None else int(sites.max()) + 1
+    outside = (sites < 0) | (sites >= count)
+    times = np.bincount(sites[~outside], minlength=count)
     for what, which in (
-        ("in two groups", twice),
-        ("in no group", without),
-        ("out of range", beyond),
+        ("in two groups", np.flatnonzero(times > 1)),
+        ("in no group", np.flatnonzero(times == 0)),
+        ("out of range", np.unique(sites[outside])),
     ):
-        if which:
-            found = f"{len(which)} site(s) {what}, the first is {which[0]}"
+        if which.size:
+            found = f"{which.size} site(s) {what}, the first is {which[0]}"
             raise _groups_error(found, n)
-    site_of = {i: label for label, indices in members.items() for i in indices}
-    return [site_of[i] for i in range(count)]
+    labels_of = np.empty(count, object)
+    for label, indices in members.items():
+        labels_of[indices] = label
+    return list(labels_of)
 
 
 def _groups_error(found: str, n: int | None) -> DimensionError:
@@ -485,14 +504,25 @@ def _shown(key: str, value: Any) -> str:
     if isinstance(value, xr.Dataset):
         return f"{key}={next(iter(value.sizes.values()))}"
     if key == "labels":
-        return f"groups={ {label: value.count(label) for label in dict.fromkeys(value)} }"
+        return f"groups={dict(Counter(value))}"
     if isinstance(value, tuple) and value and isinstance(value[0], tuple):
         return f"{key}=({len(value)}, {len(value[0])})"
     return f"{key}={list(value) if isinstance(value, tuple) else value!r}"
 
 
 #: Options that are not shown while they have these values.
-_USUAL = {"spike_threshold_mV": 0.0, "spike_rule": "crossing", "modes": ()}
+_USUAL = {
+    "spike_threshold_mV": 0.0,
+    "spike_rule": "crossing",
+    "refractory_ms": REFRACTORY_MS,
+    "modes": (),
+}
+
+
+def _told(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a stage with a dead time of 0, which is not stored."""
+    crossings = options.get("spike_rule") == "crossing" and "refractory_ms" not in options
+    return {**options, **({"refractory_ms": 0.0} if crossings else {})}
 
 
 def _worth(key: str, value: object) -> bool:

@@ -10,7 +10,7 @@ import xarray as xr
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_dask
 from jaxfne_xr.core.errors import NonFiniteError, Problem, SchemaError, raise_problems
-from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
+from jaxfne_xr.core.units import bare, is_quantity, magnitude, quantity, units_of
 from jaxfne_xr.core.validation import stage_of, validate
 
 from .configuration import Configuration
@@ -82,14 +82,14 @@ def in_memory(ds: xr.Dataset) -> xr.Dataset:
 
     xarray itself cannot compute dask arrays with and without a quantity together.
     """
-    lazy = {n: v.variable for n, v in ds.data_vars.items() if is_dask(magnitude(v.variable._data))}
+    lazy = {n: v.variable for n, v in ds.data_vars.items() if is_dask(bare(v.variable._data))}
     if not lazy:
         return ds
     import dask
 
     made = {}
     for name, array in zip(
-        lazy, dask.compute(*(magnitude(v._data) for v in lazy.values())), strict=True
+        lazy, dask.compute(*(bare(v._data) for v in lazy.values())), strict=True
     ):
         variable = lazy[name]
         unit = units_of(variable) if is_quantity(variable._data) else None

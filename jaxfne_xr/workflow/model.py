@@ -26,11 +26,12 @@ from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
 from jaxfne_xr.core.types import ArrayLike, Time
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, units_of
+from jaxfne_xr.core.units import convert, gathered, magnitude, plain, scalar, units_of
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
 from jaxfne_xr.geometry.probes import probe_at
 from jaxfne_xr.signals.sources import synaptic_source
+from jaxfne_xr.signals.spike_lists import is_spike_list, spikes_from_list
 from jaxfne_xr.signals.spikes import to_signals
 from jaxfne_xr.signals.traces import traces
 
@@ -146,7 +147,11 @@ class Model:
         return Card("Model", (*rows, ("next", Code(steps))))
 
     def simulate_external(
-        self, source: xr.Dataset | xr.DataArray | ArrayLike, dt_ms: Time | None = None
+        self,
+        source: xr.Dataset | xr.DataArray | ArrayLike,
+        dt_ms: Time | None = None,
+        *,
+        duration: Time | None = None,
     ) -> xr.Dataset:
         """Make Signals of activity that was simulated elsewhere.
 
@@ -154,9 +159,14 @@ class Model:
         ----------
         source : xr.Dataset, xr.DataArray or array (time, neuron) or (time, neuron, feature)
             Voltages (mV), currents (nA) or spikes, by the mode of the emitter. Of a Dataset, the variable ``v`` or
-            ``V_m``, ``source``, or ``spikes`` is used; or the only one.
+            ``V_m``, ``source``, or ``spikes`` is used; or the only one. Spikes may also be a list of their times: what
+            `spike_times` returned, or a list with the times of each neuron, ms, and `duration`. Each spike is in the
+            first sample at or after its time, where `to_signals` marks a crossing; two in one sample count two.
         dt_ms : float, str or pint.Quantity, optional
             Sampling interval, ms; required if `source` has no ``time`` coordinate.
+        duration : float, str or pint.Quantity, optional
+            For a list of spike times: the duration of the recording, ms, from 0; by default that of the Signals that
+            `spike_times` listed.
 
         Returns
         -------
@@ -168,14 +178,29 @@ class Model:
         ------
         DimensionError
             If the number of sites differs from the network's.
+        DataError
+            If a spike time lies outside the recording.
         JfneError
             As `traces`, `to_signals` and `synaptic_source` do.
         """
         emitter = self.configuration.stages["emitter"]
         mode = emitter["mode"]
-        ds = _labelled(source, mode, dt_ms)
+        if mode == "external_spikes" and is_spike_list(source, duration):
+            sites = self.configuration.stages["network"]["n"]
+            ds, dt_ms = spikes_from_list(source, sites, dt_ms, duration), None
+        elif duration is not None:
+            found = f"{duration!r}, and no list of spike times in the mode {mode!r}"
+            expected = "none: an array has as many samples as it has"
+            raise ArgumentError.of(
+                "duration", found=found, expected=expected, remedy="leave it out"
+            )
+        else:
+            ds = _labelled(source, mode, dt_ms)
         if mode == "external_voltage":
-            signals = to_signals(ds, dt_ms, emitter["spike_threshold_mV"], emitter["spike_rule"])
+            # a configuration of an earlier version has no dead time
+            dead = emitter.get("refractory_ms", 0.0)
+            threshold, rule = emitter["spike_threshold_mV"], emitter["spike_rule"]
+            signals = to_signals(ds, dt_ms, threshold, rule, refractory=dead)
         else:
             signals = _driven(ds, mode, dt_ms)
             if mode == "external_spikes":
@@ -255,8 +280,8 @@ class Model:
     def _settings(self) -> dict[str, Any]:
         field, probe = self.configuration.stages["field"], self.configuration.stages["probe"]
         settings = {"domain": field["domain"]}
-        if "sigma_um" in field:
-            settings["sigma"] = field["sigma_um"]
+        settings |= {"sigma": field["sigma_um"]} if "sigma_um" in field else {}
+        settings |= {"mode": field["mode"]} if "mode" in field else {}
         for key in ("eeg_lead_field", "meg_lead_field"):
             if probe[key] is not None:
                 settings[key] = np.asarray(probe[key])
@@ -294,7 +319,8 @@ def _labelled(
         return source
     if isinstance(source, xr.DataArray):
         return source.to_dataset(name=name)
-    data = magnitude(source) if is_quantity(source) else source
+    source = gathered(source, units, "source")
+    data = plain(source, "source") if mode == "external_spikes" else magnitude(source)
     if np.ndim(data) not in (2, 3):
         raise DimensionError.of(
             "source",
@@ -320,7 +346,7 @@ def _labelled(
     return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
 
 
-def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
+def _driven(ds: xr.Dataset, mode: str, interval: Time | None) -> xr.Dataset:
     """Make Signals of a current or of spikes, without a voltage."""
     name, units = BARE[mode]
     variables = list(ds.data_vars)
@@ -334,8 +360,8 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
         )
     require_time(ds, chosen)
     variable = ds.variables[chosen]
-    step = None if dt_ms is None else check_dt(scalar(dt_ms, "ms", "dt_ms"))
-    time, _ = sampling(ds, step)
+    step = None if interval is None else check_dt(scalar(interval, "ms", "dt_ms"))
+    time, dt_ms = sampling(ds, step)
     attrs = {"long_name": LONG_NAMES[name]}
     data = magnitude(variable.data)
     if mode == "external_spikes":
@@ -356,4 +382,4 @@ def _driven(ds: xr.Dataset, mode: str, dt_ms: Time | None) -> xr.Dataset:
         made = with_unit(bare, units, quantify=is_quantified(variable, data), attrs=attrs)
     kind = "current" if mode == "external_current" else "spikes"
     driven = xr.Dataset({name: made}, coords_along(ds, variable.dims, time), ds.attrs)
-    return provenance.extend(driven, mode, {"source": kind}, stage="signals")
+    return provenance.extend(driven, mode, {"source": kind, "dt_ms": dt_ms}, stage="signals")

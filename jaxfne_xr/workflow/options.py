@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.errors import DimensionError, SchemaError
+from jaxfne_xr.core.errors import DimensionError, SchemaError, UnitError
+from jaxfne_xr.core.inputs import proxy_lead_field
 from jaxfne_xr.core.types import ArrayLike
 from jaxfne_xr.core.units import convert, is_quantity, magnitude, units_of
 
@@ -81,9 +82,11 @@ def rows(matrix: ArrayLike | None, name: str) -> list[list[float]] | None:
         channels_first = [d for d in matrix.dims if d == "channel"] + [
             d for d in matrix.dims if d != "channel"
         ]
-        matrix = matrix.transpose(*channels_first).variable.data
+        matrix = matrix.transpose(*channels_first)
     try:
-        rows = np.asarray(magnitude(matrix), float)
+        rows = np.asarray(proxy_lead_field(matrix, name), float)
+    except UnitError:
+        raise
     except (TypeError, ValueError):
         rows = np.empty(0)
     if rows.ndim != 2 or not np.isfinite(rows).all():
@@ -109,9 +112,10 @@ def from_json(key: str, value: Any) -> Any:
     """Convert the JSON form of an option to the argument of its stage."""
     if key == "labels" and isinstance(value, (list, tuple)):
         if all(isinstance(label, str) for label in value):
-            return {
-                label: [i for i, other in enumerate(value) if other == label] for label in value
-            }
+            members: dict[str, list[int]] = {}
+            for i, label in enumerate(value):
+                members.setdefault(label, []).append(i)
+            return members
         raise SchemaError.of(
             key, found=repr(value), expected="a string for each site", remedy="cfg.to_dict()"
         )

@@ -23,9 +23,10 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.inputs import as_dataset, same_labels
 from jaxfne_xr.core.registry import GIVEN, chain
-from jaxfne_xr.core.units import is_quantity, magnitude
+from jaxfne_xr.core.time_axis import TIME
+from jaxfne_xr.core.units import is_quantity, magnitude, texts, unit_of, units_of
 from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
 
@@ -97,6 +98,8 @@ def compute_readout(
         for label, variable in result.variables.items():
             if label in result.coords:
                 coords[_unique_name(label, variable.dims, name, signals, dims)] = variable
+    # times that agree up to rounding are those of the Signals
+    coords |= {d: signals.variables[d] for d in (TIME,) if d in coords and d in signals.coords}
     held = xr.Dataset({n: v.variable for n, v in variables.items()}, coords, signals.attrs)
     # a user-defined readout may return data that was not made from these Signals: its own claims count then
     made_here = [provenance.continues(result, signals) for result in results]
@@ -157,11 +160,14 @@ def _json_safe(value: Any) -> Any:
         given = {f.name: _json_safe(getattr(value, f.name)) for f in fields(value)}
         return {"model": type(value).__name__, "parameters": given}
     if isinstance(value, xr.DataArray):
+        unit = units_of(value)
         value = magnitude(value.transpose("channel", ...).variable.data)
-    if is_traced(value):
+        if unit is not None and not is_traced(value):
+            return texts(np.asarray(value).tolist(), unit)
+    if is_traced(magnitude(value)):
         return "traced"
     if is_quantity(value):
-        return [str(v) for v in value] if value.ndim else str(value)
+        return texts(np.asarray(magnitude(value)).tolist(), unit_of(value))
     if isinstance(value, (tuple, list)):
         return [_json_safe(v) for v in value]
     if isinstance(value, Mapping):
@@ -220,8 +226,9 @@ def _misfits(name: str, result: xr.Dataset, whose: str, other: xr.Dataset) -> li
         if sizes[dim] != against[dim]:
             found = f"{sizes[dim]} along {dim!r}, against {against[dim]} of {whose}"
         elif dim in result.variables and dim in other.variables:
-            a, b = (np.asarray(ds.variables[dim].data) for ds in (result, other))
-            if a is not b and not np.array_equal(a, b):
+            mine, theirs = (ds.variables[dim] for ds in (result, other))
+            if mine is not theirs and not same_labels(dim, theirs, mine):
+                a, b = (np.asarray(v.data) for v in (mine, theirs))
                 found = f"other labels along {dim!r} than those of {whose}, the first {a.flat[0]} and {b.flat[0]}"
         if found:
             problems.append(

@@ -225,6 +225,7 @@ def run():
         "csd_abs_mean": ((dense, "csd_proxy"), ()),
         "eeg_power": ((toy, "eeg_proxy"), ()),
         "emm_proxy": (spikes, (signals.source, near.lfp_proxy)),
+        "translate": ((currents, "i_membrane"), ()),
         "move_to": ((dipoles, "dipole_moment"), ()),
         "rotate": ((dipoles, "dipole_moment"), ("90 deg", "x")),
         **dict.fromkeys(

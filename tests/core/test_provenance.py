@@ -23,6 +23,7 @@ KEEPS = {
     "to_signals": lambda s: jfx.to_signals(s["traces"]),
     "synaptic_source": lambda s: jfx.synaptic_source(s["signals"]),
     "with_morphology": lambda s: jfx.with_morphology(s["traces"], s["morphology"]),
+    "translate": lambda s: jfx.translate(s["currents"], x=10),
     "move_to": lambda s: jfx.move_to(s["dipoles"], x=0),
     "rotate": lambda s: jfx.rotate(s["dipoles"], 30, "y"),
     "quantify": lambda s: jfx.quantify(s["signals"]),
@@ -157,7 +158,17 @@ PAIRS = {
     "compute_readout": lambda s, a, b: jfx.compute_readout(a(s["signals"]), ["vm", "theirs"]),
 }
 #: Functions whose other input says where, not what: it makes no claim, and weakens none.
-PLACED = {"csd", "lead_field", "lfp", "eeg", "meg", "lfp_proxy", "eeg_proxy", "meg_proxy"}
+PLACED = {
+    "csd",
+    "lead_field",
+    "lfp",
+    "eeg",
+    "meg",
+    "lfp_proxy",
+    "eeg_proxy",
+    "meg_proxy",
+    "translate",
+}
 #: ... whose other input is tested below, or that return no Dataset.
 APART = {"with_morphology", "transmembrane_currents", "check_currents", "bundle"}
 

@@ -1,12 +1,14 @@
 """Time axes: float64 ms in even steps, from any unit and precision; refused where they are not."""
 
+from fractions import Fraction
+
 import numpy as np
 import pint
 import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.core.time_axis import check_dt, even_times, time_from_dt
+from jaxfne_xr.core.time_axis import check_dt, even_times, same_times, time_from_dt, time_remedy
 
 ureg = pint.application_registry
 MS = {"units": "ms"}
@@ -158,3 +160,73 @@ def test_times_from_dt_do_not_drift():
     times = time_from_dt(0.1, 1_000_001)
     assert times[-1] == 0.1 * 1_000_000
     assert even_times(xr.Variable("time", times, MS), None)[1] == pytest.approx(0.1, rel=1e-12)
+
+
+# ------------------------------------------------------------------------- times are the numbers that one types
+
+
+@pytest.mark.parametrize(
+    "dt", [0.1, 0.2, 0.025, 0.05, 1e-3, "25 us", "0.1 ms", "1e-4 s", "0.3 ms", 1 / 30]
+)
+def test_labels_and_slices_are_what_is_typed(dt):
+    n = 400
+    ds = jfx.traces(np.zeros((1, n)), ("unit", "time"), dt_ms=dt)
+    step = Fraction(1, 30) if dt == 1 / 30 else Fraction(str(ds.time.values[1]))
+    typed = [float(step * k) for k in range(n)]
+    assert ds.time.values.tolist() == typed
+    for k in (0, 1, 3, 7, 57, n - 1):
+        assert ds.sel(time=typed[k]).time == typed[k]
+        assert ds.sel(time=slice(0, typed[k])).sizes["time"] == k + 1
+    assert ds.jfne.to_signals().time.values.tolist() == typed
+    assert ds.jfne.provenance["steps"][-1]["parameters"]["dt_ms"] == float(step)
+
+
+def test_converted_times_are_what_is_typed():
+    want = [float(Fraction(k, 10)) for k in range(2000)]
+    k = np.arange(2000)
+    for times, unit in (
+        (k * 1e-4, "s"),
+        (k / 1e4, "s"),
+        (k * 100, "us"),
+        ((k * 1e-4).astype("f4"), "s"),
+    ):
+        found, dt = times_of(at(times, {"units": unit}))
+        assert (found.tolist(), dt) == (want, 0.1), unit
+    assert times_of(at((k * 1e5).astype("m8[ns]")))[0].tolist() == want
+    assert times_of(at((k * 0.1 + 500).astype("f4"), MS))[0].tolist() == [
+        float(Fraction(k, 10) + 500) for k in range(2000)
+    ]
+    # those given in ms stay the same floats: they may label other data of the same user
+    np.testing.assert_array_equal(jfx.traces(np.zeros(2000), ["time"], time=k * 0.1).time, k * 0.1)
+
+
+def test_times_are_the_same_up_to_rounding():
+    k = np.arange(2000)
+    one = k / 10
+    for other in (
+        k * 0.1,
+        (k * 0.1).astype("f4").astype(float),
+        np.cumsum(np.full(2000, 0.1)) - 0.1,
+        one + 9e-4,
+    ):
+        assert same_times(one, other)
+    for other in (k * 0.1001, one + 0.05, one + 2e-3, one[1:], np.arange(2000) / 5):
+        assert not same_times(one, other)
+    assert same_times(one[:1], one[:1] + 1e-12)
+    assert not same_times(one[:1], one[:1] + 1e-3)
+    assert same_times(one[:0], one[:0])
+
+
+def test_a_remedy_gives_the_same_times():
+    k = np.arange(100)
+    data = at(k / 10, MS)
+    for other in (at(k[:40] / 10 + 3, MS), at(k * 0.1 + 2, MS), at(k[:50] / 5, MS)):
+        for a, b in ((data, other), (other, data)):
+            said = time_remedy(a.time.values, b.time.values, "data", "other")
+            parts = said.split(", ", said.count(", "))[0:-1]
+            made = [eval(p, {"data": a, "other": b}) for p in ", ".join(parts).split(" and ")]
+            pair = made if len(made) == 2 else [made[0], b if said.startswith("data") else a]
+            assert same_times(*(x.time.values for x in pair)), said
+    assert "simulate or record" in time_remedy(k / 10, k / 15, "data", "other")
+    shifted = time_remedy(k / 10, k / 10 + 0.05, "data", "other")
+    assert shifted.startswith("other.assign_coords(time=data.time)")

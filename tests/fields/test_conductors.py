@@ -24,7 +24,13 @@ def cell():
 
 @pytest.fixture
 def probe():
-    """Return four flat contacts beside it."""
+    """Return four contacts beside it."""
+    return jfx.linear_probe(4, 60.0, origin=(30, 10, 20))
+
+
+@pytest.fixture
+def disks():
+    """Return the same contacts with a surface."""
     return jfx.linear_probe(4, 60.0, origin=(30, 10, 20), radius=8.0, normal=(1, 0.5, 0))
 
 
@@ -71,11 +77,11 @@ def test_min_distance(cell):
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["disk", "square"])
 @pytest.mark.parametrize("model", [*MODELS, jfx.Slab], ids=lambda m: m.__name__)
-def test_shapes_average_over_the_surface(cell, probe, shape, model):
+def test_shapes_average_over_the_surface(cell, probe, disks, shape, model):
     """Against a fine grid of points on each surface."""
     first = {"thickness": 300.0} if model is jfx.Slab else {}
-    made = matrix(cell, probe, model(**first, shape=shape, order=6))
-    normal = np.stack([probe[f"normal_{a}"].values for a in "xyz"], axis=1)[0]
+    made = matrix(cell, disks, model(**first, shape=shape, order=6))
+    normal = np.stack([disks[f"normal_{a}"].values for a in "xyz"], axis=1)[0]
     across = np.cross(normal, [0, 0, 1.0])
     across /= np.linalg.norm(across)
     grid = (np.arange(40) + 0.5) / 20 - 1
@@ -136,16 +142,44 @@ def test_contacts_on_the_glass_take_the_short_way(cell):
         )
 
 
-def test_outside_the_slab(cell, probe, refused):
+def test_outside_the_slab(cell, probe, disks, refused):
     said = ("contact", "2 of 4 outside", "contact 2 at z = 140", 'Slab("200 um", bottom=0)')
     with refused(jfx.ArgumentError, *said):
         jfx.lead_field(cell.isel(recording=[0]), probe, jfx.Slab(130.0))
     with refused(jfx.ArgumentError, "site", "1 of 3 outside", "site 2"):
         jfx.lead_field(cell, probe.isel(contact=[0]), jfx.Slab(250.0))
     with refused(jfx.ArgumentError, "contact", "1 of 4 outside"):
-        lower = probe.assign_coords(z=(probe.z - 16).assign_attrs(units="um"))
-        jfx.lead_field(cell, lower, jfx.Slab(300.0, shape="disk"))
+        lower = disks.assign_coords(z=(disks.z - 16).assign_attrs(units="um"))
+        jfx.lead_field(cell, lower, jfx.Slab(300.0))
     assert jfx.lead_field(cell, probe, jfx.Slab(260.0)).sizes["contact"] == 4
+
+
+def test_the_remedies_of_a_slab_run(cell, probe, disks, refused):
+    slab = jfx.Slab(300.0)
+    for ds, contacts in (
+        (cell, jfx.translate(disks, z=-140.123)),
+        (jfx.translate(cell, z=100.456), probe),
+    ):
+        with refused(jfx.ArgumentError, "outside the slab") as caught:
+            jfx.lead_field(ds, contacts, slab)
+        larger, _, moved = caught.value.problems[0].remedy.partition(", or move it: ")
+        assert ('shape="point"' in moved) == (contacts is not probe)
+        names = {"jfx": jfx, "ds": ds, "probe": contacts}
+        assert jfx.lead_field(ds, contacts, eval(larger, names)).sizes["contact"] == 4
+        made = eval(moved.partition(", or")[0], names)
+        pair = (ds, made) if "contact" in made.dims else (made, contacts)
+        assert jfx.lead_field(*pair, slab).sizes["contact"] == 4
+
+
+def test_unused_ends_of_a_root_may_lie_outside_a_slab(probe):
+    """The root is a point at its middle, that of a slab of points; the middle has to be inside."""
+    root = jfx.morphology([[0, 0, -100.0]], [[0, 0, 300]], 2.0, [-1])
+    made = matrix(root, probe, jfx.Slab(250.0, source="root_as_point"))
+    want = matrix(root, probe, jfx.Slab(250.0, source="point"))
+    np.testing.assert_allclose(made, want, rtol=1e-13)
+    for source, low in (("line", 0.0), ("root_as_point", -300.0)):
+        with pytest.raises(jfx.ArgumentError, match="1 of 1 outside the slab"):
+            jfx.lead_field(jfx.translate(root, z=low), probe, jfx.Slab(250.0, source=source))
 
 
 @pytest.mark.parametrize(
@@ -272,9 +306,10 @@ def test_models_say_what_they_are(model):
     ids=lambda m: f"{type(m).__name__}-{m.shape}",
 )
 @pytest.mark.filterwarnings("ignore:.*contacts lie within min_distance:UserWarning")
-def test_gradients_in_every_parameter_and_position(cell, probe, check_derivatives, model):
+def test_gradients_in_every_parameter_and_position(cell, probe, disks, check_derivatives, model):
     names = [a + e for a in "xyz" for e in (("",) if model.kind == "point" else ("_start", "_end"))]
     names.append("diameter")
+    probe = disks if model.shape else probe
 
     def loss(model, places, sites):
         ds = cell.assign_coords({n: ("recording", sites[n], {"units": "um"}) for n in names})

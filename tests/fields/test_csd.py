@@ -1,5 +1,6 @@
 """`csd`: every kind of array, every order of dims, closed forms, the kernels' own numbers."""
 
+import re
 from itertools import permutations
 
 import dask.array
@@ -324,6 +325,77 @@ def test_kernel_finds_a_gaussian_in_2d_and_3d(dims, tol):
     close(made.csd.values[0], density, tol)
 
 
+def gaussian(dims, width, counts, spacing=100.0):
+    """Return potentials at a grid of contacts, and the density there, of a Gaussian in its middle."""
+    axes = [np.arange(counts) * spacing for _ in dims]
+    place = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(dims))
+    middle = np.full((1, len(dims)), (counts - 1) * spacing / 2 + 17.0)
+    extent = {1: [np.array(250.0)], 2: [np.array(500.0)], 3: []}[len(dims)]
+    width = np.array(width)
+    phi = on_arrays(kcsd.basis_potential, place, middle, width, np.array(0.3), *extent)[:, 0]
+    coords = {a: ("contact", place[:, i], {"units": "um"}) for i, a in enumerate(dims)}
+    return labelled(phi[None], **coords), on_arrays(kcsd.basis_density, place, middle, width)[:, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dims", ["z", "xyz"])
+def test_the_width_is_chosen_by_how_smooth_the_density_is(dims):
+    for width, chosen in ((60.0, 100.0), (280.0, 200.0)):
+        lfp, density = gaussian(dims, width, {1: 12, 2: 6, 3: 5}[len(dims)])
+        made = jfx.csd(lfp, "kernel", radius=250, dims=dims)
+        assert parameters(made)["width_um"] == pytest.approx(chosen)
+        errors = [
+            np.abs(
+                jfx.csd(lfp, "kernel", radius=250, dims=dims, width=w).csd.values - density
+            ).max()
+            for w in (100.0, 200.0)
+        ]
+        error = np.abs(made.csd.values - density).max()
+        assert error <= 1.1 * min(errors)  # the margin of basis sources differs
+        assert error <= 0.5 * max(errors)
+    fixed = jfx.csd(lfp, "kernel", radius=250, dims=dims, regularisation=1e-3)
+    assert parameters(fixed)["width_um"] == [pytest.approx(100.0)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dims", ["z", "xz", "xyz"])
+def test_basis_sources_may_be_counted(dims):
+    lfp, _ = gaussian(dims, 120.0, {1: 12, 2: 6, 3: 4}[len(dims)])
+    settings = {"radius": 250, "dims": dims, "width": 120.0, "regularisation": 1e-6}
+    made = {n: jfx.csd(lfp, "kernel", n_sources=n, **settings) for n in (1000, 3000)}
+    for number, ds in made.items():
+        assert 0.4 * number < parameters(ds)["basis_sources"] <= number
+    close(made[1000].csd.values, made[3000].csd.values, 1e-2)
+    close(jfx.csd(lfp, "kernel", **settings).csd.values, made[3000].csd.values, 1e-2)
+
+
+@pytest.mark.slow
+def test_as_many_basis_sources_as_narrow_widths_need():
+    rng = np.random.default_rng(0)
+    place = np.stack(np.meshgrid(*[np.linspace(50, 950, 5)] * 3, indexing="ij"), axis=-1)
+    probe = jfx.probe_at(place.reshape(-1, 3)[::5])
+    lfp = on_probe(rng.normal(size=(3, 25)), probe)
+    widths = np.array([100.0, 250.0, 500.0]) / 3
+    settings = {"dims": "xyz", "basis": "step", "regularisation": 1e-3}
+    assert parameters(jfx.csd(lfp, "kernel", width=widths, **settings))["basis_sources"] > 20_000
+    few = jfx.csd(lfp, "kernel", width=widths, n_sources=1000, **settings)
+    assert 500 < parameters(few)["basis_sources"] <= 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"width": 0.01}, {"width": 1.0, "dims": "xz"}])
+def test_too_many_basis_sources_are_refused_with_what_they_take(refused, settings):
+    probe = jfx.grid_probe((10, 6), (100, 100))
+    lfp = on_probe(np.random.default_rng(0).normal(size=(2, 60)), probe)
+    lfp = lfp if "dims" in settings else lfp.isel(contact=probe.column == 0)
+    settings |= {"regularisation": 1e-2}
+    with refused(jfx.ArgumentError, "basis sources", "GB", " s;", "n_sources=") as caught:
+        jfx.csd(lfp, "kernel", **settings)
+    remedy = caught.value.problems[0].remedy.split(",")[0]
+    made = eval(f"jfx.csd(lfp, 'kernel', {remedy}, **settings)", globals() | locals())
+    assert np.isfinite(made.csd.values).all()
+
+
 # -------------------------------------------------------------------------------------------- differentiable
 
 
@@ -385,6 +457,10 @@ def test_jit_and_vmap_with_a_lambda_that_is_chosen(potential):
         ),
         (jfx.ArgumentError, {"method": "kernel", "regularisation": 0}, ["positive"]),
         (jfx.ArgumentError, {"method": "kernel", "width": "0.01 um"}, ["basis sources", "width"]),
+        (jfx.ArgumentError, {"method": "kernel", "n_sources": 11}, ["n_sources", "11", "12"]),
+        (jfx.ArgumentError, {"method": "kernel", "n_sources": 50.0}, ["n_sources", "50.0"]),
+        (jfx.ArgumentError, {"method": "kernel", "n_sources": True}, ["n_sources", "True"]),
+        (jfx.ArgumentError, {"method": "step", "n_sources": 50}, ["n_sources", "step"]),
         (jfx.ArgumentError, {"method": "kernel", "dims": "zz"}, ["x, y and z"]),
         (jfx.DimensionError, {"method": "kernel", "dims": "x"}, ["'x'"]),
         (jfx.DimensionError, {"method": "kernel", "at": [[1.0, 2.0]]}, ["(1, 2)"]),
@@ -416,6 +492,37 @@ def test_contacts_that_cannot_be(refused, potential):
     grid = on_probe(np.zeros((2, 6)), jfx.grid_probe((3, 2)))
     with refused(jfx.DimensionError, "off the line", "kernel"):
         jfx.csd(grid, "step")
+
+
+def test_the_column_that_the_remedy_for_a_zigzag_probe_selects_has_a_csd(refused):
+    """Whatever the names and units; in columns up to rounding, by number; if there are none, only by the kernel."""
+    n, um = 12, {"units": "um"}
+    z = 20.0 * np.arange(n)
+    two = np.where(np.arange(n) % 2, 16.0, -16.0)
+    four = np.array([43.0, 11.0, 59.0, 27.0])[np.arange(n) % 4]
+    deep = jfx.traces(np.ones((n, 3)), ("contact", "time"), dt_ms=1.0, name="lfp", units="uV")
+
+    def placed(name="lfp", units=um, **axes):
+        ds = deep.rename(lfp=name)
+        return ds.assign_coords({a: ("contact", x, units) for a, x in axes.items()})
+
+    lying = placed(x=z, z=two)
+    for ds, kept in (
+        (placed(x=two, z=z), 6),
+        (placed(x=four, y=0 * z, z=z), 3),
+        (placed("V", {"units": "mm"}, y=two / 1000, z=z / 1000), 6),
+        (placed(x=two + 1e-9 * np.arange(n), z=z), 6),
+        (lying, 6),
+        (lying.lfp, 6),
+        (lying.rename(x="contact_x", z="contact_z"), 6),
+    ):
+        with refused(jfx.DimensionError, "off the line") as caught:
+            jfx.csd(ds, "step")
+        (expression,) = re.findall(r"one column: (.*); or", str(caught.value))
+        column = eval(expression, {"ds": ds})
+        assert jfx.csd(column, "step").sizes["contact"] == kept
+    with refused(jfx.DimensionError, "off the line", 'Remedy: method="kernel"'):
+        jfx.csd(placed(x=two + 3 * np.arange(n) ** 1.5, z=z), "step")
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3], ids=["mm read as um", "um read as mm"])

@@ -21,7 +21,7 @@ def cell():
 
 @pytest.fixture
 def probe():
-    return jfx.linear_probe(6, 120.0, origin=(30, 10, 20), radius=8.0, normal=(1, 0.5, 0))
+    return jfx.linear_probe(6, 120.0, origin=(30, 10, 20))
 
 
 @pytest.fixture
@@ -50,11 +50,13 @@ def test_the_lead_field_is_the_kernels(cell, probe):
 
 
 def test_equal_conductivities_are_an_infinite_conductor(cell, probe):
-    for shape in ("point", "disk"):
-        made = jfx.OneSphere(400.0, 0.3, 0.3, shape=shape)
-        want = jfx.PointSource(0.3, shape=shape)
+    disks = jfx.linear_probe(6, 120.0, origin=(30, 10, 20), radius=8.0, normal=(1, 0.5, 0))
+    for contacts in (probe, disks):
+        made = jfx.OneSphere(400.0, 0.3, 0.3)
+        want = jfx.PointSource(0.3)
         close(
-            *(jfx.lead_field(cell, probe, m).lead_field.data.magnitude for m in (made, want)), 1e-13
+            *(jfx.lead_field(cell, contacts, m).lead_field.data.magnitude for m in (made, want)),
+            1e-13,
         )
 
 

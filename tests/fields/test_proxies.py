@@ -44,13 +44,14 @@ def v(voltage):
     return voltage.transpose("time", "unit", "trial").values.astype(float)
 
 
-def weights(contacts, sites, sigma, axes):
-    """Return the row-normalised Gaussian by its definition."""
+def weights(contacts, sites, sigma, axes, mode="row_normalize"):
+    """Return the Gaussian weights by their definition."""
     w = np.zeros((len(contacts), len(sites)))
     for c, contact in enumerate(contacts):
         for n, site in enumerate(sites):
             w[c, n] = np.exp(-sum((contact[a] - site[a]) ** 2 for a in axes) / (2 * sigma**2))
-        w[c] /= sum(w[c])
+        if mode == "row_normalize":
+            w[c] /= sum(w[c])
     return w
 
 
@@ -90,11 +91,38 @@ def test_lfp(backend, signals, v, domain, axes):
     assert probe.identical(PROBE)
 
 
+@pytest.mark.parametrize(("domain", "axes"), [("laminar", [2]), ("volume", [0, 1, 2])])
+def test_lfp_that_preserves_density(backend, signals, v, domain, axes):
+    mode = "density_preserving"
+    made = jfx.lfp_proxy(signals, PROBE, domain=domain, sigma="0.06 mm", mode=mode)
+    want = through(weights(CONTACTS, SITES, 60.0, axes, mode), v)
+    as_expected(backend, made, "lfp_proxy", "contact", "1", want)
+    assert made.jfne.scope.field_solver_status == "gaussian_kernel_proxy"
+    assert made.jfne.provenance["steps"][-1]["parameters"]["mode"] == mode
+    again = signals.jfne.lfp_proxy(PROBE, domain=domain, sigma=60.0, mode=mode)
+    xr.testing.assert_identical(again, made)
+
+
+def test_only_what_preserves_density_decays():
+    options = {"dt_ms": 0.1, "name": "source", "units": "nA", "coords": positions()}
+    ds = jfx.traces(np.ones((5, 3)), ("time", "unit"), **options)
+    far = jfx.probe_at([[0.0, 0.0, 100.0], [0.0, 0.0, 1300.0]])
+    near, away = jfx.lfp_proxy(ds, far).lfp_proxy.data.magnitude[0]
+    assert near == pytest.approx(1, rel=1e-6)
+    assert away == pytest.approx(1, rel=1e-6)
+    once = jfx.lfp_proxy(ds, far, mode="density_preserving").lfp_proxy.data.magnitude[0]
+    assert once[1] < 1e-20 < once[0]
+    twice = jfx.lfp_proxy(jfx.concat([ds, ds], "unit"), far, mode="density_preserving")
+    close(twice.lfp_proxy.data.magnitude[0], 2 * once)
+
+
+@pytest.mark.parametrize("mode", ["row_normalize", "density_preserving"])
 @pytest.mark.parametrize("probe", [None, PROBE])
-def test_a_point_is_the_mean_of_all_sites(backend, signals, v, probe):
-    made = jfx.lfp_proxy(signals.drop_vars(["x", "y", "z"]), probe, domain="point")
-    count = 1 if probe is None else 4
-    as_expected(backend, made, "lfp_proxy", "contact", "1", through(np.full((count, 3), 1 / 3), v))
+def test_a_point_is_the_mean_or_the_sum_of_all_sites(backend, signals, v, probe, mode):
+    made = jfx.lfp_proxy(signals.drop_vars(["x", "y", "z"]), probe, domain="point", mode=mode)
+    shape = (1 if probe is None else 4, 3)
+    matrix = np.full(shape, 1 / 3 if mode == "row_normalize" else 1.0)
+    as_expected(backend, made, "lfp_proxy", "contact", "1", through(matrix, v))
 
 
 def test_csd(backend, signals, v):
@@ -234,6 +262,27 @@ def test_fields_are_those_of_jaxfne():
     close(ours.emm_proxy, np.asarray(emm_proxy_transform(rate, v, theirs.lfp_proxy))[:, 0], 1e-5)
 
 
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("mode", "tol"),
+    [("row_normalize", 1e-7), ("density_preserving", 1e-12)],  # it adds 1e-8 to the sum of a row
+)
+def test_both_projections_are_those_of_jaxfne(x64, mode, tol):
+    from jaxfne.fields import project_laminar_sources
+
+    rng = np.random.default_rng(0)
+    v, depth = rng.normal(-50, 20, (30, 6)), rng.uniform(0, 1, 6)
+    coords = positions(np.stack([0 * depth, 0 * depth, 1000 * depth], axis=1))
+    ds = jfx.traces(v, ("time", "unit"), dt_ms=0.1, quantify=False, coords=coords).jfne.to_signals()
+    shank = jfx.linear_probe(9, 125.0)
+    ours = jfx.lfp_proxy(ds, shank, domain="laminar", sigma=120.0, mode=mode)
+    places = np.stack([0 * depth, 0 * depth, depth], axis=1)
+    theirs = project_laminar_sources(v, places, n_contacts=9, width=0.12, mode=mode)
+    assert theirs.lfp_proxy.dtype == np.float64
+    close(ours.lfp_proxy, theirs.lfp_proxy, tol)
+
+
 def one(values=(1.0, 3.0), n=4, **coords):
     """Return plain Signals: each site constant in time."""
     v = np.broadcast_to(np.asarray(values, float), (n, len(values)))
@@ -285,6 +334,11 @@ def test_a_lead_field_is_differentiable_through_compute_readout():
 @pytest.mark.parametrize(
     ("call", "error", "said"),
     [
+        (
+            lambda s: jfx.lfp_proxy(s, PROBE, mode="sum"),
+            jfx.ArgumentError,
+            "one of ['row_normalize', 'density_preserving']",
+        ),
         (
             lambda s: jfx.lfp_proxy(s, PROBE, domain="flat"),
             jfx.ArgumentError,

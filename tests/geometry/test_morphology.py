@@ -1,5 +1,6 @@
 """`morphology`, `with_morphology`, `from_lfpy`: geometry and axial conductances."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import jax
@@ -78,6 +79,21 @@ def test_units_lengths_and_areas():
     assert point.sizes["edge"] == 0
 
 
+def test_a_root_or_a_soma_may_be_a_point():
+    ends = [[0, 0, 0], [0, 0, 0], [0, 0, 5]], [[0, 0, 0], [0, 0, 5], [0, 0, 5]]
+    cell = jfx.morphology(*ends, [6.0, 1.0, 4.0], [-1, 0, 1], soma=[False, False, True])
+    assert cell.membrane_area.values == pytest.approx(np.pi * np.array([36, 5, 16]))
+
+
+def test_a_short_segment_is_the_limit_of_none():
+    """A segment of 1e-9 um adds nothing to the cable: leaving it out, as the error for 0 um says, is right."""
+    whole = jfx.morphology(np.zeros((2, 3)), [[0, 0, 10.0], [0, 0, 50.0]], [5.0, 2.0], [-1, 0])
+    start, end = [[0, 0, 0], [0, 0, 10], [0, 0, 10]], [[0, 0, 10.0], [0, 0, 10 + 1e-9], [0, 0, 60]]
+    split = jfx.morphology(start, end, [5.0, 2.0, 2.0], [-1, 0, 1])
+    g = edges(split)
+    assert 1 / (1 / g[0, 1] + 1 / g[1, 2]) == pytest.approx(edges(whole)[0, 1], rel=1e-6)
+
+
 def test_several_cells():
     cell = straight(5, [-1, 0, -1, 2, 3])
     assert cell.unit.values.tolist() == [0, 0, 1, 1, 1]
@@ -103,6 +119,8 @@ def test_several_cells():
         ({"start": [[0, 0, 0], [0]]}, jfx.ArgumentError, "start"),
         ({"soma": [True]}, jfx.DimensionError, "soma"),
         ({"units": "mV"}, jfx.UnitError, "mV"),
+        ({"end": [[1.0, 1, 1], [0, 0, 0]]}, jfx.ArgumentError, "segment 1"),
+        ({"length": [2.0, 1.7]}, jfx.ArgumentError, "for segment 1, from start to end 1.73205"),
     ],
 )
 def test_bad_input(change, error, said, refused):
@@ -215,6 +233,24 @@ def test_from_lfpy(neuron_cells, recorded):
     if recorded != "nothing":
         np.testing.assert_array_equal(ds.v.data.magnitude, cell.vmem)
         assert np.abs(ds.time.values - cell.tvec).max() < 1e-9
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("tstart", [0.0, -1.0])
+@pytest.mark.parametrize("voltages", [True, False])
+def test_the_initial_state_has_no_capacitive_current(neuron_cells, tstart, voltages):
+    cell = SimpleNamespace(**vars(neuron_cells["synapses"]), tstart=tstart)
+    cell.imem = cell.imem.copy()
+    cell.imem[0, 0] += 0.01
+    if not voltages:
+        del cell.vmem
+    warns = tstart == 0.0 and not voltages
+    with pytest.warns(UserWarning, match="time=slice") if warns else nullcontext():
+        ds = jfx.from_lfpy(cell)
+    assert bool(ds.jfne.check_currents()) == (voltages and tstart == 0.0)
+    np.testing.assert_array_equal(ds.i_membrane.data.magnitude[:, 1:], cell.imem[:, 1:])
+    if warns:
+        assert ds.isel(time=slice(1, None)).jfne.check_currents()
 
 
 @pytest.mark.oracle

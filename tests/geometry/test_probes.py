@@ -119,6 +119,8 @@ def test_from_probeinterface():
     probe = jfx.from_probeinterface(theirs)
     np.testing.assert_allclose(xyz(probe), [[0, 0, 0], [20, 0, 50]], atol=1e-12)
     np.testing.assert_allclose(probe.radius, [10, np.sqrt(400 / np.pi)])
+    normals = [probe[f"normal_{a}"].values.tolist() for a in "xyz"]
+    assert normals == [[0, 0], [-1, -1], [0, 0]]  # the pictures of probeinterface have x and z here
     assert probe.name.values.tolist() == ["left", "right"]
     assert probe.shank.values.tolist() == ["a", "b"]
 
@@ -128,6 +130,7 @@ def test_from_probeinterface():
     nameless = jfx.from_probeinterface(solid)
     assert xyz(nameless).tolist() == np.eye(3).tolist()
     assert "shank" not in nameless.coords
+    assert nameless.normal_z.values.tolist() == [1, 1, 1]
     np.testing.assert_allclose(nameless.radius, np.sqrt(16 / np.pi))
 
 

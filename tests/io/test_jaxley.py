@@ -37,6 +37,16 @@ POINT_SOMA = """\
 4 3 -8 0 0 1.0 1
 5 3 -50 10 0 0.8 4
 """
+SOMATIC_BRANCHPOINT = """\
+1 1 0 0 0 10 -1
+2 1 10 0 0 10 1
+3 2 0 -20 0 1 1
+4 2 0 -30 0 1 3
+5 1 -10 0 0 10 1
+6 1 -20 0 0 10 5
+7 3 50 0 0 1 2
+8 3 60 0 0 1 7
+"""
 
 
 def branched_cell(seed: int = 0) -> jx.Cell:
@@ -342,27 +352,51 @@ def points(ds, end=""):
     return np.stack([ds[axis + end] for axis in "xyz"], axis=-1)
 
 
-@pytest.mark.parametrize("text", [SWC, POINT_SOMA])
+@pytest.mark.parametrize("text", [SWC, POINT_SOMA, SOMATIC_BRANCHPOINT])
 @pytest.mark.parametrize("ncomp", [1, 3])
 @pytest.mark.slow
-def test_traced_cells_lie_where_jaxley_computes_them(tmp_path, text, ncomp):
+def test_traced_cells_lie_where_jaxley_reads_them(tmp_path, text, ncomp):
     cell = read_swc(tmp_path, text, ncomp)
+    length = cell.nodes["length"].to_numpy()
     cell.record(verbose=False)
     ds = jfx.from_jaxley(cell, np.zeros((len(cell.nodes), 2)), delta_t=DT)
+    start, end = points(ds, "_start"), points(ds, "_end")
+    extent = np.linalg.norm(end - start, axis=1)
+    assert (extent <= length * (1 + 1e-9)).all()
+    # the reader places each compartment on its path, at half of its length; of a straight one this is the middle
+    straight = extent > length * (1 - 1e-6)
+    read = cell.nodes[["x", "y", "z"]].to_numpy()
+    np.testing.assert_allclose(points(ds)[straight], read[straight], rtol=0, atol=1e-4)
+    assert straight.sum() >= 0.6 * len(length)
+    # and later in the middle between its ends, along all points of its branch, whatever their path
     centres = cell._compute_coords_of_comp_centers()  # single precision
-    is_line = (points(ds, "_start") != points(ds, "_end")).any(axis=1)
-    # A soma traced as one point Jaxley places on the way to the next branch.
-    np.testing.assert_allclose(points(ds)[is_line], centres[is_line], rtol=0, atol=1e-4)
-    assert (~is_line).sum() == (ncomp if text is POINT_SOMA else 0)
-    for branch, traced in enumerate(cell.xyzr):
+    path = [np.linalg.norm(np.diff(xyzr[:, :3], axis=0), axis=1).sum() for xyzr in cell.xyzr]
+    total = cell.nodes.groupby("global_branch_index")["length"].sum().to_numpy()
+    whole = np.isclose(path, total)[ds.branch.values]
+    np.testing.assert_allclose(points(ds)[whole], centres[whole], rtol=0, atol=1e-4)
+    assert (~whole).sum() == ncomp * {SWC: 1, POINT_SOMA: 1, SOMATIC_BRANCHPOINT: 3}[text]
+    assert (extent == 0).sum() == (ncomp if text is POINT_SOMA else 0)
+    for branch in range(len(cell.xyzr)):
         rows = np.flatnonzero(ds.branch == branch)
-        start, end = points(ds, "_start")[rows], points(ds, "_end")[rows]
-        np.testing.assert_allclose(start[0], traced[0, :3], atol=1e-12)
-        np.testing.assert_allclose(end[-1], traced[-1, :3], atol=1e-12)
-        np.testing.assert_allclose(start[1:], end[:-1], atol=1e-12)
+        np.testing.assert_allclose(start[rows[1:]], end[rows[:-1]], atol=1e-12)
     np.testing.assert_array_equal(ds.diameter, 2 * cell.nodes["radius"])
     np.testing.assert_array_equal(ds.membrane_area, cell.nodes["area"])
     assert ds.jfne.provenance["steps"][0]["parameters"]["geometry"] == "traced"
+
+
+def test_lengths_that_do_not_fit_the_traced_path(tmp_path):
+    cell = read_swc(tmp_path, SOMATIC_BRANCHPOINT, 2)
+    cell.record(verbose=False)
+    before = points(jfx.from_jaxley(cell, np.zeros((8, 2)), delta_t=DT))
+    before_lengths = cell.nodes["length"].tolist()
+    cell.nodes["length"] = [2.0, 2.0, *before_lengths[2:4], 30.0, 30.0, *before_lengths[6:]]
+    with pytest.warns(
+        UserWarning, match=r"unit 0 branch 0 \(4 um, traced 30 um\), unit 0 branch 2"
+    ):
+        ds = jfx.from_jaxley(cell, np.zeros((8, 2)), delta_t=DT)
+    extent = np.linalg.norm(points(ds, "_end") - points(ds, "_start"), axis=1)
+    assert (extent <= cell.nodes["length"] * (1 + 1e-9)).all()
+    np.testing.assert_allclose(points(ds)[2:], before[2:], atol=1e-9)  # along the traced path
 
 
 def test_a_soma_traced_as_one_point_has_no_extent(tmp_path):

@@ -253,6 +253,7 @@ def test_parameters_count_as_if_written_into_the_module(probe, key):
 
 def offline_sites(cell) -> dict:
     cell.record("v", verbose=False)
+    cell.delete_trainables()
     ds = jfx.from_jaxley(cell, jx.integrate(cell, delta_t=DT, t_max=DT), delta_t=DT)
     names = [a + end for a in "xyz" for end in ("", "_start", "_end")] + ["diameter"]
     return {name: ds[name].variable for name in names}

@@ -41,7 +41,7 @@ def test_layouts_are_only_names(array, layout, crossings):
     site = "recording" if layout.startswith("recording") else "unit"
     assert set(signals.V_m.dims) == {"time", site}
     assert signals.V_m.shape == trace.shape
-    for name, want in {"V_m": V, "spikes": crossings(V, 0, 0), "source": V}.items():
+    for name, want in {"V_m": V, "spikes": crossings(V, 0, 0, 20), "source": V}.items():
         np.testing.assert_array_equal(magnitude(signals[name].transpose("time", site).data), want)
     assert (units_of(signals.V_m), units_of(signals.source)) == ("mV", "nA")
     lazy = array is dask.array.from_array
@@ -146,7 +146,7 @@ def test_all_problems_of_a_spec_come_at_once(refused):
     ("trace", "options", "error", "said"),
     [
         (V[:, 0], {}, jfx.DimensionError, "1 axes"),
-        (V[None], {}, jfx.DimensionError, "3 axes"),
+        (V[None, None], {}, jfx.DimensionError, "4 axes"),
         (V[:0], {}, jfx.TimeAxisError, "no samples"),
         (V * np.nan, {}, jfx.NonFiniteError, "200 of 200"),
         (V * 1j, {}, jfx.DataError, "complex"),
@@ -175,3 +175,17 @@ def test_level_spikes_are_those_of_jaxfne(layout):
     np.testing.assert_array_equal(ours.spikes, np.asarray(theirs.spikes).astype(bool))
     np.testing.assert_array_equal(magnitude(ours.V_m.data), theirs.V_m)
     np.testing.assert_allclose(ours.time, theirs.time_ms, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["time_by_unit", "unit_by_time", "recording_by_time"])
+def test_a_third_axis_is_features(layout, refused, crossings):
+    v = np.random.default_rng(2).normal(-20, 40, (40, 40, 2))
+    signals = jfx.jaxley_trace_to_signals(v, layout=layout, dt_ms=0.1, source=v)
+    time = 0 if layout == "time_by_unit" else 1
+    assert signals.V_m.dims[2] == "feature"
+    assert signals.V_m.dims[time] == "time"
+    np.testing.assert_array_equal(signals.spikes, crossings(v, 0, time, 20))
+    np.testing.assert_array_equal(magnitude(signals.source.data), v)
+    for bad in (v[0, 0], v[None]):
+        with refused(jfx.DimensionError, "axes", "jfx.traces(trace"):
+            jfx.jaxley_trace_to_signals(bad, layout=layout)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from scipy.integrate import dblquad
 
-from jaxfne_xr.kernels.fields.electrode import electrode_mean, electrode_nodes
+from jaxfne_xr.kernels.fields.electrode import electrode_mean, electrode_nodes, electrode_reach
 from jaxfne_xr.kernels.fields.homogeneous import line_source, point_source
 
 UP = np.array([[0.0, 0.0, 1.0]])
@@ -49,8 +49,8 @@ def monomial_mean(shape, i, j):
 @pytest.mark.slow
 def test_polynomials_are_exact(shape, order):
     nodes, weights = electrode_nodes(ORIGIN, UP, 1.0, shape=shape, order=order)
-    degree = 4 * order - 2 if shape == "disk" else 2 * order - 1
-    assert nodes.shape[1] == (order * (4 * order - 1) if shape == "disk" else order**2)
+    degree = 4 * order - 2 if shape == "disk" else 4 * order - 1
+    assert nodes.shape[1] == (order * (4 * order - 1) if shape == "disk" else 4 * order**2)
     assert abs(weights.sum() - 1) < 1e-15
     assert (weights > 0).all()
     x, y, z = np.moveaxis(np.asarray(nodes[0]), 1, 0)
@@ -122,8 +122,20 @@ def test_nodes_lie_on_the_electrode(seed):
 
 def test_sides_of_a_square_follow_the_axes():
     """On a shank in the x-z plane (normal along y), sides run along x and z."""
-    nodes, _ = electrode_nodes(ORIGIN, np.array([[0.0, 2.0, 0.0]]), 6.0, shape="square", order=2)
+    nodes, _ = electrode_nodes(ORIGIN, np.array([[0.0, 2.0, 0.0]]), 6.0, shape="square", order=1)
     close(np.abs(nodes[0]), np.tile([6 / np.sqrt(3), 0, 6 / np.sqrt(3)], (4, 1)), 1e-15)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_reach_is_that_of_a_fine_outline(seed):
+    rng = np.random.default_rng(seed)
+    normal, radius = rng.normal(size=(4, 3)), rng.uniform(1, 10, 4)
+    for shape, order in (("disk", 60), ("square", 30)):
+        reach = electrode_reach(normal, radius, shape=shape)
+        nodes, _ = electrode_nodes(np.zeros((4, 3)), normal, radius, shape=shape, order=order)
+        outermost = np.abs(nodes).max(axis=1)  # Gauss points end just inside of the outline
+        assert (outermost <= reach + 1e-12).all()
+        assert (outermost >= 0.995 * reach - 1e-2).all()
 
 
 def test_mean_is_the_weighted_sum_of_one_big_matrix():

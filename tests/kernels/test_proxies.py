@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 
 from jaxfne_xr.kernels.fields import proxies as proxy
 
-gaussian_weights = jax.jit(proxy.gaussian_weights)
+gaussian_weights = jax.jit(proxy.gaussian_weights, static_argnames="normalise")
 second_derivative_matrix = jax.jit(proxy.second_derivative_matrix)
 toy_eeg_lead_field = jax.jit(proxy.toy_eeg_lead_field)
 toy_meg_lead_field = jax.jit(proxy.toy_meg_lead_field)
@@ -37,6 +37,7 @@ def test_gaussian_weights_are_their_formula(dim):
     contact, site = points(4, dim), points(9, dim, seed=1)
     w = np.array([[np.exp(-sum((c - n) ** 2) / 2 / 80**2) for n in site] for c in contact])
     close(gaussian_weights(contact, site, 80.0), w / w.sum(1, keepdims=True))
+    close(gaussian_weights(contact, site, 80.0, normalise=False), w)
 
 
 def test_gaussian_weights_survive_where_the_formula_is_zero_over_zero():

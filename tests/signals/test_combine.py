@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -144,7 +145,7 @@ def test_what_cannot_be_combined(refused):
         with refused(jfx.ArgumentError, "datasets", "Dataset"):
             jfx.concat(nothing, "recording")
     i = one.jfne.transmembrane_currents()
-    with refused(jfx.DimensionError, "xarray cannot combine", "align"):
+    with refused(jfx.DimensionError, "9 samples from 0 to 0.8 ms", "5 samples", "DataTree"):
         jfx.concat([i, i.isel(time=slice(5))], "recording")
     with refused(jfx.VariableError, "['i_membrane'] in Dataset 0", "not in all"):
         jfx.concat([i, one.jfne.to_signals()[["V_m"]]], "recording")
@@ -158,3 +159,79 @@ def test_attrs_of_ones_own_that_agree_are_kept():
     assert made.attrs["lab"] == "a"
     assert "day" not in made.attrs
     assert magnitude(made.i_membrane.data).shape == (4, 9)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_text_of_pandas_is_text_of_numpy(missing):
+    ds = jfx.traces(np.zeros((2, 5)), ("unit", "time"), dt_ms=0.1)
+    labels = ["before", None if missing else "after"]
+    made = jfx.concat([ds, ds], pd.Index(labels, name="epoch"))
+    assert made.sizes["epoch"] == 2
+    assert made.epoch.dtype.kind == ("O" if missing else "U")
+    assert made.epoch.astype(str).values[0] == "before"
+    assert made.sel(epoch="before").identical(made.isel(epoch=0))
+
+
+# ------------------------------------------------------------------------------ times that agree up to rounding
+
+
+def of_times(time, name="v", **more):
+    """Return Signals at some times, from a file of an earlier version or made anew."""
+    v = np.random.default_rng(5).normal(-65, 30, (2, len(time)))
+    return jfx.traces(v, ("unit", "time"), time=time, **more).jfne.to_signals()
+
+
+K = np.arange(200)
+#: The times of 0.1 ms as anybody may have computed them.
+TIMES = {
+    "k / 10": K / 10,
+    "k * 0.1, as earlier versions did": K * 0.1,
+    "linspace": np.linspace(0, 19.9, 200),
+    "arange": np.arange(0, 19.95, 0.1),
+    "a running sum": np.cumsum(np.full(200, 0.1)) - 0.1,
+    "float32": (K * 0.1).astype("f4"),
+}
+
+
+@pytest.mark.parametrize("how", TIMES)
+def test_times_that_agree_up_to_rounding_join_everywhere(how, tmp_path):
+    a = jfx.traces(np.zeros((2, 200)), ("unit", "time"), dt_ms=0.1).jfne.to_signals()
+    b = jfx.open(jfx.to_netcdf(of_times(TIMES[how]), tmp_path / "old.nc"))
+    w = b[["V_m"]]
+    v = 2 * w.assign_coords(time=a.time)  # plain arithmetic drops what has not the very same label
+    for first, second in ((a, b), (b, a)):
+        for made in (
+            jfx.concat([first, second], "trial"),
+            jfx.concat([first, second], "unit"),
+            jfx.merge([first[["V_m"]], second[["spikes"]]]),
+        ):
+            np.testing.assert_array_equal(made.time, first.time)
+    assert jfx.coherence(w, v, segment=5).sizes["frequency"] == 26
+    assert jfx.mean_square_loss(v, w).mean_square_loss.data.magnitude > 0
+    assert jfx.calibrate(w, v).V_m_calibrated.sizes["time"] == 200
+    current = b.V_m.pint.dequantify().assign_attrs(units="nA")
+    assert (
+        jfx.traces(np.zeros((2, 200)), ("unit", "time"), dt_ms=0.1)
+        .jfne.to_signals(source=current)
+        .source.sizes["time"]
+        == 200
+    )
+
+
+def test_another_interval_is_refused_with_what_keeps_all_samples(refused):
+    a = of_times(K / 10)
+    for other in (of_times(K[:100] / 5), of_times(K / 10 + 0.05), of_times(K[:150] / 10)):
+        datasets = [a, other]
+        for join in (
+            lambda ds: jfx.concat(ds, "trial"),
+            lambda ds: jfx.merge([ds[0][["V_m"]], ds[1][["spikes"]]]),
+        ):
+            with refused(
+                jfx.DimensionError, "200 samples from 0 to 19.9 ms, every 0.1 ms", "DataTree"
+            ) as caught:
+                join(datasets)
+            remedy = caught.value.problems[0].remedy.split(", which keeps")[0]
+            tree = eval(remedy, {"xr": xr, "datasets": datasets})
+            sizes = [tree[str(k)].sizes["time"] for k in range(2)]
+            assert sizes == [ds.sizes["time"] for ds in datasets]
+            assert tree["0"].to_dataset().identical(a)

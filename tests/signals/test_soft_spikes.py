@@ -244,7 +244,7 @@ def test_soft_firing_rate(backend, order, voltage):
 
 
 def test_it_tends_to_the_firing_rate(x64):
-    signals = jfx.traces(V, ["time", "unit"], dt_ms=0.1).jfne.to_signals()
+    signals = jfx.traces(V, ["time", "unit"], dt_ms=0.1).jfne.to_signals(refractory=0)
     want = signals.jfne.firing_rate().firing_rate.data.magnitude
     errors = [
         np.abs(signals.jfne.soft_firing_rate(slope=b).firing_rate.data.magnitude - want).max()

@@ -103,6 +103,11 @@ def dipoles(x: Any) -> xr.Dataset:
     return ds.jfne.move_to(x=5, y=0, z="70 mm")
 
 
+def moved_lfp(move: Callable[[xr.Dataset], xr.Dataset], x: Any) -> xr.Dataset:
+    """Return the potential of currents of a cell at another place."""
+    return jfx.lfp(move(currents(jnp.asarray(CURRENT, x.dtype))), PROBE)
+
+
 def model() -> jfx.Model:
     return jfx.construct(
         jfx.configuration()
@@ -292,10 +297,27 @@ ROWS: dict[str, dict[str, Row | Refused] | str] = {
             ),
             np.array([1e3, 2e3, 7e4]),
             "a place",
-        )
+        ),
+        "a cell": Row(
+            lambda x: moved_lfp(lambda ds: jfx.move_to(ds, x=x[0], z=x[1]), x),
+            np.array([-30.0, 20.0]),
+            "a place",
+        ),
+    },
+    "translate": {
+        "": Row(
+            lambda x: moved_lfp(lambda ds: jfx.translate(ds, x=x[0], y=x[1], z=x[2]), x),
+            np.array([-30.0, 5.0, 20.0]),
+            "a displacement",
+        ),
     },
     "rotate": {
         "": Row(lambda x: jfx.rotate(dipoles(x), "30 deg", "x"), MOMENT, "moments"),
+        "a cell": Row(
+            lambda x: moved_lfp(lambda ds: jfx.rotate(ds, x[0], "y"), x),
+            np.array([25.0]),
+            "an angle",
+        ),
     },
     "eeg": {
         "four spheres": Row(

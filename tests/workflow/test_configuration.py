@@ -33,6 +33,38 @@ def complete(**probe):
 # ------------------------------------------------------------------------------------------------ a value
 
 
+def test_a_projection_is_stored_only_if_it_is_not_the_default():
+    usual = complete()
+    stated = usual.field(domain="laminar", sigma=120.0, mode="row_normalize")
+    assert stated.hash() == usual.hash()
+    stored = usual.to_dict()
+    assert set(stored["stages"]["field"]) == {"domain", "sigma_um"}
+    stored["stages"]["field"]["mode"] = "row_normalize"  # by hand
+    assert jfx.Configuration.from_dict(stored) == usual
+    summed = usual.field(domain="laminar", sigma=120.0, mode="density_preserving")
+    assert "mode='density_preserving'" in repr(summed)
+    assert summed.hash() != usual.hash()
+    assert jfx.Configuration.from_dict(summed.to_dict()) == summed
+
+
+def test_labels_are_read_in_one_pass(monkeypatch):
+    class Label(str):
+        compared = 0
+
+        def __eq__(self, other):
+            Label.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    n = 500
+    stored = jfx.configuration().network(groups={"E": n - 100, "I": 100}).to_dict()
+    labels = stored["stages"]["network"]["labels"]
+    stored["stages"]["network"]["labels"] = [Label(label) for label in labels]
+    jfx.Configuration.from_dict(stored).rows()
+    assert Label.compared < 10 * n
+
+
 def test_each_call_returns_a_new_one():
     empty = jfx.configuration()
     one = empty.network(n=1)
@@ -358,7 +390,7 @@ c = jfx.configuration
         (lambda: c().field(domain="laminar", sigma="5 ms"), jfx.UnitError, "sigma"),
         (lambda: c().field(domain="point", sigma=-5), jfx.ArgumentError, "-5 um"),
         (lambda: c().field(domain="point", sigma=50), jfx.ArgumentError, "which has no extent"),
-        (lambda: c().field(width=50), jfx.ArgumentError, "['domain', 'sigma']"),
+        (lambda: c().field(width=50), jfx.ArgumentError, "['domain', 'sigma', 'mode']"),
         (lambda: c().probe(modes=["lfq"]), jfx.ArgumentError, "'lfp_proxy'"),
         (lambda: c().probe(modes="lfq"), jfx.ArgumentError, "'lfq'"),
         (lambda: c().probe(modes=["a", "b"]), jfx.ArgumentError, "modes: found 'a'"),
@@ -454,9 +486,10 @@ def test_what_is_wrong_is_said(refused, call, error, said):
         (lambda d: d.update(extra=1), "['schema', 'stages']"),
         (lambda d: d["stages"].update(neurons={}), "['network', 'emitter', 'field', 'probe']"),
         (lambda d: d["stages"].update(field=3), "field: found 3; expected a mapping of"),
-        (lambda d: d["stages"]["field"].update(width=3), "['domain', 'sigma_um']"),
+        (lambda d: d["stages"]["field"].update(width=3), "['domain', 'sigma_um', 'mode']"),
         (lambda d: d["stages"]["field"].update(sigma_um=-3), "field: sigma: found -3 um"),
         (lambda d: d["stages"]["field"].update(sigma_um="wide"), "field: sigma"),
+        (lambda d: d["stages"]["field"].update(mode="sum"), "'density_preserving'"),
         (lambda d: d["stages"]["field"].update(domain="planar"), "['point', 'laminar', 'volume']"),
         (lambda d: d["stages"]["network"].update(n="3"), "network: n: found '3'"),
         (lambda d: d["stages"]["network"].update(n=4), "1 site(s) in no group"),

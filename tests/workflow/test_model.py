@@ -182,6 +182,21 @@ def test_the_configuration_reads_it_out(backend, order, voltage):
     assert list(model.compute_readout(signals, ["vm"]).data_vars) == ["vm"]
 
 
+def test_a_projection_may_be_configured():
+    coords = {"z": ("unit", [0.0, 60.0, 140.0], {"units": "um"})}
+    ds = jfx.traces(np.full((4, 3), -65.0), ("time", "unit"), dt_ms=0.1, coords=coords)
+    cfg = configured().field(domain="laminar", sigma=120.0, mode="density_preserving")
+    model = jfx.construct(cfg)
+    signals = model.simulate_external(ds)
+    readouts = model.compute_readout(signals)
+    probe, mode = jfx.linear_probe(4), "density_preserving"
+    want = jfx.lfp_proxy(signals, probe, domain="laminar", sigma=120.0, mode=mode)
+    xr.testing.assert_equal(readouts.lfp_proxy.variable, want.lfp_proxy.variable)
+    assert jfx.replay(jfx.bundle(model, signals, readouts))
+    averaged = model.compute_readout(signals, "lfp_proxy", mode="row_normalize").lfp_proxy
+    np.testing.assert_allclose(averaged.data.magnitude, -65.0, rtol=1e-5)
+
+
 def test_a_lead_field_and_sensors_may_be_configured():
     matrix = np.array([[1.0, 0.5, 0.1], [0.0, 1.0, 1 / 3]])
     sensors = jfx.probe_at([[0, 0, 1e4], [1e4, 0, 0]], dim="channel", name=["Cz", "T8"])

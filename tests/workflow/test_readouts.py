@@ -416,7 +416,7 @@ def test_provenance_says_how():
     ]
     assert steps[-1]["parameters"] == {
         "names": ["vm", "lfp_proxy"],
-        "settings": {"domain": "point", "sigma": "0.1 millimeter"},
+        "settings": {"domain": "point", "sigma": "0.1 mm"},
     }
     assert made.jfne.scope.field_solver_status == "gaussian_kernel_proxy"
     assert made.jfne.provenance["stage"] == "readout"

@@ -13,11 +13,14 @@ References
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxfne_xr.kernels.grid import exact, grid
 
 from .summary import as_float, centred
 
@@ -44,14 +47,14 @@ def frequencies(nperseg: int, dt: float) -> np.ndarray:
     Returns
     -------
     numpy array of float64 (frequency)
-        ``k / (nperseg dt)`` for k = 0 ... nperseg // 2, Hz.
+        ``k / (nperseg dt)`` for k = 0 ... nperseg // 2, Hz, each the double nearest to it.
 
     Examples
     --------
     >>> frequencies(4, 0.5)
     array([   0.,  500., 1000.])
     """
-    return np.fft.rfftfreq(nperseg, dt * 1e-3)
+    return grid(0, Fraction(1000) / (nperseg * exact(float(dt))), nperseg // 2 + 1)
 
 
 def psd(
@@ -63,6 +66,7 @@ def psd(
     noverlap: int | None = None,
     window: str = "hann",
     detrend: str = "constant",
+    gaps: bool = False,
 ) -> Float[Array, "*before frequency *after"]:
     """Estimate the power spectral density.
 
@@ -82,6 +86,8 @@ def psd(
         Taper; "boxcar" means none.
     detrend : {"constant", "none"}
         "constant" subtracts each segment's mean.
+    gaps : bool
+        Whether segments with NaN are left out of the mean, separately for each signal; NaN if none is left.
 
     Returns
     -------
@@ -112,7 +118,17 @@ def psd(
     """
     power = lambda a: jnp.square(a.real).mean(0) + jnp.square(a.imag).mean(0)
     taper, starts = _segments(x.shape[axis], nperseg, noverlap, window)
-    mean = _by_block(lambda a: power(_spectra(a, taper, starts, detrend)), x, axis=axis)
+
+    def one(a: Array) -> Array:
+        if not gaps:
+            return power(_spectra(a, taper, starts, detrend))
+        a, whole = _without_gaps(a, taper, starts)
+        share = whole.mean(dtype=a.dtype)
+        # segments with gaps are 0 now, and so are their spectra
+        total = power(_of_pieces(a, taper, detrend))
+        return jnp.where(share > 0, total / jnp.where(share > 0, share, 1), jnp.nan)
+
+    mean = _by_block(one, x, axis=axis)
     return jnp.moveaxis(mean * _density(taper, dt, mean.dtype), -1, axis)
 
 
@@ -174,6 +190,7 @@ def coherence(
     noverlap: int | None = None,
     window: str = "hann",
     detrend: str = "constant",
+    gaps: bool = False,
 ) -> Float[Array, "*before frequency *after"]:
     """Estimate the magnitude-squared coherence of pairs of signals.
 
@@ -181,8 +198,8 @@ def coherence(
     ----------
     x, y : array (any dims that broadcast, time along `axis`)
         Signals, in any units.
-    axis, nperseg, noverlap, window, detrend
-        As for `psd`.
+    axis, nperseg, noverlap, window, detrend, gaps
+        As for `psd`; a segment is left out if either signal has NaN in it.
 
     Returns
     -------
@@ -211,10 +228,16 @@ def coherence(
     _check_several(starts, nperseg)
 
     def ratio(a: Array, b: Array) -> Array:
-        (a, some_a), (b, some_b) = (
-            _unit_power(_spectra(s, taper, starts, detrend)) for s in (a, b)
-        )
-        return _squared((a.conj() * b).sum(0), some_a & some_b)
+        enough: Array | bool = True
+        if gaps:
+            (a, whole_a), (b, whole_b) = (_without_gaps(s, taper, starts) for s in (a, b))
+            whole = whole_a & whole_b
+            enough = whole.sum() > 1  # the coherence of one segment is 1
+            spectra = [_of_pieces(s * whole[:, None], taper, detrend) for s in (a, b)]
+        else:
+            spectra = [_spectra(s, taper, starts, detrend) for s in (a, b)]
+        (a, some_a), (b, some_b) = map(_unit_power, spectra)
+        return _squared((a.conj() * b).sum(0), some_a & some_b & enough)
 
     return jnp.moveaxis(_by_block(ratio, x, y, axis=axis), -1, axis)
 
@@ -399,7 +422,27 @@ def _spectra(
     x: Num[Array, "*dims time"], taper: np.ndarray, starts: np.ndarray, detrend: str
 ) -> Complex[Array, "*dims segment frequency"]:
     """Divide the last axis into segments and transform them."""
-    pieces = as_float(x)[..., starts[:, None] + np.arange(len(taper))]
+    return _of_pieces(_pieces(x, taper, starts), taper, detrend)
+
+
+def _pieces(
+    x: Num[Array, "*dims time"], taper: np.ndarray, starts: np.ndarray
+) -> Float[Array, "*dims segment sample"]:
+    return as_float(x)[..., starts[:, None] + np.arange(len(taper))]
+
+
+def _without_gaps(
+    x: Num[Array, " time"], taper: np.ndarray, starts: np.ndarray
+) -> tuple[Float[Array, "segment sample"], Bool[Array, " segment"]]:
+    """Divide a signal into segments, those with NaN set to 0; also return which have none."""
+    pieces = _pieces(x, taper, starts)
+    whole = ~jnp.isnan(pieces).any(-1)
+    return jnp.where(whole[:, None], pieces, 0), whole
+
+
+def _of_pieces(
+    pieces: Float[Array, "*dims segment sample"], taper: np.ndarray, detrend: str
+) -> Complex[Array, "*dims segment frequency"]:
     if detrend == "constant":
         # from the first sample, so that a mean of -65 mV costs a small fluctuation no digits
         pieces = centred(pieces - pieces[..., :1], axis=-1)

@@ -42,14 +42,14 @@ def electrode_nodes(
         Static. One side of a square is the projection on the surface of the coordinate axis that is most
         nearly perpendicular to `normal` (the first of equals); the other is at right angles to it.
     order : int
-        Accuracy: polynomials up to degree ``4 order - 2`` (disk) or ``2 order - 1`` (square) are
+        Accuracy: polynomials up to degree ``4 order - 2`` (disk) or ``4 order - 1`` (square) are
         averaged exactly. Static.
 
     Returns
     -------
     tuple of array (contact, node, 3) and array (node,)
         Positions, um, and weights, which sum to 1. There are ``order (4 order - 1)`` nodes on a disk
-        (Gauss-Legendre rings in the squared radius, evenly spaced angles) and ``order^2`` on a square
+        (Gauss-Legendre rings in the squared radius, evenly spaced angles) and ``4 order^2`` on a square
         (Gauss-Legendre in both directions).
 
     Raises
@@ -83,17 +83,51 @@ def electrode_nodes(
         raise ValueError(
             f"shape has to be 'disk' or 'square', and order at least 1: got {shape!r} and {order}."
         )
-    normal = normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
-    axis = jnp.eye(3, dtype=normal.dtype)[jnp.argmin(jnp.abs(normal), axis=1)]
-    first = axis - normal * jnp.sum(axis * normal, axis=1, keepdims=True)
-    first = first / jnp.linalg.norm(first, axis=1, keepdims=True)
-    second = jnp.cross(normal, first)
+    first, second = _sides(normal)
     dtype = jnp.result_type(float, contact, normal, radius)
     nodes = _unit_disk(order) if shape == "disk" else _unit_square(order)
     s, t, weights = (jnp.asarray(x, dtype) for x in nodes)
     around = s[:, None] * first[:, None] + t[:, None] * second[:, None]
     size = jnp.broadcast_to(jnp.asarray(radius, dtype), contact.shape[:1])
     return contact[:, None] + size[:, None, None] * around, weights
+
+
+def electrode_reach(
+    normal: Float[Array, "contact 3"],
+    radius: Float[Array, " contact"],
+    *,
+    shape: Literal["disk", "square"],
+) -> Float[Array, "contact 3"]:
+    """Compute how far each electrode extends from its centre along x, y and z, um.
+
+    Parameters
+    ----------
+    normal : array (contact, 3)
+        Vectors perpendicular to the surfaces, of any length but 0.
+    radius : array (contact,)
+        Radius of a disk, half the side of a square, um.
+    shape : {"disk", "square"}
+        Static.
+
+    Returns
+    -------
+    array (contact, 3)
+        On a disk, the radius times the sine of the angle between `normal` and each axis; on a square, to its corners.
+
+    Examples
+    --------
+    >>> tilted = jnp.array([[0.0, 3.0, 4.0]])
+    >>> [print(electrode_reach(tilted, jnp.array([10.0]), shape=s)) for s in ("disk", "square")][-1]
+    [[10.  8.  6.]]
+    [[10.  8.  6.]]
+    """
+    if shape == "disk":
+        unit = normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
+        share = jnp.sqrt(jnp.clip(1 - unit**2, 0))
+    else:
+        first, second = _sides(normal)
+        share = jnp.abs(first) + jnp.abs(second)
+    return radius[:, None] * share
 
 
 def electrode_mean(
@@ -139,6 +173,17 @@ def electrode_mean(
     return jax.lax.map(mean, nodes)
 
 
+def _sides(
+    normal: Float[Array, "contact 3"],
+) -> tuple[Float[Array, "contact 3"], Float[Array, "contact 3"]]:
+    """Return two unit vectors in each surface, at right angles: the directions of the sides of a square."""
+    normal = normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
+    axis = jnp.eye(3, dtype=normal.dtype)[jnp.argmin(jnp.abs(normal), axis=1)]
+    first = axis - normal * jnp.sum(axis * normal, axis=1, keepdims=True)
+    first = first / jnp.linalg.norm(first, axis=1, keepdims=True)
+    return first, jnp.cross(normal, first)
+
+
 def _unit_disk(order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x, w = np.polynomial.legendre.leggauss(order)
     n_angle = 4 * order - 1
@@ -148,6 +193,6 @@ def _unit_disk(order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _unit_square(order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    x, w = np.polynomial.legendre.leggauss(order)
+    x, w = np.polynomial.legendre.leggauss(2 * order)
     s, t = np.meshgrid(x, x, indexing="ij")
     return s.ravel(), t.ravel(), np.outer(w / 2, w / 2).ravel()

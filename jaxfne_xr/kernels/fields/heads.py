@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Term = tuple[Float[Array, ""], Float[Array, " channel"]]
     Vectors = Float[Array, "#channel #dipole xyz"]
 
-__all__ = ["eccentricity", "sarvas_lead_field", "series_terms", "sphere_lead_field"]
+__all__ = ["eccentricity", "sarvas_lead_field", "series_terms", "sphere_lead_field", "truncation"]
 
 
 def eccentricity(
@@ -119,6 +119,49 @@ def series_terms(eccentricity: float, *, tolerance: float = 1e-14) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if tail(middle) > tolerance else (low, middle)
     return high
+
+
+def truncation(
+    dipole: Float[Array, "dipole xyz"],
+    sensor: Float[Array, "channel xyz"],
+    radii: Float[Array, " shell"],
+    *,
+    n_terms: int,
+) -> Float[Array, "channel dipole"]:
+    """Compute the part of the bound of `series_terms` that is left out after `n_terms`, for every pair.
+
+    Parameters
+    ----------
+    dipole : array, (dipole, xyz)
+        Position of each dipole (um).
+    sensor : array, (channel, xyz)
+        Position of each sensor (um).
+    radii : array, (shell,)
+        Outer radius of each shell (um), brain first.
+    n_terms : int
+        Number of terms that are summed.
+
+    Returns
+    -------
+    array, (channel, dipole)
+        From 0 to 1.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> dipole, radii = jnp.array([[0.0, 0.0, 75.0]]), jnp.array([79.0, 90.0])
+    >>> truncation(dipole, jnp.array([[0.0, 0.0, 90.0], [0.0, 0.0, 79.0]]), radii, n_terms=200) < 1e-6
+    Array([[ True],
+           [False]], dtype=bool)
+    """
+    brain = radii[0]
+    distance = jnp.minimum(jnp.linalg.norm(sensor, axis=-1), radii[-1]) / brain
+    inner = distance < 1
+    ratio = jnp.where(inner, distance, 1 / jnp.where(inner, 1, distance))
+    t = jnp.clip(ratio[:, None] * jnp.linalg.norm(dipole, axis=-1) / brain, 0, 1)
+    n, rest = n_terms, 1 - t
+    # the closed form of `tail` in `series_terms`, over that of the whole sum, 1 / (1 - t)^3
+    return t**n * ((n + 1) * (n + 2) / 2 * rest**2 + (n + 2) * t * rest + t**2)
 
 
 def _shell_coefficients(

@@ -433,5 +433,5 @@ def rounding_bound(
     magnitude, conductance = jnp.asarray(magnitude), jnp.abs(jnp.asarray(conductance))
     start, stop = jnp.asarray(edge_from), jnp.asarray(edge_to)
     term = conductance * (magnitude[start] + magnitude[stop])
-    roundoff = float(np.finfo(dtype).eps) / 2
+    roundoff = float(jnp.finfo(dtype).eps) / 2
     return roundoff * jnp.zeros(magnitude.shape, term.dtype).at[start].add(term).at[stop].add(term)

@@ -23,8 +23,10 @@ def gaussian_weights(
     contact: Float[Array, "contact dim"],
     site: Float[Array, "site dim"],
     sigma: Float[Array, ""] | float,
+    *,
+    normalise: bool = True,
 ) -> Float[Array, "contact site"]:
-    """Weight sites by a Gaussian of their distance to each contact; the weights of each contact sum to 1.
+    """Weight sites by a Gaussian of their distance to each contact; the weights of each contact sum to 1, or not.
 
     Parameters
     ----------
@@ -34,21 +36,23 @@ def gaussian_weights(
         Positions of sites, um, in the same columns.
     sigma : float
         Width of the Gaussian, um, positive.
+    normalise : bool
+        Whether to divide the weights of each contact by their sum.
 
     Returns
     -------
     array (contact, site)
-        ``W_cn = exp(-|z_c - z_n|^2 / 2 sigma^2) / sum_m exp(-|z_c - z_m|^2 / 2 sigma^2)``, dimensionless.
-        The LFP proxy is ``W S``, a local average of the source, in the source's unit.
+        ``G_cn = exp(-|z_c - z_n|^2 / 2 sigma^2)``, dimensionless, or ``G_cn / sum_m G_cm``, with which the
+        LFP proxy is a local average of the source.
 
     Notes
     -----
-    Computed as a softmax of the exponents: the largest is subtracted first, so that a contact far from
-    every site keeps the weights of the formula (nearly all on the nearest), which would otherwise be
-    0/0. Smooth in all positions and in `sigma`; the gradient is finite if the exponents are.
+    Rows that sum to 1 are computed as a softmax of the exponents: the largest is subtracted first, so
+    that a contact far from every site keeps the weights of the formula (nearly all on the nearest), which
+    would otherwise be 0/0. Smooth in all positions and in `sigma`; the gradient is finite if the exponents are.
 
-    Because rows sum to 1, a proxy does not decay with distance: a contact outside the population
-    has as large a signal as one inside.
+    If rows sum to 1, a proxy does not decay with distance: a contact outside the population has as
+    large a signal as one inside. If they do not, it decays, and grows with the density of sites.
 
     Examples
     --------
@@ -59,6 +63,8 @@ def gaussian_weights(
     """
     contact, site = as_float(contact), as_float(site)
     exponent = -_square(contact[:, None] - site[None]) / (2 * sigma**2)
+    if not normalise:
+        return jnp.exp(exponent)
     largest = jnp.max(exponent, 1, keepdims=True, initial=-jnp.inf)
     weight = jnp.exp(exponent - jax.lax.stop_gradient(largest))
     return weight / weight.sum(1, keepdims=True)

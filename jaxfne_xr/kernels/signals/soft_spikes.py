@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxfne_xr.kernels.analysis.summary import as_float
 
 from . import spikes
+from .dead_time import dead_time
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float, Int, Num
+    from jaxtyping import Array, Bool, Float, Int, Num
 
 
 def crossing_times(
@@ -25,6 +26,7 @@ def crossing_times(
     *,
     axis: int,
     n: int,
+    samples: int = 1,
 ) -> Float[Array, "*before spike *after"]:
     """Find the times of the first few upward crossings of a threshold, interpolated between samples.
 
@@ -42,6 +44,8 @@ def crossing_times(
         The time axis, which becomes the axis of spikes.
     n : int
         How many crossings to return, 1 or more.
+    samples : int
+        The least distance of two crossings that count; see `dead_time`.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def crossing_times(
     [0.05  0.375   nan]
     """
     v = jnp.moveaxis(as_float(v), axis, -1)
-    crossed = spikes.crossing(v, threshold, axis=v.ndim - 1)
+    crossed = _apart(spikes.crossing(v, threshold, axis=v.ndim - 1), v.ndim - 1, samples)
     last = v.shape[-1] - 1
     # a fixed number of crossings, since shapes are static under jit; `last` marks the missing ones
     first = partial(jnp.nonzero, size=n, fill_value=last)
@@ -77,7 +81,7 @@ def crossing_times(
 
 
 def crossing_count(
-    v: Num[Array, "*before time *after"], threshold: float, *, axis: int
+    v: Num[Array, "*before time *after"], threshold: float, *, axis: int, samples: int = 1
 ) -> Int[Array, "*rest"]:
     """Count the upward crossings of a threshold.
 
@@ -89,6 +93,8 @@ def crossing_count(
         Threshold, mV.
     axis : int
         The time axis, which is removed.
+    samples : int
+        The least distance of two crossings that count; see `dead_time`.
 
     Returns
     -------
@@ -101,7 +107,13 @@ def crossing_count(
     2
     """
     v = as_float(v)
-    return spikes.crossing(v, threshold, axis=axis % v.ndim).sum(axis)
+    axis %= v.ndim
+    return _apart(spikes.crossing(v, threshold, axis=axis), axis, samples).sum(axis)
+
+
+def _apart(crossed: Bool[Array, "*dims"], axis: int, samples: int) -> Bool[Array, "*dims"]:
+    # between two crossings there is a sample below the threshold
+    return crossed if samples <= 2 else dead_time(crossed, axis=axis, samples=samples)
 
 
 def expected_crossings(

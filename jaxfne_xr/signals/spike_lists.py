@@ -1,0 +1,233 @@
+"""Spikes from lists of spike times: the inverse of `spike_times`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxfne_xr.core import provenance
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DataError,
+    DimensionError,
+    NonFiniteError,
+    TimeAxisError,
+    VariableError,
+)
+from jaxfne_xr.core.results import assemble
+from jaxfne_xr.core.time_axis import DT_TOLERANCE, TIME, check_dt, in_ms
+from jaxfne_xr.core.types import Time
+from jaxfne_xr.core.units import magnitude, scalar, units_of, values_in
+from jaxfne_xr.kernels.grid import exact, grid
+
+#: The dim of a list of spikes, and the coordinate with the number of spikes that a row stands for.
+SPIKE, WEIGHT = "spike", "weight"
+
+
+def is_spike_list(source: object, duration: Time | None) -> bool:
+    """Whether the input of a model is a list of spike times, and not an array of spikes."""
+    if isinstance(source, (xr.Dataset, xr.DataArray)):
+        return SPIKE in source.dims and TIME not in source.dims
+    return isinstance(source, (list, tuple)) and (duration is not None or _ragged(source))
+
+
+def spikes_from_list(
+    source: xr.Dataset | xr.DataArray | Sequence[Any],
+    sites: int,
+    dt_ms: Time | None,
+    duration: Time | None,
+) -> xr.Dataset:
+    """Make ``spikes`` on ``time`` and the other dims of a list of spike times.
+
+    Parameters
+    ----------
+    source : xr.Dataset or xr.DataArray with the dim ``spike``, or a sequence of arrays
+        From `spike_times`: its coordinates ``time``, ``unit`` and others along ``spike``; or the times of each site,
+        ms, or as quantities.
+    sites : int
+        Number of sites.
+    dt_ms : float, str or pint.Quantity, optional
+        Sampling interval, ms; by default that of the record.
+    duration : float, str or pint.Quantity, optional
+        Duration, ms; by default that of the record.
+
+    Returns
+    -------
+    xr.Dataset
+        ``spikes``: true in the first sample at or after each time, where `to_signals` marks a crossing; of several
+        spikes in one sample their number.
+
+    Raises
+    ------
+    TimeAxisError, DimensionError, DataError, ArgumentError, UnitError
+        If the interval or the duration is not known, a site is unknown, or a time lies outside.
+    """
+    if isinstance(source, (xr.Dataset, xr.DataArray)):
+        ds = source if isinstance(source, xr.Dataset) else source.coords.to_dataset()
+        record = _recorded(ds)
+    else:
+        ds, record = _as_dataset(source, sites), {}
+    start = float(record.get("start_ms", 0.0))
+    step, n = _sampled(record, dt_ms, duration)
+    sizes = {**record.get("sizes", {TIME: n, "unit": sites}), TIME: n}
+    if TIME not in ds.coords:
+        found = f"the coordinates {[str(c) for c in ds.coords]}"
+        expected, remedy = (
+            "the time of each spike",
+            'ds.assign_coords(time=("spike", t, {"units": "ms"}))',
+        )
+        raise VariableError.of(TIME, found=found, expected=expected, remedy=remedy)
+    times = in_ms(np.asarray(magnitude(ds[TIME].variable.data)), units_of(ds[TIME]))
+    index: dict[str, np.ndarray] = {TIME: _samples(times, start, step, n)}
+    coords: dict[str, Any] = {}
+    for dim, size in sizes.items():
+        if dim != TIME:
+            index[dim], labels = _places(ds, dim, size)
+            coords |= {} if labels is None else {dim: labels}
+    made = _counted([index[d] for d in sizes], [*sizes.values()], ds)
+    variable = xr.Variable(tuple(sizes), made)
+    parameters = {"dims": list(sizes), "dt_ms": step, "of": "spike times"}
+    new = assemble(
+        {"spikes": (variable, None)},
+        grid(exact(start), step, n),
+        coords,
+        quantify=False,
+        function="spikes",
+        parameters=parameters,
+        stage="traces",
+        origin="array",
+    )
+    if provenance.KEY not in ds.attrs:
+        return new
+    return provenance.extend(new, "spikes", parameters, stage="traces", of=ds)
+
+
+def _ragged(source: Sequence[Any]) -> bool:
+    """Whether a sequence is no array of numbers: its parts have several lengths."""
+    try:
+        return np.asarray(source).dtype == object
+    except ValueError:
+        return True
+
+
+def _as_dataset(source: Sequence[Any], sites: int) -> xr.Dataset:
+    """Return spike times of each site as a Dataset on ``spike``."""
+    if len(source) != sites:
+        raise DimensionError.of(
+            "source",
+            found=f"a list of {len(source)}",
+            expected=f"the spike times of each of the {sites} sites of the network, an empty list for none",
+            remedy=f"network(n={len(source)}), or a list of {sites} arrays",
+        )
+    trains = [np.asarray(values_in(train, "ms", f"source[{k}]")) for k, train in enumerate(source)]
+    wrong = [k for k, train in enumerate(trains) if train.ndim != 1]
+    if wrong:
+        raise DimensionError.of(
+            f"source[{wrong[0]}]",
+            found=f"times of shape {trains[wrong[0]].shape}",
+            expected="one list of times for each site",
+            remedy="[times] for a single site",
+        )
+    unit = np.repeat(np.arange(sites), [len(train) for train in trains])
+    times = np.concatenate([np.zeros(0), *trains])
+    return xr.Dataset(coords={TIME: (SPIKE, times, {"units": "ms"}), "unit": (SPIKE, unit)})
+
+
+def _recorded(ds: xr.Dataset) -> Mapping[str, Any]:
+    """Return what `spike_times` recorded of the samples that a list was made of."""
+    steps = reversed(provenance.steps_of(ds))
+    found = (s["parameters"] for s in steps if s["function"] == "spike_times")
+    record: Mapping[str, Any] = next(found, {})
+    if record.get("dt_ms") is None:
+        return {}
+    return {**record, "sizes": dict(zip(record["dims"], record["shape"], strict=True))}
+
+
+def _sampled(
+    record: Mapping[str, Any], dt_ms: Time | None, duration: Time | None
+) -> tuple[float, int]:
+    """Return the sampling interval, ms, and the number of samples."""
+    known = record.get("dt_ms")
+    step = check_dt(scalar(dt_ms, "ms", "dt_ms")) if dt_ms is not None else known
+    if step is None:
+        expected, remedy = "the sampling interval", "model.simulate_external(times, dt_ms=0.1)"
+        raise TimeAxisError.of("dt_ms", found="none", expected=expected, remedy=remedy)
+    if duration is None and known is None:
+        raise TimeAxisError.of(
+            "duration",
+            found="none, and a list of spike times does not say when the recording ended",
+            expected="the duration",
+            remedy=f'model.simulate_external(times, dt_ms={step:g}, duration="1 s")',
+        )
+    if duration is None:
+        length = float(known or 0.0) * int(record["sizes"][TIME])
+    else:
+        length = scalar(duration, "ms", "duration")
+    samples = round(length / step) if np.isfinite(length) else 0
+    if samples < 1:
+        found, expected = f"{length:g} ms", f"at least one sample of {step:g} ms"
+        raise ArgumentError.of("duration", found=found, expected=expected, remedy='duration="1 s"')
+    return float(step), samples
+
+
+def _samples(times: np.ndarray, start: float, step: float, n: int) -> np.ndarray:
+    """Return the first sample at or after each time."""
+    if not np.isfinite(times).all():
+        raise NonFiniteError.of(
+            TIME,
+            found=f"{int((~np.isfinite(times)).sum())} of {times.size} spike times not finite",
+            expected="the time of each spike",
+            remedy="times[np.isfinite(times)] of each site",
+        )
+    # a time that is a sample's up to rounding is that sample's
+    sample = np.ceil((times - start) / step - DT_TOLERANCE).astype(int)
+    outside = (sample < 0) | (sample >= n) | (times < start - DT_TOLERANCE * step)
+    if outside.any():
+        last = start + (n - 1) * step
+        raise DataError.of(
+            TIME,
+            found=f"{int(outside.sum())} of {times.size} spike times outside, the first at {times[outside][0]:g} ms",
+            expected=f"times from {start:g} to {last:g} ms, that of the last sample",
+            remedy=f"duration={(np.ceil((times.max() - start) / step) + 1) * step:.9g} (ms)"
+            if times.min() >= start
+            else "times from the start of the recording on: times[times >= 0]",
+        )
+    return sample
+
+
+def _places(ds: xr.Dataset, dim: str, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the index of each spike along a dim, and the labels of that dim if it has any."""
+    if dim not in ds.coords:
+        if size == 1 or not ds.sizes.get(SPIKE):
+            return np.zeros(ds.sizes.get(SPIKE, 0), int), None
+        found, expected = f"no coordinate {dim!r}", f"which of the {size} each spike is of"
+        remedy = f'times.assign_coords({dim}=("{SPIKE}", index))'
+        raise DimensionError.of(dim, found=found, expected=expected, remedy=remedy)
+    values = np.asarray(magnitude(ds[dim].variable.data))
+    if values.dtype.kind in "iu" and (
+        not values.size or (values.min() >= 0 and values.max() < size)
+    ):
+        return values.astype(int), np.arange(size)
+    labels, index = np.unique(values, return_inverse=True)
+    if len(labels) != size:
+        raise DimensionError.of(
+            dim,
+            found=f"{len(labels)} labels in the list, {labels[:3].tolist()}...",
+            expected=f"numbers from 0 to {size - 1}, or a spike of each of the {size}: the list does not name others",
+            remedy=f'times.assign_coords({dim}=("{SPIKE}", index)) with the number of each',
+        )
+    return index.ravel(), labels
+
+
+def _counted(index: list[np.ndarray], shape: list[int], ds: xr.Dataset) -> np.ndarray:
+    """Return the number of spikes in each sample: true or false, if there are no two in one."""
+    if WEIGHT in ds.coords:
+        weighted = np.zeros(shape)
+        np.add.at(weighted, tuple(index), np.asarray(magnitude(ds[WEIGHT].variable.data), float))
+        return weighted
+    counts = np.zeros(shape, np.int32)
+    np.add.at(counts, tuple(index), 1)
+    return counts.astype(bool) if counts.max(initial=0) <= 1 else counts
