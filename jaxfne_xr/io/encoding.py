@@ -208,7 +208,7 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
         data: Any = variable._data if lazy and same else variable.data
         data = data if same else data.astype(dtype)
         if name in forms:
-            data = labels[name] = decoded(np.asarray(variable.data), forms[str(name)])
+            data = labels[name] = decoded(np.asarray(data), forms[str(name)])
         attrs = _restored_attrs(variable.attrs, record, str(name))
         quantified = name in record.get("quantified", ()) and name not in pint_indexes and not lazy
         # read from the file, not the record: it may have been edited
