@@ -27,7 +27,7 @@ KINDS: dict[Callable[[int], bool], str] = {
 
 #: What is wrong, and the remedy, for each reason that the operating system gives.
 _NO_ROOM = "no space left", "free some space there, or choose a folder on another disk"
-_REFUSED = "no permission to write", "choose another folder, or ask its owner for permission"
+_REFUSED = "no permission", "choose another folder, or ask its owner for permission"
 REASONS: dict[int, tuple[str, str]] = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: ("no space left in your quota", _NO_ROOM[1]),

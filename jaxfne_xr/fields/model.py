@@ -148,7 +148,7 @@ def _same(a: Any, b: Any) -> bool:
     """Whether two parameters are equal; under a JAX trace, whether they are the same object."""
     if a is b:
         return True
-    if is_traced(a) or is_traced(b):
+    if any(map(is_traced, jax.tree_util.tree_leaves((a, b)))):
         return False
     arrays = any(isinstance(x, np.ndarray) or is_jax(x) for x in (a, b))
     return np.array_equal(a, b) if arrays else bool(a == b)

@@ -26,6 +26,7 @@ from jaxfne_xr.core.registries import for_quantities
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import bare, is_quantity, parse, quantity, units_of
 
+from .cf import about_variable, is_small
 from .labels import Form, NotStorable, decoded, encoded, of_index, storable_text
 
 RECORD = "jaxfne_xr_file"
@@ -92,8 +93,13 @@ def records_of(groups: Mapping[str, xr.Dataset], path: Path) -> dict[str, dict[s
     return {g: record_of(raw, path) if g in ours else {} for g, raw in groups.items()}
 
 
-def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
-    """Return a Dataset that netCDF can hold, with the record that restores it, and the problems found."""
+def to_plain(
+    ds: xr.Dataset, about: Mapping[str, str] | None = None
+) -> tuple[xr.Dataset, list[Problem]]:
+    """Return a Dataset that netCDF can hold, with the record that restores it, and the problems found.
+
+    `about` are attrs for other programs, which the file gets where `ds` has no such attrs, and `restore` takes off.
+    """
     pint_indexes = {
         str(name): str(index.units[name])
         for name, index in ds.xindexes.items()
@@ -105,6 +111,8 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
         ds = ds.pint.dequantify()
     kept_attrs: dict[str, Any] = {}
     forms: dict[str, Form] = {}
+    added: dict[str, dict[str, str]] = {}  # what the Dataset has not, for other programs
+    small: dict[str, list[str]] = {}  # integers of 64 bits that fit in 32
     variables = {}
     indexes, levels, problems = _described_indexes(ds)
     for name, variable in ds.variables.items():
@@ -126,10 +134,18 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
         if form:
             forms[str(name)] = form
             native |= {"_FillValue": data.dtype.type(form["fill"])} if "fill" in form else {}
-        variables[name] = xr.Variable(variable.dims, data, native)
+        elif is_small(data):
+            small.setdefault(str(data.dtype), []).append(str(name))
+            data = data.astype(np.int32)
+        if new := about_variable(name, attrs):
+            added[str(name)] = new
+        variables[name] = xr.Variable(variable.dims, data, {**native, **new})
     # a file opened with plain=True still has the record of the earlier writing, which no longer applies
     own = {key: value for key, value in ds.attrs.items() if key != RECORD}
     attrs, kept, more = _attrs(own, "")
+    if new := {k: v for k, v in (about or {}).items() if k not in own}:
+        added[""] = new
+        attrs |= new
     if kept:
         kept_attrs[""] = kept
     problems += more
@@ -140,6 +156,8 @@ def to_plain(ds: xr.Dataset) -> tuple[xr.Dataset, list[Problem]]:
     record = {
         "version": RECORD_VERSION,
         "attrs": kept_attrs,
+        "added": added,
+        "small": small,
         "quantified": list(quantified),
         "pint_indexes": pint_indexes,
         "dtypes": {
@@ -183,11 +201,15 @@ def restore(raw: xr.Dataset, record: Mapping[str, Any], *, lazy: bool = False) -
     pint_indexes = {n: u for n, u in record.get("pint_indexes", {}).items() if n in ds.coords}
     for name, variable in ds.variables.items():
         dtype = record.get("dtypes", {}).get(name, variable.dtype)
-        # `_data` has not been read yet, `data` would read it
+        for wide in ("int64", "uint64"):
+            if name in record.get("small", {}).get(wide, ()) and variable.dtype == np.int32:
+                dtype = np.dtype(wide)
         same = variable.dtype == dtype
-        data: Any = variable._data if same else variable.data.astype(dtype)
+        # `data` reads what has not been read yet
+        data: Any = variable._data if lazy and same else variable.data
+        data = data if same else data.astype(dtype)
         if name in forms:
-            data = labels[name] = decoded(np.asarray(variable.data), forms[str(name)])
+            data = labels[name] = decoded(np.asarray(data), forms[str(name)])
         attrs = _restored_attrs(variable.attrs, record, str(name))
         quantified = name in record.get("quantified", ()) and name not in pint_indexes and not lazy
         # read from the file, not the record: it may have been edited
@@ -423,6 +445,8 @@ def _readable(form: list[Any]) -> Any:
     if isinstance(value, bool):
         return np.int8(value)
     # netCDF has no integers over 64 bits
+    if isinstance(value, int) and abs(value) < 2**31:
+        return np.int32(value)  # R and CDO warn of 64 bits
     is_number = isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) < 2**63)
     return value if is_number else json.dumps(value, sort_keys=True)
 
@@ -432,6 +456,8 @@ def _restored_attrs(
 ) -> dict[str, Any]:
     """Return attrs in their original types; an attribute edited in the file keeps its new value."""
     kept = record.get("attrs", {}).get(owner, {})
+    added = record.get("added", {}).get(owner, {})
+    attrs = {k: v for k, v in attrs.items() if not (isinstance(v, str) and added.get(k) == v)}
     unedited = {
         key: _value(form)
         for key, form in kept.items()

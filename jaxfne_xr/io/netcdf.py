@@ -31,6 +31,7 @@ from jaxfne_xr.core.types import FileName
 from jaxfne_xr.core.units import bare
 from jaxfne_xr.core.validation import checks, path_in, validate, validate_tree, within
 
+from .cf import about_file
 from .encoding import RECORD, records_of, restore, to_plain, with_record
 from .groups import assembled, described, groups_of, in_tree, is_tree
 
@@ -75,7 +76,7 @@ def to_netcdf(
         the file, in a tree of any shape; nodes that hold something else, such as parameters, are kept as they are. Of a
         part of a tree, inherited coordinates are written too, as ``tree["part"].copy()`` has them.
     path : path-like
-        Its folder must exist.
+        Its folder must exist. The file behind a link is replaced; what is not a file, such as a named pipe, is not.
     compression : {"fast", "none", "small"}
         ``"fast"``: spikes are deflated (to about 1 %), everything else is stored uncompressed, which is fastest to
         write and read. ``"small"``: everything is deflated, which is about twenty times slower. All netCDF4 and HDF5
@@ -93,7 +94,7 @@ def to_netcdf(
     ------
     FileError
         If the folder does not exist, or something in `data` cannot be stored: all problems are listed, and nothing is
-        written.
+        written. If the disk is full, or the system refuses to write: the old file is as it was.
     JfneError
         If `validate` finds a problem, such as a scope that claims more than the provenance supports.
 
@@ -131,7 +132,8 @@ def to_netcdf(
     chosen: dict[str, dict[Hashable, Any]] = {}
     for group, ds in datasets.items():
         expected = encodings.get(f"/{parts[group]}", {})
-        plain[group], more = to_plain(_checked(ds))
+        about = about_file(ds, [p for p in parts.values() if p]) if group == "/" else {}
+        plain[group], more = to_plain(_checked(ds), about)
         more = [*_unknown_names("encoding", expected, ds.variables), *more]
         problems += [in_tree(p, parts[group]) for p in more] if nodes else more
         if nodes and not more:
@@ -139,6 +141,9 @@ def to_netcdf(
         codec = COMPRESSION[compression]
         arrays = {n: v for n, v in plain[group].data_vars.items() if v.ndim}
         chosen[group] = {n: codec(v.dtype.kind) for n, v in arrays.items()} | dict(expected)
+        # CF forbids a _FillValue of coordinates, and xarray would add NaN
+        reals = [n for n, v in plain[group].coords.items() if v.dtype.kind == "f"]
+        chosen[group] |= {n: {"_FillValue": None, **expected.get(n, {})} for n in reals}
     raise_problems(problems)
     options: dict[str, Any] = {"engine": "netcdf4", "format": "NETCDF4"}
     whole = xr.DataTree.from_dict(plain) if nodes else plain["/"]

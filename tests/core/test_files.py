@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import socket
 import stat
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 import jaxfne_xr as jfx
 from jaxfne_xr.core import files
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="named pipes, devices and limits")
+resource = pytest.importorskip("resource", reason="named pipes, devices and limits of POSIX")
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -172,16 +171,6 @@ def test_no_room(kept, refused, compression, limit):
         jfx.to_netcdf(signals, kept, compression=compression)
     with files_of_at_most(limit), refused(jfx.FileError, "limit on the size", "nothing was"):
         jfx.to_netcdf(signals, kept.with_name("new.nc"), compression=compression)
-    if Path("/proc/self/fd").is_dir():  # HDF5 may leave the file open: it must use no space
-        for entry in os.listdir("/proc/self/fd"):
-            try:
-                name, size = (
-                    os.readlink(f"/proc/self/fd/{entry}"),
-                    os.stat(f"/proc/self/fd/{entry}"),
-                )
-            except OSError:
-                continue
-            assert str(kept.parent) not in name or size.st_size == 0
 
 
 def test_no_room_for_a_report(tmp_path, refused):

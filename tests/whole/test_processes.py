@@ -170,6 +170,7 @@ def test_models_compare_under_a_trace():
         model = jfx.PointSource(sigma)
         assert len({model, model}) == 1
         assert model != jfx.PointSource(0.3)
+        assert jfx.PointSource((sigma, 0.1, 0.1)) != jfx.PointSource((0.3, sigma, 0.1))
         return model.conductivity * 2.0
 
     assert jax.grad(loss)(0.3) == 2.0
