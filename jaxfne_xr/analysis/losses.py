@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
+from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of, together
 from jaxfne_xr.core.dispatch import checked, jointly, mean_over, whole
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -368,6 +368,7 @@ def _matched(
         checked(xr.Variable(v.dims, magnitude(v.data)), called).data
         for v, called in ((x, name), (y, "reference"))
     )
+    a, b = together(a, b)
     with precision_of(a):
         # Integers and booleans become floats: they cannot be converted or differentiated.
         a = a if a.dtype.kind not in "biu" else a * 1.0

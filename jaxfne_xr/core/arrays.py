@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, use_abstract_mesh
 
 from .errors import (
     ArgumentError,
@@ -109,11 +110,43 @@ def native(data: Array, name: str = "data") -> Array:
 
 
 def computable(data: Array, name: str = "data") -> Array:
-    """Return an array as kernels read it: `native`, and float32 if it has fewer than 32 bits (float16, bfloat16)."""
-    data = native(data, name)
+    """Return an array as kernels read it: `native`, `gathered`, and float32 if it has fewer than 32 bits."""
+    data = gathered(native(data, name))
     if not is_array(data) or data.dtype in PLAIN or not is_floating(data.dtype):
         return data
     return data.astype(np.float32)
+
+
+def gathered(data: Array) -> Array:
+    """Return a JAX array that is divided along explicit axes of a mesh as a whole on each device; others as they are.
+
+    Explicit axes ask every operation for the sharding of its result. With automatic axes XLA finds it: there, data stay
+    divided.
+    """
+    sharding = _explicit_sharding(data)
+    if sharding is None or not any(sharding.spec):
+        return data
+    return jax.sharding.reshard(data, NamedSharding(sharding.mesh, PartitionSpec()))
+
+
+def _explicit_sharding(data: Array) -> NamedSharding | None:
+    """Return how JAX data lie on a mesh with explicit axes; None if they do not."""
+    if not is_jax(data):
+        return None
+    sharding = jax.typeof(data).sharding if is_traced(data) else data.sharding
+    named = isinstance(sharding, NamedSharding)
+    return sharding if named and AxisType.Explicit in sharding.mesh.axis_types else None
+
+
+def together(*arrays: Array) -> tuple[Array, ...]:
+    """Return arrays that can be computed together, of JAX or of dask: as the first of them, or JAX if one is traced."""
+    if not (any(map(is_jax, arrays)) and any(map(is_dask, arrays))):
+        return arrays
+    if is_dask(next(a for a in arrays if is_jax(a) or is_dask(a))) and not any(
+        map(is_traced, arrays)
+    ):
+        return tuple(np.asarray(a) if is_jax(a) else a for a in arrays)
+    return tuple(a.compute() if is_dask(a) else a for a in arrays)
 
 
 def as_floats(data: Array) -> Array:
@@ -225,9 +258,9 @@ def _kept_type(dtype: np.dtype) -> np.dtype:
 def precision_of(data: Array, *, host: bool = False) -> AbstractContextManager[object]:
     """Return the context in which JAX keeps the precision of `data`, and computes as NumPy does.
 
-    float64 stays float64. Arrays are broadcast and types are promoted also where JAX is set to refuse it
-    (``jax_numpy_rank_promotion="raise"``, ``jax_numpy_dtype_promotion="strict"``): these settings are for the code of
-    the caller.
+    float64 stays float64. New arrays lie on the mesh of `data`, if it has explicit axes. Arrays are broadcast and types
+    are promoted also where JAX is set to refuse it (``jax_numpy_rank_promotion="raise"``,
+    ``jax_numpy_dtype_promotion="strict"``): these settings are for the code of the caller.
 
     ``host`` is for NumPy data, whose counts and booleans become float64 when they are averaged, as in NumPy.
     """
@@ -238,13 +271,20 @@ def precision_of(data: Array, *, host: bool = False) -> AbstractContextManager[o
         precision = jax.enable_x64(True)
     config: Any = jax.config
     usual = (config.jax_numpy_rank_promotion, config.jax_numpy_dtype_promotion)
-    return precision if usual == ("allow", "standard") else _as_numpy(precision)
+    sharding = _explicit_sharding(data)
+    if usual == ("allow", "standard") and sharding is None:
+        return precision
+    return _as_numpy(precision, sharding)
 
 
 @contextmanager
-def _as_numpy(precision: AbstractContextManager[object]) -> Iterator[None]:
+def _as_numpy(
+    precision: AbstractContextManager[object], sharding: NamedSharding | None
+) -> Iterator[None]:
+    mesh: Any = None if sharding is None else sharding.mesh
     with (
         precision,
+        nullcontext() if mesh is None else use_abstract_mesh(getattr(mesh, "abstract_mesh", mesh)),
         jax.numpy_rank_promotion("allow"),
         jax.numpy_dtype_promotion("standard"),
     ):

@@ -35,6 +35,7 @@ from .arrays import (
     require_counts,
     require_finite,
     take,
+    together,
 )
 from .blocks import product
 from .blocks import total as sum_over
@@ -279,7 +280,7 @@ def contract(
         The other dims, ``time`` first if there is one, then `new_dim`; bare. One product, in the precision of the
         data; on dask one for each chunk of the other dims.
     """
-    data, matrix = as_floats(magnitude(variable.data)), computable(matrix)
+    data, matrix = together(as_floats(magnitude(variable.data)), computable(matrix))
     axis = variable.get_axis_num(dim)
     rest = [d for d in variable.dims if d != dim]
     order = sorted(rest, key=lambda d: d != "time")
@@ -445,7 +446,7 @@ def jointly(
     numbers, **static
         As for `whole`.
     """
-    data = [as_floats(magnitude(v.data)) for v in variables]
+    data = together(*(as_floats(magnitude(v.data)) for v in variables))
     run = partial(_on_bare, kernel, numbers=numbers, static=tuple(static.items()))
     if not any(map(is_dask, data)):
         made = run(*data)

@@ -13,6 +13,7 @@ import xarray as xr
 from . import provenance
 from .arrays import (
     PLAIN,
+    gathered,
     has_unknown_size,
     is_array,
     is_dask,
@@ -115,7 +116,7 @@ def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
             if is_native(data.dtype):
                 continue
             data = variable.data
-        made = native(data, str(name))
+        made = gathered(native(data, str(name)))
         if made is not data:
             made = type(stored)(made, stored.units) if is_quantity(stored) else made
             changed[name] = variable.copy(deep=False, data=made)

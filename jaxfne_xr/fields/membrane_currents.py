@@ -24,6 +24,7 @@ from jaxfne_xr.core.arrays import (
     native,
     precision_of,
     take,
+    together,
 )
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import across, checked, contract, jointly, on_arrays
@@ -357,7 +358,9 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
 
 
 def _plus(current: xr.Variable, more: xr.Variable) -> xr.Variable:
-    with precision_of(current):
+    data, other = together(current.data, more.data)
+    current, more = xr.Variable(current.dims, data), xr.Variable(more.dims, other)
+    with precision_of(data):
         return (current + more).transpose(*current.dims)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
+from jaxfne_xr.core.arrays import gathered, is_dask, is_jax, is_traced, native
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -287,8 +287,9 @@ def _bare(recordings: ArrayLike) -> Array:
     elif is_quantity(recordings) or isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
         found, remedy = f"a {type(recordings).__name__}", "pass the bare array"
     else:
+        recordings = gathered(native(recordings, "recordings"))
         is_array = is_jax(recordings) or is_dask(recordings)
-        return recordings if is_array else np.asarray(recordings)
+        return recordings if is_array else native(np.asarray(recordings))
     raise DataError.of(
         "recordings",
         found=found,

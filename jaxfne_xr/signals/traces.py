@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_real, is_traced, native
+from jaxfne_xr.core.arrays import gathered, is_dask, is_jax, is_real, is_traced, native
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -338,8 +338,8 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
         )
     if is_quantity(data):
         data, units = data.magnitude, text_of(data.units)
-    # a masked array is refused before NumPy drops its mask
-    data = native(data)
+    # a masked array is refused before NumPy drops its mask; JAX cannot select from what is divided along explicit axes
+    data = gathered(native(data))
     return (data if is_jax(data) or is_dask(data) else native(np.asarray(data))), units
 
 

@@ -125,7 +125,7 @@ def test_numbers_are_read_from_any_array_and_from_lists():
         made = real_numbers(given, "x", "x=[1, 2]")
         assert (made.dtype, made.tolist()) == (np.float64, want.tolist())
     for bad in ("1", [1, [2, 3]], [1, None], [[1j]], True, None):
-        with pytest.raises(jfx.ArgumentError, match="x: found .* expected real numbers"):
+        with pytest.raises(jfx.ArgumentError, match=r"x: found .* expected real numbers"):
             real_numbers(bad, "x", "x=[1, 2]")
 
 

@@ -245,10 +245,10 @@ class Form:
     def _laid_out(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         if self.swapped:
             dtype = dtype.newbyteorder()
-        if self.layout == "F":
-            return np.asfortranarray(values.astype(dtype))
         if not values.ndim:
             return values.astype(dtype)
+        if self.layout == "F":
+            return np.asfortranarray(values.astype(dtype))
         if self.layout == "reversed":
             return np.ascontiguousarray(values[..., ::-1].astype(dtype))[..., ::-1]
         if self.layout == "sliced":
