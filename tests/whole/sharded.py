@@ -7,6 +7,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 import sys
 import warnings
 from contextlib import nullcontext
+from itertools import product
 
 import jax
 import xarray as xr
@@ -27,27 +28,34 @@ def divided(ds: xr.Dataset, dim: str, mesh: jax.sharding.Mesh) -> xr.Dataset:
     return ds.assign({name: put(x) for name, x in ds.data_vars.items()})
 
 
-def main(kind: str, context: str, how: str) -> None:
-    mesh = jax.make_mesh((2,), ("d",), axis_types=(getattr(AxisType, kind),))
+#: Types of axes, whether the mesh is set as the context, and whether all inputs are divided or the first only.
+WAYS = [("Explicit", False, True), ("Explicit", True, False), ("Auto", False, True)]
+
+
+def main(*, every: bool) -> None:
+    """Divide along each dim in each way, in turn with the functions, or all with all if `every`."""
     warnings.simplefilter("ignore")
+    number = 0
     for name, (call, inputs) in CALLS.items():
         plain = [PLAIN.of(ds, Form()) for ds in inputs]
         want = call(*plain)
-        for dim in dict.fromkeys(
-            str(d) for ds in plain for x in ds.data_vars.values() for d in x.dims
-        ):
-            with jax.set_mesh(mesh) if context == "set" else nullcontext():
-                count = 1 if how == "first" else len(plain)
+        dims = dict.fromkeys(str(d) for ds in plain for x in ds.data_vars.values() for d in x.dims)
+        cases = list(product(WAYS, dims or ["contact"]))
+        for (axis, context, both), dim in cases if every else [cases[number % len(cases)]]:
+            mesh = jax.make_mesh((2,), ("d",), axis_types=(getattr(AxisType, axis),))
+            with jax.set_mesh(mesh) if context else nullcontext():
+                count = len(plain) if both else 1
                 parts = [divided(ds, dim, mesh) for ds in plain[:count]] + plain[count:]
                 try:
                     gap, of = difference(call(*parts), want)
                 except Exception as error:
-                    print(name, "along", dim, type(error).__name__, str(error).splitlines()[0])
+                    print(name, axis, context, "along", dim, type(error).__name__, str(error)[:100])
                     continue
             if not gap <= 1e-4:
-                print(name, "along", dim, of, gap)
+                print(name, axis, context, "along", dim, of, gap)
+        number += 1
     print(f"{len(CALLS)} functions on {len(jax.devices())} devices")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(every="every" in sys.argv)
