@@ -193,12 +193,13 @@ def real_numbers(values: ArrayLike, name: str, remedy: str) -> np.ndarray:
 def kind_problem(dtype: Any, name: str) -> Problem:
     """Return the problem of data of a type that is not of real numbers."""
     remedy = "convert with .astype(float) where that is right"
-    if dtype.kind == "c":
+    kind = getattr(dtype, "kind", "")  # types of pandas, and of JAX's keys, are not NumPy's
+    if kind == "c":
         remedy = "take the real part with .real, or the absolute value"
-    elif dtype.kind in "mM":
-        since = "(data - data.min())" if dtype.kind == "M" else "data"
+    elif kind in ("m", "M"):
+        since = "(data - data.min())" if kind == "M" else "data"
         remedy = f'divide by a unit of time: {since} / np.timedelta64(1, "ms")'
-    elif dtype.kind == "V" and getattr(dtype, "names", None):
+    elif kind == "V" and getattr(dtype, "names", None):
         remedy = f'take one field: data["{dtype.names[0]}"]'
     return Problem(
         where=name,

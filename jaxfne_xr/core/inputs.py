@@ -198,6 +198,8 @@ def only_variable(ds: xr.Dataset, variable: str | None) -> str:
             expected=f"one of {names}",
             remedy=f"ds[[{names[0] if names else 'V_m'!r}]]",
         )
+    if ds.variables[chosen].dtype.kind != "b":
+        raise_problems(kind_problems(ds.variables[chosen], chosen))
     require_time(ds, chosen)
     return chosen
 

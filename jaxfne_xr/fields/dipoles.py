@@ -15,7 +15,14 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
+from jaxfne_xr.core.arrays import (
+    is_dask,
+    is_jax,
+    is_traced,
+    nonfinite_problem,
+    precision_of,
+    real_numbers,
+)
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
 from jaxfne_xr.core.inputs import (
@@ -502,11 +509,12 @@ def rotate(
 
 def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
     """Return a unit vector (3,), or one for each dipole (n, 3)."""
-    vectors = (
-        given
-        if is_jax(given)
-        else np.asarray(given, dtype=object if isinstance(given, str) else float)
-    )
+    if is_jax(given):
+        vectors: Array = given
+    elif isinstance(given, str):
+        vectors = np.asarray(given)
+    else:
+        vectors = real_numbers(given, name, f"{name}=(0, 0, 1)")
     if vectors.shape not in {(3,), (n, 3)} or (name == "axis" and vectors.ndim > 1):
         raise DimensionError.of(
             name,

@@ -49,7 +49,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array
-from jaxfne_xr.core.units import bare, is_quantity, magnitude, units_of
+from jaxfne_xr.core.units import bare, is_quantity, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
 from jaxfne_xr.kernels.fields import membrane_currents_numpy
@@ -264,7 +264,7 @@ def check_currents(
             expected="currents with known values",
             remedy="call check_currents outside jit and grad",
         )
-    current = xr.Variable(variable.dims, as_floats(magnitude(variable.data)))
+    current = xr.Variable(variable.dims, as_floats(in_nA(variable).data))
     included = str(
         variable.attrs.get("stimulus", "not included" if stimulus is None else "included")
     )

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
+from jaxfne_xr.core.arrays import native
 from jaxfne_xr.core.cards import Card, Code
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -26,7 +27,7 @@ from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
 from jaxfne_xr.core.types import ArrayLike, Time
-from jaxfne_xr.core.units import convert, is_quantity, magnitude, scalar, units_of
+from jaxfne_xr.core.units import bare, convert, magnitude, scalar, units_of
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
 from jaxfne_xr.geometry.probes import probe_at
@@ -294,7 +295,7 @@ def _labelled(
         return source
     if isinstance(source, xr.DataArray):
         return source.to_dataset(name=name)
-    data = magnitude(source) if is_quantity(source) else source
+    data = native(bare(source), "source")
     if np.ndim(data) not in (2, 3):
         raise DimensionError.of(
             "source",
