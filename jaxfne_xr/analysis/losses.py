@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of, together
+from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
 from jaxfne_xr.core.dispatch import checked, jointly, mean_over, whole
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -20,6 +20,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset, kind_problems, misaligned, no_dataset, require_time
+from jaxfne_xr.core.numeric import together
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling
 from jaxfne_xr.core.types import Bands, Interval, Time

@@ -23,10 +23,8 @@ from jaxfne_xr.kernels import mean as mean_kernel
 
 from .arrays import (
     all_finite,
-    as_floats,
     blocks,
     check_traced,
-    computable,
     is_dask,
     is_jax,
     is_staged,
@@ -35,10 +33,10 @@ from .arrays import (
     require_counts,
     require_finite,
     take,
-    together,
 )
 from .blocks import product
 from .blocks import total as sum_over
+from .numeric import as_floats, computable, together
 from .progress import progress, working
 from .types import Array
 from .units import bare, magnitude
@@ -474,7 +472,7 @@ def jointly(
 
 def on_arrays(kernel: Kernel, /, *arrays: Array, **static: Hashable) -> Any:
     """Apply a kernel to small bare arrays, such as positions; the result is NumPy, or JAX if one of them is JAX."""
-    arrays = tuple(as_floats(computable(a)) for a in arrays)
+    arrays = together(*(as_floats(computable(a)) for a in arrays))
     like = next((a for a in arrays if is_jax(a)), None)
     if like is not None:
         with precision_of(like):

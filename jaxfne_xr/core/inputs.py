@@ -11,18 +11,7 @@ import numpy as np
 import xarray as xr
 
 from . import provenance
-from .arrays import (
-    PLAIN,
-    gathered,
-    has_unknown_size,
-    is_array,
-    is_dask,
-    is_native,
-    is_real,
-    kind_problem,
-    native,
-    unknown_size,
-)
+from .arrays import is_array, is_dask
 from .dispatch import checked
 from .errors import (
     ArgumentError,
@@ -32,6 +21,16 @@ from .errors import (
     UnitError,
     VariableError,
     raise_problems,
+)
+from .numeric import (
+    PLAIN,
+    gathered,
+    has_unknown_size,
+    is_native,
+    is_real,
+    kind_problem,
+    native,
+    unknown_size,
 )
 from .results import with_unit
 from .schema import CURRENTS, KINDS, LONG_NAMES, POTENTIALS, SITES, UNITS, VOLTAGES

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 from xarray.indexes import PandasIndex
 
-from .arrays import is_traced, native
+from .arrays import is_traced
 from .errors import DimensionError, TimeAxisError, UnitError
+from .numeric import native
 from .types import Window
 from .units import bare, convert, scalar, units_of
 

@@ -15,16 +15,9 @@ from typing import Any, TypeGuard, cast
 import numpy as np
 import xarray as xr
 
-from .arrays import (
-    as_floats,
-    check_traced,
-    computable,
-    is_jax,
-    is_traced,
-    precision_of,
-    real_numbers,
-)
+from .arrays import check_traced, is_jax, is_traced, precision_of
 from .errors import ArgumentError, UnitError
+from .numeric import as_floats, computable, real_numbers
 from .types import Array, Quantity, Scalar, Scalars
 
 

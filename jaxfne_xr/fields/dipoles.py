@@ -15,14 +15,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import (
-    is_dask,
-    is_jax,
-    is_traced,
-    nonfinite_problem,
-    precision_of,
-    real_numbers,
-)
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem, precision_of
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
 from jaxfne_xr.core.inputs import (
@@ -34,6 +27,7 @@ from jaxfne_xr.core.inputs import (
     unit_problem,
     variable_of,
 )
+from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.results import finish, is_quantified, with_unit
 from jaxfne_xr.core.schema import GEOMETRY, UNITS
 from jaxfne_xr.core.time_axis import TIME

@@ -14,18 +14,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import (
-    as_floats,
-    blocks,
-    is_dask,
-    is_floating,
-    is_jax,
-    is_traced,
-    native,
-    precision_of,
-    take,
-    together,
-)
+from jaxfne_xr.core.arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import across, checked, contract, jointly, on_arrays
 from jaxfne_xr.core.errors import (
@@ -46,6 +35,7 @@ from jaxfne_xr.core.inputs import (
     unit_problem,
     voltage_of,
 )
+from jaxfne_xr.core.numeric import as_floats, is_floating, native, together
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_jax, is_traced, real_numbers
+from jaxfne_xr.core.arrays import is_jax, is_traced
 from jaxfne_xr.core.dispatch import contract, jointly, mean_over, on_arrays
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -31,6 +31,7 @@ from jaxfne_xr.core.inputs import (
     variable_of,
 )
 from jaxfne_xr.core.means import mean_of
+from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.scope import PROXY, register_solver

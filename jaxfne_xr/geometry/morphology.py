@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance, scope
-from jaxfne_xr.core.arrays import is_dask, is_traced, real_numbers
+from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DataError,
@@ -19,6 +19,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
 from jaxfne_xr.core.types import ArrayLike, Length, Scalar

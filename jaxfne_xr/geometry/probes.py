@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import computable, is_jax, real_numbers
+from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.numeric import computable, real_numbers
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.types import ArrayLike, Length

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import gathered, is_dask, is_jax, is_traced, native
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -31,6 +31,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import kind_problems
+from jaxfne_xr.core.numeric import gathered, native
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import GEOMETRY
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem

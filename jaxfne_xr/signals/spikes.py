@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import is_dask, is_traced, native, precision_of
+from jaxfne_xr.core.arrays import is_dask, is_traced, precision_of
 from jaxfne_xr.core.dispatch import along, checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -32,6 +32,7 @@ from jaxfne_xr.core.inputs import (
     times_of,
     unit_problem,
 )
+from jaxfne_xr.core.numeric import native
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling

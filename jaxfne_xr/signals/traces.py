@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import gathered, is_dask, is_jax, is_real, is_traced, native
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -23,6 +23,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
+from jaxfne_xr.core.numeric import gathered, is_real, native
 from jaxfne_xr.core.results import assemble, owned_data, with_unit
 from jaxfne_xr.core.time_axis import TIME, check_dt, even_times, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Time

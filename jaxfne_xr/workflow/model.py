@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arrays import native
 from jaxfne_xr.core.cards import Card, Code
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -22,6 +21,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import kind_problems, require_time, site_dim, unit_problem
+from jaxfne_xr.core.numeric import native
 from jaxfne_xr.core.registry import chain, readouts
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
