@@ -20,6 +20,8 @@ TIME = "time"
 _BLOCK = 1 << 15
 #: Relative difference up to which two sampling intervals count as equal.
 DT_TOLERANCE = 1e-6
+#: Fraction of an interval by which a sample may miss the start or the stop of a window.
+WINDOW_TOLERANCE = 0.01
 
 
 def time_problem(found: str, expected: str, remedy: str) -> TimeAxisError:
@@ -111,8 +113,9 @@ def windowed(ds: xr.Dataset, window: Window | None) -> xr.Dataset:
         default if value is None else scalar(value, "ms", "window")
         for value, default in ((first, begin), (last, end))
     )
-    # computed times differ from exact ones by rounding: a sample at the start counts, one at the stop does not
-    slack = DT_TOLERANCE * (dt_ms or 1.0)
+    # computed times differ from exact ones by rounding, in float32 too: a sample at the start counts, one at the stop
+    # does not
+    slack = WINDOW_TOLERANCE * dt_ms if dt_ms else DT_TOLERANCE
     chosen = np.flatnonzero((time >= start - slack) & (time < stop - slack))
     outside = not (begin - slack <= start and stop <= end + slack)
     if outside or not chosen.size:

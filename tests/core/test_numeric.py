@@ -254,3 +254,13 @@ def test_bands_are_found_in_frequencies_of_any_unit():
     wrong = spectrum.assign_coords(frequency=("frequency", f.values, {"units": "mV"}))
     with pytest.raises(jfx.UnitError, match="frequency: found 'mV'"):
         jfx.band_power(wrong)
+
+
+def test_a_window_has_the_same_samples_for_times_in_float32():
+    ds = jfx.traces(np.arange(480.0), ["time"], dt_ms=0.1, quantify=False).jfne.to_signals()
+    for unit, factor in (("s", 1e-3), ("us", 1e3), ("ms", 1)):
+        times = (ds.time.values * factor).astype("f4")
+        other = ds.assign_coords(time=("time", times, {"units": unit}))
+        for start in range(1, 40):
+            a, b = (jfx.mean_V_m(x, window=(start, start + 3)).mean_V_m.item() for x in (ds, other))
+            assert a == b
