@@ -29,6 +29,7 @@ from jaxfne_xr.core.inputs import (
     remedy_of_times,
     require_time,
 )
+from jaxfne_xr.core.numeric import together
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import (
     TIME,
@@ -388,6 +389,7 @@ def _matched(
         checked(xr.Variable(v.dims, magnitude(v.data)), called).data
         for v, called in ((x, name), (y, "reference"))
     )
+    a, b = together(a, b)
     with precision_of(a):
         # Integers and booleans become floats: they cannot be converted or differentiated.
         a = a if a.dtype.kind not in "biu" else a * 1.0

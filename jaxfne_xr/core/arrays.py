@@ -8,14 +8,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, use_abstract_mesh
 
 from .errors import (
-    ArgumentError,
     DataError,
-    DimensionError,
-    JfneError,
     NonFiniteError,
     Problem,
 )
@@ -72,163 +69,21 @@ def is_dask(data: object) -> bool:
     return kind is not None and isinstance(data, kind)
 
 
-#: Types in which data are computed, or counted, as they are: 32 and 64 bits, integers and booleans, in the byte order
-#: of this machine.
-PLAIN = frozenset(map(np.dtype, "?bhilqBHILQfd"))
-
-
-def native(data: Array, name: str = "data") -> Array:
-    """Return an array with the same values in a type that can be computed with and stored; unchanged if it has one.
-
-    NumPy and dask data in the byte order of another machine get that of this one, which the kernels assume. Long double
-    becomes float64, and integers of fewer than 8 bits get 8. Other objects, and data that are no numbers, are returned
-    unchanged.
-
-    Raises
-    ------
-    DataError
-        If the data, passed as `name`, are masked.
-    DimensionError
-        If dask does not know their size.
-    """
-    if type(data) is np.ndarray and data.dtype in PLAIN:
-        return data
-    if not is_array(data):
-        return data
-    lazy = is_dask(data)
-    if lazy and has_unknown_size(data):
-        raise unknown_size(name, data.shape, f"{name}.compute_chunk_sizes()")
-    if isinstance(data._meta if lazy else data, np.ma.MaskedArray):
-        filled = f"dask.array.ma.filled({name}, value)" if lazy else f"{name}.filled(value)"
-        raise DataError.of(
-            name,
-            found="a masked array, whose mask would be lost",
-            expected="a plain array",
-            remedy=f"{filled}, with a value that stands for what is masked",
-        )
-    return data if is_native(data.dtype) else data.astype(_kept_type(data.dtype))
-
-
-def computable(data: Array, name: str = "data") -> Array:
-    """Return an array as kernels read it: `native`, and float32 if it has fewer than 32 bits (float16, bfloat16)."""
-    data = native(data, name)
-    if not is_array(data) or data.dtype in PLAIN or not is_floating(data.dtype):
-        return data
-    return data.astype(np.float32)
-
-
-def as_floats(data: Array) -> Array:
-    """Return integers as floating-point numbers: float64, or JAX's default float for JAX; other numbers as they are.
-
-    The absolute value, the negative and the square of an integer may not fit into its type.
-
-    Raises
-    ------
-    DataError
-        If the data are neither real numbers nor booleans.
-    """
-    dtype = data.dtype
-    if dtype.kind == "b" or is_floating(dtype):
-        return data
-    if not is_real(dtype):
-        raise DataError(kind_problem(dtype, "data"))
+def explicit_sharding(data: Array) -> NamedSharding | None:
+    """Return how JAX data lie on a mesh with explicit axes; None if they do not."""
     if not is_jax(data):
-        return data.astype(np.float64)
-    with precision_of(data):
-        return data.astype(float)
-
-
-def real_numbers(values: ArrayLike, name: str, remedy: str) -> np.ndarray:
-    """Return a float64 copy of real numbers in an array of any kind, or in nested sequences.
-
-    Raises
-    ------
-    ArgumentError
-        If they are no real numbers; `remedy` is part of the error.
-    """
-    try:
-        array = np.asarray(native(values, name))
-    except (TypeError, ValueError) as error:
-        if isinstance(error, JfneError):
-            raise
-        array = np.asarray(None)
-    if not is_real(array.dtype):
-        found = f"values of type {array.dtype}" if array.dtype.kind not in "OUS" else repr(values)
-        raise ArgumentError.of(name, found=found, expected="real numbers", remedy=remedy)
-    return array.astype(np.float64)
-
-
-def kind_problem(dtype: Any, name: str) -> Problem:
-    """Return the problem of data of a type that is not of real numbers."""
-    remedy = "convert with .astype(float) where that is right"
-    if dtype.kind == "c":
-        remedy = "take the real part with .real, or the absolute value"
-    elif dtype.kind in "mM":
-        since = "(data - data.min())" if dtype.kind == "M" else "data"
-        remedy = f'divide by a unit of time: {since} / np.timedelta64(1, "ms")'
-    elif dtype.kind == "V" and getattr(dtype, "names", None):
-        remedy = f'take one field: data["{dtype.names[0]}"]'
-    return Problem(
-        where=name,
-        found=f"values of type {dtype}",
-        expected="real numbers (float or integer)",
-        remedy=remedy,
-        error=DataError,
-    )
-
-
-def has_unknown_size(data: Array) -> bool:
-    """Whether a dask array has chunks of unknown size, as one that was masked by another."""
-    return any(n != n for n in data.shape)  # NaN
-
-
-def unknown_size(name: str, shape: tuple[float, ...], remedy: str) -> DimensionError:
-    """Make the error of a dask array whose size is not known."""
-    return DimensionError.of(
-        name,
-        found=f"a dask array of the shape {shape}, with chunks of unknown size",
-        expected="known sizes, which the selection of samples by a mask leaves to be computed",
-        remedy=remedy,
-    )
-
-
-def is_real(dtype: Any) -> bool:
-    """Whether a type is of real numbers, floating-point or integers; booleans are none."""
-    return is_floating(dtype) or _is(dtype, jnp.integer)
-
-
-def is_floating(dtype: Any) -> bool:
-    """Whether a type is of real floating-point numbers, those of ml_dtypes (bfloat16) included."""
-    return _is(dtype, jnp.floating)
-
-
-def is_native(dtype: Any) -> bool:
-    """Whether `native` returns data of a type unchanged."""
-    return dtype in PLAIN or not isinstance(dtype, np.dtype) or _kept_type(dtype) == dtype
-
-
-def _is(dtype: Any, kind: Any) -> bool:
-    # types of pandas are not known to NumPy and JAX; to NumPy, a timedelta64 is an integer
-    return isinstance(dtype, np.dtype) and dtype.kind != "m" and bool(jnp.issubdtype(dtype, kind))
-
-
-def _kept_type(dtype: np.dtype) -> np.dtype:
-    """Return the type with the same values in which data of another type are kept."""
-    if not dtype.isnative:
-        dtype = dtype.newbyteorder("=")
-    if dtype.kind == "f" and dtype.itemsize > 8:
-        return np.dtype(np.float64)
-    if dtype.kind == "V" and jnp.issubdtype(dtype, jnp.integer):  # int4, uint4, ... of ml_dtypes
-        return np.dtype(np.int8 if jnp.issubdtype(dtype, jnp.signedinteger) else np.uint8)
-    return dtype
+        return None
+    sharding = jax.typeof(data).sharding if is_traced(data) else data.sharding
+    named = isinstance(sharding, NamedSharding)
+    return sharding if named and AxisType.Explicit in sharding.mesh.axis_types else None
 
 
 def precision_of(data: Array, *, host: bool = False) -> AbstractContextManager[object]:
     """Return the context in which JAX keeps the precision of `data`, and computes as NumPy does.
 
-    float64 stays float64. Arrays are broadcast and types are promoted also where JAX is set to refuse it
-    (``jax_numpy_rank_promotion="raise"``, ``jax_numpy_dtype_promotion="strict"``): these settings are for the code of
-    the caller.
+    float64 stays float64. New arrays lie on the mesh of `data`, if it has explicit axes. Arrays are broadcast and types
+    are promoted also where JAX is set to refuse it (``jax_numpy_rank_promotion="raise"``,
+    ``jax_numpy_dtype_promotion="strict"``): these settings are for the code of the caller.
 
     ``host`` is for NumPy data, whose counts and booleans become float64 when they are averaged, as in NumPy.
     """
@@ -239,13 +94,20 @@ def precision_of(data: Array, *, host: bool = False) -> AbstractContextManager[o
         precision = jax.enable_x64(True)
     config: Any = jax.config
     usual = (config.jax_numpy_rank_promotion, config.jax_numpy_dtype_promotion)
-    return precision if usual == ("allow", "standard") else _as_numpy(precision)
+    sharding = explicit_sharding(data)
+    if usual == ("allow", "standard") and sharding is None:
+        return precision
+    return _as_numpy(precision, sharding)
 
 
 @contextmanager
-def _as_numpy(precision: AbstractContextManager[object]) -> Iterator[None]:
+def _as_numpy(
+    precision: AbstractContextManager[object], sharding: NamedSharding | None
+) -> Iterator[None]:
+    mesh: Any = None if sharding is None else sharding.mesh
     with (
         precision,
+        nullcontext() if mesh is None else use_abstract_mesh(getattr(mesh, "abstract_mesh", mesh)),
         jax.numpy_rank_promotion("allow"),
         jax.numpy_dtype_promotion("standard"),
     ):

@@ -23,10 +23,8 @@ from jaxfne_xr.kernels import mean as mean_kernel
 
 from .arrays import (
     all_finite,
-    as_floats,
     blocks,
     check_traced,
-    computable,
     is_dask,
     is_jax,
     is_staged,
@@ -38,6 +36,7 @@ from .arrays import (
 )
 from .blocks import product
 from .blocks import total as sum_over
+from .numeric import as_floats, computable, together
 from .progress import progress, working
 from .types import Array
 from .units import bare, magnitude
@@ -279,7 +278,7 @@ def contract(
         The other dims, ``time`` first if there is one, then `new_dim`; bare. One product, in the precision of the
         data; on dask one for each chunk of the other dims.
     """
-    data, matrix = as_floats(magnitude(variable.data)), computable(matrix)
+    data, matrix = together(as_floats(magnitude(variable.data)), computable(matrix))
     axis = variable.get_axis_num(dim)
     rest = [d for d in variable.dims if d != dim]
     order = sorted(rest, key=lambda d: d != "time")
@@ -445,7 +444,7 @@ def jointly(
     numbers, **static
         As for `whole`.
     """
-    data = [as_floats(magnitude(v.data)) for v in variables]
+    data = together(*(as_floats(magnitude(v.data)) for v in variables))
     run = partial(_on_bare, kernel, numbers=numbers, static=tuple(static.items()))
     if not any(map(is_dask, data)):
         made = run(*data)
@@ -473,7 +472,7 @@ def jointly(
 
 def on_arrays(kernel: Kernel, /, *arrays: Array, **static: Hashable) -> Any:
     """Apply a kernel to small bare arrays, such as positions; the result is NumPy, or JAX if one of them is JAX."""
-    arrays = tuple(as_floats(computable(a)) for a in arrays)
+    arrays = together(*(as_floats(computable(a)) for a in arrays))
     like = next((a for a in arrays if is_jax(a)), None)
     if like is not None:
         with precision_of(like):

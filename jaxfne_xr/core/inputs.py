@@ -11,17 +11,7 @@ import numpy as np
 import xarray as xr
 
 from . import provenance
-from .arrays import (
-    PLAIN,
-    has_unknown_size,
-    is_array,
-    is_dask,
-    is_native,
-    is_real,
-    kind_problem,
-    native,
-    unknown_size,
-)
+from .arrays import is_array, is_dask
 from .dispatch import checked
 from .errors import (
     ArgumentError,
@@ -33,6 +23,16 @@ from .errors import (
     raise_problems,
 )
 from .lost_units import restored
+from .numeric import (
+    PLAIN,
+    gathered,
+    has_unknown_size,
+    is_native,
+    is_real,
+    kind_problem,
+    native,
+    unknown_size,
+)
 from .results import with_our_quantities, with_unit
 from .schema import (
     CURRENTS,
@@ -137,7 +137,7 @@ def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
             if is_native(data.dtype):
                 continue
             data = variable.data
-        made = native(data, str(name))
+        made = gathered(native(data, str(name)))
         if made is not data:
             made = type(stored)(made, stored.units) if is_quantity(stored) else made
             changed[name] = variable.copy(deep=False, data=made)
@@ -219,6 +219,8 @@ def only_variable(ds: xr.Dataset, variable: str | None) -> str:
             expected=f"one of {names}",
             remedy=f"ds[[{names[0] if names else 'V_m'!r}]]",
         )
+    if ds.variables[chosen].dtype.kind != "b":
+        raise_problems(kind_problems(ds.variables[chosen], chosen))
     require_time(ds, chosen)
     return chosen
 

@@ -19,17 +19,9 @@ import numpy as np
 import xarray as xr
 
 from . import foreign
-from .arrays import (
-    as_floats,
-    check_traced,
-    computable,
-    is_dask,
-    is_jax,
-    is_traced,
-    precision_of,
-    real_numbers,
-)
+from .arrays import check_traced, is_dask, is_jax, is_traced, precision_of
 from .errors import ArgumentError, UnitError
+from .numeric import as_floats, computable, real_numbers
 from .registries import application, counterpart, for_quantities, has_offset, root, standard, unsafe
 from .types import Array, ArrayLike, Quantity, Scalar, Scalars
 
@@ -493,7 +485,7 @@ def texts(numbers: Any, unit: str) -> Any:
     return f"{numbers!r} {'' if unit == '1' else unit}".strip()
 
 
-def gathered(value: ArrayLike, unit: str, name: str) -> ArrayLike:
+def array_in(value: ArrayLike, unit: str, name: str) -> ArrayLike:
     """Return a list with quantities in it as one array in `unit`; anything else as it is."""
     nested = (
         isinstance(value, (list, tuple)) or np.dtype(getattr(value, "dtype", float)).kind == "O"

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arguments import public
-from jaxfne_xr.core.arrays import as_floats, check_traced, is_traced, precision_of
+from jaxfne_xr.core.arrays import check_traced, is_traced, precision_of
 from jaxfne_xr.core.dispatch import checked, jointly
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -17,6 +17,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset, misaligned, remedy_of_times
+from jaxfne_xr.core.numeric import as_floats
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude, product, units_of

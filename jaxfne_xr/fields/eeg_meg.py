@@ -10,10 +10,11 @@ import xarray as xr
 
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arguments import public
-from jaxfne_xr.core.arrays import as_floats, is_jax
+from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.dispatch import contract
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.numeric import as_floats
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.types import Array, Sensors

@@ -15,17 +15,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arguments import public
-from jaxfne_xr.core.arrays import (
-    as_floats,
-    blocks,
-    is_dask,
-    is_floating,
-    is_jax,
-    is_traced,
-    native,
-    precision_of,
-    take,
-)
+from jaxfne_xr.core.arrays import blocks, is_dask, is_jax, is_traced, precision_of, take
 from jaxfne_xr.core.cards import Badge, Card, Table
 from jaxfne_xr.core.dispatch import across, checked, contract, jointly, on_arrays
 from jaxfne_xr.core.errors import (
@@ -46,11 +36,12 @@ from jaxfne_xr.core.inputs import (
     unit_problem,
     voltage_of,
 )
+from jaxfne_xr.core.numeric import as_floats, is_floating, native, together
 from jaxfne_xr.core.results import Made, finish_several
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array, Stimulus
-from jaxfne_xr.core.units import bare, is_quantity, magnitude, units_of
+from jaxfne_xr.core.units import bare, is_quantity, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
 from jaxfne_xr.kernels.fields import membrane_currents_numpy
@@ -274,7 +265,7 @@ def check_currents(
             expected="currents with known values",
             remedy="call check_currents outside jit and grad",
         )
-    current = xr.Variable(variable.dims, as_floats(magnitude(variable.data)))
+    current = xr.Variable(variable.dims, as_floats(in_nA(variable).data))
     included = str(
         variable.attrs.get("stimulus", "not included" if stimulus is None else "included")
     )
@@ -411,7 +402,9 @@ def _warn_of_unknown(ds: xr.Dataset, dim: str, rows: np.ndarray, cause: str) -> 
 
 
 def _plus(current: xr.Variable, more: xr.Variable) -> xr.Variable:
-    with precision_of(current):
+    data, other = together(current.data, more.data)
+    current, more = xr.Variable(current.dims, data), xr.Variable(more.dims, other)
+    with precision_of(data):
         return (current + more).transpose(*current.dims)
 
 

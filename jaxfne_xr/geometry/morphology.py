@@ -10,7 +10,7 @@ import xarray as xr
 
 from jaxfne_xr.core import provenance, scope
 from jaxfne_xr.core.arguments import public
-from jaxfne_xr.core.arrays import is_dask, is_traced, real_numbers
+from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.errors import (
     ArgumentError,
     DataError,
@@ -20,6 +20,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.results import assemble, is_quantified, with_factors, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
 from jaxfne_xr.core.types import ArrayLike, Morphology, Scalars

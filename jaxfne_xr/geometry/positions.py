@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import as_floats, check_traced, is_jax, is_traced, precision_of
+from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, precision_of
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.inputs import kind_problems, unit_problem
+from jaxfne_xr.core.numeric import as_floats
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of

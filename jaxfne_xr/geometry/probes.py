@@ -15,8 +15,9 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arguments import public
-from jaxfne_xr.core.arrays import is_jax, real_numbers
+from jaxfne_xr.core.arrays import is_jax
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.types import Array, ArrayLike, Count, Counts, Length, Lengths, Vector

@@ -11,6 +11,7 @@ from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arrays import is_jax, is_traced
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
+from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.types import Array, ArrayLike, Scalars
 from jaxfne_xr.core.units import carries_unit, direction, values_in
 
@@ -101,8 +102,7 @@ def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
     if carries_unit(given):
         vectors = direction(given, name)
     else:
-        kind = object if isinstance(given, str) else float
-        vectors = given if is_jax(given) else np.asarray(given, dtype=kind)
+        vectors = given if is_jax(given) else real_numbers(given, name, f"{name}=(0, 0, 1)")
     if vectors.shape not in {(3,), (n, 3)} or (name == "axis" and vectors.ndim > 1):
         raise DimensionError.of(
             name,

@@ -32,6 +32,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.inputs import kind_problems
+from jaxfne_xr.core.numeric import gathered, native
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
@@ -337,8 +338,9 @@ def _bare(recordings: ArrayLike) -> Array:
     elif isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
         found, remedy = f"a {type(recordings).__name__}", "pass the bare array"
     else:
+        recordings = gathered(native(recordings, "recordings"))
         is_array = is_jax(recordings) or is_dask(recordings)
-        return recordings if is_array else np.asarray(recordings)
+        return recordings if is_array else native(np.asarray(recordings))
     raise DataError.of(
         "recordings",
         found=found,

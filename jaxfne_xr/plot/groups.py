@@ -98,11 +98,10 @@ def summary(
     by = _group_dim(ds)
     chosen = _chosen(ds, variables, by)
     raise_problems(p for v in chosen for p in _problems(ds, v, by))
-    listed = isinstance(ax, (list, tuple, np.ndarray))
     if ax is None:
         axes = _new(plt, ds, chosen, by)
     else:
-        axes = list(np.ravel(np.asarray(ax, object))) if listed else [ax]
+        axes = list(np.ravel(np.asarray(ax, object)))
         if len(axes) != len(chosen) or not all(hasattr(a, "add_artist") for a in axes):
             raise ArgumentError.of(
                 "ax",

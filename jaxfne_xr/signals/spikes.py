@@ -13,7 +13,7 @@ import xarray as xr
 
 from jaxfne_xr.core import provenance
 from jaxfne_xr.core.arguments import public
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, native, precision_of
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, precision_of
 from jaxfne_xr.core.carried import carried
 from jaxfne_xr.core.dispatch import along, checked
 from jaxfne_xr.core.errors import (
@@ -37,6 +37,7 @@ from jaxfne_xr.core.inputs import (
     times_of,
     unit_problem,
 )
+from jaxfne_xr.core.numeric import native
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
 from jaxfne_xr.core.spikes import spikes_of

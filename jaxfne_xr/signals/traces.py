@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arguments import public
-from jaxfne_xr.core.arrays import is_dask, is_jax, is_real, is_traced, native
+from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
     ArgumentError,
@@ -25,6 +25,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
 from jaxfne_xr.core.lost_units import noted
+from jaxfne_xr.core.numeric import gathered, is_real, native
 from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_factors, with_unit
 from jaxfne_xr.core.time_axis import (
     TIME,
@@ -37,10 +38,10 @@ from jaxfne_xr.core.time_axis import (
 )
 from jaxfne_xr.core.types import Array, ArrayLike, Dims, TimeStep
 from jaxfne_xr.core.units import (
+    array_in,
     bare,
     carries_unit,
     convert,
-    gathered,
     is_pint,
     is_quantity,
     magnitude,
@@ -126,7 +127,7 @@ def traces(
     dims = _named_axes(dims, layout)
     signal, units = data, unit_text(units)
     raise_problems(own_times_problems(signal, "data") if isinstance(data, (list, tuple)) else [])
-    data, units = _bare(gathered(data, units, "data"), units)
+    data, units = _bare(array_in(data, units, "data"), units)
     problems = _axis_problems(np.ndim(data), dims) + kind_problems(data, name)
     # Collect the problems of all arguments, so that one error lists them.
     step = axis = None
@@ -368,8 +369,8 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
         )
     if is_quantity(data):
         data, units = bare(data), unit_of(data)
-    # a masked array is refused before NumPy drops its mask
-    data = native(data)
+    # a masked array is refused before NumPy drops its mask; JAX cannot select from what is divided along explicit axes
+    data = gathered(native(data))
     return (data if is_jax(data) or is_dask(data) else native(np.asarray(data))), units
 
 

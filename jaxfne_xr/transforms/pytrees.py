@@ -17,8 +17,9 @@ import xarray as xr
 from jax import tree_util
 
 from jaxfne_xr.core.arguments import public
-from jaxfne_xr.core.arrays import is_dask, is_jax, native
+from jaxfne_xr.core.arrays import is_dask, is_jax
 from jaxfne_xr.core.errors import DataError, DimensionError, Problem, UnitError, raise_problems
+from jaxfne_xr.core.numeric import native
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import bare, is_quantity, quantity, units_of
 

@@ -22,12 +22,13 @@ from jaxfne_xr.core.errors import (
     renaming,
 )
 from jaxfne_xr.core.inputs import kind_problems, require_time, site_dim, unit_problem
+from jaxfne_xr.core.numeric import native
 from jaxfne_xr.core.registry import chain, readouts
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
 from jaxfne_xr.core.types import ArrayLike, Example, ReadoutNames, Time, TimeStep
-from jaxfne_xr.core.units import convert, gathered, magnitude, plain, scalar, units_of
+from jaxfne_xr.core.units import array_in, bare, convert, magnitude, plain, scalar, units_of
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
 from jaxfne_xr.geometry.probes import probe_at
@@ -322,8 +323,9 @@ def _labelled(
         return source
     if isinstance(source, xr.DataArray):
         return source.to_dataset(name=name)
-    source = gathered(source, units, "source")
-    data = plain(source, "source") if mode == "external_spikes" else magnitude(source)
+    source = array_in(source, units, "source")
+    data = plain(source, "source") if mode == "external_spikes" else bare(source)
+    data = native(data, "source")
     if np.ndim(data) not in (2, 3):
         raise DimensionError.of(
             "source",

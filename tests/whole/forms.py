@@ -187,15 +187,14 @@ class Form:
     #: seed of the order of the dims
     order: int | None = None
 
-    def of(self, ds: xr.Dataset, coords: Form) -> xr.Dataset:
-        """Return `ds` with its variables in this form, and its coordinates in that of `coords`."""
+    def of(self, ds: xr.Dataset, coords: Form, index: Form | None = None) -> xr.Dataset:
+        """Return `ds` with its variables in this form, its coordinates and indexes in those of `coords` and `index`."""
         made = {n: self._variable(x.variable) for n, x in ds.data_vars.items()}
-        # a kind of array for all: coordinates may be NumPy or JAX
-        return xr.Dataset(
-            made,
-            {n: coords._coordinate(x.variable, n in ds.dims) for n, x in ds.coords.items()},
-            ds.attrs,
-        )
+        labels = {
+            n: ((index or coords) if n in ds.dims else coords)._coordinate(x.variable, n in ds.dims)
+            for n, x in ds.coords.items()
+        }
+        return xr.Dataset(made, labels, ds.attrs)
 
     def _coordinate(self, variable: xr.Variable, is_index: bool) -> xr.Variable:
         form = replace(self, quantified=False, order=None)
@@ -245,10 +244,10 @@ class Form:
     def _laid_out(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         if self.swapped:
             dtype = dtype.newbyteorder()
-        if self.layout == "F":
-            return np.asfortranarray(values.astype(dtype))
         if not values.ndim:
             return values.astype(dtype)
+        if self.layout == "F":
+            return np.asfortranarray(values.astype(dtype))
         if self.layout == "reversed":
             return np.ascontiguousarray(values[..., ::-1].astype(dtype))[..., ::-1]
         if self.layout == "sliced":

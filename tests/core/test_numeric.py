@@ -1,4 +1,4 @@
-"""`arrays`: every type and byte order is computed in a stated precision, or refused by name."""
+"""`numeric`: every type and byte order is computed in a stated precision, or refused by name."""
 
 import dask.array
 import jax
@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.core.arrays import PLAIN, as_floats, computable, native, real_numbers
 from jaxfne_xr.core.inputs import as_dataset
-from jaxfne_xr.core.units import quantity
+from jaxfne_xr.core.numeric import PLAIN, as_floats, computable, native, real_numbers, together
+from jaxfne_xr.core.units import magnitude, quantity
 
 VALUES = [0.0, 1.0, 2.0, 3.0]
 #: Type, how it is stored, what it is computed in.
@@ -218,3 +218,49 @@ def test_plain_types_need_no_copy():
     for dtype in PLAIN:
         data = np.zeros(2, dtype)
         assert computable(data) is data
+
+
+def test_jax_and_dask_are_computed_together_as_the_first(refused):
+    x, lazy = jnp.arange(3.0), dask.array.arange(3.0, chunks=2)
+    assert all(isinstance(a, jax.Array | np.ndarray) for a in together(x, lazy))
+    assert isinstance(together(lazy, x)[0], dask.array.Array)
+    jax.jit(lambda x: together(lazy, x)[1])(x)
+    a, b = (x[:, None] + jnp.arange(4.0) ** 2 for x in (x, 2 * x))
+    one, other = (
+        xr.Dataset({"lfp": (("contact", "time"), data, {"units": "uV"})})
+        for data in (a, dask.array.from_array(np.asarray(b), chunks=2))
+    )
+    for pair in ((one, other), (other, one)):
+        (loss,) = jfx.mean_square_loss(*pair).data_vars.values()
+        assert abs(float(loss) - float(((a - b) ** 2).mean())) < 1e-5
+        assert isinstance(loss.data, jax.Array) == (pair[0] is one)
+
+
+def test_currents_are_checked_in_nA_whatever_their_unit():
+    values = np.array([[1.0, -2.0], [3.0, 4.0]])
+    nA, pA = (
+        xr.Dataset({"i_membrane": (("recording", "time"), values * f, {"units": unit})})
+        for f, unit in ((1, "nA"), (1000, "pA"))
+    )
+    assert jfx.check_currents(pA).cells == jfx.check_currents(nA).cells == (("all", 4.0, 6.0),)
+
+
+def test_bands_are_found_in_frequencies_of_any_unit():
+    spectrum = jfx.psd(jfx.traces(np.sin(np.arange(400.0)), ["time"], dt_ms=1.0), segment=100)
+    f = spectrum.frequency
+    other = spectrum.assign_coords(frequency=("frequency", f.values / 1e3, {"units": "kHz"}))
+    a, b = (jfx.band_power(s, {"mine": (100, 200)}).band_power for s in (spectrum, other))
+    np.testing.assert_allclose(magnitude(a.data), magnitude(b.data), rtol=1e-12)
+    wrong = spectrum.assign_coords(frequency=("frequency", f.values, {"units": "mV"}))
+    with pytest.raises(jfx.UnitError, match="frequency: found 'mV'"):
+        jfx.band_power(wrong)
+
+
+def test_a_window_has_the_same_samples_for_times_in_float32():
+    ds = jfx.traces(np.arange(480.0), ["time"], dt_ms=0.1, quantify=False).jfne.to_signals()
+    for unit, factor in (("s", 1e-3), ("us", 1e3), ("ms", 1)):
+        times = (ds.time.values * factor).astype("f4")
+        other = ds.assign_coords(time=("time", times, {"units": unit}))
+        for start in range(1, 40):
+            a, b = (jfx.mean_V_m(x, window=(start, start + 3)).mean_V_m.item() for x in (ds, other))
+            assert a == b
