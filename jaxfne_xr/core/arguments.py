@@ -281,12 +281,12 @@ class _Labelled(Rule):
 
     def __init__(self, *kinds: type) -> None:
         words = " or ".join(f"a {kind.__name__}" for kind in kinds)
-        super().__init__(words, lambda value: isinstance(value, kinds), "ds.v")
+        super().__init__(words, lambda value: isinstance(value, kinds))
         self.needs_dataset = xr.Dataset in kinds
 
     def problem(self, value: Any, name: str) -> Problem | None:
         """Return what makes a Dataset of something else; None if the annotation says what to type."""
-        if self.code == "ds.v" and self.needs_dataset:
+        if not self.code and self.needs_dataset:
             return no_dataset(value, name, self.words).problems[0]
         return None
 

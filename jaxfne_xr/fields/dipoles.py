@@ -474,7 +474,7 @@ def rotate(
             "angle",
             found=found,
             expected="one of the two",
-            remedy='jfx.rotate(dipoles, "30 deg", "y"), or to=(0, 1, 0)',
+            remedy='angle="30 deg", or to=(0, 1, 0)' if to is None else "angle=None, or to=None",
         )
     if angle is not None:
         turn = values_in(angle, "deg", "angle")

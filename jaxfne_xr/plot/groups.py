@@ -108,7 +108,7 @@ def summary(
                 "ax",
                 found=f"{len(axes)} of {type(axes[0]).__name__ if axes else 'none'}",
                 expected=f"an Axes for each of {chosen}",
-                remedy=f"ax=plt.subplots({len(chosen)})[1], or variables={chosen[0]!r}",
+                remedy=f"ax=plt.subplots({len(chosen)})[1], or fewer variables",
             )
     for one, variable in zip(axes, chosen, strict=True):
         if f"{by}_other" in ds[variable].dims:

@@ -193,7 +193,7 @@ def _combined(
             "datasets",
             found=f"what xarray cannot combine: {first}",
             expected="the same variables, and the same labels along every dim that they share",
-            remedy='xr.align(*datasets, join="inner"), or ds.drop_vars(name) of what differs',
+            remedy='xr.align(*datasets, join="inner"), or leave out the variables that differ',
         ) from error
 
 
