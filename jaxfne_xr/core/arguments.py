@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import numbers
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import lru_cache, wraps
 from types import NoneType, UnionType
@@ -160,9 +160,10 @@ def _rules(hint: Any) -> list[Rule]:
         return _noted(hint)
     if get_origin(hint) in (Union, UnionType) or isinstance(hint, TypeVar):
         members = hint.__constraints__ if isinstance(hint, TypeVar) else get_args(hint)
-        if {xr.Dataset, xr.DataArray} <= {*members}:
-            rest = [m for m in members if m not in (xr.Dataset, xr.DataArray)]
-            return [_Labelled(xr.Dataset, xr.DataArray), *(r for m in rest for r in _rules(m))]
+        labelled = [m for m in members if m in _LABELLED]
+        if xr.Dataset in labelled:
+            rest = [m for m in members if m not in labelled]
+            return [_Labelled(*labelled), *(r for m in rest for r in _rules(m))]
         return [rule for member in members for rule in _rules(member)]
     return [_rule(hint)]
 
@@ -196,7 +197,11 @@ def _rule(hint: Any) -> Rule:
     ):  # what is inside is checked where it is read: either end of a window may be None
         return Rule("a pair", lambda value: not isinstance(value, (str, set, dict)), "(0, 1)")
     # Models and trees are checked where they are used: there is more to say about them than their type.
-    if not isinstance(kind, type) or kind in (Any, xr.DataTree) or not _is_plain_class(kind):
+    if (
+        not isinstance(kind, type)
+        or kind in (Any, Iterable, xr.DataTree)
+        or not _is_plain_class(kind)
+    ):
         return Rule("anything", lambda value: True)
     code = f"jfx.{kind.__name__}()" if is_dataclass(kind) else ""
     return Rule(f"a {kind.__name__}", lambda value: isinstance(value, kind), code)

@@ -17,7 +17,6 @@ from jaxfne_xr.core.arrays import is_dask
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import ArgumentError, FileError, JfneError, Problem, raise_problems
 from jaxfne_xr.core.files import replace_file, target_problems
-from jaxfne_xr.core.inputs import no_dataset
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.types import FileName
@@ -93,8 +92,6 @@ def to_netcdf(
     ...     jfx.open(to_netcdf(ds, f"{folder}/run.nc")).identical(ds)
     True
     """
-    if not isinstance(data, (xr.Dataset, xr.DataTree)):
-        raise no_dataset(data, "data", "a Dataset, or a DataTree")
     if compression not in COMPRESSION:
         raise ArgumentError.of(
             "compression",
