@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
@@ -102,7 +102,7 @@ def summary(
     if ax is None:
         axes = _new(plt, ds, chosen, by)
     else:
-        axes = list(np.ravel(np.asarray(ax, object))) if listed else [ax]
+        axes = list(np.ravel(np.asarray(ax, object))) if listed else [cast("Axes", ax)]
         if len(axes) != len(chosen) or not all(hasattr(a, "add_artist") for a in axes):
             raise ArgumentError.of(
                 "ax",
