@@ -291,7 +291,7 @@ def _samples(bin: Time, dt_ms: float | None, n: int) -> int:
     samples = round(duration / dt_ms) if dt_ms and np.isfinite(duration) else 0
     if not 1 <= samples <= n // 2:
         step = dt_ms or 0.0
-        fits = f"bin={max(step, min(BIN_MS, n // 2 * step)):.9g} (ms), or any from {step:g} to {n // 2 * step:g} ms"
+        fits = f"bin={max(step, min(BIN_MS, n // 2 * step)):.9g}, or any from {step:g} to {n // 2 * step:g} ms"
         raise TimeAxisError.of(
             "bin",
             found=f"{duration:g} ms, {samples} samples of {n}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import numbers
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import lru_cache, wraps
 from types import NoneType, UnionType
@@ -23,7 +23,7 @@ from .arrays import is_jax, is_traced
 from .errors import ArgumentError, DataError, JfneError, Problem, UnitError, raise_problems
 from .inputs import no_dataset
 from .types import Number, Numbers, Numeric, Unchecked, Whole
-from .units import LARGEST, example, factor, is_quantity, magnitude, scalar, text_of
+from .units import LARGEST, example, factor, is_quantity, magnitude, scalar, unit_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -160,9 +160,10 @@ def _rules(hint: Any) -> list[Rule]:
         return _noted(hint)
     if get_origin(hint) in (Union, UnionType) or isinstance(hint, TypeVar):
         members = hint.__constraints__ if isinstance(hint, TypeVar) else get_args(hint)
-        if {xr.Dataset, xr.DataArray} <= {*members}:
-            rest = [m for m in members if m not in (xr.Dataset, xr.DataArray)]
-            return [_Labelled(xr.Dataset, xr.DataArray), *(r for m in rest for r in _rules(m))]
+        labelled = [m for m in members if m in _LABELLED]
+        if xr.Dataset in labelled:
+            rest = [m for m in members if m not in labelled]
+            return [_Labelled(*labelled), *(r for m in rest for r in _rules(m))]
         return [rule for member in members for rule in _rules(member)]
     return [_rule(hint)]
 
@@ -196,7 +197,11 @@ def _rule(hint: Any) -> Rule:
     ):  # what is inside is checked where it is read: either end of a window may be None
         return Rule("a pair", lambda value: not isinstance(value, (str, set, dict)), "(0, 1)")
     # Models and trees are checked where they are used: there is more to say about them than their type.
-    if not isinstance(kind, type) or kind in (Any, xr.DataTree) or not _is_plain_class(kind):
+    if (
+        not isinstance(kind, type)
+        or kind in (Any, Iterable, xr.DataTree)
+        or not _is_plain_class(kind)
+    ):
         return Rule("anything", lambda value: True)
     code = f"jfx.{kind.__name__}()" if is_dataclass(kind) else ""
     return Rule(f"a {kind.__name__}", lambda value: isinstance(value, kind), code)
@@ -281,12 +286,12 @@ class _Labelled(Rule):
 
     def __init__(self, *kinds: type) -> None:
         words = " or ".join(f"a {kind.__name__}" for kind in kinds)
-        super().__init__(words, lambda value: isinstance(value, kinds), "ds.v")
+        super().__init__(words, lambda value: isinstance(value, kinds))
         self.needs_dataset = xr.Dataset in kinds
 
     def problem(self, value: Any, name: str) -> Problem | None:
         """Return what makes a Dataset of something else; None if the annotation says what to type."""
-        if self.code == "ds.v" and self.needs_dataset:
+        if not self.code and self.needs_dataset:
             return no_dataset(value, name, self.words).problems[0]
         return None
 
@@ -372,7 +377,7 @@ class _Numbers(_Number):
             return problem
         if is_quantity(value) and self.unit:
             try:
-                factor(text_of(value.units), self.unit)
+                factor(unit_of(value), self.unit)
             except UnitError as error:
                 return replace(error.problems[0], where=name)
         if (np.abs(np.asarray(bare, float)) <= LARGEST).all():

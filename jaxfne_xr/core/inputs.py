@@ -156,7 +156,9 @@ def no_dataset(data: object, where: str, expected: str) -> ArgumentError:
         found = "None"
     elif isinstance(data, xr.DataArray):
         name = f'"{data.name}"' if isinstance(data.name, str) else repr(data.name or "v")
-        remedy = f"ds[[{name}]], which keeps the record, or array.to_dataset(name={name})"
+        remedy = f"array.to_dataset(name={name})"
+        if data.name is not None:
+            remedy = f"ds[[{name}]], which keeps the record, or {remedy}"
     elif isinstance(data, xr.DataTree):
         nodes = [node.path.strip("/") for node in data.subtree if node.data_vars]
         remedy = f'tree["{nodes[0] if nodes else "signals"}"].to_dataset()'
@@ -217,7 +219,7 @@ def only_variable(ds: xr.Dataset, variable: str | None) -> str:
             "variable",
             found="none named" if chosen is None else repr(chosen),
             expected=f"one of {names}",
-            remedy=f"ds[[{names[0] if names else 'V_m'!r}]]",
+            remedy=f"ds[[{names[0]!r}]]" if names else "a Dataset with a variable",
         )
     if ds.variables[chosen].dtype.kind != "b":
         raise_problems(kind_problems(ds.variables[chosen], chosen))
@@ -351,8 +353,10 @@ def find_voltage(ds: xr.Dataset, name: Hashable | None = None) -> Hashable:
             expected='one voltage: a variable named "v" or "V_m", or the only one in a unit of voltage',
             remedy=f'ds.jfne.to_signals(voltage="{candidates[0]}")'
             if candidates
-            else f'ds["{bare[0] if bare else "v"}"].attrs["units"] = "mV", if that is what it is in; '
-            'of a DataArray, array.attrs["units"] = "mV"',
+            else f'ds["{bare[0]}"].attrs["units"] = "mV", if that is what it is in; '
+            'of a DataArray, array.attrs["units"] = "mV"'
+            if bare
+            else "jfx.traces, jfx.from_jaxley or another reader gives voltages",
         )
     raise_problems(unit_problem(ds[name].variable, str(name), "mV"))
     return name
@@ -383,7 +387,7 @@ def how_signals(signals: xr.Dataset, name: str) -> str:
         return "ds.jfne.to_signals() first" + (
             ", with a spike_threshold" if name == "spikes" else ""
         )
-    emitters = 'emitter(mode="external_voltage")'
+    emitters = 'jfx.configuration().emitter(mode="external_voltage")'
     emitters += ', or "external_spikes"' if name == "spikes" else ""
     return f"{emitters}: there is no {name} in what was driven by {' and '.join(others)} alone"
 

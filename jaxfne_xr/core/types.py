@@ -148,9 +148,7 @@ Sensors: TypeAlias = Annotated[
 ]
 
 #: Cells with the axial conductances between their segments.
-Morphology: TypeAlias = Annotated[
-    xr.Dataset, Example("jfx.morphology(start, end, diameter, parent)")
-]
+Morphology: TypeAlias = Annotated[xr.Dataset, Example("cell")]
 
 #: Injected currents, by compartment.
 Stimulus: TypeAlias = Annotated[xr.DataArray, Unchecked()]

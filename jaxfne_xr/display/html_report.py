@@ -29,7 +29,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.files import replace_file, target_of
-from jaxfne_xr.core.inputs import no_dataset, site_dim
+from jaxfne_xr.core.inputs import site_dim
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, FileName
@@ -100,8 +100,6 @@ def report(data: xr.Dataset | xr.DataTree, path: FileName) -> Path:
     >>> text.count("<img"), "<script" in text
     (2, False)
     """
-    if not isinstance(data, (xr.Dataset, xr.DataTree)):
-        raise no_dataset(data, "data", "a Dataset, or a DataTree")
     _need_matplotlib()
     target, problems = target_of(path)
     parts = parts_of(data)

@@ -104,7 +104,7 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
     """Return the name, the bare values and the unit of the only variable of a Dataset."""
     if len(ds.data_vars) != 1:
         found = f"the variables {list(ds)}"
-        remedy = f'jfx.calibrate(lfp_proxy, reference=lfp), or {where}[["lfp"]] for one of several'
+        remedy = f"{where}[[{next(iter(ds))!r}]]" if ds.data_vars else "the result of a readout"
         raise ArgumentError.of(where, found=found, expected="one variable", remedy=remedy)
     ((key, array),) = ds.data_vars.items()
     name = str(key)

@@ -266,7 +266,7 @@ def _potential(lfp: xr.Dataset) -> tuple[str, xr.Variable]:
         "lfp",
         found=f"{voltages or 'no potential'} among {have}",
         expected=f"one potential, in a unit of voltage, along {CONTACT!r}",
-        remedy=renaming(voltages or along or have, "lfp", of="lfp")
+        remedy=renaming((n for n in voltages or along or have if n != "lfp"), "lfp")
         + ", in a unit of voltage; for an lfp_proxy, csd_proxy",
     )
 

@@ -126,7 +126,7 @@ def _sensed(
             "head",
             found=f"{head!r}, which has no {name}_lead_field",
             expected=f"one of {known}, or an object with that method",
-            remedy=f"{name}(dipoles, sensors, head=jfx.{'FourSphere' if name == 'eeg' else 'Spherical'}())",
+            remedy=f"head=jfx.{'FourSphere' if name == 'eeg' else 'Spherical'}()",
         )
     n = 1 if dim is None else dipoles.sizes[dim]
     contacts: dict[str, str] = {}

@@ -413,7 +413,7 @@ def _stimulus_error(found: str, v: xr.Variable, dim: str) -> DimensionError:
         "stimulus",
         found=found,
         expected=f"a DataArray (nA) on dims of the voltage, {dict(v.sizes)}, or for one compartment",
-        remedy=f'xr.DataArray(values, dims="time", coords={{"compartment_id": ds.compartment_id[0].item()}}), '
+        remedy=f'xr.DataArray(current, dims="time", coords={{"compartment_id": ds.compartment_id[0].item()}}), '
         f"with as many samples as the voltage; for several compartments also along {dim!r}",
     )
 

@@ -91,7 +91,10 @@ def ground_truth_csd(
     if (bins is None) == (grid is None):
         found = "neither bins nor grid" if bins is None else "both bins and grid"
         raise ArgumentError.of(
-            "bins", found=found, expected="one of the two", remedy="bins=np.arange(0, 1001, 100)"
+            "bins",
+            found=found,
+            expected="one of the two",
+            remedy="bins=np.arange(0, 1001, 100)" if bins is None else "bins=None, or grid=None",
         )
     ds, name = with_currents(ds)
     variable = checked(in_nA(ds.variables[name]), name)

@@ -119,7 +119,10 @@ def morphology(
     somata = roots if soma is None else plain(soma, "soma")
     if not np.isin(somata, (False, True)).all():
         raise ArgumentError.of(
-            "soma", found=repr(soma), expected="True or False for each", remedy="soma=parent < 0"
+            "soma",
+            found=repr(soma),
+            expected="True or False for each",
+            remedy="soma=np.asarray(parent) < 0",
         )
     somata = np.asarray(somata).astype(bool)
     if somata.shape != (n,):

@@ -9,7 +9,13 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, precision_of
-from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
+from jaxfne_xr.core.errors import (
+    ArgumentError,
+    DimensionError,
+    Problem,
+    raise_problems,
+    renaming,
+)
 from jaxfne_xr.core.inputs import kind_problems, unit_problem
 from jaxfne_xr.core.numeric import as_floats
 from jaxfne_xr.core.schema import SENSORS
@@ -60,7 +66,7 @@ def sensor_dim(ds: xr.Dataset) -> str:
             "probe",
             found=f"the dims {tuple(ds.dims)}",
             expected="one of them named contact or channel",
-            remedy='jfx.probe_at(positions), or a dim named "contact"',
+            remedy=f"jfx.probe_at(positions), or {renaming(ds.dims, 'contact', of='probe')}",
         )
     return found[0]
 

@@ -23,7 +23,6 @@ from jaxfne_xr.core.errors import (
     warn,
 )
 from jaxfne_xr.core.files import kind_of, named, replace_file, target_of
-from jaxfne_xr.core.inputs import no_dataset
 from jaxfne_xr.core.lost_units import CULPRITS, lost, nameless, restored
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
@@ -106,8 +105,6 @@ def to_netcdf(
     ...     jfx.open(to_netcdf(ds, f"{folder}/run.nc")).identical(ds)
     True
     """
-    if not isinstance(data, (xr.Dataset, xr.DataTree)):
-        raise no_dataset(data, "data", "a Dataset, or a DataTree")
     if compression not in COMPRESSION:
         raise ArgumentError.of(
             "compression",

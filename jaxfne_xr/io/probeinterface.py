@@ -46,7 +46,7 @@ def from_probeinterface(probe: Any, *, name: str = "probe") -> xr.Dataset:
             "probe",
             found=f"a {type(probe).__name__}",
             expected="a probeinterface.Probe",
-            remedy="take one out of a ProbeGroup: group.probes[0]",
+            remedy="one of the probes of a ProbeGroup, or probeinterface.get_probe",
         )
     positions = np.asarray(probe.contact_positions, float)
     if positions.shape[1] == 2:

@@ -17,6 +17,7 @@ from jaxfne_xr.core.errors import (
     Problem,
     VariableError,
     raise_problems,
+    renaming,
 )
 from jaxfne_xr.core.places import place_disagreement
 from jaxfne_xr.core.schema import SITES
@@ -78,7 +79,7 @@ def _naming(ds: xr.Dataset, here: list[str], along: Hashable) -> str:
     """Return the remedy for a missing variable along a dim: another variable, or how to rename the dim."""
     if here:
         return f"variable={here[0]!r}"
-    return f'ds.rename({next(iter(ds.dims), "your_dim")}="{along}"), if that is what it is'
+    return renaming(ds.dims, str(along))
 
 
 def emptiness(ds: xr.Dataset, name: str) -> list[Problem]:

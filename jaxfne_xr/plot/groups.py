@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
@@ -98,16 +98,17 @@ def summary(
     by = _group_dim(ds)
     chosen = _chosen(ds, variables, by)
     raise_problems(p for v in chosen for p in _problems(ds, v, by))
+    listed = isinstance(ax, (list, tuple, np.ndarray))
     if ax is None:
         axes = _new(plt, ds, chosen, by)
     else:
-        axes = list(np.ravel(np.asarray(ax, object)))
+        axes = list(np.ravel(np.asarray(ax, object))) if listed else [cast("Axes", ax)]
         if len(axes) != len(chosen) or not all(hasattr(a, "add_artist") for a in axes):
             raise ArgumentError.of(
                 "ax",
                 found=f"{len(axes)} of {type(axes[0]).__name__ if axes else 'none'}",
                 expected=f"an Axes for each of {chosen}",
-                remedy=f"ax=plt.subplots({len(chosen)})[1], or variables={chosen[0]!r}",
+                remedy=f"ax=plt.subplots({len(chosen)})[1], or fewer variables",
             )
     for one, variable in zip(axes, chosen, strict=True):
         if f"{by}_other" in ds[variable].dims:

@@ -322,7 +322,9 @@ def _named_axes(dims: Sequence[str] | None, layout: str | None) -> tuple[str, ..
             "dims",
             found="both dims and layout" if dims is not None else "neither dims nor layout",
             expected="one of the two: an axis is never guessed",
-            remedy='dims=("time", "unit"), or layout="time_by_unit"',
+            remedy='dims=("time", "unit"), or layout="time_by_unit"'
+            if dims is None
+            else "dims=None, or layout=None",
         )
     if layout is not None:
         if layout not in LAYOUTS:
@@ -365,7 +367,7 @@ def _bare(data: ArrayLike, units: str) -> tuple[Array, str]:
             "data",
             found=f"an xarray {type(data).__name__}, which is labelled already",
             expected="a bare array",
-            remedy="data.jfne.to_signals(), or jfx.traces of data.data with data.dims",
+            remedy="jfx.to_signals takes a DataArray; jfx.traces takes its data, and its dims as dims",
         )
     if is_quantity(data):
         data, units = bare(data), unit_of(data)
@@ -390,7 +392,7 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
         raise time_problem(
             f"times of shape {time.shape}",
             f"one for each of the {length} samples",
-            "time=dt * np.arange(n)",
+            f"time=0.1 * np.arange({length}), for steps of 0.1 ms",
         )
     if isinstance(time, xr.DataArray):
         variable = time.variable

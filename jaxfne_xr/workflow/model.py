@@ -331,7 +331,9 @@ def _labelled(
             "source",
             found=f"an array of {np.ndim(data)} axes",
             expected="(time, neuron) or (time, neuron, feature)",
-            remedy="source[:, None] for a single neuron; or name the axes with jfx.traces",
+            remedy="np.asarray(source)[:, None], for a single neuron"
+            if np.ndim(data) == 1
+            else "name the axes with jfx.traces",
         )
     dims = (TIME, "unit", "feature")[: np.ndim(data)]
     if mode == "external_spikes":

@@ -135,7 +135,7 @@ def test_from_probeinterface():
 
 
 def test_only_a_probeinterface_probe_will_do(refused):
-    with refused(jfx.ArgumentError, "a dict", "group.probes[0]"):
+    with refused(jfx.ArgumentError, "a dict", "ProbeGroup"):
         jfx.from_probeinterface({})
 
 

@@ -351,7 +351,7 @@ def test_a_character_that_no_font_has_is_a_box():
         (lambda s, f: f.isel(time=0).jfne.plot.probe(col="contact"), jfx.DimensionError),
         (lambda s, f: make_eeg().jfne.plot.topomap(centre=(1, 2)), jfx.ArgumentError),
         (lambda s, f: make_eeg().isel(channel=[1] * 5).jfne.plot.topomap(), jfx.ArgumentError),
-        (lambda s, f: s.jfne.summary().jfne.plot.summary(3), jfx.VariableError),
+        (lambda s, f: s.jfne.summary().jfne.plot.summary(3), jfx.ArgumentError),
         (lambda s, f: s.jfne.summary().jfne.plot.summary([]), jfx.VariableError),
         (lambda s, f: f.jfne.plot.probe("lfp"), jfx.VariableError),
         (lambda s, f: f.jfne.plot.probe(plane="zz"), jfx.ArgumentError),

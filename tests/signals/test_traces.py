@@ -236,7 +236,7 @@ def test_dask_stays_lazy():
         ({"dt_ms": "0.1 mV"}, jfx.UnitError, "0.1 mV"),
         ({"dt_ms": "soon"}, jfx.UnitError, "not a number"),
         ({"dt_ms": "1 moment"}, jfx.UnitError, "cannot read"),
-        ({"dt_ms": [0.1]}, jfx.UnitError, "list"),
+        ({"dt_ms": [0.1]}, jfx.TimeAxisError, "[0.1]"),
         ({"dt_ms": True}, jfx.UnitError, "bool"),
         ({"time": [0, 1, 2]}, jfx.TimeAxisError, "agree"),
         ({"time": [0, 1]}, jfx.TimeAxisError, "shape (2,)"),

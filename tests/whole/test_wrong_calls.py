@@ -1,6 +1,7 @@
 """Wrong calls of everything public: each is refused with what to type, or listed here as one that is right."""
 
 import inspect
+import re
 import sys
 import warnings
 from itertools import islice
@@ -12,10 +13,13 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
+from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.units import magnitude
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import wrong
+from remedies import codes, run
 
 #: Public functions without parameters, and those that need a simulator: see `test_wrong_calls_with_jaxley`.
 APART = {"readouts", "configuration", "enable_pytrees", "from_jaxley", "integrate_field"}
@@ -98,13 +102,21 @@ def finite(made):
     return all(np.isfinite(x).all() for x in values if x.dtype.kind in "fc")
 
 
-def judge(call, parameter, value):
-    """Return what is wrong with what a wrong call did; None if nothing is."""
+def judge(call, parameter, value, tried):
+    """Return what is wrong with what a wrong call did; None if nothing is.
+
+    If `tried` is a set, what the error says to type is executed too, each once.
+    """
     try:
         made = call(**{parameter.name: wrong.VALUES[value]()})
     except jfx.JfneError as error:
-        parts = [(p.found, p.expected, p.remedy) for p in error.problems]
-        return None if parts and all(map(all, parts)) else f"says too little: {parts}"
+        problems = error.problems
+        parts = [(p.found, p.expected, p.remedy) for p in problems]
+        if not parts or not all(map(all, parts)):
+            return f"says too little: {parts}"
+        if tried is None or len(problems) > 1:
+            return None
+        return useless(call, parameter, value, problems[0], tried)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     finally:
@@ -120,7 +132,7 @@ def judge(call, parameter, value):
 OF_THE_USER = ("scan", "fn", "type")
 
 
-def judged(right, cases):
+def judged(right, cases, tried=None):
     failed, n = {}, 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -128,7 +140,7 @@ def judged(right, cases):
             if (name, parameter.name, value) == OF_THE_USER:
                 continue
             n += 1
-            found = judge(right[name], parameter, value)
+            found = judge(right[name], parameter, value, tried)
             if found is not None:
                 failed[f"{name}({parameter.name}={value})"] = found
     assert not failed, "\n".join(f"{k}: {v}" for k, v in islice(failed.items(), 40))
@@ -159,7 +171,9 @@ def test_every_wrong_call(right, tmp_path, monkeypatch):
         for parameter in call.parameters()
         for value in wrong.VALUES
     )
-    assert judged(right, every) >= 25_000
+    tried = set()
+    assert judged(right, every, tried) >= 25_000
+    assert len(tried) > 700
 
 
 def test_everything_public_is_called(right):
@@ -212,3 +226,69 @@ def test_wrong_calls_with_jaxley(tmp_path):
         for value in wrong.VALUES
     )
     judged(right, every)
+
+
+# ----------------------------------------------------------------------------------------- what is said to type
+
+
+def in_hand(call, parameter, value):
+    """Return what the user has by name: arguments, the data at hand as `ds`, its variables, and data to label."""
+    datasets = [x for x in call.right.values() if isinstance(x, xr.Dataset)]
+    ds = datasets[0] if datasets else wrong.VALUES["Dataset"]()
+    if isinstance(value, xr.Dataset | xr.DataArray):
+        ds = as_dataset(value, parameter.name)
+    names = {str(n): x for n, x in ds.data_vars.items()}
+    names |= {"positions": 90.0 * np.eye(3), "matrix": np.ones((4, 2)), "cell": wrong.cell()}
+    names |= {"current": np.zeros(24), "tree": value, "variable": value, "array": value}
+    names |= {"is_soma": [True, False], "labels": list("ab"), "source": wrong.V, "x": [0, 1]}
+    names |= {"other": ds, "values": {"schema": 1, "stages": {}}, "signals": SIGNALS}
+    names |= {"y": [0, 1], "z": [0, 1]} | call.right | {parameter.name: value}
+    return names | {"ds": ds}  # also where an argument of this name is no Dataset
+
+
+SIGNALS = jfx.traces(wrong.V, ("unit", "time"), dt_ms=0.1).jfne.to_signals()
+SIGNALS = SIGNALS.assign_coords(population=("unit", ["E", "I"]))
+#: Methods of a model, and what makes things that a test has not, are typed by who has them.
+ELSEWHERE = ("model.", "jfx.bundle(", "jfx.construct(", "from_jaxley", "compute_readout(")
+ELSEWHERE += (
+    'xr.DataArray(array, dims=("channel", "xyz", "dipole")',
+)  # of an array with these axes
+
+
+def useless(call, parameter, value, problem, tried):
+    """Execute the code of a remedy on what caused it; return why one does not help, None if all do."""
+    for code in codes(problem.remedy):
+        case = (call.function.__qualname__, parameter.name, code)
+        if case not in tried and not code.startswith(ELSEWHERE):
+            tried.add(case)
+            again = (problem.where, problem.found)
+            why = does_not_help(call, parameter, wrong.VALUES[value](), code, again)
+            if why:
+                return f"{code}: {why}"
+    return None
+
+
+def does_not_help(call, parameter, value, code, found):
+    """Return why the code of a remedy does not help: it raises, or the same is found again; None if it does."""
+    names = in_hand(call, parameter, value)
+    names.setdefault(found[0], value)  # a variable is called by its name
+    shape = re.search(r'values, dims=([(\[][^)\]]*)|"(\w+)", values', code)
+    if shape:  # which are as many as the data has
+        ndim = shape[1].count('"') // 2 if shape[1] else 1
+        n = names["ds"].sizes.get(shape[2], 2)
+        names["values"] = np.zeros((n, 24, 2)[:ndim] if ndim < 3 else (2, n, 24))
+    try:
+        made = run(code, names)
+        mine = {k: x for k, x in made.items() if k in {p.name for p in call.parameters()}}
+        if mine:
+            call(**{parameter.name: value, **mine})
+    except jfx.FileError:
+        return None  # a file of this name would be opened
+    except jfx.JfneError as error:
+        again = any((p.where, p.found) == found for p in error.problems)
+        return f"the same again: {error}" if again else None
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        plt.close("all")
+    return None

@@ -455,7 +455,7 @@ c = jfx.configuration
         (lambda: c().emitter(mode=np.zeros(3)), jfx.ArgumentError, "external_voltage"),
         (
             lambda: c().emitter(mode="external_current", tau=np.zeros(3)),
-            jfx.ArgumentError,
+            jfx.UnitError,
             "tau: found",
         ),
         (lambda: c().probe(modes=5), jfx.ArgumentError, "modes: found 5"),
