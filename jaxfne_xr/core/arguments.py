@@ -22,8 +22,9 @@ import xarray as xr
 from .arrays import is_jax, is_traced
 from .errors import ArgumentError, DataError, JfneError, Problem, UnitError, raise_problems
 from .inputs import no_dataset
+from .numeric import is_real as is_real_type
 from .types import Number, Numbers, Numeric, Unchecked, Whole
-from .units import LARGEST, example, factor, is_quantity, magnitude, scalar, unit_of
+from .units import LARGEST, bare, carries_unit, example, factor, is_quantity, scalar, unit_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -364,23 +365,25 @@ class _Numbers(_Number):
         """Return what is wrong with numbers."""
         if isinstance(value, (xr.DataArray, xr.Variable)):
             value = value.data
-        bare = magnitude(value)
-        if isinstance(bare, (list, tuple)):
-            made = _array_of(bare)
+        data = bare(value)
+        if type(data) is np.ndarray and data.dtype == object and data.ndim:
+            data = data.tolist()
+        if isinstance(data, (list, tuple)):
+            made = _array_of(data)
             if made is not None and made.dtype.kind not in "fiu":  # texts with units, among others
-                return next(filter(None, (self.problem(x, name) for x in bare)), None)
-            bare = bare if made is None else made
-        elif not hasattr(bare, "dtype") or not np.ndim(bare):
+                return next(filter(None, (self.problem(x, name) for x in data)), None)
+            data = data if made is None else made
+        elif not hasattr(data, "dtype") or not np.ndim(data):
             return super().problem(value, name)
-        problem = _Array(Numeric()).problem(bare, name)
-        if problem or is_traced(bare) or not self.finite:
+        problem = _Array(Numeric()).problem(data, name)
+        if problem or is_traced(data) or not self.finite:
             return problem
         if is_quantity(value) and self.unit:
             try:
                 factor(unit_of(value), self.unit)
             except UnitError as error:
                 return replace(error.problems[0], where=name)
-        if (np.abs(np.asarray(bare, float)) <= LARGEST).all():
+        if (np.abs(np.asarray(data, float)) <= LARGEST).all():
             return None
         return self._too_large(described(value), name)
 
@@ -400,19 +403,21 @@ class _Array(Rule):
 
     def problem(self, value: Any, name: str) -> Problem | None:
         """Return what is wrong with an array."""
-        data = magnitude(value)
+        data = bare(value)
         if isinstance(data, np.ma.MaskedArray):
             # this is what to type, as the argument is a variable of the user's, by any name
             found, remedy = "a masked array, whose mask would be lost", f"{name}={name}.filled(0)"
             return Problem(name, found, self.words, remedy, DataError)
         kind = getattr(data, "dtype", None)
         if isinstance(kind, np.dtype):
-            if kind.kind in self.kinds or kind.name == "bfloat16":
+            if kind.kind in self.kinds or is_real_type(kind):
                 return None
+            if kind.kind == "O" and carries_unit(data):
+                return None  # converted where they are used
             made = self.refused(value, name, f"{described(value)} of type {kind}")
             return replace(made, error=DataError)
         listed = isinstance(data, (list, tuple))
-        if listed and any(hasattr(x, "units") for x in data):
+        if listed and carries_unit(data):
             return None  # quantities, whose units NumPy would lose: converted where they are used
         made_of = _array_of(data) if listed or hasattr(data, "__array__") or is_real(data) else None
         if made_of is None or made_of.dtype.kind not in self.kinds:
