@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
+from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced, precision_of
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, raise_problems, warn
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import magnitude
@@ -142,7 +142,8 @@ def _one_column(ds: xr.Dataset, values: np.ndarray, axes: tuple[str, ...]) -> st
 def _on_line(place: Array, along: Array, axes: tuple[str, ...]) -> Contacts:
     """Return the positions along a direction, whose sign makes its last component that is not 0 positive."""
     xp = jnp if is_jax(along) else np
-    along = along / xp.linalg.norm(along)
-    last = len(axes) - 1 - xp.argmax(xp.abs(along[::-1]) > ALIGNED)
-    along = along * xp.sign(along[last])
-    return Contacts((place @ along)[:, None], axes, along)
+    with precision_of(place):
+        along = along / xp.linalg.norm(along)
+        last = len(axes) - 1 - xp.argmax(xp.abs(along[::-1]) > ALIGNED)
+        along = along * xp.sign(along[last])
+        return Contacts((place @ along)[:, None], axes, along)

@@ -86,7 +86,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[xr.Dataset, ...]]] = {
         lambda ds: jfx.to_signals(ds, spike_threshold=-20.5, surrogate="arctan"),
         (VOLTAGES,),
     ),
-    "spike_times": (jfx.spike_times, (SIGNALS,)),
+    "spike_times": (lambda ds: _in_order(jfx.spike_times(ds)), (SIGNALS,)),
     "firing_rate": (jfx.firing_rate, (SIGNALS,)),
     "soft_spike_times": (
         lambda ds: jfx.soft_spike_times(ds, 3, spike_threshold=-20.5),
@@ -267,6 +267,12 @@ class Form:
     def coarse(self) -> bool:
         """Whether anything is computed in float32."""
         return self.dtype in ("f4", "f2") or (self.kind == "jax" and self.dtype[0] == "i")
+
+
+def _in_order(spikes: xr.Dataset) -> xr.Dataset:
+    """Sort spikes of the same time by their labels: `spike_times` lists these in the order of the dims."""
+    labels = [spikes[name].values for name in ("recording", "trial", "time")]
+    return spikes.isel(spike=np.lexsort(labels))
 
 
 def _is_jax(ds: xr.Dataset) -> bool:

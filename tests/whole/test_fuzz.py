@@ -16,6 +16,8 @@ from forms import CALLS, KINDS, LAYOUTS, TYPES, Form, difference
 
 #: Of float64, and of float32, relative to the largest value: both would show a factor of 1.001.
 EXACT, COARSE = 1e-9, 3e-4
+#: Of float64 in JAX while it is set to 32 bits: a few factors between kernels are rounded to float32.
+BETWEEN = 1e-6
 #: What is computed from spikes, which are booleans: in JAX's default precision, if they are JAX.
 FROM_SPIKES = {
     "firing_rate",
@@ -48,7 +50,8 @@ def agrees(name, forms):
         gap, of = difference(call(*changed), call(*inputs))
     coarse = any(form.coarse for pair in forms for form in pair)
     coarse |= name in FROM_SPIKES and any(form.kind == "jax" for form, _ in forms)
-    assert gap <= (COARSE if coarse else EXACT), (name, of, gap)
+    exact = BETWEEN if any(form.kind == "jax" for pair in forms for form in pair) else EXACT
+    assert gap <= (COARSE if coarse else exact), (name, of, gap)
 
 
 def some(kind):
