@@ -247,7 +247,7 @@ def trace(n=64, dt=1.0):
         (
             lambda: jfx.band_power(jfx.psd(trace(), segment=50), {"a": (8, 12), "b": (1, 4)}),
             jfx.ArgumentError,
-            "segment=250 (ms)",
+            "segment='250 ms'",
         ),
         (
             lambda: jfx.band_power(jfx.psd(trace(), segment=2)),

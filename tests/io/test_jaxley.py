@@ -343,7 +343,7 @@ def test_units_that_contradict_jaxley_are_refused():
 def test_every_problem_at_once():
     module, recordings = recorded(with_channels(Mine()), "v", "Mine_w")
     with pytest.raises(jfx.JfneError) as caught:
-        jfx.from_jaxley(module, recordings[:1], delta_t="1 mV")
+        jfx.from_jaxley(module, recordings[:1], delta_t=-1)
     assert [p.where for p in caught.value.problems] == ["Mine_w", "recordings", "delta_t"]
 
 
