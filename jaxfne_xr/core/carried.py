@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from .arrays import is_dask, is_jax
+from .arrays import is_dask, is_jax, precision_of
 from .types import Array
 
 
@@ -47,7 +47,8 @@ def carried(
     """
     data, axis = variable.data, variable.get_axis_num(dim)
     if is_jax(data):
-        made = _jitted(data, kernel=kernel, axis=axis, static=tuple(static.items()))
+        with precision_of(data):
+            made = _jitted(data, kernel=kernel, axis=axis, static=tuple(static.items()))
     elif is_dask(data):
         made = _chained(data, partial(host, axis=axis, **static), axis)
     else:

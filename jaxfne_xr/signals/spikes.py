@@ -425,7 +425,7 @@ def _apart(spikes: xr.Variable, samples: int) -> xr.Variable:
     """Remove crossings less than `samples` after a spike; the derivative of spikes with a surrogate stays as it is."""
     if samples <= 2:  # between two crossings there is a sample below the threshold
         return spikes
-    with precision_of(spikes):
+    with precision_of(spikes.data):
         crossed = spikes if spikes.dtype == bool else xr.Variable(spikes.dims, spikes.data > 0)
     kept = carried(dead_time.dead_time, dead_time.on_host, crossed, TIME, samples=samples)
     if spikes.dtype == bool:
@@ -433,7 +433,7 @@ def _apart(spikes: xr.Variable, samples: int) -> xr.Variable:
     if not is_jax(spikes.data):
         return kept.astype(spikes.dtype)
     # the value of those that stay, with the derivative of all crossings
-    with precision_of(spikes):
+    with precision_of(spikes.data):
         gone = jax.lax.stop_gradient(kept.data.astype(spikes.dtype) - spikes.data)
         return xr.Variable(spikes.dims, spikes.data + gone)
 

@@ -171,3 +171,13 @@ def test_configurations_of_earlier_versions_count_every_crossing():
     assert int(jfx.jaxley_trace_to_signals(v, spec=spec).spikes.sum()) == 18
     spec = jfx.JaxleyTraceSpec(dt_ms=DT, refractory=0)
     assert int(jfx.jaxley_trace_to_signals(v, spec=spec).spikes.sum()) == count(old)
+
+
+def test_where_jax_refuses_to_broadcast_and_to_promote():
+    v = jnp.asarray(np.stack([noisy(1.0, seed)[:2000] for seed in range(3)]), jnp.float32)
+    want = [spikes_of(v, ("unit", "time"), **how) for how in ({}, {"surrogate": "arctan"})]
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        made = [spikes_of(v, ("unit", "time"), **how) for how in ({}, {"surrogate": "arctan"})]
+    for a, b in zip(made, want, strict=True):
+        assert 0 < b.sum() < 10
+        np.testing.assert_array_equal(a, b)
