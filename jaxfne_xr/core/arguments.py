@@ -73,6 +73,13 @@ def public_class(cls: C) -> C:
     return cls
 
 
+def require_array(value: Any, name: str) -> None:
+    """Raise unless a value is what `ArrayLike` stands for, where that depends on more than the annotation."""
+    problem = _Array(Numeric()).problem(value, name)
+    if problem is not None:
+        raise_problems([problem])
+
+
 class Rule:
     """What one type accepts: in words, as a test, and what to type instead of anything else."""
 
@@ -191,7 +198,7 @@ def _rule(hint: Any) -> Rule:
     if kind in (xr.Dataset, xr.DataArray):
         return _Labelled(kind)
     if kind is Sequence or (kind is tuple and Ellipsis in get_args(hint)):
-        members = [member for member in get_args(hint) if member is not Ellipsis]
+        members = [member for member in get_args(hint) if member not in (Ellipsis, Any)]
         return _sequence([rule for member in members for rule in _rules(member)])
     if (
         kind is tuple

@@ -32,7 +32,7 @@ from jaxfne_xr.geometry.positions import prefixed
 @public
 def concat(
     datasets: Iterable[xr.Dataset | xr.DataArray],
-    dim: str | xr.Variable | xr.DataArray | xr.IndexVariable,
+    dim: str | xr.DataArray | xr.Variable | pd.Index,
 ) -> xr.Dataset:
     """Join Datasets along a dim: the cells of a population, trials, successive stretches of time.
 

@@ -108,8 +108,8 @@ def spikes_from_list(
 def _ragged(source: Sequence[Any]) -> bool:
     """Whether a sequence is no array of numbers: its parts have several lengths."""
     try:
-        return np.asarray(source).dtype == object
-    except ValueError:
+        return len({np.shape(part) for part in source}) > 1
+    except ValueError:  # the lists inside a part have several lengths
         return True
 
 

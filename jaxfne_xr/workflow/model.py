@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
@@ -9,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxfne_xr.core import provenance
-from jaxfne_xr.core.arguments import public
+from jaxfne_xr.core.arguments import public, require_array
 from jaxfne_xr.core.cards import Card, Code
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -151,7 +152,7 @@ class Model:
     @public
     def simulate_external(
         self,
-        source: xr.Dataset | xr.DataArray | ArrayLike,
+        source: xr.Dataset | xr.DataArray | ArrayLike | Sequence[Any],
         dt_ms: TimeStep | None = None,
         *,
         duration: Time | None = None,
@@ -315,7 +316,9 @@ class Model:
 
 
 def _labelled(
-    source: xr.Dataset | xr.DataArray | ArrayLike, mode: str, dt_ms: TimeStep | None
+    source: xr.Dataset | xr.DataArray | ArrayLike | Sequence[Any],
+    mode: str,
+    dt_ms: TimeStep | None,
 ) -> xr.Dataset:
     """Return the input of the model as a Dataset."""
     name, units = BARE[mode]
@@ -323,6 +326,7 @@ def _labelled(
         return source
     if isinstance(source, xr.DataArray):
         return source.to_dataset(name=name)
+    require_array(source, "source")  # a list of any kind is accepted until the mode is known
     source = array_in(source, units, "source")
     data = plain(source, "source") if mode == "external_spikes" else bare(source)
     data = native(data, "source")

@@ -131,7 +131,7 @@ def test_charge_and_labels():
         ([["x"], [], []], {"dt_ms": 0.1, "duration": 40}, jfx.UnitError, "source[0]"),
         (TIMES, {"dt_ms": 0.1, "duration": "4 mV"}, jfx.UnitError, "duration"),
         (TIMES, {"dt_ms": 0.1, "duration": -1}, jfx.ArgumentError, "at least one sample"),
-        (TIMES, {"dt_ms": 0.1, "duration": np.nan}, jfx.ArgumentError, "at least one sample"),
+        (TIMES, {"dt_ms": 0.1, "duration": np.nan}, jfx.ArgumentError, "finite"),
         (V > 0, {"dt_ms": 0.1, "duration": 40}, jfx.ArgumentError, "leave it out"),
     ],
 )
@@ -153,8 +153,11 @@ def test_lists_of_datasets_that_say_too_little(refused):
     )
     with refused(jfx.DimensionError, "the list does not name others"):
         model().simulate_external(few)
-    with refused(jfx.DimensionError, "network(n=3)"):
+    with refused(jfx.DimensionError, "the configuration with n=3"):
         model(2).simulate_external(times)
     cfg = jfx.configuration().network(n=3).emitter().field(domain="point").probe(name="p")
     with refused(jfx.ArgumentError, "duration"):
         jfx.construct(cfg).simulate_external(V, dt_ms=0.1, duration=40)
+    for no_array in (TIMES, [["x"], ["y"], ["z"]], [None, 1.0, 2.0]):
+        with refused(jfx.ArgumentError, "source", "array of real numbers"):
+            jfx.construct(cfg).simulate_external(no_array, dt_ms=0.1)

@@ -425,7 +425,7 @@ CURRENT = by_hand().assign(g=(("unit", "time"), V, {"units": "uS"}), bare=(("uni
         (by_hand(), {"spike_threshold": "low"}, jfx.UnitError, "'low'"),
         (by_hand(), {"spike_threshold": np.nan}, jfx.ArgumentError, "finite"),
         (by_hand(), {"spike_threshold": np.inf}, jfx.ArgumentError, "finite"),
-        (by_hand(), {"spike_threshold": [1, 2]}, jfx.UnitError, "one number"),
+        (by_hand(), {"spike_threshold": [1, 2]}, jfx.ArgumentError, "one number"),
         (by_hand(), {"spike_rule": "peak"}, jfx.ArgumentError, "'level'"),
         (CURRENT, {"source": "k"}, jfx.VariableError, "'k'"),
         (CURRENT, {"source": "g"}, jfx.UnitError, "uS"),
