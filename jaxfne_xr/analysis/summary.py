@@ -17,7 +17,7 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError, NonFiniteError,
 from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.spikes import all_spikes_of
-from jaxfne_xr.core.time_axis import TIME, sampling, windowed
+from jaxfne_xr.core.time_axis import TIME, coords_along, sampling, windowed
 from jaxfne_xr.core.types import Bands, Time, Window
 from jaxfne_xr.core.units import magnitude, scalar, units_of
 from jaxfne_xr.kernels.analysis import spectrum as spectrum_kernels
@@ -137,7 +137,7 @@ def summary(
 
     attrs = {"units": str(units_of(source))}
     fields = xr.Dataset(
-        {name: xr.Variable(field.dims, field.data, attrs)}, {TIME: ds[TIME]}, ds.attrs
+        {name: xr.Variable(field.dims, field.data, attrs)}, coords_along(ds, [TIME], time), ds.attrs
     )
     spectrum = psd(fields, segment=segment)
     labels_of_bands: dict[Hashable, xr.Variable] = {}

@@ -143,6 +143,14 @@ def test_a_window_is_as_a_selection():
     assert (step["start_ms"], step["stop_ms"]) == (20.0, 70.0)
 
 
+def test_the_unit_of_time_may_be_in_its_index():
+    ds = numpy_signals()
+    assert type(ds.pint.quantify().xindexes["time"]).__name__ == "PintIndex"
+    made, want = (jfx.summary(x, **OPTIONS) for x in (ds.pint.quantify(), ds))
+    for name in want.data_vars:
+        np.testing.assert_array_equal(made[name].data.magnitude, want[name], name)
+
+
 def test_all_as_one_group_and_each_site_as_its_own():
     signals = numpy_signals()
     whole = jfx.summary(signals, by=None, **OPTIONS)
