@@ -64,6 +64,7 @@ def run(folder, old):
     ]
 
 
+@pytest.mark.slow
 def test_results_are_the_same_whichever_registry_is_set_and_when(application, tmp_path):
     old = jfx.traces(V, ("unit", "time"), dt_ms="25 us", units="V")
     before = run(tmp_path, old)
@@ -138,6 +139,7 @@ assert not failed, failed
 """
 
 
+@pytest.mark.slow
 def test_the_first_use_may_be_in_many_threads():
     done = subprocess.run(
         [sys.executable, "-c", FIRST], capture_output=True, text=True, timeout=300, check=False
@@ -145,6 +147,7 @@ def test_the_first_use_may_be_in_many_threads():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_the_accessor_of_pint_is_there_without_its_package():
     code = """
 import sys

@@ -203,6 +203,7 @@ def test_a_name_makes_no_transmembrane_current():
     assert made.attrs["amplitude_status"] == 0
 
 
+@pytest.mark.slow
 def test_drawn_cells_have_no_amplitude_status():
     import jaxley as jx
 

@@ -234,6 +234,7 @@ def test_field_summaries(backend, signals, v):
 # -------------------------------------------------------------------------------------- as in jaxfne, and traced
 
 
+@pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 def test_fields_are_those_of_jaxfne():
@@ -293,6 +294,7 @@ def one(values=(1.0, 3.0), n=4, **coords):
     ).jfne.to_signals()
 
 
+@pytest.mark.slow
 def test_gradients_reach_data_places_and_width(x64):
     v = jnp.asarray(np.random.default_rng(0).normal(-50, 20, (5, 3)))
 

@@ -71,6 +71,7 @@ def test_the_truth_conserves_current(backend, order, how, currents):
     close(backend.values(truth.csd), bare.csd.transpose(*truth.csd.dims).values, 1e-12)
 
 
+@pytest.mark.slow
 def test_the_truth_against_points_along_segments(currents):
     i, start, end = currents
     steps = 20_000

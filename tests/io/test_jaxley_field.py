@@ -112,6 +112,7 @@ def test_equals_it_with_every_model(net):
         assert made.jfne.scope == expected.jfne.scope, model
 
 
+@pytest.mark.slow
 def test_labels_units_and_scope_are_the_offline_ones(net, probe):
     made, expected = online(net, probe), jfx.lfp(offline(net), probe)
     assert made.lfp.attrs == expected.lfp.attrs
@@ -138,6 +139,7 @@ def test_dipoles_have_the_labels_of_dipole_moment(net):
     assert jfx.eeg(made, sensors).eeg.sizes["time"] == made.sizes["time"]
 
 
+@pytest.mark.slow
 def test_nothing_has_to_be_recorded_and_nothing_of_the_module_changes(net, probe):
     expected = numbers(online(net, probe).lfp)
     net.delete_recordings()
@@ -334,6 +336,7 @@ def test_memory_of_a_forward_run_is_that_of_the_field(net):
     assert analysis.temp_size_in_bytes + analysis.output_size_in_bytes < 0.5 * voltages
 
 
+@pytest.mark.slow
 def test_vmap_over_stimuli_equals_one_after_the_other(probe):
     cell = make_cell(1)
     cell.record("v", verbose=False)

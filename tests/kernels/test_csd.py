@@ -140,6 +140,7 @@ def test_step_forward(source, top):
     close(forward(UNEVEN, WIDE, 0.3, top, method="step")[:, source], expected, 1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", [None, 0.0, 1.5])
 @pytest.mark.parametrize("diameter", [3.0, 400.0])
 def test_spline_forward(diameter, top):

@@ -311,6 +311,7 @@ def test_gradients_in_every_argument(check_derivatives, sigma):
     check_derivatives(point_source, (contact, start, sigma, limit), **tight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stretch", [None, (0.3, 0.4, 0.2)], ids=["isotropic", "anisotropic"])
 def test_second_derivatives(check_derivatives, stretch):
     contact, start, end, limit = hard_lines()

@@ -365,6 +365,7 @@ def test_float32_stays_float32(dim):
     assert errors.dtype == jnp.float32
 
 
+@pytest.mark.slow
 # ------------------------------------------------------------------------------------- another code
 @pytest.mark.oracle
 @pytest.mark.parametrize("dim", [1, 2, 3])

@@ -27,6 +27,7 @@ def expected():
     return np.array(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [(12,), (1, 12), (12, 1), (3, 4), (2, 3, 2)])
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_blocks_are_the_recurrence(x64, lengths, checkpoint):

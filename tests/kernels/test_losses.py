@@ -20,6 +20,7 @@ def test_standardised(x64, check_derivatives, axis):
     check_derivatives(run, (X,), order=2, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, -65.1])
 def test_a_constant_correlates_with_nothing(value):
     x = jnp.array(X, jnp.float32).at[2].set(value)
@@ -41,6 +42,7 @@ def test_log_ratio(x64, check_derivatives, axis):
     check_derivatives(run, (s + 1, r + 1), order=2, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_zeros_in_a_spectrum_have_finite_gradients():
     s, r = jnp.array([0.0, 2.0]), jnp.array([1.0, 0.0])
     slopes = jax.grad(lambda s, r: log_ratio(s, r, 1e-6, axis=0).sum(), argnums=(0, 1))(s, r)

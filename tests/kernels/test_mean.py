@@ -32,6 +32,7 @@ def test_means_are_those_of_numpy(shape, axes, monkeypatch):
     close(got, OF[of](x.astype(float)).mean(axes), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", AXES)
 @pytest.mark.parametrize("dtype", [bool, np.int16])
 def test_counts_are_exact(axes, dtype):

@@ -53,6 +53,7 @@ def cell():
     return *tree(30), -65 + 20 * rng.standard_normal((30, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edges", ["concrete", "traced"])
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_axial_current_is_the_loop_over_edges(x64, cell, axis, edges):
@@ -178,6 +179,7 @@ def test_current_sum_keeps_groups_apart_and_leaves_out_minus_one(x64, axis):
     np.testing.assert_array_equal(np.moveaxis(np.asarray(sums), axis, 0), expected)
 
 
+@pytest.mark.slow
 def test_float32_voltages_err_within_the_bound_and_not_far_below_it(x64):
     start, stop, g = tree(200, seed=6)
     rng = np.random.default_rng(7)
@@ -218,6 +220,7 @@ def test_vmap_over_conductances(x64, cell):
     assert_close(many, np.stack([loop(v, start, stop, k * g) for k in (1, 3)]))
 
 
+@pytest.mark.slow
 @given(n=st.sampled_from([1, 2, 7, 25]), seed=st.integers(0, 2**32 - 1), scale=st.floats(-3, 3))
 def test_laws_conserved_linear_blind_to_order(n, seed, scale):
     with jax.enable_x64(True):

@@ -100,6 +100,7 @@ def in_digits(contact, site, sigmas, radius=R, *, line=None):
 # --------------------------------------------------------------------------------------- references
 
 
+@pytest.mark.slow
 @each_medium
 def test_series_in_many_digits(sigmas, agreement):
     """Inside, on the surface and outside; a source and a contact at the centre."""

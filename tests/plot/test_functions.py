@@ -101,6 +101,7 @@ def test_any_kind_of_array_in_any_order_makes_the_same_picture(backend, dims):
         np.testing.assert_allclose(a, b, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_csd_lfp_and_probe_take_any_kind_of_array(backend, lfp):
     by_hand = backend.by_hand(lfp.lfp.values, lfp.lfp.dims, "uV", "lfp", 0.5)
     ds = by_hand.assign_coords({a: lfp[a] for a in "xyz"})
@@ -543,6 +544,7 @@ def made():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_plain_xarray_labels_what_this_package_makes(name, made):
     expected, unit = MADE[name]

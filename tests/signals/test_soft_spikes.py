@@ -93,6 +93,7 @@ def numerically(f, v, h=1e-4):
     return (f(v + h * way) - f(v - h * way)) / (2 * h), way
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["crossing", "level"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gradient_goes_through_what_sums(x64, rule, name):
@@ -121,6 +122,7 @@ def test_the_gradient_goes_through_what_sums(x64, rule, name):
     assert spikes.sum() > 0
 
 
+@pytest.mark.slow
 def test_every_transformation(x64):
     v = jnp.array(V)
     f = lambda v: rate_of(v, surrogate="fast_sigmoid").sum()
@@ -203,6 +205,7 @@ def test_a_descent_wakes_a_silent_neuron():
 # --------------------------------------------------------------------------------------- soft times and rates
 
 
+@pytest.mark.slow
 def test_soft_spike_times(backend, order, voltage):
     v = voltage.transpose(*order)
     ds = backend.by_hand(v.values, order).assign_coords(trial=["a", "b"])
@@ -254,6 +257,7 @@ def test_it_tends_to_the_firing_rate(x64):
     assert errors[2] < 1e-6 * want.max()
 
 
+@pytest.mark.slow
 def test_gradients_of_the_soft_ones(x64):
     f = lambda v: jfx.soft_firing_rate(in_jax(v), slope=0.03).firing_rate.data.sum()
     g = lambda v: jfx.soft_spike_times(in_jax(v), 5, fill=6.0).spike_time.data.sum()

@@ -371,6 +371,7 @@ def test_jit_is_the_same(voltage):
         np.testing.assert_allclose(traced, magnitude(plain), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_grad_flows_through_the_voltage_and_the_source(x64):
     def run(v, units):
         ds = jfx.traces(v, ("unit", "time"), dt_ms=0.1, units=units)

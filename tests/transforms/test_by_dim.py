@@ -46,6 +46,7 @@ def test_vmap_is_the_loop(ds):
         xr.testing.assert_identical(made[name].variable, ds[name].variable)
 
 
+@pytest.mark.slow
 def test_vmap_of_arrays_and_of_several_arguments(ds):
     turned = ds.transpose("time", "trial", "unit")
     weights = jnp.arange(3.0)
@@ -59,6 +60,7 @@ def test_vmap_of_arrays_and_of_several_arguments(ds):
     np.testing.assert_allclose(bare, V.sum(axis=(1, 2)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_they_nest(ds):
     twice = jfx.vmap(jfx.vmap(lambda v: (v**2).sum("time"), "unit"), "trial")(ds.v)
     assert twice.dims == ("trial", "unit")
@@ -110,6 +112,7 @@ def test_scan_carries_datasets_and_arrays(ds):
     xr.testing.assert_identical(peak.drop_vars("v"), first.drop_vars("v"))
 
 
+@pytest.mark.slow
 def test_units_of_gradients(ds):
     signals = ds.jfne.to_signals()
 
@@ -130,6 +133,7 @@ def test_units_of_gradients(ds):
     assert array.attrs == {"units": "1/mV"}
 
 
+@pytest.mark.slow
 def test_gradients_of_positions_and_of_several_arguments(ds):
     moved = ds.assign_coords(x=("unit", jnp.arange(3.0), {"units": "um"}))
 
@@ -175,6 +179,7 @@ def traces_of():
     return counted
 
 
+@pytest.mark.slow
 def test_jit_traces_once_for_windows_of_one_length(ds, traces_of):
     fn, count = traces_of(lambda ds: ds.jfne.to_signals())
     run = jfx.jit(fn)
@@ -202,6 +207,7 @@ def test_the_times_of_windows_are_told_by_their_interval(dt, start, traces_of):
     assert len(count) == 1
 
 
+@pytest.mark.slow
 def test_times_that_are_values_count_from_the_start_under_jit(ds):
     start = float(ds.time[20])
     window = ds.isel(time=slice(20, 40)).map(
@@ -214,6 +220,7 @@ def test_times_that_are_values_count_from_the_start_under_jit(ds):
     np.testing.assert_allclose(inside + start, here, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_jit_puts_other_times_after_the_start(ds):
     window = ds.isel(time=slice(20, 40))
     shifted = jfx.jit(lambda ds: ds.assign_coords(time=ds.time + 0.05))(window)

@@ -44,6 +44,7 @@ WRAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_the_variable_is_named(wrap):
     fn = WRAPS[wrap](power)

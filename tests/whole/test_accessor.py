@@ -104,6 +104,7 @@ def test_it_reads_well_on_any_data_array():
         assert "ds.jfne" not in text + page
 
 
+@pytest.mark.slow
 def test_the_next_steps_of_a_data_array_run():
     cell = jfx.morphology(
         [[0, 0, 0], [0, 0, 10]], [[0, 0, 10], [0, 0, 20]], diameter=2.0, parent=[-1, 0]

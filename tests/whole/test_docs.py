@@ -132,6 +132,7 @@ def test_our_lines_run(section):
         exec(compile(ours, section, "exec"), space)
 
 
+@pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("section", [s for s in GIVEN if s != "hnn-core"])

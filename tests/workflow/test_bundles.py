@@ -128,6 +128,7 @@ def test_a_point_needs_no_place():
     assert jfx.replay(tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_gives_it_back_identical(kind, tmp_path):
     tree = jfx.bundle(*a_run(kind))
@@ -174,6 +175,7 @@ def test_replay_after_a_file_is_bit_for_bit(kind, order, tmp_path):
     assert "17 of 17" in again._repr_html_()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
 @pytest.mark.parametrize("layout", ["C", "F", "strided", "reversed"])
 def test_replay_whatever_the_memory_looks_like(layout, dtype, tmp_path):
@@ -212,12 +214,14 @@ def test_replay_of_a_part_of_larger_data(part, tmp_path):
         assert again, again
 
 
+@pytest.mark.slow
 def test_replay_in_double_precision_on_jax(x64, tmp_path):
     tree = jfx.bundle(*a_run("jax", dtype="f8"))
     assert tree["readouts"].lfp_proxy.dtype == np.float64
     assert jfx.replay(saved(tree, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numpy", "jax", "dask"])
 @pytest.mark.parametrize("mode", ["external_current", "external_spikes"])
 def test_replay_in_every_mode(kind, mode, tmp_path):
@@ -257,6 +261,7 @@ def test_replay_with_settings_of_its_own(tmp_path):
     assert again, again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numpy", "jax", "dask"])
 def test_replay_keeps_what_describes_the_cells(kind, tmp_path):
     """Axial conductances travel with the Signals, on a separate dim."""
@@ -320,6 +325,7 @@ def test_a_readout_that_is_not_finite_is_named(refused):
         jfx.bundle(model, signals, readouts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dask", "dask quantified"])
 @pytest.mark.parametrize("name", ["vm", "lfp_proxy", "mean_V_m"])
 def test_a_lazy_readout_that_is_not_finite_is_neither_written_nor_described(

@@ -226,6 +226,7 @@ def test_under_jit_and_grad():
 # ----------------------------------------------------------------------------------------------- the manifest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numpy", "jax", "dask", "dask quantified"])
 def test_the_manifest_is_strict_json(kind):
     v = voltages()
@@ -327,6 +328,7 @@ def test_a_field_with_an_extent_needs_contacts(refused, domain, probe):
     assert jfx.construct(cfg.probe(contacts=jfx.linear_probe(n=16)))
 
 
+@pytest.mark.slow
 def test_depth_alone_is_enough_in_the_laminar_domain(refused, backend):
     depth = xr.Dataset(coords={"z": ("contact", [0.0, 0.05, 0.15], {"units": "mm"})})
     sites = {"z": ("unit", [10.0, 70.0, 120.0], {"units": "um"})}

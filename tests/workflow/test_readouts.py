@@ -198,6 +198,7 @@ def test_what_was_driven_by_a_current_has_no_voltage_to_be_made(variables, said,
         jfx.vm(ds)
 
 
+@pytest.mark.slow
 def test_no_readout_claims_an_amplitude(signals, places):
     made = jfx.compute_readout(signals, ALL, **places)
     assert made.jfne.scope.amplitude_status is False
@@ -328,6 +329,7 @@ def test_a_readout_that_cannot_be_is_refused(registry, refused):
 # --------------------------------------------------------------------------------------- compute_readout
 
 
+@pytest.mark.slow
 def test_together_is_as_one_by_one(backend, signals, places):
     before = signals.copy(deep=True)
     together = jfx.compute_readout(signals, ALL, **places)
@@ -392,6 +394,7 @@ def test_the_field_is_one_product(monkeypatch, signals, places):
     assert products == ["contact", "contact"]  # the field, and its second derivative
 
 
+@pytest.mark.slow
 def test_the_order_of_names_makes_no_difference(signals, places):
     one = jfx.compute_readout(signals, ALL, **places)
     other = jfx.compute_readout(signals, ALL[::-1], **places)
