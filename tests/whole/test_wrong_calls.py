@@ -44,7 +44,7 @@ ACCEPTED = {
     "Voltage": NUMBERS,
     "Frequency": NUMBERS,
     "Conductivity": NUMBERS,
-    "Angle": NUMBERS | {"text of a number"},
+    "Angles": NUMBERS | SEVERAL,
     "AnyTime": NUMBERS | {"NaN", "Inf", "1e308", "-1e308", "NaN NumPy"},
     "float": NUMBERS,
     "int": {"number for a name", "0", "-1"},
@@ -52,12 +52,14 @@ ACCEPTED = {
     "Lengths": NUMBERS | SEVERAL,
     "Scalars": NUMBERS | SEVERAL,
     "Vector": SEVERAL,
+    "Direction": SEVERAL,
+    "UnitText": TEXTS,
     "Window": {"list of None"},
     "Array": {"DataFrame", "2-D", "tuple of lists"},
     "ArrayLike": {"DataArray", "Variable", "DataFrame", "2-D", "tuple of lists", "pair reversed"},
     # other names, and other arrays, are refused where they are looked up
     "str": TEXTS,
-    "FileName": TEXTS,
+    "FileName": TEXTS | {"bytes"},
     "Sequence[str]": NAMES,
     "ReadoutNames": NAMES,
     "Sequence[int]": NAMES,
@@ -242,7 +244,9 @@ def in_hand(call, parameter, value):
     names |= {"current": np.zeros(24), "tree": value, "variable": value, "array": value}
     names |= {"is_soma": [True, False], "labels": list("ab"), "source": wrong.V, "x": [0, 1]}
     names |= {"other": ds, "values": {"schema": 1, "stages": {}}, "signals": SIGNALS}
-    names |= {"y": [0, 1], "z": [0, 1]} | call.right | {parameter.name: value}
+    names |= (
+        {"y": [0, 1], "z": [0, 1], "times": np.arange(3.0)} | call.right | {parameter.name: value}
+    )
     return names | {"ds": ds}  # also where an argument of this name is no Dataset
 
 
