@@ -333,7 +333,7 @@ class LeadField(ForwardModel):
     equation: ClassVar[str] = "signal = sum over xyz and dipoles of array times moment"
 
     array: xr.DataArray | ArrayLike
-    given_units: UnitText | None = static(None)
+    given_units: UnitText | None = static(None)  # noqa: RUF009
     channels: tuple[Hashable, ...] | None = static(None)
     dipoles: tuple[Hashable, ...] | None = static(None)
 

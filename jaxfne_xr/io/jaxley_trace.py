@@ -216,7 +216,7 @@ def jaxley_trace_to_signals(
 
 def _remedy(ndim: int) -> str:
     """Return what to type for an array of one axis, or of more than three."""
-    if ndim < 2:
-        return "trace[:, None], if it is of a single unit by time" if ndim else "pass a trace"
-    dims = ("trial", *(f"trial_{k}" for k in range(2, ndim - 1)), "time", "unit")
+    if not ndim:
+        return "pass a trace, of sites by time"
+    dims = [*(f"trial_{k}" for k in range(1, ndim - 1)), "unit", "time"][-ndim:]
     return f"jfx.traces(trace, {dims}, dt_ms=0.025).jfne.to_signals(), with the name of each axis"
