@@ -320,7 +320,10 @@ class _Number(Rule):
         self.unit, self.finite, self.ratio_of = note.unit, note.finite, note.ratio_of
         bare = self.unit in (None, "1")
         code = "0.5" if bare else f'"{example(str(self.unit))}"'
-        super().__init__(f"one number{'' if bare else f' in {self.unit}'}", self._accepts, code)
+        words = f"one number{'' if bare else f' in {self.unit}'}"
+        if self.ratio_of:
+            words, code = "a direction, not all 0", "(0, 0, 1)"
+        super().__init__(words, self._accepts, code)
 
     def _accepts(self, value: Any) -> bool:
         if type(value) is float:  # what is given most often
