@@ -8,6 +8,7 @@ argument of the function that was called.
 from __future__ import annotations
 
 import ast
+import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,7 @@ import xarray as xr
 
 import jaxfne_xr as jfx
 
-IMPORTED = {"jfx": jfx, "np": np, "xr": xr, "jax": jax, "jnp": jnp, "plt": plt}
+IMPORTED = {"jfx": jfx, "np": np, "xr": xr, "jax": jax, "jnp": jnp, "plt": plt, "pathlib": pathlib}
 
 
 #: What ends code outside brackets and quotes: punctuation, and words of prose.

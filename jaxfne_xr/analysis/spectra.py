@@ -428,7 +428,7 @@ def _gap_problem(
         found=f"{len(few)} of {max(whole.size, 1)} signals with fewer than {least} segments without NaN"
         + (f", the first at {first}" if first else ""),
         expected=f"at least {least} for each signal",
-        remedy=f"segment={fits * dt_ms:g} (ms)"
+        remedy=f'segment="{fits * dt_ms:g} ms"'
         if fits >= 2
         else f"{dropped}, or leave such signals out",
         error=NonFiniteError,

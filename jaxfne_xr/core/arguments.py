@@ -23,8 +23,20 @@ from .arrays import is_jax, is_traced
 from .errors import ArgumentError, DataError, JfneError, Problem, UnitError, raise_problems
 from .inputs import no_dataset
 from .numeric import is_real as is_real_type
-from .types import Number, Numbers, Numeric, Unchecked, Whole
-from .units import LARGEST, bare, carries_unit, example, factor, is_quantity, scalar, unit_of
+from .numeric import kind_problem
+from .types import Number, Numbers, Numeric, Unchecked, Unit, Whole
+from .units import (
+    LARGEST,
+    bare,
+    carries_unit,
+    example,
+    factor,
+    is_quantity,
+    same_dimension,
+    scalar,
+    unit_of,
+    unit_text,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -252,6 +264,7 @@ _OF_TYPES: dict[Any, Callable[[], Rule]] = {
     int: lambda: _whole(-MOST),
     float: lambda: Rule("a number", _is_plain, "0.5"),
     str: lambda: Rule("a string", lambda value: isinstance(value, str)),
+    bytes: lambda: Rule("bytes", lambda value: isinstance(value, bytes)),
     Hashable: lambda: Rule("a name", _is_name),
     Mapping: lambda: Rule("a mapping", _is_mapping, "{}"),
     Callable: lambda: Rule("a function", callable, "lambda ds: ds"),
@@ -311,10 +324,13 @@ class _Number(Rule):
     """One real number: a number, a string with a unit, a quantity, or an array without dims."""
 
     def __init__(self, note: Number) -> None:
-        self.unit, self.finite = note.unit, note.finite
+        self.unit, self.finite, self.ratio_of = note.unit, note.finite, note.ratio_of
         bare = self.unit in (None, "1")
         code = "0.5" if bare else f'"{example(str(self.unit))}"'
-        super().__init__(f"one number{'' if bare else f' in {self.unit}'}", self._accepts, code)
+        words = f"one number{'' if bare else f' in {self.unit}'}"
+        if self.ratio_of:
+            words, code = "a direction, not all 0", "(0, 0, 1)"
+        super().__init__(words, self._accepts, code)
 
     def _accepts(self, value: Any) -> bool:
         if type(value) is float:  # what is given most often
@@ -344,9 +360,15 @@ class _Number(Rule):
         return self._too_large(f"{number:g}", name)
 
     def _read(self, value: Any, name: str) -> float:
-        unit = self.unit or "1"
+        unit = self._unit_for(value) or "1"
         # reading a unit takes a while: each string is read once
         return _read(value, unit, name) if type(value) is str else scalar(value, unit, name)
+
+    def _unit_for(self, value: Any) -> str | None:
+        """Return the unit in which a value is read: `ratio_of`, if it has that dimension."""
+        other = self.ratio_of
+        ratio = other and is_quantity(value) and same_dimension(unit_of(value), other)
+        return other if ratio else self.unit
 
     def _too_large(self, number: str, name: str) -> Problem:
         """Return the problem of NaN, Inf, or a number that single precision does not hold."""
@@ -377,7 +399,7 @@ class _Numbers(_Number):
             data = data.tolist()
         if isinstance(data, (list, tuple)):
             made = _array_of(data)
-            if made is not None and made.dtype.kind not in "fiu":  # texts with units, among others
+            if made is not None and made.dtype.kind not in "fiu":  # with units, among others
                 return next(filter(None, (self.problem(x, name) for x in data)), None)
             data = data if made is None else made
         elif not hasattr(data, "dtype") or not np.ndim(data):
@@ -387,7 +409,7 @@ class _Numbers(_Number):
             return problem
         if is_quantity(value) and self.unit:
             try:
-                factor(unit_of(value), self.unit)
+                factor(unit_of(value), self._unit_for(value) or "1")
             except UnitError as error:
                 return replace(error.problems[0], where=name)
         if (np.abs(np.asarray(data, float)) <= LARGEST).all():
@@ -421,8 +443,7 @@ class _Array(Rule):
                 return None
             if kind.kind == "O" and carries_unit(data):
                 return None  # converted where they are used
-            made = self.refused(value, name, f"{described(value)} of type {kind}")
-            return replace(made, error=DataError)
+            return kind_problem(kind, name)
         listed = isinstance(data, (list, tuple))
         if listed and carries_unit(data):
             return None  # quantities, whose units NumPy would lose: converted where they are used
@@ -434,11 +455,27 @@ class _Array(Rule):
 
 def _array_of(values: Any) -> np.ndarray | None:
     """Return what NumPy makes of nested sequences, or None; of quantities and arrays of JAX, an array of objects."""
-    if isinstance(values, (list, tuple)) and any(is_jax(x) or hasattr(x, "units") for x in values):
+    if isinstance(values, (list, tuple)) and (carries_unit(values) or any(map(is_jax, values))):
         return np.empty(len(values), object)
     try:
         return np.asarray(values)
     except (TypeError, ValueError):
+        return None
+
+
+class _UnitText(Rule):
+    """A text, or a unit of pint; whether pint can read the text is checked where it is used."""
+
+    def __init__(self, note: Unit) -> None:
+        super().__init__("a text, or a unit of pint", lambda v: self.problem(v, "") is None, '"mV"')
+
+    def problem(self, value: Any, name: str) -> Problem | None:
+        """Return what is wrong with a unit: the remedy writes one of another library as text."""
+        try:
+            unit_text(value)
+        except UnitError as error:
+            (problem,) = error.problems
+            return replace(problem, where=name, remedy=problem.remedy.replace("units=", f"{name}="))
         return None
 
 
@@ -447,6 +484,7 @@ _OF_NOTES: dict[type, Callable[[Any], Rule]] = {
     Number: _Number,
     Numbers: _Numbers,
     Numeric: _Array,
+    Unit: _UnitText,
     Whole: lambda note: _whole(note.least),
     Unchecked: lambda note: Rule("anything", lambda value: True),
 }

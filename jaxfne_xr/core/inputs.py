@@ -281,8 +281,8 @@ def kept_unit(name: str, unit: str) -> str:
             "units",
             found=f"{unit!r}, a current per area of membrane",
             expected=f"nA for {name}, or a unit that converts to it: the density times membrane_area",
-            remedy=f'name="density", then .jfne.with_morphology(morphology), which has membrane_area, and '
-            f'ds.assign({{"{name}": ds["density"] * ds["membrane_area"]}})',
+            remedy=f'name="density", and with the membrane area of each site, as ds.jfne.with_morphology(morphology) '
+            f'has it, ds.assign({{"{name}": ds["density"] * ds["membrane_area"]}})',
         )
     if name not in UNITS:
         return "mV" if same_dimension(unit, "mV") else readable(unit)

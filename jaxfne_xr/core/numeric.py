@@ -89,7 +89,7 @@ def together(*arrays: Array) -> tuple[Array, ...]:
             "data",
             found=f"JAX arrays on the devices {' and '.join(str(a.sharding.device_set) for a in placed)}",
             expected="all on the same devices",
-            remedy="jax.device_put(one, other.sharding)",
+            remedy="jax.device_put(data, other.sharding)",
         )
     if not of_jax or not any(map(is_dask, arrays)):
         return arrays
@@ -143,14 +143,15 @@ def real_numbers(values: ArrayLike, name: str, remedy: str) -> np.ndarray:
 def kind_problem(dtype: Any, name: str) -> Problem:
     """Return the problem of data of a type that is not of real numbers."""
     remedy = "convert with .astype(float) where that is right"
+    data = name if name.isidentifier() else "data"
     kind = getattr(dtype, "kind", "")  # types of pandas, and of JAX's keys, are not NumPy's
     if kind == "c":
         remedy = "take the real part with .real, or the absolute value"
     elif kind in ("m", "M"):
-        since = "(data - data.min())" if kind == "M" else "data"
+        since = f"({data} - {data}.min())" if kind == "M" else data
         remedy = f'divide by a unit of time: {since} / np.timedelta64(1, "ms")'
     elif kind == "V" and getattr(dtype, "names", None):
-        remedy = f'take one field: data["{dtype.names[0]}"]'
+        remedy = f'take one field: {data}["{dtype.names[0]}"]'
     return Problem(
         where=name,
         found=f"values of type {dtype}",

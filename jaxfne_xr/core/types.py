@@ -31,11 +31,14 @@ class Number:
         Whether NaN and Inf are refused.
     error : type of JfneError, optional
         The error of anything else.
+    ratio_of : str, optional
+        Another unit that numbers may have, of which only the ratios count: a direction may be given as lengths.
     """
 
     unit: str | None = None
     finite: bool = True
     error: type[JfneError] | None = None
+    ratio_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Whole:
     """A whole number of at least `least`."""
 
     least: int = 1
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit: a text, or an object of pint."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,10 @@ AnyTime: TypeAlias = Annotated[Scalar, Number("ms", finite=False)]
 Angles: TypeAlias = Annotated[Scalars, Numbers("deg")]
 #: One length, or several, um.
 Lengths: TypeAlias = Annotated[Scalars, Numbers("um")]
-#: The components of a vector, such as a direction, or other numbers without a unit.
+#: Several numbers without a unit.
 Vector: TypeAlias = Annotated[Any, Numbers("1")]
+#: The components of a direction, or of several; of any length.
+Direction: TypeAlias = Annotated[Any, Numbers("1", ratio_of="um")]
 #: First and last.
 Interval: TypeAlias = tuple[Scalar, Scalar]
 #: Start and stop, ms; None for that end of the data.
@@ -118,6 +128,8 @@ Window: TypeAlias = Annotated[tuple[Time | None, Time | None], Example("(0, 100)
 Bands: TypeAlias = Annotated[
     Mapping[str, tuple[Frequency, Frequency]], Example('{"gamma": (30, 80)}')
 ]
+#: A unit that pint can read.
+UnitText: TypeAlias = Annotated[str, Unit()]
 #: How many, at least 1.
 Count: TypeAlias = Annotated[int, Whole()]
 
@@ -133,7 +145,7 @@ ArrayLike: TypeAlias = Annotated[Any, Numeric()]
 #: The names of axes, in their order.
 Dims: TypeAlias = Annotated[str | Sequence[str], Example('("time", "unit")', DimensionError)]
 #: The name of a file.
-FileName: TypeAlias = Annotated[str | os.PathLike[str], Example('"run.nc"')]
+FileName: TypeAlias = Annotated[str | bytes | os.PathLike[str], Example('"run.nc"')]
 #: The names of readouts.
 ReadoutNames: TypeAlias = Annotated[str | Sequence[str], Example('["vm", "lfp_proxy"]')]
 #: How many sites each group has, or which.

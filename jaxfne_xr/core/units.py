@@ -487,9 +487,9 @@ def texts(numbers: Any, unit: str) -> Any:
 
 def array_in(value: ArrayLike, unit: str, name: str) -> ArrayLike:
     """Return a list with quantities in it as one array in `unit`; anything else as it is."""
-    nested = (
-        isinstance(value, (list, tuple)) or np.dtype(getattr(value, "dtype", float)).kind == "O"
-    )
+    # types of pandas are not NumPy's
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    nested = isinstance(value, (list, tuple)) or kind == "O"
     return values_in(value, unit, name) if nested and carries_unit(value) else value
 
 

@@ -71,7 +71,7 @@ def outside_head(height: np.ndarray, scalp: float) -> list[Problem]:
             found=f"{count} of {len(height)} {where}, number {k} at {height[k]:.6g} um from its centre",
             expected=f"in the head or on the scalp, {scalp:.6g} um from it, to {ON_SCALP:.0%}",
             remedy='jfx.probe_at(positions, units="mm", dim="channel"), if they are in mm; '
-            'jfx.montage("easycap-M1", head); or head=jfx.FourSphere(radii=...) of the right size',
+            'jfx.montage("easycap-M1", head); or the radii of the head, if it has another size',
             error=ArgumentError,
         )
     ]

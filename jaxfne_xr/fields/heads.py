@@ -21,7 +21,7 @@ from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
 from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.numeric import computable
-from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars
+from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars, UnitText
 from jaxfne_xr.core.units import (
     bare,
     factor,
@@ -333,7 +333,7 @@ class LeadField(ForwardModel):
     equation: ClassVar[str] = "signal = sum over xyz and dipoles of array times moment"
 
     array: xr.DataArray | ArrayLike
-    given_units: str | None = static(None)
+    given_units: UnitText | None = static(None)  # noqa: RUF009
     channels: tuple[Hashable, ...] | None = static(None)
     dipoles: tuple[Hashable, ...] | None = static(None)
 

@@ -19,7 +19,7 @@ from jaxfne_xr.core.inputs import as_dataset, groups_of
 from jaxfne_xr.core.places import every_disagreement
 from jaxfne_xr.core.results import is_quantified, with_unit
 from jaxfne_xr.core.schema import SENSORS, SITES, UNITS
-from jaxfne_xr.core.types import Angles, Array, ArrayLike, Lengths, Scalars, Vector
+from jaxfne_xr.core.types import Angles, Array, ArrayLike, Direction, Lengths, Scalars
 from jaxfne_xr.core.units import same_dimension, units_of, values_in
 from jaxfne_xr.geometry.origins import means, origins
 from jaxfne_xr.geometry.positions import position_name, positions_of
@@ -201,10 +201,10 @@ def move_to(
 def rotate(
     dipoles: xr.Dataset | xr.DataArray,
     angle: Angles | None = None,
-    axis: str | Vector = "z",
+    axis: str | Direction = "z",
     *,
-    to: Vector | None = None,
-    origin: str | ArrayLike | None = None,
+    to: Direction | None = None,
+    origin: str | Lengths | None = None,
     by: str | None = None,
 ) -> xr.Dataset:
     """Rotate dipole moments, or the positions of cells and probes.

@@ -23,7 +23,7 @@ from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.results import assemble, is_quantified, with_factors, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
-from jaxfne_xr.core.types import ArrayLike, Morphology, Scalars
+from jaxfne_xr.core.types import ArrayLike, Morphology, Scalars, UnitText
 from jaxfne_xr.core.units import (
     LARGEST,
     SMALLEST,
@@ -53,7 +53,7 @@ def morphology(
     axial_resistivity: Scalars = 100.0,
     membrane_area: Scalars | None = None,
     soma: ArrayLike | None = None,
-    units: str = "um",
+    units: UnitText = "um",
     quantify: bool = True,
 ) -> xr.Dataset:
     """Build the morphology of one or more cells: labels, positions and axial conductances of their segments.
@@ -417,7 +417,7 @@ def _extent_problems(point: np.ndarray) -> list[Problem]:
             where="end",
             found=f"the position of start for segment{'s' * (len(number) > 1)} {_listed(number)}",
             expected="an extent, but of a root or a soma: a segment of no length has neither membrane nor resistance",
-            remedy="leave it out, and attach its children to its parent; or length=[...], um, if its path is closed",
+            remedy="leave it out, and attach its children to its parent; or pass length, if its path is closed",
             error=ArgumentError,
         )
     ]

@@ -20,7 +20,16 @@ from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitEr
 from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import SENSORS
-from jaxfne_xr.core.types import Array, ArrayLike, Count, Counts, Length, Lengths, Vector
+from jaxfne_xr.core.types import (
+    Array,
+    ArrayLike,
+    Count,
+    Counts,
+    Direction,
+    Length,
+    Lengths,
+    UnitText,
+)
 from jaxfne_xr.core.units import (
     carries_unit,
     convert,
@@ -41,9 +50,9 @@ def linear_probe(
     spacing: Length = 50.0,
     *,
     origin: Lengths = (0.0, 0.0, 0.0),
-    direction: Vector = (0.0, 0.0, 1.0),
+    direction: Direction = (0.0, 0.0, 1.0),
     radius: Lengths | None = None,
-    normal: Vector | None = None,
+    normal: Direction | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
     """Build a shank of evenly spaced contacts on a line.
@@ -92,10 +101,10 @@ def grid_probe(
     spacing: Lengths = (50.0, 50.0),
     *,
     origin: Lengths = (0.0, 0.0, 0.0),
-    rows: Vector = (0.0, 0.0, 1.0),
-    columns: Vector = (1.0, 0.0, 0.0),
+    rows: Direction = (0.0, 0.0, 1.0),
+    columns: Direction = (1.0, 0.0, 0.0),
     radius: Lengths | None = None,
-    normal: Vector | None = None,
+    normal: Direction | None = None,
     name: str = "probe",
 ) -> xr.Dataset:
     """Build a flat grid of contacts: several columns of a shank, or a multi-electrode array.
@@ -143,9 +152,9 @@ def grid_probe(
 def probe_at(
     positions: ArrayLike,
     *,
-    units: str = "um",
+    units: UnitText = "um",
     radius: Lengths | None = None,
-    normal: Vector | None = None,
+    normal: Direction | None = None,
     name: str | Sequence[str] = "probe",
     dim: str = "contact",
 ) -> xr.Dataset:

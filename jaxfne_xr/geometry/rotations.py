@@ -42,15 +42,17 @@ def rotation(
         If neither or both of `angle` and `to` are given, or they cannot be used.
     """
     if (angle is None) == (to is None):
-        found = "neither angle nor to" if to is None else "both angle and to"
+        neither = "neither angle nor to", 'angle="30 deg", or to=(0, 1, 0)'
+        found, remedy = neither if to is None else ("both angle and to", "angle=None, or to=None")
         raise ArgumentError.of(
             "angle",
             found=found,
             expected="one of the two",
-            remedy='jfx.rotate(ds, "30 deg", "y"), or to=(0, 1, 0)',
+            remedy=remedy,
         )
     if to is not None:
-        return on_arrays(_from_z, _unit_vectors(to, "to", n)), {"to": recorded(to)}
+        upwards = _components(to, "to")
+        return on_arrays(_from_z, _unit_vectors(upwards, "to", n)), {"to": recorded(upwards)}
     turn = values_in(angle, "deg", "angle")  # type: ignore[arg-type]
     if turn.shape not in {(), (n,)}:
         raise DimensionError.of(
@@ -63,14 +65,11 @@ def rotation(
         raise ArgumentError.of(
             "angle", found="a value that is not finite", expected="finite", remedy='angle="30 deg"'
         )
-    matrix = on_arrays(
-        _about_axis,
-        _unit_vectors(AXES.get(axis, axis) if isinstance(axis, str) else axis, "axis", n),
-        turn,
-    )
+    about = _components(AXES.get(axis, axis) if isinstance(axis, str) else axis, "axis")
+    matrix = on_arrays(_about_axis, _unit_vectors(about, "axis", n), turn)
     return matrix, {
         "angle_deg": recorded(turn),
-        "axis": provenance.recorded(axis),
+        "axis": axis if isinstance(axis, str) else provenance.recorded(about),
     }
 
 
@@ -97,16 +96,19 @@ def _turned(vectors: Array, matrix: Array) -> Array:
     return jnp.einsum("...ij,...j->...i", matrix, vectors, precision="highest")
 
 
-def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
-    """Return a unit vector (3,), or one for each (n, 3)."""
+def _components(given: ArrayLike, name: str) -> Array:
+    """Return the numbers of a direction, which may be lengths."""
     if carries_unit(given):
-        vectors = direction(given, name)
-    else:
-        vectors = given if is_jax(given) else real_numbers(given, name, f"{name}=(0, 0, 1)")
+        return direction(given, name)
+    return given if is_jax(given) else real_numbers(given, name, f"{name}=(0, 0, 1)")
+
+
+def _unit_vectors(vectors: Array, name: str, n: int) -> Array:
+    """Return a unit vector (3,), or one for each (n, 3)."""
     if vectors.shape not in {(3,), (n, 3)} or (name == "axis" and vectors.ndim > 1):
         raise DimensionError.of(
             name,
-            found=repr(given),
+            found=f"the shape {vectors.shape}",
             expected="three numbers" + ("" if name == "axis" else f", or an array ({n}, 3)"),
             remedy=f"{name}=(0, 0, 1)",
         )
@@ -114,7 +116,7 @@ def _unit_vectors(given: ArrayLike, name: str, n: int) -> Array:
     known = None if is_traced(length) else np.asarray(length)
     if known is not None and not (np.isfinite(known) & (known > 0)).all():
         raise ArgumentError.of(
-            name, found=repr(given), expected="a direction, not all 0", remedy=f"{name}=(0, 0, 1)"
+            name, found=str(vectors), expected="a direction, not all 0", remedy=f"{name}=(0, 0, 1)"
         )
     return vectors / length
 

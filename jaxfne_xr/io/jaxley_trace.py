@@ -21,8 +21,8 @@ from jaxfne_xr.core.errors import (
     raise_problems,
 )
 from jaxfne_xr.core.time_axis import check_dt
-from jaxfne_xr.core.types import Array, Time, TimeStep, Voltage
-from jaxfne_xr.core.units import factor, scalar
+from jaxfne_xr.core.types import Array, Time, TimeStep, UnitText, Voltage
+from jaxfne_xr.core.units import array_in, factor, scalar, unit_text
 from jaxfne_xr.signals.spikes import SPIKE_RULES, refractory_ms, threshold_mV, to_signals
 from jaxfne_xr.signals.traces import LAYOUTS, traces
 
@@ -72,7 +72,7 @@ class JaxleyTraceSpec:
     dt_ms: TimeStep = 0.025
     spike_threshold: Voltage | None = 0.0
     spike_rule: str = "crossing"
-    units: str = "mV"
+    units: UnitText = "mV"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     refractory: Time | None = None
 
@@ -92,6 +92,7 @@ class JaxleyTraceSpec:
             if given not in known
         ]
         try:
+            object.__setattr__(self, "units", unit_text(self.units))
             factor(self.units, "mV")
         except UnitError as error:
             problems += error.problems
@@ -181,13 +182,13 @@ def jaxley_trace_to_signals(
     """
     spec = spec or JaxleyTraceSpec()
     layout = layout or spec.layout
+    trace = array_in(trace, spec.units, "trace")
     if layout in LAYOUTS and np.ndim(trace) not in (2, 3):
         raise DimensionError.of(
             "trace",
             found=f"an array of {np.ndim(trace)} axes",
             expected=f"two, {' and '.join(LAYOUTS[layout])}, or a third one for features",
-            remedy="trace[:, None] for a single unit by time; any axes by name: "
-            "jfx.traces(trace, dims=(...), dt_ms=...).jfne.to_signals()",
+            remedy=_remedy(np.ndim(trace)),
         )
     features = layout in LAYOUTS and np.ndim(trace) == 3
     ds = traces(
@@ -211,3 +212,11 @@ def jaxley_trace_to_signals(
         source=source,
         refractory=spec.refractory,
     )
+
+
+def _remedy(ndim: int) -> str:
+    """Return what to type for an array of one axis, or of more than three."""
+    if not ndim:
+        return "pass a trace, of sites by time"
+    dims = [*(f"trial_{k}" for k in range(1, ndim - 1)), "unit", "time"][-ndim:]
+    return f"jfx.traces(trace, {dims}, dt_ms=0.025).jfne.to_signals(), with the name of each axis"

@@ -55,7 +55,7 @@ def _unit_problem(state: str, found: str, expected: str) -> Problem:
         where=state,
         found=found,
         expected=expected,
-        remedy=f'from_jaxley(..., units={{"{state}": "1"}}), if it is a gate',
+        remedy=f'units={{"{state}": "1"}}, if it is a gate',
         error=UnitError,
     )
 

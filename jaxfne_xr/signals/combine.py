@@ -265,7 +265,7 @@ def _combined(
             found=f"what xarray cannot combine: {first}",
             expected="the same variables, and the same labels along every dim that they share",
             remedy="xr.DataTree.from_dict({str(k): ds for k, ds in enumerate(datasets)}), which keeps all; "
-            "or ds.drop_vars(name) of what differs",
+            "or leave out what differs",
         ) from error
 
 

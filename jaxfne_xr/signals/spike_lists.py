@@ -77,7 +77,7 @@ def spikes_from_list(
         found = f"the coordinates {[str(c) for c in ds.coords]}"
         expected, remedy = (
             "the time of each spike",
-            'ds.assign_coords(time=("spike", t, {"units": "ms"}))',
+            'ds.assign_coords(time=("spike", times, {"units": "ms"}))',
         )
         raise VariableError.of(TIME, found=found, expected=expected, remedy=remedy)
     times = in_ms(np.asarray(magnitude(ds[TIME].variable.data)), units_of(ds[TIME]))
@@ -120,7 +120,7 @@ def _as_dataset(source: Sequence[Any], sites: int) -> xr.Dataset:
             "source",
             found=f"a list of {len(source)}",
             expected=f"the spike times of each of the {sites} sites of the network, an empty list for none",
-            remedy=f"network(n={len(source)}), or a list of {sites} arrays",
+            remedy=f"cfg.network(n={len(source)}), or a list of {sites} arrays",
         )
     trains = [np.asarray(values_in(train, "ms", f"source[{k}]")) for k, train in enumerate(source)]
     wrong = [k for k, train in enumerate(trains) if train.ndim != 1]
@@ -191,7 +191,7 @@ def _samples(times: np.ndarray, start: float, step: float, n: int) -> np.ndarray
             TIME,
             found=f"{int(outside.sum())} of {times.size} spike times outside, the first at {times[outside][0]:g} ms",
             expected=f"times from {start:g} to {last:g} ms, that of the last sample",
-            remedy=f"duration={(np.ceil((times.max() - start) / step) + 1) * step:.9g} (ms)"
+            remedy=f'duration="{(np.ceil((times.max() - start) / step) + 1) * step:.9g} ms"'
             if times.min() >= start
             else "times from the start of the recording on: times[times >= 0]",
         )

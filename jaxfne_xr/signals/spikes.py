@@ -427,6 +427,7 @@ def _apart(spikes: xr.Variable, samples: int) -> xr.Variable:
         return spikes
     with precision_of(spikes.data):
         crossed = spikes if spikes.dtype == bool else xr.Variable(spikes.dims, spikes.data > 0)
+    samples = min(samples, spikes.sizes[TIME])  # as good as any longer time
     kept = carried(dead_time.dead_time, dead_time.on_host, crossed, TIME, samples=samples)
     if spikes.dtype == bool:
         return kept

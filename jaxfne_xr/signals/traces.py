@@ -36,7 +36,7 @@ from jaxfne_xr.core.time_axis import (
     time_from_dt,
     time_problem,
 )
-from jaxfne_xr.core.types import Array, ArrayLike, Dims, TimeStep
+from jaxfne_xr.core.types import Array, ArrayLike, Dims, TimeStep, UnitText
 from jaxfne_xr.core.units import (
     array_in,
     bare,
@@ -72,7 +72,7 @@ def traces(
     layout: str | None = None,
     dt_ms: TimeStep | None = None,
     time: ArrayLike | None = None,
-    units: str = "mV",
+    units: UnitText = "mV",
     name: str = "v",
     coords: Mapping[str, Any] | None = None,
     quantify: bool | None = None,
@@ -386,6 +386,7 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
                 "neither dt_ms nor time", "one of the two", 'dt_ms=0.025, or dt_ms="25 us"'
             )
         return time_from_dt(dt_ms, length)
+    time = array_in(time, "ms", TIME)
     if not hasattr(time, "shape"):
         time = np.asarray(time)
     if time.shape != (length,):

@@ -125,8 +125,8 @@ def test_a_link_to_nothing_gets_its_file(tmp_path, refused):
         ("a\0b.nc", jfx.FileError, "null character"),
         (b"\xff.nc", jfx.FileError, "UTF-8"),
         ("~no-such-user/x.nc", jfx.FileError, "no folder here"),
-        (None, jfx.ArgumentError, "a NoneType"),
-        (3, jfx.ArgumentError, "a int"),
+        (None, jfx.ArgumentError, "found None"),
+        (3, jfx.ArgumentError, "found 3"),
     ],
 )
 def test_names_that_no_file_can_have(kept, monkeypatch, refused, name, error, said):

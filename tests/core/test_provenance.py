@@ -176,7 +176,7 @@ APART = {"with_morphology", "transmembrane_currents", "check_currents", "bundle"
 def test_every_function_of_two_is_listed():
     def inputs(function):
         types = [str(p.annotation) for p in inspect.signature(function).parameters.values()]
-        kinds = "xr.Data", "Probe", "Sensors", "Morphology"
+        kinds = "xr.Data", "Probe", "Sensors", "Morphology", "Stage", "Stimulus"
         return sum(any(k in t for k in kinds) and "DataTree" not in t for t in types) + any(
             "Iterable[xr.Dataset" in t for t in types
         )

@@ -145,8 +145,7 @@ def test_the_remedy_for_a_chunked_quantity_works(refused, place):
         quantified = quantified.assign_coords(z=("unit", quantity(np.zeros(3), "um")))
     with refused(jfx.UnitError, "a dask array of quantities") as caught:
         quantified.chunk(time=4).jfne.to_signals()
-    remedy = caught.value.problems[0].remedy
-    code = remedy.split(": ")[0].replace("...", "time=4")
+    code = caught.value.problems[0].remedy.split(": ")[1].replace(".chunk()", ".chunk(time=4)")
     signals = eval(code, {"quantified": quantified}).jfne.to_signals()
     assert signals.V_m.chunks[0] == (4, 4, 1)
     assert signals.compute().jfne.validate()

@@ -71,13 +71,19 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {
     ),
     "JaxleyTraceSpec": (
         lambda **k: jfx.JaxleyTraceSpec(**k).to_dict(),
-        {"dt_ms": 0.5, "spike_threshold": -40.0},
-        {"dt_ms": "ms", "spike_threshold": "mV"},
+        {"dt_ms": 0.5, "spike_threshold": -40.0, "refractory": 3.0},
+        {"dt_ms": "ms", "spike_threshold": "mV", "refractory": "ms"},
     ),
     "to_signals": (
         jfx.to_signals,
-        {"ds": TRACES, "dt_ms": 0.5, "spike_threshold": -40.0, "source": V / 10},
-        {"dt_ms": "ms", "spike_threshold": "mV", "source": "nA"},
+        {
+            "ds": TRACES,
+            "dt_ms": 0.5,
+            "spike_threshold": -40.0,
+            "source": V / 10,
+            "refractory": 3.0,
+        },
+        {"dt_ms": "ms", "spike_threshold": "mV", "source": "nA", "refractory": "ms"},
     ),
     "to_signals, surrogate": (
         jfx.to_signals,
@@ -91,8 +97,8 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {
     ),
     "soft_spike_times": (
         jfx.soft_spike_times,
-        {"signals": SIGNALS, "n": 2, "spike_threshold": -40.0, "fill": 100.0},
-        {"spike_threshold": "mV", "fill": "ms"},
+        {"signals": SIGNALS, "n": 2, "spike_threshold": -40.0, "fill": 100.0, "refractory": 3.0},
+        {"spike_threshold": "mV", "fill": "ms", "refractory": "ms"},
     ),
     "synaptic_source": (
         jfx.synaptic_source,
@@ -169,7 +175,7 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {
             "diameter": [2.0, 3],
             "parent": [-1, 0],
             "at": [1.0, 0.5],
-            "length": [60.0, 80],
+            "length": [60.0, 90],
             "axial_resistivity": 120.0,
             "membrane_area": [100.0, 200],
         },
@@ -188,10 +194,15 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, str]]] = {
         {"dipoles": DIPOLES, "x": 1.0, "y": 2.0, "z": 7e4},
         {"x": "um", "y": "um", "z": "um"},
     ),
+    "translate": (
+        jfx.translate,
+        {"data": CURRENTS, "x": 1.0, "y": [2.0, 3, 4], "z": 3.0},
+        {"x": "um", "y": "um", "z": "um"},
+    ),
     "rotate": (
         jfx.rotate,
-        {"dipoles": DIPOLES, "angle": 30.0, "axis": (0.0, 1, 1)},
-        {"angle": "deg", "axis": "um"},
+        {"dipoles": DIPOLES, "angle": 30.0, "axis": (0.0, 1, 1), "origin": (1.0, 2, 3)},
+        {"angle": "deg", "axis": "um", "origin": "um"},
     ),
     "rotate, to": (jfx.rotate, {"dipoles": DIPOLES, "to": (0.0, 1, 1)}, {"to": "um"}),
     "dipole_moment": (jfx.dipole_moment, {"ds": CLOSED, "origin": (1.0, 2, 3)}, {"origin": "um"}),
@@ -382,6 +393,7 @@ EXEMPT = {
     ("ground_truth_csd", "grid"): "as bins",
     ("from_jaxley", "delta_t"): "needs Jaxley",
     ("from_jaxley", "recordings"): "refused: below",
+    ("from_jaxley", "params"): "trees of Jaxley's parameters: refused, below",
     ("integrate_field", "params"): "trees of Jaxley's parameters: refused, in tests/io",
     ("integrate_field", "delta_t"): "needs Jaxley",
     ("integrate_field", "t_max"): "needs Jaxley",
@@ -708,16 +720,17 @@ def test_options_of_pictures_are_converted(refused):
 
 
 def test_quantities_in_the_parameters_of_jaxley_are_refused():
-    from jaxfne_xr.io.jaxley_field import _call_problems
+    from jaxfne_xr.io.jaxley_field import _stimuli_problems
+    from jaxfne_xr.io.jaxley_parameters import params_problems
 
     class Module:
-        trainable_params = [{"radius": None}]
+        trainable_params = [{"radius": jnp.ones(1)}]
 
     for make in LIBRARIES.values():
         given = make([2.0], "um")
         for problem in (
-            _call_problems(Module, [{"radius": given}], None)[0],
-            _call_problems(Module, None, ("i", [given], []))[0],
+            params_problems(Module, [{"radius": given}])[0],
+            _stimuli_problems(("i", [given], []))[0],
         ):
             assert problem.error is jfx.UnitError
             assert problem.found == "quantities"

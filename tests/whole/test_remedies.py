@@ -26,6 +26,8 @@ IN_HAND = {
         "b",
         "current",
         "is_soma",
+        "times",
+        "index",
     ),
 }
 for thing in (*vars(jfx).values(), *vars(jfx.plot).values(), jfx.Configuration.probe):

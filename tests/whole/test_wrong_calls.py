@@ -44,7 +44,7 @@ ACCEPTED = {
     "Voltage": NUMBERS,
     "Frequency": NUMBERS,
     "Conductivity": NUMBERS,
-    "Angle": NUMBERS | {"text of a number"},
+    "Angles": NUMBERS | SEVERAL | {"text of a number"},
     "AnyTime": NUMBERS | {"NaN", "Inf", "1e308", "-1e308", "NaN NumPy"},
     "float": NUMBERS,
     "int": {"number for a name", "0", "-1"},
@@ -52,12 +52,14 @@ ACCEPTED = {
     "Lengths": NUMBERS | SEVERAL,
     "Scalars": NUMBERS | SEVERAL,
     "Vector": SEVERAL,
+    "Direction": SEVERAL,
+    "UnitText": TEXTS,
     "Window": {"list of None"},
     "Array": {"DataFrame", "2-D", "tuple of lists"},
     "ArrayLike": {"DataArray", "Variable", "DataFrame", "2-D", "tuple of lists", "pair reversed"},
     # other names, and other arrays, are refused where they are looked up
     "str": TEXTS,
-    "FileName": TEXTS,
+    "FileName": TEXTS | {"bytes"},
     "Sequence[str]": NAMES,
     "ReadoutNames": NAMES,
     "Sequence[int]": NAMES,
@@ -240,9 +242,10 @@ def in_hand(call, parameter, value):
     names = {str(n): x for n, x in ds.data_vars.items()}
     names |= {"positions": 90.0 * np.eye(3), "matrix": np.ones((4, 2)), "cell": wrong.cell()}
     names |= {"current": np.zeros(24), "tree": value, "variable": value, "array": value}
-    names |= {"is_soma": [True, False], "labels": list("ab"), "source": wrong.V, "x": [0, 1]}
+    names |= {"is_soma": [True, False], "labels": list("ab"), "source": wrong.V}
     names |= {"other": ds, "values": {"schema": 1, "stages": {}}, "signals": SIGNALS}
-    names |= {"y": [0, 1], "z": [0, 1]} | call.right | {parameter.name: value}
+    names |= call.right | {"x": [0, 1], "y": [0, 1], "z": [0, 1], "times": np.arange(3.0)}
+    names |= {parameter.name: value}
     return names | {"ds": ds}  # also where an argument of this name is no Dataset
 
 
@@ -277,6 +280,9 @@ def does_not_help(call, parameter, value, code, found):
         ndim = shape[1].count('"') // 2 if shape[1] else 1
         n = names["ds"].sizes.get(shape[2], 2)
         names["values"] = np.zeros((n, 24, 2)[:ndim] if ndim < 3 else (2, n, 24))
+    along = re.search(r'"(\w+)", labels', code)
+    if along:
+        names["labels"] = list("abcdef")[: names["ds"].sizes.get(along[1], 2)]
     try:
         made = run(code, names)
         mine = {k: x for k, x in made.items() if k in {p.name for p in call.parameters()}}

@@ -145,6 +145,7 @@ class ScalpProbe:
     si_units = "um"
     contact_shapes = ("circle", "circle")
     contact_shape_params = ({"radius": 5.0}, {"radius": 5.0})
+    contact_plane_axes = np.array([np.eye(2)] * 2)
     contact_ids = None
     shank_ids = None
 
@@ -225,6 +226,7 @@ def calls(folder: Path) -> dict[str, Call]:
             None,
             {"signals": signals, "source": jfx.source(signals), "lfp_proxy": near},
         ),
+        "translate": (None, {"data": ds, "x": 5.0}),
         "move_to": (None, {"dipoles": dipoles, "x": 0, "y": 0, "z": "70 mm"}),
         "rotate": (None, {"dipoles": dipoles, "angle": "90 deg", "axis": "x"}),
         "eeg": (
