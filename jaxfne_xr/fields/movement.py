@@ -203,7 +203,7 @@ def rotate(
     angle: Angles | None = None,
     axis: str | Vector = "z",
     *,
-    to: Vector | None = None,
+    to: ArrayLike | None = None,
     origin: str | ArrayLike | None = None,
     by: str | None = None,
 ) -> xr.Dataset:
