@@ -191,7 +191,7 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False, part: bool = Fals
     `one` is for the single variable of a DataArray, which need not be a voltage; `part` for a part of a tree, which may
     hold anything.
     """
-    if part and not _is_ours(ds):
+    if part and not is_ours(ds):
         return Report(OTHER, (), ())
     found: list[Problem] = []
     unchecked: list[str] = []
@@ -249,7 +249,7 @@ def stage_of(ds: xr.Dataset) -> str:
     return "signals" if "V_m" in ds else "traces"
 
 
-def _is_ours(ds: xr.Dataset) -> bool:
+def is_ours(ds: xr.Dataset) -> bool:
     """Whether a part of a tree has a record or a scope of this package, or a voltage or spikes over time."""
     if not provenance.OURS.isdisjoint(ds.attrs):
         return True

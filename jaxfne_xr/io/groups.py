@@ -64,13 +64,14 @@ def assembled(
 ) -> xr.DataTree:
     """Return the tree whose nodes `groups_of` and `described` made groups of."""
     # each node is attached to its parent once: xarray copies a node with all below it, level by level, if it is given
-    # to the constructor of its parent
+    # to the constructor of its parent. The deepest come first: a node keeps the coordinates that it has of its own,
+    # and may have the name of a coordinate that its parent inherits
     nodes = {group: xr.DataTree(ds) for group, ds in datasets.items()}
     nodes["/"].name = records["/"].get("tree")
     children: dict[str, dict[str, xr.DataTree]] = {}
     for group in (g for g in datasets if g != "/"):
         parent, _, name = group.rpartition("/")
         children.setdefault(parent or "/", {})[records[group].get("name", name)] = nodes[group]
-    for parent in sorted(children, key=lambda group: group.rstrip("/").count("/")):
+    for parent in sorted(children, key=lambda group: -group.rstrip("/").count("/")):
         nodes[parent].children = children[parent]
     return nodes["/"]

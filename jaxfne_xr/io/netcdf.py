@@ -28,7 +28,7 @@ from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.schema import FINITE
 from jaxfne_xr.core.types import FileName
 from jaxfne_xr.core.units import bare
-from jaxfne_xr.core.validation import checks, path_in, validate, validate_tree, within
+from jaxfne_xr.core.validation import checks, is_ours, path_in, validate, validate_tree, within
 
 from .cf import about_file
 from .encoding import RECORD, records_of, restore, to_plain, with_record
@@ -231,7 +231,7 @@ def _read(
             records = records_of(groups, source)
             made = {g: restore(raw, records[g], lazy=not load) for g, raw in groups.items()}
             others = [g for g in groups if RECORD not in groups[g].attrs]
-            made |= {g: _with_lost_units(made[g]) for g in others}
+            made |= {g: _with_lost_units(made[g], part=is_tree(records)) for g in others}
             if not load and chunks is None:  # for xarray, which chunks later
                 _keep_chunk_sizes(made, groups)
         if load:
@@ -264,8 +264,10 @@ def _keep_chunk_sizes(made: Mapping[str, xr.Dataset], groups: Mapping[str, xr.Da
             variable.encoding = {k: v for k, v in stored.items() if k == "preferred_chunks"}
 
 
-def _with_lost_units(ds: xr.Dataset) -> xr.Dataset:
+def _with_lost_units(ds: xr.Dataset, *, part: bool) -> xr.Dataset:
     """Return the content of a file that plain `to_netcdf` wrote, with the units that are beyond doubt.
+
+    A part of a tree may hold anything: of one that this package did not make, nothing is said.
 
     Warns
     -----
@@ -280,7 +282,7 @@ def _with_lost_units(ds: xr.Dataset) -> xr.Dataset:
             f"{', '.join(missing)} lost the unit: {CULPRITS}, and ds.jfne.to_netcdf keeps it. If the values are still "
             f"in the units they were made in: {said}"
         )
-    others = nameless(ds)
+    others = nameless(ds) if is_ours(ds) or not part else []
     if others:
         warn(
             f"{', '.join(others)} without a unit: {CULPRITS}, and ds.jfne.to_netcdf keeps it. If there was one: "

@@ -204,8 +204,8 @@ def replay(tree: xr.DataTree) -> Replay:
     source = "V_m" if source == "v" else source
     driving = [source, *({"source"} & {*stored_signals} if source == "V_m" else ())]
     driven = _as_computed(stored_signals[driving], json.loads(attrs["computed_on"]))
-    # conductances (edge) are not simulated, so they are passed on as they are
-    structure = {n: v.compute() for n, v in structure_of(stored_signals).items()}
+    # conductances (edge) are not simulated, so they are passed on as they are, with the ends of the edges
+    structure = {n: stored_signals[n].compute() for n in structure_of(stored_signals)}
     steps = provenance.steps_of(stored)
     asked = steps[-1]["parameters"]
     settings = {key: restored(value) for key, value in asked["settings"].items()}

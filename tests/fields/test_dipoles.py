@@ -267,7 +267,7 @@ def test_what_cannot_be(refused):
         jfx.rotate(ds, 3, to=(0, 0, 1))
     with refused(jfx.ArgumentError, "not all 0"):
         jfx.rotate(ds, to=(0, 0, 0))
-    with refused(jfx.DimensionError, "'w'"):
+    with refused(jfx.ArgumentError, "'w'"):
         jfx.rotate(ds, 3, "w")
     with refused(jfx.UnitError, "3 um"):
         jfx.rotate(ds, "3 um")

@@ -136,10 +136,11 @@ def test_a_bad_spec_is_refused_when_it_is_made(refused, options, error, said):
 
 
 def test_all_problems_of_a_spec_come_at_once(refused):
-    with refused(jfx.ArgumentError, "5 problems"):
-        jfx.JaxleyTraceSpec(
-            layout="x", dt_ms=-1, spike_threshold="1 s", spike_rule="peak", metadata={"a": set()}
-        )
+    wrong = {"layout": "x", "dt_ms": -1, "spike_rule": "peak", "metadata": {"a": set()}}
+    with refused(jfx.ArgumentError, "4 problems"):
+        jfx.JaxleyTraceSpec(**wrong)
+    with refused(jfx.UnitError, "spike_threshold", "1 s"):  # of the signature: before all others
+        jfx.JaxleyTraceSpec(**wrong, spike_threshold="1 s")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import jaxfne_xr as jfx
 
 
 def make_signals(units: int = 12, samples: int = 4000, dt: float = 0.1) -> xr.Dataset:
-    """Return Signals of two groups, driven at 10 Hz, the second of which fires more."""
+    """Return Signals of two groups, driven at 10 Hz, the second of which fires more, at any samples."""
     rng = np.random.default_rng(1)
     t = dt * np.arange(samples)
     drive = np.sin(2 * np.pi * t / 100)
@@ -28,7 +28,7 @@ def make_signals(units: int = 12, samples: int = 4000, dt: float = 0.1) -> xr.Da
         "population": ("unit", np.where(second, "I", "E")),
         "z": ("unit", 50.0 * np.arange(units)),
     }
-    return jfx.traces(v, ("unit", "time"), dt_ms=dt, coords=coords).jfne.to_signals()
+    return jfx.traces(v, ("unit", "time"), dt_ms=dt, coords=coords).jfne.to_signals(refractory=0)
 
 
 def make_lfp(contacts: int = 16, samples: int = 400, dt: float = 0.5) -> xr.Dataset:
