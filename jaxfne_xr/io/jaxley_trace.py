@@ -48,12 +48,12 @@ class JaxleyTraceSpec:
         mV; None to detect no spikes.
     spike_rule : {"crossing", "level"}
         See `to_signals`.
-    refractory : float, str, pint.Quantity or None
-        Dead time after a spike, ms; None for the default of `to_signals`, 0 for none.
     units : str
         Unit of the array.
     metadata : mapping
         JSON-safe values to keep in the provenance.
+    refractory : float, str, pint.Quantity or None
+        Dead time after a spike, ms; None for the default of `to_signals`, 0 for none.
 
     Raises
     ------

@@ -53,10 +53,10 @@ def dead_time(
     place = jnp.arange(size).reshape(-1, *[1] * len(rest))
 
     def step(free: Array, block: Array) -> tuple[Array, Array]:
-        allowed = block & (place >= free)
+        allowed = block & (place >= free[None])
         first = jnp.argmax(allowed, axis=0)
         # a spike at `first` leaves the samples before that place in the next block without one
-        return jnp.where(allowed.any(axis=0), first, 0), allowed & (place == first)
+        return jnp.where(allowed.any(axis=0), first, 0), allowed & (place == first[None])
 
     _, kept = jax.lax.scan(step, jnp.zeros(rest, int), padded.reshape(count, size, *rest))
     return jnp.moveaxis(kept.reshape(count * size, *rest)[:n], 0, axis)
