@@ -36,7 +36,7 @@ from jaxfne_xr.core.numeric import gathered, native
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
-from jaxfne_xr.core.types import Array, ArrayLike, Time, TimeStep, Unchecked
+from jaxfne_xr.core.types import Array, ArrayLike, Example, Time, TimeStep
 from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
 
 from . import jaxley_cable, jaxley_inside
@@ -62,10 +62,12 @@ _UNITS_OF_LABELS = {
 @public
 def from_jaxley(
     module: Any,
-    recordings: Annotated[Array, Unchecked()],
+    recordings: Array,
     *,
     delta_t: TimeStep,
-    params: Annotated[Sequence[Mapping[str, Array]] | None, Unchecked()] = None,
+    params: Annotated[
+        Sequence[Mapping[str, Array]] | None, Example("module.get_parameters()")
+    ] = None,
     dims: Sequence[str] = ("recording", "time"),
     units: Mapping[str, str] | None = None,
     quantify: bool | None = None,
