@@ -142,6 +142,9 @@ Array: TypeAlias = Annotated[Any, Numeric(real=False)]
 #: What NumPy makes an array of: an array of any kind, or numbers in nested sequences.
 ArrayLike: TypeAlias = Annotated[Any, Numeric()]
 
+#: Trained parameters of a module of Jaxley.
+Params: TypeAlias = Annotated[Sequence[Mapping[str, Array]], Example("module.get_parameters()")]
+
 #: The names of axes, in their order.
 Dims: TypeAlias = Annotated[str | Sequence[str], Example('("time", "unit")', DimensionError)]
 #: The name of a file.

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish, owned_data
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
-from jaxfne_xr.core.types import Array, Probe, ReadoutNames, Time, TimeStep, Unchecked
+from jaxfne_xr.core.types import Array, Params, Probe, ReadoutNames, Time, TimeStep
 from jaxfne_xr.core.units import scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
@@ -70,10 +70,10 @@ def integrate_field(
     delta_t: TimeStep,
     t_max: Time | None = None,
     model: PotentialModel | None = None,
-    params: Annotated[Sequence[Mapping[str, Array]] | None, Unchecked()] = None,
+    params: Params | None = None,
     stimuli: tuple[Any, list[Any], list[Any]] | None = None,
     readouts: ReadoutNames = ("lfp",),
-    checkpoint: Annotated[int | Sequence[int] | None, Unchecked()] = None,
+    checkpoint: int | Sequence[int] | None = None,
     solver: str = "bwd_euler",
     quantify: bool | None = None,
 ) -> xr.Dataset:

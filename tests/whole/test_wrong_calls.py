@@ -69,7 +69,7 @@ ACCEPTED = {
     "Callable[..., Any]": {"function", "type"},
     "Mapping[str, Any]": {"dict", "empty dict", "bands of text"},
     "Mapping[str, str]": {"dict", "empty dict", "bands of text", "bands of NaN"},
-    "Sequence[Mapping[str, Array]]": {"empty list"},
+    "Params": {"empty list"},
     "Mapping[Hashable, Any]": {"empty dict"},
     "Chunks": NUMBERS | {"dict", "empty dict", "bands of NaN", "bands of text"},
     "xr.Dataset": LABELLED,
