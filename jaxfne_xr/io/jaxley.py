@@ -13,12 +13,12 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
 
-from jaxfne_xr.core.arguments import public
+from jaxfne_xr.core.arguments import public, require_array
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked
 from jaxfne_xr.core.errors import (
@@ -36,7 +36,7 @@ from jaxfne_xr.core.numeric import gathered, native
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
-from jaxfne_xr.core.types import Array, ArrayLike, Params, Time, TimeStep
+from jaxfne_xr.core.types import Array, ArrayLike, Params, Time, TimeStep, Unchecked
 from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
 
 from . import jaxley_cable, jaxley_inside
@@ -62,7 +62,7 @@ _UNITS_OF_LABELS = {
 @public
 def from_jaxley(
     module: Any,
-    recordings: Array,
+    recordings: Annotated[Array, Unchecked()],
     *,
     delta_t: TimeStep,
     params: Params | None = None,
@@ -338,6 +338,7 @@ def _bare(recordings: ArrayLike) -> Array:
     elif isinstance(recordings, (xr.DataArray, xr.Dataset, xr.Variable)):
         found, remedy = f"a {type(recordings).__name__}", "pass the bare array"
     else:
+        require_array(recordings, "recordings")
         recordings = gathered(native(recordings, "recordings"))
         is_array = is_jax(recordings) or is_dask(recordings)
         return recordings if is_array else native(np.asarray(recordings))

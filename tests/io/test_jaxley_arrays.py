@@ -184,7 +184,7 @@ def test_values_that_are_not_real_numbers(dtype):
 
 def test_other_than_the_array_itself():
     cell, recordings = small()
-    with pytest.raises(jfx.ArgumentError, match="recordings: found a tuple"):
+    with pytest.raises(jfx.DataError, match="return_states=True"):
         jfx.from_jaxley(cell, (recordings, {}), delta_t=DT)
     with pytest.raises(jfx.DataError, match="DataArray"):
         jfx.from_jaxley(cell, xr.DataArray(recordings), delta_t=DT)
