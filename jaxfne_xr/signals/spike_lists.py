@@ -181,9 +181,7 @@ def _sampled(
     return float(step), samples
 
 
-def _samples(
-    times: np.ndarray, start: float, step: float, n: int, epsilon: float
-) -> np.ndarray:
+def _samples(times: np.ndarray, start: float, step: float, n: int, epsilon: float) -> np.ndarray:
     """Return the first sample at or after each time, of numbers with a relative precision."""
     if not np.isfinite(times).all():
         raise NonFiniteError.of(
