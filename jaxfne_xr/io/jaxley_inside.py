@@ -257,7 +257,9 @@ def of_recorded(
         for junction in found:
             current, post = _of_junction(junction, voltages, place, currents, dt_ms, unknown)
             if current is not None:
-                made = jnp.zeros((len(current), *shape[-2:]), current.dtype) if made is None else made
+                made = (
+                    jnp.zeros((len(current), *shape[-2:]), current.dtype) if made is None else made
+                )
                 made = made.at[:, post].add(-current)
         at = place[clamped]
         shift = _of_clamps(module, voltages, rows, at[at >= 0], given, dt_ms, unknown, repeatable)
