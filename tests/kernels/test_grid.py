@@ -107,8 +107,8 @@ def test_any_dyadic_number(a, b, bits):
 
 
 def test_a_hair_above_halfway_is_rounded_up():
-    first = Fraction(2**54 + 2) + Fraction(1, 2**2000)
-    assert grid(first, Fraction(4), 50).tolist() == [float(first + 4 * k) for k in range(50)]
+    first = 1 + Fraction(1, 2**2000)
+    assert grid(first, Fraction(2**53), 3).tolist() == [1.0, 2.0**53 + 2, 2.0**54]
 
 
 def test_numbers_of_many_digits_take_no_loop():
