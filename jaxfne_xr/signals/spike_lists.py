@@ -20,7 +20,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.time_axis import SAME_TIME, TIME, check_dt, in_ms
 from jaxfne_xr.core.types import Time
-from jaxfne_xr.core.units import magnitude, scalar, units_of, values_in
+from jaxfne_xr.core.units import bare, magnitude, scalar, units_of, values_in
 from jaxfne_xr.kernels.grid import exact, grid
 
 #: The dim of a list of spikes, and the coordinate with the number of spikes that a row stands for.
@@ -82,7 +82,7 @@ def spikes_from_list(
         raise VariableError.of(TIME, found=found, expected=expected, remedy=remedy)
     raw = np.asarray(magnitude(ds[TIME].variable.data))
     times = in_ms(raw, units_of(ds[TIME]))
-    epsilon = _epsilon(raw) if epsilon is None else epsilon
+    epsilon = _epsilon(ds[TIME].variable.data) if epsilon is None else epsilon
     index: dict[str, np.ndarray] = {TIME: _samples(times, start, step, n, epsilon)}
     coords: dict[str, Any] = {}
     for dim, size in sizes.items():
@@ -115,9 +115,12 @@ def _ragged(source: Sequence[Any]) -> bool:
         return True
 
 
-def _epsilon(times: np.ndarray) -> float:
-    """Return the relative precision of the numbers that times were given in."""
-    return float(np.finfo(times.dtype).eps) if times.dtype.kind == "f" else 0.0
+def _epsilon(times: Any) -> float:
+    """Return the relative precision of the numbers that times were given in: that of the coarsest of a list."""
+    if isinstance(times, (list, tuple)):
+        return max((_epsilon(t) for t in times if type(t) is not float), default=0.0)
+    dtype = getattr(bare(times), "dtype", None)
+    return float(np.finfo(dtype).eps) if dtype is not None and dtype.kind == "f" else 0.0
 
 
 def _as_dataset(source: Sequence[Any], sites: int) -> tuple[xr.Dataset, float]:
@@ -141,7 +144,7 @@ def _as_dataset(source: Sequence[Any], sites: int) -> tuple[xr.Dataset, float]:
     unit = np.repeat(np.arange(sites), [len(train) for train in trains])
     times = np.concatenate([np.zeros(0), *trains])
     ds = xr.Dataset(coords={TIME: (SPIKE, times, {"units": "ms"}), "unit": (SPIKE, unit)})
-    return ds, max(map(_epsilon, trains), default=0.0)
+    return ds, _epsilon(list(source))
 
 
 def _recorded(ds: xr.Dataset) -> Mapping[str, Any]:
