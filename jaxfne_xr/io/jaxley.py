@@ -149,6 +149,9 @@ def from_jaxley(
     as long as the simulation. Compartments for which this is not possible are named in ``current_unknown``; whether the
     repetition gives the recorded voltages is not checked under a JAX trace.
 
+    Recordings of dask stay lazy, except that ``i_intracellular`` is computed at once, from the recorded currents of the
+    electrical synapses or else from all recorded voltages, which then have to fit into memory.
+
     Examples
     --------
     >>> import jaxley as jx
