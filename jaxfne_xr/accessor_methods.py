@@ -18,6 +18,7 @@ from .core.types import (
     Bands,
     Conductivity,
     Count,
+    Direction,
     Interval,
     Length,
     Lengths,
@@ -29,7 +30,6 @@ from .core.types import (
     Stimulus,
     Time,
     TimeStep,
-    Vector,
     Voltage,
     Window,
 )
@@ -211,10 +211,10 @@ class OfOneVariable(Generic[Data]):
     def rotate(
         self,
         angle: Angles | None = None,
-        axis: str | Vector = "z",
+        axis: str | Direction = "z",
         *,
-        to: Vector | None = None,
-        origin: str | ArrayLike | None = None,
+        to: Direction | None = None,
+        origin: str | Lengths | None = None,
         by: str | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.rotate`."""

@@ -118,7 +118,7 @@ def test_charge_and_labels():
             jfx.DimensionError,
             "[times] for a single",
         ),
-        ([[41.0], [], []], {"dt_ms": 0.1, "duration": 40}, jfx.DataError, "duration=41.1"),
+        ([[41.0], [], []], {"dt_ms": 0.1, "duration": 40}, jfx.DataError, 'duration="41.1 ms"'),
         (
             [[39.95], [], []],
             {"dt_ms": 0.1, "duration": 40},
