@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeGuard, cast
 
 import jax.numpy as jnp
@@ -29,6 +30,8 @@ from .types import Array, ArrayLike, Quantity, Scalar, Scalars
 _DIMENSIONS, _OFFSET = "dimensions", "offset"
 #: Names for units that a library gives in base units only.
 _NAMED = ("V", "A", "m", "s", "S", "S/m", "ohm", "ohm*m", "F", "A/m^2", "A/m^3", "A*m", "V/A", "T")
+#: The most dims of an array, and so the depth to which nested lists are read.
+_DEPTH = 64
 
 
 def is_pint(data: object) -> TypeGuard[Any]:
@@ -359,8 +362,9 @@ def scalar(value: Scalar, unit: str, name: str) -> float:
             raise refuse(f"{str(given)!r}, which is not convertible to {unit}") from error
         if is_jax(value) and not is_traced(value):
             value = np.asarray(value)
-    if isinstance(value, (np.ndarray, np.generic)) and np.ndim(value) == 0:
-        value = value.item()
+    if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
+        # as integers, NumPy's times would lose their unit
+        value = None if value.dtype.kind in "mM" else value.item()
     # True is a number in Python, but hardly meant as one
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise refuse(f"{given!r} ({type(given).__name__})")
@@ -417,10 +421,37 @@ def carries_unit(value: object) -> bool:
     if isinstance(value, (xr.DataArray, xr.Variable)):
         return True
     if isinstance(value, (list, tuple)):
-        return any(map(carries_unit, value))
+        # lists may be long: of numbers alone, their types tell
+        return not all(map(_is_bare_type, _types_in(value))) and any(map(carries_unit, value))
     if type(value) is np.ndarray and value.dtype == object:
-        return any(map(carries_unit, value.ravel().tolist()))
+        return carries_unit(value.ravel().tolist())
     return is_quantity(value)
+
+
+def _types_in(values: Sequence[Any]) -> set[type]:
+    """Return the types of what nested lists and tuples hold; also those of the lists, if these are too deep to read."""
+    found: set[type] = set()
+    for _ in range(_DEPTH):
+        types = set(map(type, values))
+        nested = {kind for kind in types if issubclass(kind, (list, tuple))}
+        found |= types - nested
+        if not nested:
+            return found
+        lists = values if nested == types else [v for v in values if type(v) in nested]
+        values = list(chain.from_iterable(lists))
+    return found | nested
+
+
+def _is_bare_type(kind: type) -> bool:
+    """Whether a type is one of numbers or booleans, of Python or NumPy, which have no unit."""
+    return kind in (float, int, bool, complex) or issubclass(kind, (np.number, np.bool_))
+
+
+def _is_real_type(kind: type) -> bool:
+    """Whether a type is one of real numbers of Python or NumPy."""
+    # NumPy counts times among the integers
+    real = issubclass(kind, (np.floating, np.integer)) and not issubclass(kind, np.timedelta64)
+    return kind in (float, int) or real
 
 
 def values_in(
@@ -462,6 +493,8 @@ def values_in(
     if type(value) is np.ndarray and value.dtype == object and value.ndim:
         value = cast(Any, value.tolist())
     if isinstance(value, (list, tuple)):
+        if all(map(_is_real_type, _types_in(value))):
+            return convert(np.array(value, dtype=float), given, unit)
         several = [values_in(v, unit, name, given=given) for v in value]
         return jnp.stack(several) if any(map(is_jax, several)) else np.array(several, dtype=float)
     if isinstance(value, np.ndarray) and value.ndim:
