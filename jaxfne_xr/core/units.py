@@ -11,9 +11,9 @@ import numbers
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import chain
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +25,8 @@ from .errors import ArgumentError, UnitError
 from .numeric import as_floats, computable, real_numbers
 from .registries import application, counterpart, for_quantities, has_offset, root, standard, unsafe
 from .types import Array, ArrayLike, Quantity, Scalar, Scalars
+
+R = TypeVar("R")
 
 #: Why two units cannot be converted.
 _DIMENSIONS, _OFFSET = "dimensions", "offset"
@@ -64,6 +66,25 @@ def parse(unit: str) -> Any:
         return application().Unit(unit)
     except Exception as error:  # pint raises many types here, ValueError and TokenError among them
         raise _unreadable(unit, f"{type(error).__name__}: {error}") from error
+
+
+def _kept_if_standard(function: Callable[..., R]) -> Callable[..., R]:
+    """Cache what a function returns of units that the standard registry knows: the application's may be replaced."""
+    kept = lru_cache(maxsize=512)(function)
+
+    @wraps(function)
+    def call(*given: Any) -> R:
+        standard = all(_is_standard(unit) for unit in given if isinstance(unit, str))
+        return (kept if standard else function)(*given)
+
+    return call
+
+
+def _is_standard(unit: str) -> bool:
+    try:
+        return _standard(unit) is not None
+    except UnitError:  # unsafe in any registry
+        return True
 
 
 def _unreadable(unit: str, why: str) -> UnitError:
@@ -229,12 +250,14 @@ def unit_of(data: Any) -> str:
     return _of_foreign(*foreign.readings(data))[0]
 
 
-@lru_cache(maxsize=512)
 def _of_foreign(text: str | None, base: tuple[str, float] | None) -> tuple[str, float]:
     """Return the unit in which another library's numbers are kept, and the factor to it."""
-    if base is None:
-        return str(text), 1.0
-    unit, number = base
+    return (str(text), 1.0) if base is None else _in_base(text, *base)
+
+
+@_kept_if_standard
+def _in_base(text: str | None, unit: str, number: float) -> tuple[str, float]:
+    """Return a unit that is `number` times the base unit `unit`, by its name `text` if that means the same to pint."""
     # the same text may mean something else there
     found = None if text is None or not same_dimension(text, unit) else factor(text, unit)
     if found is not None and abs(found / number - 1) < 1e-9:
@@ -243,7 +266,7 @@ def _of_foreign(text: str | None, base: tuple[str, float] | None) -> tuple[str, 
     return next(named, text_of(parse(unit))), number
 
 
-@lru_cache(maxsize=512)
+@_kept_if_standard
 def pretty(unit: str) -> str:
     """Write a unit as in print, for the label of an axis; unchanged if pint cannot read it.
 
@@ -373,17 +396,28 @@ def scalar(value: Scalar, unit: str, name: str) -> float:
 
 def _read(text: str, refuse: Callable[[str], UnitError]) -> Any:
     """Return the quantity that a text says, read in the standard registry, else in the application's."""
+    known = _quantity_in_standard(text)
+    if known is not None:
+        return known
     reason = unsafe(text)
     if reason is not None:
         raise refuse(f"{text[:60]!r}, which pint cannot read ({reason})")
     try:
+        made = application().Quantity(text)
+        return float(made.magnitude) * made.units
+    except Exception as error:  # pint raises many types here
+        raise refuse(f"{text!r}, which pint cannot read") from error
+
+
+@lru_cache(maxsize=512)
+def _quantity_in_standard(text: str) -> Any:
+    """Return the quantity that a text says in the standard registry; None if it says nothing there."""
+    if unsafe(text) is not None:
+        return None
+    try:
         return standard().Quantity(text)
-    except Exception:  # pint raises many types here
-        try:
-            made = application().Quantity(text)
-            return float(made.magnitude) * made.units
-        except Exception as error:
-            raise refuse(f"{text!r}, which pint cannot read") from error
+    except Exception:  # as above
+        return None
 
 
 def number(value: Scalar, unit: str, name: str) -> Any:

@@ -13,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
+from jaxfne_xr.core.registries import standard
 from jaxfne_xr.core.units import (
+    _of_foreign,
     carries_unit,
     convert,
     factor,
     magnitude,
+    pretty,
     quantity,
     same_dimension,
     scalar,
@@ -243,3 +246,35 @@ def test_what_is_no_number_in_a_list_is_refused(refused):
     itself.append(itself)
     with pytest.raises(RecursionError):
         values_in(itself, "um", "x")
+
+
+def test_nothing_is_kept_of_a_registry_that_may_be_replaced():
+    before = pint.application_registry.get()
+    said, values, pretties = [], [], []
+    try:
+        for size in (3, 7):
+            mine = pint.UnitRegistry()
+            mine.define(f"blip = {size} * millivolt = bl")
+            pint.set_application_registry(mine)
+            values.append(scalar("2 blip", "mV", "x"))
+            pretties.append(pretty("blip"))
+            said.append(_of_foreign("blip", ("kg*m^2/(A*s^3)", size * 1e-3)))
+        pint.set_application_registry(before)
+        assert _of_foreign("blip", ("kg*m^2/(A*s^3)", 7e-3)) == ("V", 7e-3)
+        with pytest.raises(jfx.UnitError):
+            scalar("2 blip", "mV", "x")
+        assert pretty("blip") == "blip"
+    finally:
+        pint.set_application_registry(before)
+    np.testing.assert_allclose(values, [6, 14], rtol=1e-15)
+    assert pretties == ["bl", "bl"]
+    assert said == [("bl", 1.0), ("bl", 1.0)]
+
+
+def test_what_the_standard_registry_reads_is_read_once(monkeypatch):
+    reads: list[int] = []
+    assert scalar("31.25 us", "ms", "dt_ms") == 0.03125
+    monkeypatch.setattr(type(standard()), "parse_expression", lambda *_, **__: reads.append(1))
+    assert scalar("31.25 us", "ms", "dt_ms") == 0.03125
+    assert scalar("31.25 us", "s", "dt") == 3.125e-5
+    assert not reads
