@@ -20,10 +20,10 @@ import numpy as np
 import xarray as xr
 
 from .arrays import is_jax, is_traced
-from .errors import ArgumentError, DataError, JfneError, Problem, UnitError, raise_problems
+from .errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
 from .inputs import no_dataset
 from .numeric import is_real as is_real_type
-from .numeric import kind_problem
+from .numeric import kind_problem, masked_problem
 from .types import Number, Numbers, Numeric, Unchecked, Unit, Whole
 from .units import (
     LARGEST,
@@ -431,12 +431,13 @@ class _Array(Rule):
     def problem(self, value: Any, name: str) -> Problem | None:
         """Return what is wrong with an array."""
         data = bare(value)
-        if isinstance(data, np.ma.MaskedArray):
-            # this is what to type, as the argument is a variable of the user's, by any name
-            found, remedy = "a masked array, whose mask would be lost", f"{name}={name}.filled(0)"
-            return Problem(name, found, self.words, remedy, DataError)
         kind = getattr(data, "dtype", None)
         if isinstance(kind, np.dtype):
+            # the argument is a variable of the user's, by any name
+            masked = masked_problem(data, name, name if data is value else f"{name}.magnitude")
+            if masked is not None:
+                units = "" if data is value else f" * {name}.units"
+                return replace(masked, remedy=f"{name}={masked.remedy}{units}")
             if kind.kind in self.kinds or is_real_type(kind):
                 return None
             if kind.kind == "O" and carries_unit(data):

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from . import provenance
-from .arrays import is_array, is_dask
+from .arrays import is_dask
 from .dispatch import checked
 from .errors import (
     ArgumentError,
@@ -24,16 +24,10 @@ from .errors import (
 )
 from .lost_units import restored
 from .numeric import (
-    PLAIN,
-    gathered,
-    has_unknown_size,
-    is_native,
     is_real,
     kind_problem,
-    native,
-    unknown_size,
 )
-from .results import with_our_quantities, with_unit
+from .results import with_unit
 from .schema import (
     CURRENTS,
     INTRACELLULAR,
@@ -45,10 +39,10 @@ from .schema import (
     UNITS,
     VOLTAGES,
 )
+from .stored import as_stored
 from .time_axis import TIME, in_ms, same_times, sampling, time_problem, time_remedy
 from .types import Array, ArrayLike
 from .units import (
-    bare,
     carries_unit,
     convert,
     factor,
@@ -96,8 +90,8 @@ def as_dataset(
         If it is neither, or a DataArray has the name of one of its coordinates.
     """
     if isinstance(data, xr.Dataset):
-        ours = with_our_quantities(data)
-        return in_native_types(ours if as_it_is else restored(ours))
+        stored = as_stored(data)
+        return stored if as_it_is else restored(stored)
     if not isinstance(data, xr.DataArray):
         raise no_dataset(data, where, "a Dataset or a DataArray")
     if name is None:
@@ -109,42 +103,7 @@ def as_dataset(
             expected="a variable with a name that none of its coordinates has",
             remedy='ds["v"], or array.rename("v")',
         )
-    made = with_our_quantities(data.to_dataset(name=name))
-    return in_native_types(made, remedy=f"{where}.data.compute_chunk_sizes()")
-
-
-def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
-    """Return a Dataset with all data in types that can be computed with and stored; the same object if they are.
-
-    Raises
-    ------
-    DimensionError
-        If dask does not know the size of a variable; `remedy` is part of the error.
-    DataError
-        If a variable is masked.
-    """
-    changed = {}
-    for name, variable in ds.variables.items():
-        stored = variable._data
-        if type(stored) is np.ndarray and stored.dtype in PLAIN:
-            continue
-        data = bare(stored)
-        if is_dask(data) and has_unknown_size(data):
-            of = f'ds["{name}"].data' + ("" if data is stored else ".magnitude")
-            how = remedy or f"{of}.compute_chunk_sizes(); ds = ds.assign()"
-            raise unknown_size(str(name), data.shape, how)
-        if not is_array(data):  # an index, or data of a file that are not read yet
-            if is_native(data.dtype):
-                continue
-            data = variable.data
-        made = gathered(native(data, str(name)))
-        if made is not data:
-            made = type(stored)(made, stored.units) if is_quantity(stored) else made
-            changed[name] = variable.copy(deep=False, data=made)
-    if not changed:
-        return ds
-    coords = {name: v for name, v in changed.items() if name in ds.coords}
-    return ds.assign_coords(coords).assign({n: v for n, v in changed.items() if n not in coords})
+    return as_stored(data.to_dataset(name=name), code=f"{where}.data")
 
 
 def no_dataset(data: object, where: str, expected: str) -> ArgumentError:

@@ -387,7 +387,7 @@ def scalar(value: Scalar, unit: str, name: str) -> float:
             value = np.asarray(value)
     if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
         # as integers, NumPy's times would lose their unit
-        value = None if value.dtype.kind in "mM" else value.item()
+        value = cast(Any, None if value.dtype.kind in "mM" else value.item())
     # True is a number in Python, but hardly meant as one
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise refuse(f"{given!r} ({type(given).__name__})")
