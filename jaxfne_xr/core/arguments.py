@@ -436,8 +436,8 @@ class _Array(Rule):
             # the argument is a variable of the user's, by any name
             masked = masked_problem(data, name, name if data is value else f"{name}.magnitude")
             if masked is not None:
-                units = "" if data is value else f" * {name}.units"
-                return replace(masked, remedy=f"{name}={masked.remedy}{units}")
+                code = masked.remedy + ("" if data is value else f" * {name}.units")
+                return replace(masked, remedy=f"{name}={code}")
             if kind.kind in self.kinds or is_real_type(kind):
                 return None
             if kind.kind == "O" and carries_unit(data):

@@ -149,7 +149,7 @@ def masked_problem(data: Array, name: str, code: str) -> Problem | None:
         where=name,
         found="a masked array, whose mask would be lost",
         expected="a plain array",
-        remedy=f"dask.array.ma.filled({code}, {value})" if lazy else f"{code}.filled({value})",
+        remedy=f"{code}.map_blocks(np.ma.filled, {value})" if lazy else f"{code}.filled({value})",
         error=DataError,
     )
 

@@ -78,9 +78,8 @@ def _as_stored(
         data = variable.data
     problem = masked_problem(data, str(name), of)
     if problem is not None:
-        to = "" if code else f"{called} = "
-        units = "" if data is stored else f" * {called}.units"
-        raise_problems([replace(problem, remedy=f"{to}{problem.remedy}{units}")])
+        plain = problem.remedy + ("" if data is stored else f" * {called}.units")
+        raise_problems([replace(problem, remedy=plain if code else f"{called} = {plain}")])
     made = gathered(native(data, str(name)))
     if made is data:
         return variable
