@@ -21,7 +21,14 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     warn,
 )
-from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, unit_problem, variable_of
+from jaxfne_xr.core.inputs import (
+    as_dataset,
+    mixed_problem,
+    only_variable,
+    times_of,
+    unit_problem,
+    variable_of,
+)
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import (
     TIME,
@@ -251,14 +258,13 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
 def _frequencies(spectrum: xr.Dataset) -> np.ndarray:
     """Return the frequencies of a spectrum, Hz."""
     variable = spectrum[FREQUENCY].variable
-    if units_of(variable) is None:
-        return np.asarray(variable.data, float)
     raise_problems(unit_problem(variable, FREQUENCY, "Hz"))
     return convert(np.asarray(magnitude(variable.data), float), str(units_of(variable)), "Hz")
 
 
 def unit_in(variable: xr.Variable, name: str) -> str:
     """Return the unit of a variable; of counts and booleans without one, 1."""
+    raise_problems(mixed_problem(variable, name))
     unit = units_of(variable)
     if unit is None and variable.dtype.kind not in "biu":
         raise UnitError.of(

@@ -80,7 +80,7 @@ def spikes_from_list(
             'ds.assign_coords(time=("spike", times, {"units": "ms"}))',
         )
         raise VariableError.of(TIME, found=found, expected=expected, remedy=remedy)
-    times = in_ms(np.asarray(magnitude(ds[TIME].variable.data)), units_of(ds[TIME]))
+    times = in_ms(np.asarray(magnitude(ds[TIME].variable.data)), units_of(ds[TIME]), given=None)
     index: dict[str, np.ndarray] = {TIME: _samples(times, start, step, n)}
     coords: dict[str, Any] = {}
     for dim, size in sizes.items():
