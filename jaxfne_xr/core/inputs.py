@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,9 @@ def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Proble
     mixed = mixed_problem(variable, name)
     if mixed:
         return mixed
+    unread = [] if unit is None else _unreadable(unit, name, expected)
+    if unread:
+        return [replace(p, expected=f"{expected}, or a unit that converts to it") for p in unread]
     if unit is not None and expected == "nA" and same_dimension(unit, DENSITY):
         return [_density_problem(variable, name, unit)]
     if unit is None:
@@ -257,6 +261,38 @@ def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Proble
             error=UnitError,
         )
     ]
+
+
+def unit_in(variable: xr.Variable, name: str, example: str = "mV") -> str:
+    """Return the unit of a variable that may be in any; of counts and booleans without one, 1.
+
+    Raises
+    ------
+    UnitError
+        If it has none, one that pint cannot read, or two.
+    """
+    unit = units_of(variable)
+    if unit is None and variable.dtype.kind in "biu":
+        return "1"
+    if unit is not None:
+        raise_problems(mixed_problem(variable, name) or _unreadable(unit, name, example))
+        return unit
+    raise UnitError.of(
+        name,
+        found="no unit",
+        expected="a unit, of which that of the result is made",
+        remedy=f'ds["{name}"].attrs["units"] = "{example}", or whatever it is in; "1" for a pure number',
+    )
+
+
+def _unreadable(unit: str, name: str, example: str) -> list[Problem]:
+    """Return the problem of a variable whose unit pint cannot read."""
+    try:
+        readable(unit)
+    except UnitError as error:
+        remedy = f'ds["{name}"].attrs["units"] = "{example}", or whatever it is in'
+        return [replace(p, where=name, remedy=remedy) for p in error.problems]
+    return []
 
 
 def mixed_problem(variable: xr.Variable, name: str) -> list[Problem]:
@@ -314,7 +350,7 @@ def kept_unit(name: str, unit: str) -> str:
         )
     if name not in UNITS:
         return "mV" if same_dimension(unit, "mV") else readable(unit)
-    raise_problems(unit_problem(xr.Variable((), 0.0, {"units": unit}), name, UNITS[name]))
+    raise_problems(unit_problem(xr.Variable((), 0.0, {"units": readable(unit)}), name, UNITS[name]))
     return UNITS[name]
 
 

@@ -16,7 +16,9 @@ from jaxfne_xr.core.errors import (
     NonFiniteError,
     TimeAxisError,
     VariableError,
+    raise_problems,
 )
+from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.time_axis import DT_TOLERANCE, TIME, check_dt, in_ms
 from jaxfne_xr.core.types import Time
@@ -80,7 +82,10 @@ def spikes_from_list(
             'ds.assign_coords(time=("spike", times, {"units": "ms"}))',
         )
         raise VariableError.of(TIME, found=found, expected=expected, remedy=remedy)
-    times = in_ms(np.asarray(magnitude(ds[TIME].variable.data)), units_of(ds[TIME]), given=None)
+    at = ds[TIME].variable
+    if at.dtype.kind != "m":
+        raise_problems(unit_problem(at, TIME, "ms"))
+    times = in_ms(np.asarray(magnitude(at.data)), units_of(at))
     index: dict[str, np.ndarray] = {TIME: _samples(times, start, step, n)}
     coords: dict[str, Any] = {}
     for dim, size in sizes.items():

@@ -23,7 +23,7 @@ from jaxfne_xr.core.errors import (
     UnitError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
+from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems, unit_in
 from jaxfne_xr.core.lost_units import noted
 from jaxfne_xr.core.numeric import gathered, is_real, native
 from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_unit
@@ -230,6 +230,7 @@ def quantify(ds: Data) -> Data:
         if unit is None or is_pint(data):
             continue
         rest = {key: value for key, value in variable.attrs.items() if key != "units"}
+        unit = unit_in(variable.variable, str(name))
         bare = xr.Variable(variable.dims, magnitude(variable.variable.data))
         changed[name] = with_unit(bare, unit, quantify=True, attrs=rest)
         units[str(name)] = unit

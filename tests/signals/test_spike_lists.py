@@ -118,7 +118,7 @@ def test_charge_and_labels():
             jfx.DimensionError,
             "[times] for a single",
         ),
-        ([[41.0], [], []], {"dt_ms": 0.1, "duration": 40}, jfx.DataError, "duration=41.1"),
+        ([[41.0], [], []], {"dt_ms": 0.1, "duration": 40}, jfx.DataError, 'duration="41.1 ms"'),
         (
             [[39.95], [], []],
             {"dt_ms": 0.1, "duration": 40},
@@ -161,3 +161,19 @@ def test_lists_of_datasets_that_say_too_little(refused):
     for no_array in (TIMES, [["x"], ["y"], ["z"]], [None, 1.0, 2.0]):
         with refused(jfx.ArgumentError, "source", "array of real numbers"):
             jfx.construct(cfg).simulate_external(no_array, dt_ms=0.1)
+
+
+def test_times_of_a_dataset_say_their_unit(refused):
+    ds = xr.Dataset(coords={"time": ("spike", [1.0, 2.5]), "unit": ("spike", [0, 2])})
+    for source in (ds, ds.time):
+        with refused(jfx.UnitError, "time: found no unit", 'ds["time"].attrs["units"] = "ms"'):
+            spikes_of(source, dt_ms=0.5, duration=4)
+    want = spikes_of([[1.0], [], [2.5]], dt_ms=0.5, duration=4)
+    for time in (
+        ("spike", [1.0, 2.5], {"units": "ms"}),
+        ("spike", [1e-3, 2.5e-3], {"units": "s"}),
+        ("spike", np.array([1000, 2500], "m8[us]")),
+    ):
+        np.testing.assert_array_equal(
+            spikes_of(ds.assign_coords(time=time), dt_ms=0.5, duration=4), want
+        )
