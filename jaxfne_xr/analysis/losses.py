@@ -21,7 +21,13 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     renaming,
 )
-from jaxfne_xr.core.inputs import as_dataset, kind_problems, no_dataset, require_time
+from jaxfne_xr.core.inputs import (
+    as_dataset,
+    kind_problems,
+    no_dataset,
+    require_time,
+    unit_in,
+)
 from jaxfne_xr.core.labels import misaligned, remedy_of_times
 from jaxfne_xr.core.numeric import together
 from jaxfne_xr.core.results import finish
@@ -339,10 +345,10 @@ def _mean_square(
     dims = _over(over, x.dims)
     with precision_of(x):
         difference = x - y
-    unit = str(units_of(x))
+    unit = None if units_of(x) is None else unit_in(x, name)
     made = mean_over(difference, dims, "square")
     parameters = {"of": name, "over": dims}
-    return finish(ds, function, made, product(unit, unit), parameters, others=[reference])
+    return finish(ds, function, made, unit and product(unit, unit), parameters, others=[reference])
 
 
 # ------------------------------------------------------------------------------------------- matching the two

@@ -21,7 +21,14 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     warn,
 )
-from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, unit_problem, variable_of
+from jaxfne_xr.core.inputs import (
+    as_dataset,
+    only_variable,
+    times_of,
+    unit_in,
+    unit_problem,
+    variable_of,
+)
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import (
     TIME,
@@ -237,7 +244,7 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
     dims = tuple("band" if d == FREQUENCY else d for d in variable.dims)
     axis = variable.get_axis_num(FREQUENCY)
     (made,) = jointly(kernels.band_power, variable, dims=[dims], numbers=(f, low, high), axis=axis)
-    units = str(units_of(variable))
+    units = unit_in(variable, "psd", "mV^2/Hz")
     labels = {
         "band": ("band", np.array(names)),
         "low": ("band", low, {"units": "Hz"}),
@@ -251,23 +258,8 @@ def band_power(spectrum: xr.Dataset | xr.DataArray, bands: Bands | None = None) 
 def _frequencies(spectrum: xr.Dataset) -> np.ndarray:
     """Return the frequencies of a spectrum, Hz."""
     variable = spectrum[FREQUENCY].variable
-    if units_of(variable) is None:
-        return np.asarray(variable.data, float)
     raise_problems(unit_problem(variable, FREQUENCY, "Hz"))
     return convert(np.asarray(magnitude(variable.data), float), str(units_of(variable)), "Hz")
-
-
-def unit_in(variable: xr.Variable, name: str) -> str:
-    """Return the unit of a variable; of counts and booleans without one, 1."""
-    unit = units_of(variable)
-    if unit is None and variable.dtype.kind not in "biu":
-        raise UnitError.of(
-            name,
-            found="no unit",
-            expected="a unit, whose square per Hz is that of the spectrum",
-            remedy=f'ds["{name}"].attrs["units"] = "mV", or whatever it is in; "1" for a pure number',
-        )
-    return unit or "1"
 
 
 def segments(
@@ -333,6 +325,8 @@ def _without_gaps(
 ) -> tuple[xr.Variable, bool]:
     """Return a variable, checked, and whether its spectra have to leave out segments with NaN; `least` have to stay."""
     data = magnitude(variable.data)
+    if not isinstance(variable.dtype, np.dtype):  # nullable booleans of pandas
+        variable = xr.Variable(variable.dims, data)
     if skipna not in (None, True, False):
         expected, remedy = "True, False, or None for a warning", "skipna=True"
         raise ArgumentError.of("skipna", found=repr(skipna), expected=expected, remedy=remedy)

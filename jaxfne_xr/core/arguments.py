@@ -424,8 +424,8 @@ class _Array(Rule):
         super().__init__(words, self._accepts)
 
     def _accepts(self, value: Any) -> bool:
-        if type(value) is np.ndarray:
-            return value.dtype.kind in self.kinds
+        if type(value) is np.ndarray and value.dtype.kind in self.kinds:
+            return True
         return self.problem(value, "") is None
 
     def problem(self, value: Any, name: str) -> Problem | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from .numeric import (
 from .results import with_unit
 from .schema import (
     CURRENTS,
+    DENSITY,
     INTRACELLULAR,
     KINDS,
     LONG_NAMES,
@@ -55,8 +57,6 @@ from .units import (
     values_in,
 )
 
-#: The unit of what is multiplied by an area to be a current.
-DENSITY = "mA/cm^2"
 #: Remedy for a Dataset without the axial conductances of its cells.
 GET_CABLE = (
     "jfx.from_jaxley and jfx.from_lfpy attach the axial conductances; "
@@ -189,10 +189,19 @@ def only_variable(ds: xr.Dataset, variable: str | None) -> str:
 def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Problem]:
     """Return the problem of a variable whose unit is missing or does not convert to `expected`."""
     unit = units_of(variable)
+    mixed = mixed_problem(variable, name)
+    if mixed:
+        return mixed
+    unread = [] if unit is None else _unreadable(unit, name, expected)
+    if unread:
+        return [replace(p, expected=f"{expected}, or a unit that converts to it") for p in unread]
     if unit is not None and expected == "nA" and same_dimension(unit, DENSITY):
         return [_density_problem(variable, name, unit)]
     if unit is None:
-        found, remedy = "no unit", f'{name}.attrs["units"] = "{expected}", if that is what it is in'
+        found, remedy = (
+            "no unit",
+            f'ds["{name}"].attrs["units"] = "{expected}", if that is what it is in',
+        )
         if is_dask(variable._data) and is_quantity(getattr(variable._data, "_meta", None)):
             found = "a dask array of quantities, as .chunk() makes it of quantified data"
             remedy = 'units to attrs first: quantified.pint.dequantify(format="~P").chunk()'
@@ -213,13 +222,62 @@ def unit_problem(variable: xr.Variable, name: str, expected: str) -> list[Proble
     ]
 
 
+def unit_in(variable: xr.Variable, name: str, example: str = "mV") -> str:
+    """Return the unit of a variable that may be in any; of counts and booleans without one, 1.
+
+    Raises
+    ------
+    UnitError
+        If it has none, one that pint cannot read, or two.
+    """
+    unit = units_of(variable)
+    if unit is None and variable.dtype.kind in "biu":
+        return "1"
+    if unit is not None:
+        raise_problems(mixed_problem(variable, name) or _unreadable(unit, name, example))
+        return unit
+    raise UnitError.of(
+        name,
+        found="no unit",
+        expected="a unit, of which that of the result is made",
+        remedy=f'ds["{name}"].attrs["units"] = "{example}", or whatever it is in; "1" for a pure number',
+    )
+
+
+def _unreadable(unit: str, name: str, example: str) -> list[Problem]:
+    """Return the problem of a variable whose unit pint cannot read."""
+    try:
+        readable(unit)
+    except UnitError as error:
+        remedy = f'ds["{name}"].attrs["units"] = "{example}", or whatever it is in'
+        return [replace(p, where=name, remedy=remedy) for p in error.problems]
+    return []
+
+
+def mixed_problem(variable: xr.Variable, name: str) -> list[Problem]:
+    """Return the problem of a quantity that has another unit in attrs: a product of a quantity and plain numbers."""
+    said = variable.attrs.get("units")
+    if said is None or not is_quantity(variable._data):
+        return []
+    unit = unit_of(variable._data)
+    if said == unit or (same_dimension(str(said), unit) and factor(str(said), unit) == 1.0):
+        return []
+    return [
+        Problem(
+            where=name,
+            found=f"a quantity in {unit!r} with {str(said)!r} in attrs, as of a quantity times plain numbers",
+            expected="one unit, in the quantity or in attrs",
+            remedy='multiply by a quantity: ds["diameter"].jfne.quantify()',
+            error=UnitError,
+        )
+    ]
+
+
 def _density_problem(variable: xr.Variable, name: str, unit: str) -> Problem:
     """Return the problem of a current per area, such as `i_membrane` of NEURON's ``extracellular``."""
-    product = f'ds["{name}"] * ds["membrane_area"]'
-    if not is_quantity(variable._data):
-        # the unit of a product of variables with units in attrs is lost
-        product = f"({product} * {factor(f'({unit})*um^2', 'nA'):g})"
-        product += '.assign_attrs(units="nA")'
+    # the package makes no quantity of a density, but a user may: see `results.with_unit`
+    quantified = is_quantity(variable._data)
+    product = _product_with_area(name, unit, ".pint.dequantify()" if quantified else "")
     return Problem(
         where=name,
         found=f"{unit!r}, a current per area of membrane",
@@ -228,6 +286,12 @@ def _density_problem(variable: xr.Variable, name: str, unit: str) -> Problem:
         remedy=f'ds = ds.assign({{"{name}": {product}}})',
         error=UnitError,
     )
+
+
+def _product_with_area(name: str, unit: str, bare: str = "") -> str:
+    """Return the code of a density times the area; xarray drops the unit of a product of units in attrs."""
+    number = f"{factor(f'({unit})*um^2', 'nA'):g}"
+    return f'(ds["{name}"]{bare} * ds["membrane_area"] * {number}).assign_attrs(units="nA")'
 
 
 def kept_unit(name: str, unit: str) -> str:
@@ -241,11 +305,11 @@ def kept_unit(name: str, unit: str) -> str:
             found=f"{unit!r}, a current per area of membrane",
             expected=f"nA for {name}, or a unit that converts to it: the density times membrane_area",
             remedy=f'name="density", and with the membrane area of each site, as ds.jfne.with_morphology(morphology) '
-            f'has it, ds.assign({{"{name}": ds["density"] * ds["membrane_area"]}})',
+            f'has it, ds.assign({{"{name}": {_product_with_area("density", unit)}}})',
         )
     if name not in UNITS:
         return "mV" if same_dimension(unit, "mV") else readable(unit)
-    raise_problems(unit_problem(xr.Variable((), 0.0, {"units": unit}), name, UNITS[name]))
+    raise_problems(unit_problem(xr.Variable((), 0.0, {"units": readable(unit)}), name, UNITS[name]))
     return UNITS[name]
 
 
@@ -256,7 +320,7 @@ def kind_problems(data: Array, name: str) -> list[Problem]:
 
 def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:
     """Convert the variable `name` to `unit`; the same object if it is in `unit` already."""
-    raise_problems(kind_problems(variable, name))
+    raise_problems(kind_problems(variable, name) + mixed_problem(variable, name))
     if units_of(variable) == unit:
         return variable
     raise_problems(unit_problem(variable, name, unit))

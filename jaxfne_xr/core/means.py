@@ -7,18 +7,19 @@ from collections.abc import Hashable
 import xarray as xr
 
 from .dispatch import mean_over
+from .inputs import unit_in
 from .results import finish
 from .schema import SENSORS, SITES
 from .time_axis import TIME, sampling, windowed
 from .types import Window
-from .units import product, units_of
+from .units import product
 
 
 def mean_of(name: str, ds: xr.Dataset, variable: str, of: str, window: Window | None) -> xr.Dataset:
     """Average one variable over time and its sites, contacts or channels."""
     chosen = windowed(ds, window)
     data = chosen.variables[variable]
-    units = str(units_of(data))
+    units = unit_in(data, variable)
     if of == "square":
         units = product(units, units)
     window_ms = window_ms_of(chosen, sampling(ds, None)[1])

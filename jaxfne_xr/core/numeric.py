@@ -49,11 +49,24 @@ def native(data: Array, name: str = "data") -> Array:
 
 
 def computable(data: Array, name: str = "data") -> Array:
-    """Return an array as kernels read it: `native`, `gathered`, and float32 if it has fewer than 32 bits."""
-    data = gathered(native(data, name))
+    """Return an array as kernels read it: `native`, `gathered`, and float32 if it has fewer than 32 bits.
+
+    Nullable data of pandas become NumPy's, with NaN for what is missing.
+    """
+    data = gathered(native(_of_pandas(data), name))
     if not is_array(data) or data.dtype in PLAIN or not is_floating(data.dtype):
         return data
     return data.astype(np.float32)
+
+
+def _of_pandas(data: Array) -> Array:
+    """Return the numbers and booleans in nullable data of pandas as NumPy's, NaN for None; other data as they are."""
+    kind = getattr(getattr(data, "dtype", None), "numpy_dtype", None)
+    if kind is None or not hasattr(data, "to_numpy") or np.dtype(kind).kind not in "biuf":
+        return data
+    if data.isna().any():
+        return data.to_numpy(dtype=np.float64, na_value=np.nan)
+    return data.to_numpy(dtype=kind)
 
 
 def gathered(data: Array) -> Array:

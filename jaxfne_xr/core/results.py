@@ -17,7 +17,7 @@ from . import provenance
 from .arrays import is_dask, is_jax, is_traced
 from .blocks import owned
 from .errors import DataError, DimensionError
-from .schema import FACTORS, GEOMETRY, LONG_NAMES
+from .schema import DENSITY, GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
 from .types import Array, ArrayLike
 from .units import (
@@ -25,6 +25,7 @@ from .units import (
     is_quantity,
     magnitude,
     quantity,
+    same_dimension,
     unit_of,
     units_of,
     values_in,
@@ -77,7 +78,7 @@ def assemble(
         ) from error
     if time is not None:
         ds = ds.assign_coords({TIME: time_variable(time)})
-    return with_factors(_with_geometry_units(ds))
+    return _with_geometry_units(ds)
 
 
 def finish(
@@ -184,10 +185,15 @@ def with_unit(
     quantify: bool,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Variable:
-    """Attach `unit` to a variable, as a quantity or in its attrs, and replace its other attrs by `attrs`."""
+    """Attach `unit` to a variable, as a quantity or in its attrs, and replace its other attrs by `attrs`.
+
+    A current per area is never made a quantity: ``membrane_area`` is a coordinate and has its unit in attrs, since
+    xarray and netCDF4 do not write coordinates that are quantities, and a quantity times plain numbers keeps its unit,
+    so the product would still be a density. Of two variables with units in attrs the product has none.
+    """
     if unit is None:
         return xr.Variable(variable.dims, variable.data, attrs)
-    if quantify:
+    if quantify and not same_dimension(unit, DENSITY):
         data = owned_data(variable.data, True) if is_jax(variable.data) else variable.data
         return xr.Variable(variable.dims, quantity(data, unit), attrs)
     return xr.Variable(variable.dims, variable.data, {**(attrs or {}), "units": unit})
@@ -219,27 +225,6 @@ def in_attrs(name: Hashable, given: Any) -> Any:
     unit = unit_of(next(filter(is_quantity, data)) if several else data)
     values = values_in(data, unit, str(name)) if several else magnitude(data)
     return (dims, values, {**(attrs[0] if attrs else {}), "units": unit})
-
-
-def with_factors(ds: xr.Dataset) -> xr.Dataset:
-    """Return a Dataset whose areas and capacitances are quantities if its variables are, else have units in attrs.
-
-    A product of a quantity and plain numbers has the unit of the quantity alone: a current density times an area would
-    stay a density.
-    """
-    names = [name for name in FACTORS if name in ds.coords and units_of(ds[name]) is not None]
-    if not names:
-        return ds
-    quantify = is_quantified(ds)
-    changed = {}
-    for name in names:
-        variable = ds.variables[name]
-        if is_quantity(variable._data) != quantify and not is_jax(variable._data):
-            rest = {key: value for key, value in variable.attrs.items() if key != "units"}
-            bare = xr.Variable(variable.dims, magnitude(variable.data))
-            unit = units_of(variable)
-            changed[name] = with_unit(bare, unit, quantify=quantify, attrs=rest)
-    return ds.assign_coords(changed) if changed else ds
 
 
 def _with_geometry_units(ds: xr.Dataset) -> xr.Dataset:

@@ -94,7 +94,9 @@ LONG_NAMES = {
     "band_power": "power in the band",
     "conductance": "axial conductance",
 }
-#: Coordinates that other variables are multiplied by: quantities where the variables of the Dataset are quantities.
+#: The unit of what is multiplied by an area to be a current.
+DENSITY = "mA/cm^2"
+#: Coordinates of segments that other variables are multiplied by, and their units, in attrs.
 FACTORS = {"membrane_area": "um^2", "capacitance": "uF/cm^2"}
 #: Coordinates that are positions or lengths, in um.
 GEOMETRY = tuple(a + end for end in ("", "_start", "_end") for a in "xyz") + ("diameter",)

@@ -293,7 +293,7 @@ def units_of(variable: xr.Variable | xr.DataArray) -> str | None:
 
 def product(*units: str) -> str:
     """Return the unit of a product: ``product("mV", "mV", "1/Hz")`` is ``"mV^2/Hz"``."""
-    return text_of(parse("*".join(f"({unit})" for unit in units if unit != "1") or "1"))
+    return text_of(parse("*".join(f"({unit})" for unit in units if unit not in ("1", "")) or "1"))
 
 
 def magnitude(data: Array, name: str = "data") -> Array:

@@ -111,7 +111,7 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
     name = str(key)
     unit = units_of(array)
     if unit is None:
-        remedy = f'{where}.attrs["units"] = "uV"'
+        remedy = f'{where}["{name}"].attrs["units"] = "uV"'
         raise UnitError.of(
             name,
             found="no unit",

@@ -21,7 +21,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.numeric import real_numbers
-from jaxfne_xr.core.results import assemble, is_quantified, with_factors, with_unit
+from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
 from jaxfne_xr.core.types import ArrayLike, Morphology, Scalars, UnitText
 from jaxfne_xr.core.units import (
@@ -213,7 +213,6 @@ def with_morphology(ds: xr.Dataset | xr.DataArray, morphology: Morphology) -> xr
             attrs={"long_name": g.attrs["long_name"]},
         )
     )
-    made = with_factors(made)
     geometry = scope.geometry(provenance.read(morphology.attrs))
     return provenance.extend(made, "with_morphology", {"geometry": geometry, "n": n})
 

@@ -16,7 +16,9 @@ from jaxfne_xr.core.errors import (
     NonFiniteError,
     TimeAxisError,
     VariableError,
+    raise_problems,
 )
+from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.time_axis import SAME_TIME, TIME, check_dt, in_ms
 from jaxfne_xr.core.types import Time
@@ -80,9 +82,11 @@ def spikes_from_list(
             'ds.assign_coords(time=("spike", times, {"units": "ms"}))',
         )
         raise VariableError.of(TIME, found=found, expected=expected, remedy=remedy)
-    raw = np.asarray(magnitude(ds[TIME].variable.data))
-    times = in_ms(raw, units_of(ds[TIME]))
-    epsilon = _epsilon(ds[TIME].variable.data) if epsilon is None else epsilon
+    at = ds[TIME].variable
+    if at.dtype.kind != "m":
+        raise_problems(unit_problem(at, TIME, "ms"))
+    times = in_ms(np.asarray(magnitude(at.data)), units_of(at))
+    epsilon = _epsilon(at.data) if epsilon is None else epsilon
     index: dict[str, np.ndarray] = {TIME: _samples(times, start, step, n, epsilon)}
     coords: dict[str, Any] = {}
     for dim, size in sizes.items():

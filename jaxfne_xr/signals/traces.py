@@ -23,10 +23,10 @@ from jaxfne_xr.core.errors import (
     UnitError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems
+from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems, unit_in
 from jaxfne_xr.core.lost_units import noted
 from jaxfne_xr.core.numeric import gathered, is_real, native
-from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_factors, with_unit
+from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_unit
 from jaxfne_xr.core.time_axis import (
     TIME,
     check_dt,
@@ -104,7 +104,8 @@ def traces(
     quantify : bool, optional
         Whether the result carries its unit as a pint quantity (True) or in ``attrs["units"]`` (False). By default it
         does, except for dask data and under a JAX trace: xarray cannot compute a Dataset that holds dask arrays both
-        bare and in quantities. pint cannot hold JAX arrays, so a quantified JAX array becomes NumPy.
+        bare and in quantities. pint cannot hold JAX arrays, so a quantified JAX array becomes NumPy. A density of
+        current (mA/cm^2) always has its unit in attrs.
 
     Returns
     -------
@@ -229,12 +230,13 @@ def quantify(ds: Data) -> Data:
         if unit is None or is_pint(data):
             continue
         rest = {key: value for key, value in variable.attrs.items() if key != "units"}
+        unit = unit_in(variable.variable, str(name))
         bare = xr.Variable(variable.dims, magnitude(variable.variable.data))
         changed[name] = with_unit(bare, unit, quantify=True, attrs=rest)
         units[str(name)] = unit
     made = ds.assign(changed)
     made.attrs = noted(ds.attrs, units)
-    return with_factors(made)
+    return made
 
 
 @public
@@ -280,7 +282,7 @@ def to_jax(ds: Data) -> Data:
         attrs = {**variable.attrs, **({} if unit is None else {"units": unit})}
         changed[name] = xr.Variable(variable.dims, jnp.array(data), attrs)
     raise_problems(problems)
-    return with_factors(ds.assign(changed))
+    return ds.assign(changed)
 
 
 def _of_array(function: Callable[[xr.Dataset], xr.Dataset], array: xr.DataArray) -> xr.DataArray:

@@ -351,3 +351,35 @@ def test_a_coherence_claims_the_weaker_of_two_scopes():
         assert made.attrs["source_calibration_status"] == "uncalibrated_voltage_proxy"
         assert made.jfne.scope.source_calibration_status == "uncalibrated_voltage_proxy"
         assert not made.jfne.validate().problems
+
+
+def test_frequencies_without_a_unit_are_refused(refused):
+    ds = jfx.traces(np.sin(np.arange(400.0)), ["time"], dt_ms=1.0, quantify=False)
+    spectrum = jfx.psd(ds, segment="100 ms")
+    bare = spectrum.assign_coords(frequency=spectrum.frequency.values / 1000)
+    with refused(jfx.UnitError, "frequency: found no unit") as caught:
+        jfx.band_power(bare, {"low": (10, 90)})
+    exec(caught.value.problems[0].remedy.split(",")[0], {"ds": bare})
+    assert units_of(bare.frequency) == "Hz"
+    said = bare.assign_coords(frequency=bare.frequency.assign_attrs(units="kHz"))
+    got, want = (jfx.band_power(s, {"low": (10, 90)}).band_power for s in (said, spectrum))
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [None, "None", "mV^"])
+def test_a_unit_that_is_missing_or_not_one_is_said_of_the_variable(unit, refused):
+    ds = jfx.traces(np.arange(400.0), ["time"], dt_ms=1.0, name="gate", units="1", quantify=False)
+    spectrum = jfx.psd(ds, segment="100 ms")
+    spectrum.psd.attrs["units"] = ds.gate.attrs["units"] = unit
+    calls = {
+        "psd": lambda: jfx.band_power(spectrum, {"low": (10, 90)}),
+        "gate": lambda: jfx.psd(ds),
+        **({"gate ": lambda: jfx.quantify(ds)} if unit else {}),
+        **({"gate  ": lambda: jfx.mean_square_loss(ds, ds)} if unit else {}),
+    }
+    for name, call in calls.items():
+        found = "no unit" if unit is None else repr(unit)
+        with refused(
+            jfx.UnitError, f"{name.strip()}: found {found}", f'ds["{name.strip()}"].attrs'
+        ):
+            call()

@@ -6,6 +6,7 @@ import warnings
 
 import jax.numpy as jnp
 import numpy as np
+import pint
 import pytest
 import xarray as xr
 from xarray.backends import BackendArray
@@ -169,19 +170,45 @@ def cell_with(units, **how):
     return made.jfne.with_morphology(cell)
 
 
-def test_a_density_times_an_area_is_a_current():
-    ds = cell_with("mA/cm^2")
-    np.testing.assert_allclose((ds.density * ds.membrane_area).pint.to("nA").data.magnitude[0], 0.1)
-    plain = cell_with("mA/cm^2", quantify=False)
-    assert units_of(plain.membrane_area) == "um^2"
-    assert "units" not in (plain.density * plain.membrane_area).attrs
-    assert plain.jfne.quantify().membrane_area.identical(ds.membrane_area)
+@pytest.mark.parametrize("kind", ["numpy", "plain", "quantify", "jax"])
+def test_the_product_of_a_density_and_an_area_is_never_a_density(kind):
+    ds = cell_with("mA/cm^2", quantify=kind == "numpy")
+    ds = ds.jfne.quantify() if kind == "quantify" else ds
+    ds = ds.astype("float32").jfne.to_jax() if kind == "jax" else ds
+    assert units_of(ds.density) == "mA/cm^2"
+    assert units_of(ds.membrane_area) == "um^2"
+    made = ds.density * ds.membrane_area
+    assert units_of(made) is None
+    with pytest.raises(jfx.UnitError):
+        jfx.lfp(ds.assign(i_membrane=made), jfx.linear_probe(1, "25 um", origin=(30.0, 0.0, 0.0)))
 
 
-@pytest.mark.parametrize("quantify", [True, False])
+def test_a_quantity_times_plain_numbers_is_refused(refused):
+    ds = jfx.traces(V[:2], ("recording", "time"), dt_ms=0.1).jfne.with_morphology(cell_with("1"))
+    made = ds.assign(v=ds.v * ds.diameter)
+    for call in (lambda x: jfx.psd(x[["v"]]), lambda x: x.jfne.to_signals()):
+        with refused(jfx.UnitError, "v: found a quantity in 'mV' with 'um' in attrs"):
+            call(made)
+    assert units_of(ds.v * ds["diameter"].jfne.quantify()) == "um*mV"
+
+
+@pytest.mark.parametrize("how", ["numpy", "jax"])
+def test_what_has_a_morphology_is_written_by_plain_to_netcdf(how, tmp_path):
+    ds = jfx.traces(V[:2], ("recording", "time"), dt_ms=0.1, quantify=how == "numpy")
+    ds = ds.jfne.with_morphology(cell_with("1")).drop_dims("edge")
+    ds.to_netcdf(tmp_path / "plain.nc")
+    with xr.open_dataset(tmp_path / "plain.nc") as found:
+        assert found.membrane_area.attrs["units"] == "um^2"
+        np.testing.assert_array_equal(found.membrane_area, ds.membrane_area)
+    assert ds.where(ds.membrane_area > 50).sizes == ds.sizes
+
+
+@pytest.mark.parametrize("quantified", [True, False])
 @pytest.mark.parametrize("unit", ["mA/cm^2", "uA/mm^2"])
-def test_a_density_as_a_current_is_refused_with_the_product(quantify, unit, refused):
-    ds = cell_with(unit, quantify=quantify).rename(density="i_membrane")
+def test_a_density_as_a_current_is_refused_with_the_product(quantified, unit, refused):
+    ds = cell_with(unit).rename(density="i_membrane")
+    if quantified:  # by the user
+        ds = ds.assign(i_membrane=(("recording", "time"), pint.Quantity(ds.i_membrane.data, unit)))
     probe = jfx.linear_probe(2, "25 um", origin=(30.0, 0.0, 0.0))
     with refused(jfx.UnitError, "membrane_area") as caught:
         jfx.lfp(ds, probe)
@@ -204,7 +231,7 @@ def test_traces_of_a_density_named_as_a_current_say_the_product(refused):
         jfx.traces(V, ("recording", "time"), dt_ms=0.1, name="i_membrane", units="mA/cm^2")
 
 
-def test_areas_follow_the_kind_of_the_variables(tmp_path):
+def test_areas_have_their_unit_in_attrs(tmp_path):
     ds = cell_with("mA/cm^2")
     ds.jfne.to_netcdf(tmp_path / "a.nc")
     assert jfx.open(tmp_path / "a.nc").identical(ds)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -293,3 +294,18 @@ def test_the_precision_is_kept_where_64_bits_are_off():
         got = READERS[name](gone)
         assert number(got).dtype == np.float64, name
         np.testing.assert_allclose(number(got), number(READERS[name](masked(SIGNALS))), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["boolean", "Int64", "Float32"])
+def test_nullable_spikes_of_pandas_are_those_of_numpy(kind):
+    spikes = np.tile([1.0, np.nan, 0.0], 30)
+    time = ("time", 0.1 * np.arange(90), {"units": "ms"})
+    for given in (spikes, np.nan_to_num(spikes)):
+        typed = bool if kind == "boolean" else float
+        array = pd.array([None if np.isnan(x) else typed(x) for x in given], dtype=kind)
+        of_pandas = xr.Dataset({"spikes": ("time", array)}, {"time": time})
+        of_numpy = xr.Dataset({"spikes": ("time", given)}, {"time": time})
+        for name in ("firing_rate", "spike_rate_hz", "spike_count", "silent_fraction"):
+            got, want = (number(READERS[name](s)) for s in (of_pandas, of_numpy))
+            np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=name)
+        assert jfx.spike_times(of_pandas).sizes == jfx.spike_times(of_numpy).sizes

@@ -179,3 +179,19 @@ def test_times_in_32_bits_are_those_of_their_samples(dtype, dt):
         np.testing.assert_array_equal(np.flatnonzero(row), samples)
     made = spikes_of([times + np.asarray(0.6 * dt, dtype)], 1, dt_ms=dt, duration=duration + dt)
     np.testing.assert_array_equal(np.flatnonzero(made.values.ravel()), samples + 1)
+
+
+def test_times_of_a_dataset_say_their_unit(refused):
+    ds = xr.Dataset(coords={"time": ("spike", [1.0, 2.5]), "unit": ("spike", [0, 2])})
+    for source in (ds, ds.time):
+        with refused(jfx.UnitError, "time: found no unit", 'ds["time"].attrs["units"] = "ms"'):
+            spikes_of(source, dt_ms=0.5, duration=4)
+    want = spikes_of([[1.0], [], [2.5]], dt_ms=0.5, duration=4)
+    for time in (
+        ("spike", [1.0, 2.5], {"units": "ms"}),
+        ("spike", [1e-3, 2.5e-3], {"units": "s"}),
+        ("spike", np.array([1000, 2500], "m8[us]")),
+    ):
+        np.testing.assert_array_equal(
+            spikes_of(ds.assign_coords(time=time), dt_ms=0.5, duration=4), want
+        )

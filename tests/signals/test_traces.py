@@ -83,6 +83,9 @@ def test_a_conversion_keeps_the_precision(backend, dtype):
 def test_bfloat16_is_a_real_number():
     data = jnp.array([1.0, 2.0], jnp.bfloat16)
     assert label(data=data, dims=["time"], quantify=False).v.dtype == jnp.bfloat16
+    for kind in ("bfloat16", "float8_e4m3fn", "int4"):
+        made = label(data=np.asarray(data).astype(kind), dims=["time"], quantify=False)
+        np.testing.assert_array_equal(made.v.astype(float), [1.0, 2.0])
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 import ast
 import inspect
+import re
 import sys
 from pathlib import Path
+
+import numpy as np
 
 import jaxfne_xr as jfx
 
@@ -99,3 +102,29 @@ def test_code_in_remedies_is_complete():
         for what in complaints(text, IN_HAND | {"X"})
     ]
     assert not bad, "\n".join(bad)
+
+
+def test_a_variable_is_named_as_that_of_its_dataset():
+    bare = re.compile(r"(?<![\w\"'.])X\.attrs")
+    assert bare.search('X.attrs["units"] = "um"')
+    assert not bare.search('ds["X"].attrs["units"] = "um"')
+    bad = [f"{file}:{line}: {text}" for file, line, text in remedies() if bare.search(text)]
+    assert not bad, "\n".join(bad)
+
+
+def test_the_remedy_for_a_missing_unit_runs():
+    cell = jfx.morphology([[0, 0, 0]], [[0, 0, 9]], 2.0, [-1])
+    ds = jfx.traces(np.ones((1, 3)), ("recording", "time"), dt_ms=0.1, name="source", units="nA")
+    ds = ds.jfne.with_morphology(cell)
+    ds.source.data = ds.source.data.magnitude
+    del ds["x_start"].attrs["units"]
+    left = 2
+    while left:
+        try:
+            jfx.lfp(ds, jfx.linear_probe(1, origin=(30.0, 0.0, 0.0)))
+            break
+        except jfx.UnitError as error:
+            for problem in error.problems:
+                exec(codes(problem.remedy)[0], {"ds": ds})
+            left -= 1
+    assert (ds["x_start"].attrs["units"], ds.source.attrs["units"]) == ("um", "nA")
