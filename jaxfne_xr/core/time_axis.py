@@ -177,13 +177,11 @@ def own_times_problems(
     if own is None:
         return []
     if dims[0] != TIME:
-        first = (TIME, *(str(d) for d in dims if d != TIME))
-        found = (
-            f"a signal with times of its own along its first axis, and the dims {[*map(str, dims)]}"
-        )
+        order = (TIME, *(str(d) for d in dims if d != TIME))
+        said = f"times of its own along its first axis, and the dims {[*map(str, dims)]}"
         expected = "time first: a transposed signal of Neo has wrong times"
-        remedy = f"leave out .T and name the dims {first}"
-        return [Problem(name, found, expected, remedy, DimensionError)]
+        remedy = f"leave out .T and name the dims {order}"
+        return [Problem(name, said, expected, remedy, DimensionError)]
     other = None if time is None else np.asarray(values_in(time, "ms", TIME))
     found = None
     if other is not None and not same_times(own, np.ravel(other)):

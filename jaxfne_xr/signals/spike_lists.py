@@ -222,7 +222,8 @@ def _places(
             dim,
             found=f"the labels {labels[:3].tolist()}..., of a list that does not say all {size}",
             expected=f"a spike of each of the {size}, or a list that says which labels there are",
-            remedy=f"[times.time.values[times.{dim} == label] for label in labels], with duration=; or spike_times again",
+            remedy=f"[times.time.values[times.{dim} == label] for label in labels], with duration=; "
+            "or spike_times again",
         )
     if len(labels) != size:
         raise DimensionError.of(
