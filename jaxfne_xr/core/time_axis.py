@@ -387,48 +387,34 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
 
 
 def _even_remedy(time: np.ndarray, raw: np.ndarray) -> str:
-    """Return what to type to get even times of increasing ones, ms, that are stored as `raw`."""
-    many, jumps = _gaps(time)
-    if not jumps.size:
-        units = raw.astype("m8[ns]").astype(np.int64) if raw.dtype.kind == "m" else raw
-        steps = np.diff(units)
-        ends = f"{units[0]:.12g}, {units[-1]:.12g}, {float(np.median(steps)):.12g}"
-        times = f"np.arange({ends})"
-        if raw.dtype.kind == "m":
-            times += '.astype("m8[ns]")'
-        return f"resample first: {BARE}.interp(time={times})"
-    # each sample keeps its value, and what was not observed is NaN
-    total = int(many.sum())
+    """Return what to type to get even times of increasing ones, ms, that are stored as `raw`.
+
+    Where samples are missing, nothing is put there but NaN; only times that vary throughout are interpolated.
+    """
+    steps = np.diff(time)
+    many = np.rint(steps / np.sort(steps)[(len(steps) - 1) // 2])  # of the lower median
+    jumps = np.flatnonzero(many > 1)
+    interval = steps.sum() / max(many.sum(), 1)
+    on_grid = many.min() > 0 and np.abs(steps - many * interval).max() <= SAME_TIME * interval
     kind = ""
     if raw.dtype.kind == "m":
         raw, kind = raw.astype("m8[ns]").astype(np.int64), '.astype("m8[ns]")'
+    if not jumps.size or not (on_grid or jumps.size < 0.1 * len(steps)):
+        ends = f"{raw[0]:.12g}, {raw[-1]:.12g}, {float(np.median(np.diff(raw))):.12g}"
+        return f"resample first: {BARE}.interp(time=np.arange({ends}){kind})"
+    longest = int(np.argmax(np.diff([-1, *jumps, len(time) - 1])))
+    start, stop = [0, *(jumps + 1), len(time)][longest : longest + 2]
+    part = f"samples without a gap: ds.isel(time=slice({start}, {stop}))"
+    if not on_grid:
+        return part
+    total = int(many.sum())
     eps = np.finfo(raw.dtype if raw.dtype.kind == "f" else np.float64).eps
     first, last = float(raw[0]), float(raw[-1])
     step = float(exact((last - first) / total, 2 * eps * max(abs(first), abs(last)) / total))
-    times = f"np.arange({total + 1}) * {step:.15g} + {first:.12g}"
-    near = f"{step / 4:.6g}"
-    if raw.dtype.kind == "f":
-        times = f"({times}).round(12)"
-    if kind:
-        times, near = f"({times}){kind}", f'np.timedelta64({round(step / 4)}, "ns")'
-    longest = int(np.argmax(np.diff([-1, *jumps, len(time) - 1])))
-    start, stop = [0, *(jumps + 1), len(time)][longest : longest + 2]
-    return (
-        f'{BARE}.reindex(time={times}, method="nearest", tolerance={near}), with NaN in the gap; '
-        f"or samples without a gap: ds.isel(time=slice({start}, {stop}))"
-    )
-
-
-def _gaps(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the length of each step in intervals, and the indices before missing samples; none if steps vary."""
-    steps = np.diff(time)
-    step = float(np.median(steps))
-    many = np.rint(steps / step)
-    # the interval from all samples, since each step is rounded
-    step = float(steps.sum() / max(many.sum(), 1))
-    uneven = np.abs(steps - many * step).max() > SAME_TIME * step
-    jumps = np.flatnonzero(many > 1)
-    return many, jumps[:0] if uneven or many.min() < 1 else jumps
+    times = f"(np.arange({total + 1}) * {step:.15g} + {first:.12g})" + (kind or ".round(12)")
+    near = f'np.timedelta64({round(step / 4)}, "ns")' if kind else f"{step / 4:.6g}"
+    filled = f'{BARE}.reindex(time={times}, method="nearest", tolerance={near})'
+    return f"{filled}, with NaN in the gap; or {part}"
 
 
 def _steps_range(time: np.ndarray) -> tuple[float, float]:

@@ -274,6 +274,21 @@ def test_a_gap_is_filled_with_nan(refused, times, unit, quantify):
         np.testing.assert_array_equal(eval(filled, {"ds": gap, "np": np}).time, K / 10)
 
 
+@pytest.mark.parametrize(("jitter", "shift"), [(0.0, 50.03), (0.02, 50.0)])
+def test_a_gap_between_other_times_is_not_interpolated(refused, jitter, shift):
+    times = K * 0.1 + np.random.default_rng(0).uniform(-jitter, jitter, 2000) + shift * (K > 900)
+    with refused(jfx.TimeAxisError, "uneven steps") as caught:
+        at(times, MS).jfne.to_signals()
+    remedy = caught.value.problems[0].remedy.partition("gap: ")[2]
+    part = eval(remedy, {"ds": at(times, MS)})
+    assert part.sizes["time"] == 1099
+    if jitter:
+        with refused(jfx.TimeAxisError, "resample first", "interp"):
+            part.jfne.to_signals()
+    else:
+        part.jfne.to_signals()
+
+
 def test_times_and_an_interval_that_agree_are_decimal():
     for times in (K * 0.1, np.linspace(0, 199.9, 2000), K * 0.1 + 0.3):
         ds = jfx.traces(np.zeros(2000), ["time"], time=times, dt_ms=0.1)
