@@ -5,14 +5,14 @@
   as for a synaptic current, NaN is refused.
 * The record says at which interval spikes were detected. On an axis with other steps, whole numbers are sums over bins,
   fractions that are whole after multiplication by the number of samples are means over bins, and so are counts again.
-  What may have lost or merged spikes, true and false at another interval, is named in a warning; anything else is
-  refused.
+  What may have lost or merged spikes, one at most per sample at another interval, is named in a warning, and so is what
+  may count spikes several times, two in successive samples where crossings cannot be; anything else is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -74,8 +74,8 @@ def spikes_of(signals: xr.Dataset) -> Spikes:
         If there are no ``spikes``, or they have no ``time`` dim.
     DataError
         If they are not numbers of spikes: of another type, negative, infinite, or fractions of which the record does
-        not say what they stand for. Values of dask and traced data are not checked, except for fractions of dask data
-        at another interval.
+        not say what they stand for. Values of dask and traced data are not checked, except for dask data at another
+        interval.
     """
     variable = raw_spikes(signals)
     data = magnitude(variable.data)
@@ -90,11 +90,9 @@ def spikes_of(signals: xr.Dataset) -> Spikes:
     known = not (is_dask(data) or is_traced(data))
     if known:
         raise_problems(value_problems(np.asarray(data), variable.dims))
-    if kind in "iu":
-        return Spikes(xr.Variable(variable.dims, data), None)
     numbers = xr.Variable(variable.dims, data)
     seen = None
-    if not known or np.isnan(np.asarray(data)).any():
+    if kind == "f" and not (known and not np.isnan(np.asarray(data)).any()):
         with precision_of(data):
             missing = numbers != numbers  # NaN alone differs from itself
             seen = (~missing).astype(data.dtype)
@@ -157,19 +155,23 @@ def unchecked(ds: xr.Dataset) -> list[str]:
         steps = _steps(ds)
     except JfneError:
         return []
-    if steps is None or ds["spikes"].dtype.kind in "iu":
+    if steps is None:
         return []
     return [f"whether each spike counts once ({_steps_text(*steps)})"]
 
 
 def _meaning(signals: xr.Dataset, numbers: xr.Variable) -> int:
-    """Return by what to multiply floats to get numbers of spikes: 1, or the number of samples in a mean."""
+    """Return by what to multiply values to get numbers of spikes: 1, or the number of samples in a mean."""
     data = numbers.data
     steps = _steps(signals)
-    recorded = _detected_at(signals) is not None
-    if steps is None and (recorded or is_traced(data) or is_dask(data)):
+    if steps is None and (is_traced(data) or is_dask(data)):
+        return 1
+    if steps is None and _detected_at(signals) is not None:
+        _warn_of_neighbours(signals, numbers)
         return 1  # fractions at the interval of detection are means over trials
     if is_traced(data):
+        if np.dtype(data.dtype).kind in "iu":
+            return 1  # no means
         raise DataError.of(
             "spikes",
             found=f"{_steps_text(*steps or (1, 1))}, under a JAX trace",
@@ -196,14 +198,19 @@ def _meaning(signals: xr.Dataset, numbers: xr.Variable) -> int:
 
 
 def _whole(values: np.ndarray) -> bool:
-    return bool((np.abs(values - np.rint(values)) <= _ROUNDING).all())
+    return values.dtype.kind in "iu" or bool((np.abs(values - np.rint(values)) <= _ROUNDING).all())
+
+
+def _detection(signals: xr.Dataset) -> tuple[str, dict[str, Any]]:
+    """Return the function of the record that detected the spikes, and its parameters."""
+    steps = reversed(provenance.steps_of(signals))
+    found = ((s["function"], s["parameters"]) for s in steps if s["function"] in DETECTING)
+    return next(found, ("", {}))
 
 
 def _detected_at(signals: xr.Dataset) -> float | None:
     """Return the interval at which spikes were detected, ms; None if the record does not say."""
-    steps = provenance.steps_of(signals)
-    known = (s["parameters"].get("dt_ms") for s in reversed(steps) if s["function"] in DETECTING)
-    dt_ms = next(known, None)
+    dt_ms = _detection(signals)[1].get("dt_ms")
     return float(dt_ms) if isinstance(dt_ms, (int, float)) and dt_ms > 0 else None
 
 
@@ -229,7 +236,25 @@ def _steps_text(step: float, detected: float) -> str:
 def _warn_of_steps(steps: tuple[float, float] | None) -> None:
     if steps is not None:
         warn(
-            f"spikes: {_steps_text(*steps)}. Spikes between the samples are lost, or several are merged into one, and "
-            "counts and rates may be too low. Counts in bins are exact: "
+            f"spikes: {_steps_text(*steps)}, and at most one in a sample. Unless these are sums over bins, which are "
+            "exact, spikes between the samples are lost, or several are merged into one, and counts and rates may be "
+            "too low. Sums of the spikes as they were detected: "
             f"signals[['spikes']].coarsen(time={max(2, round(steps[0] / steps[1]))}).sum()"
+        )
+
+
+def _warn_of_neighbours(signals: xr.Dataset, numbers: xr.Variable) -> None:
+    """Warn of more than one spike in two successive samples: between two crossings there is one below the threshold."""
+    function, how = _detection(signals)
+    if function != "to_signals" or how.get("spike_rule") != "crossing":
+        return
+    values = np.moveaxis(np.asarray(numbers.data), numbers.get_axis_num(TIME), 0)
+    pairs = values[1:] + values[:-1] if len(values) > 1 else values
+    most = pairs.max(initial=0)
+    if most > 1 + _ROUNDING:
+        warn(
+            f"spikes: up to {most:g} in two successive samples, where one site has one at most. Sums over sites or "
+            "trials are exact; sums over windows that overlap, such as rolling(time=10).sum() or cumsum, count each "
+            "spike several times, and rates are too high. Sums over time without overlap: "
+            "signals[['spikes']].coarsen(time=10).sum()"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -29,8 +29,8 @@ from .units import (
 
 TIME = "time"
 
-#: Interpolation that keeps the units of quantities, which that of xarray alone takes off.
-INTERP = 'ds.pint.dequantify(format="~P").interp'
+#: A Dataset whose units `interp` and `reindex` keep: those of xarray alone take them off quantities.
+BARE = 'ds.pint.dequantify(format="~P")'
 #: How many steps are checked at a time, which fit into a cache.
 _BLOCK = 1 << 15
 #: Relative difference up to which two sampling intervals count as equal.
@@ -154,13 +154,21 @@ def own_times(data: Array) -> np.ndarray | None:
     if interval is None:
         return np.asarray(values_in(first, "ms", TIME))
     step = scalar(interval, "ms", "sampling_period")
-    return scalar(first, "ms", "t_start") + time_from_dt(step, data.shape[0])
+    return grid(exact(scalar(first, "ms", "t_start")), step, data.shape[0])
 
 
 def own_times_problems(
-    data: Array, name: str, *, time: Array | None = None, dt_ms: float | None = None
+    data: Array,
+    name: str,
+    *,
+    time: Array | None = None,
+    dt_ms: float | None = None,
+    dims: Sequence[Hashable] = (TIME,),
 ) -> list[Problem]:
-    """Return the problem of a signal with times of its own that differ from `time` or `dt_ms` (ms)."""
+    """Return the problem of a signal with times of its own that differ from `time` or `dt_ms` (ms), or not along them.
+
+    `dims` are those of its axes.
+    """
     if isinstance(data, (list, tuple)) and any(own_times(x) is not None for x in data):
         several = "a list of signals with times of their own"
         remedy = 'jfx.concat([jfx.traces(s, ("time", "unit")) for s in signals], "trial")'
@@ -168,6 +176,12 @@ def own_times_problems(
     own = own_times(data)
     if own is None:
         return []
+    if dims[0] != TIME:
+        order = (TIME, *(str(d) for d in dims if d != TIME))
+        said = f"times of its own along its first axis, and the dims {[*map(str, dims)]}"
+        expected = "time first: a transposed signal of Neo has wrong times"
+        remedy = f"leave out .T and name the dims {order}"
+        return [Problem(name, said, expected, remedy, DimensionError)]
     other = None if time is None else np.asarray(values_in(time, "ms", TIME))
     found = None
     if other is not None and not same_times(own, np.ravel(other)):
@@ -352,7 +366,7 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
         raise time_problem(
             f"uneven steps: {steps[first]:g} ms after index {first}, {mean:g} ms on average",
             "one sampling interval throughout",
-            f"resample first: {INTERP}(time=np.arange({time[0]:g}, {time[-1]:g}, {np.median(steps):g}))",
+            _even_remedy(time, np.asarray(raw)),
         )
     if dt_ms is not None and abs(mean - dt_ms) > DT_TOLERANCE * dt_ms + rounding / (len(time) - 1):
         raise time_problem(
@@ -370,6 +384,37 @@ def even_times(variable: xr.Variable, dt_ms: float | None) -> tuple[np.ndarray, 
     elif units_of(variable) not in (None, "ms"):
         time = as_typed(time, step)  # a conversion rounds again
     return time, step
+
+
+def _even_remedy(time: np.ndarray, raw: np.ndarray) -> str:
+    """Return what to type to get even times of increasing ones, ms, that are stored as `raw`.
+
+    Where samples are missing, nothing is put there but NaN; only times that vary throughout are interpolated.
+    """
+    steps = np.diff(time)
+    many = np.rint(steps / np.sort(steps)[(len(steps) - 1) // 2])  # of the lower median
+    jumps = np.flatnonzero(many > 1)
+    interval = steps.sum() / max(many.sum(), 1)
+    on_grid = many.min() > 0 and np.abs(steps - many * interval).max() <= SAME_TIME * interval
+    kind = ""
+    if raw.dtype.kind == "m":
+        raw, kind = raw.astype("m8[ns]").astype(np.int64), '.astype("m8[ns]")'
+    if not jumps.size or not (on_grid or jumps.size < 0.1 * len(steps)):
+        ends = f"{raw[0]:.12g}, {raw[-1]:.12g}, {float(np.median(np.diff(raw))):.12g}"
+        return f"resample first: {BARE}.interp(time=np.arange({ends}){kind})"
+    longest = int(np.argmax(np.diff([-1, *jumps, len(time) - 1])))
+    start, stop = [0, *(jumps + 1), len(time)][longest : longest + 2]
+    part = f"samples without a gap: ds.isel(time=slice({start}, {stop}))"
+    if not on_grid:
+        return part
+    total = int(many.sum())
+    eps = np.finfo(raw.dtype if raw.dtype.kind == "f" else np.float64).eps
+    first, last = float(raw[0]), float(raw[-1])
+    step = float(exact((last - first) / total, 2 * eps * max(abs(first), abs(last)) / total))
+    times = f"(np.arange({total + 1}) * {step:.15g} + {first:.12g})" + (kind or ".round(12)")
+    near = f'np.timedelta64({round(step / 4)}, "ns")' if kind else f"{step / 4:.6g}"
+    filled = f'{BARE}.reindex(time={times}, method="nearest", tolerance={near})'
+    return f"{filled}, with NaN in the gap; or {part}"
 
 
 def _steps_range(time: np.ndarray) -> tuple[float, float]:

@@ -374,13 +374,14 @@ def scalar(value: Scalar, unit: str, name: str) -> float:
         )
 
     given = value
+    value = _shown(value)
     if isinstance(value, str):
         if not any(map(str.isdigit, value)):  # pint reads "ms" as 1 ms
             raise refuse(f"{given!r}, which is not a number")
         value = _read(value, refuse)
     if is_quantity(value):
         try:
-            value = magnitude(value) * factor(unit_of(value), unit)
+            value = _shown(magnitude(value)) * factor(unit_of(value), unit)
         except UnitError as error:
             raise refuse(f"{str(given)!r}, which is not convertible to {unit}") from error
         if is_jax(value) and not is_traced(value):
@@ -392,6 +393,16 @@ def scalar(value: Scalar, unit: str, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise refuse(f"{given!r} ({type(given).__name__})")
     return float(value)
+
+
+def _shown(value: Any) -> Any:
+    """Return the decimal number that one of less than 64 bits shows, 0.1 for float32(0.1); anything else as it is."""
+    if getattr(value, "shape", None) != () or is_quantity(value) or is_traced(value):
+        return value
+    if not is_jax(value) and not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    few = np.issubdtype(value.dtype, np.floating) and value.dtype.itemsize < 8
+    return float(str(np.asarray(value)[()])) if few else value
 
 
 def _read(text: str, refuse: Callable[[str], UnitError]) -> Any:

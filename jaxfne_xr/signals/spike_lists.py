@@ -91,7 +91,7 @@ def spikes_from_list(
     coords: dict[str, Any] = {}
     for dim, size in sizes.items():
         if dim != TIME:
-            index[dim], labels = _places(ds, dim, size)
+            index[dim], labels = _places(ds, dim, size, record)
             coords |= {} if labels is None else {dim: labels}
     made = _counted([index[d] for d in sizes], [*sizes.values()], ds)
     variable = xr.Variable(tuple(sizes), made)
@@ -216,7 +216,9 @@ def _samples(times: np.ndarray, start: float, step: float, n: int, epsilon: floa
     return sample
 
 
-def _places(ds: xr.Dataset, dim: str, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _places(
+    ds: xr.Dataset, dim: str, size: int, record: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the index of each spike along a dim, and the labels of that dim if it has any."""
     if dim not in ds.coords:
         if size == 1 or not ds.sizes.get(SPIKE):
@@ -225,11 +227,22 @@ def _places(ds: xr.Dataset, dim: str, size: int) -> tuple[np.ndarray, np.ndarray
         remedy = f'times.assign_coords({dim}=("{SPIKE}", index))'
         raise DimensionError.of(dim, found=found, expected=expected, remedy=remedy)
     values = np.asarray(magnitude(ds[dim].variable.data))
-    if values.dtype.kind in "iu" and (
-        not values.size or (values.min() >= 0 and values.max() < size)
-    ):
-        return values.astype(int), np.arange(size)
+    known = record.get("labels", {})
+    if known.get(dim) is not None:
+        return _found(values, np.asarray(known[dim]), dim)
     labels, index = np.unique(values, return_inverse=True)
+    numbers = values.dtype.kind in "iu" and set(labels.tolist()) <= set(range(size))
+    # numbers from 0, unless a list of an earlier version says only the labels of those that had spikes
+    if (numbers and (dim in known or len(labels) == size or not _listed(ds))) or not values.size:
+        return values.astype(int), np.arange(size)
+    if len(labels) != size and numbers:
+        raise DimensionError.of(
+            dim,
+            found=f"the labels {labels[:3].tolist()}..., of a list that does not say all {size}",
+            expected=f"a spike of each of the {size}, or a list that says which labels there are",
+            remedy=f"[times.time.values[times.{dim} == label] for label in labels], with duration=; "
+            "or spike_times again",
+        )
     if len(labels) != size:
         raise DimensionError.of(
             dim,
@@ -238,6 +251,32 @@ def _places(ds: xr.Dataset, dim: str, size: int) -> tuple[np.ndarray, np.ndarray
             remedy=f'times.assign_coords({dim}=("{SPIKE}", index)) with the number of each',
         )
     return index.ravel(), labels
+
+
+def _found(values: np.ndarray, labels: np.ndarray, dim: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index of each value among labels, and the labels."""
+    values = np.asarray(values.tolist(), None if values.size else labels.dtype)
+    order = np.argsort(labels, kind="stable")
+    place = np.searchsorted(labels[order], values).clip(max=len(labels) - 1)
+    index = order[place]
+    wrong = labels[index] != values
+    twice = len(np.unique(labels)) < len(labels)
+    if not wrong.any() and not twice:
+        return index, labels
+    found = f"labels {labels[:3].tolist()}... that are not unique"
+    if wrong.any():
+        found = f"a spike of {values[wrong][0]}, and the labels {labels[:3].tolist()}..."
+    raise DimensionError.of(
+        dim,
+        found=found,
+        expected="spikes of the sites that the list was made of, each with a label of its own",
+        remedy=f"signals.assign_coords({dim}=np.arange(signals.sizes[{dim!r}])) before spike_times",
+    )
+
+
+def _listed(ds: xr.Dataset) -> bool:
+    """Whether `spike_times` made a list."""
+    return any(s["function"] == "spike_times" for s in provenance.steps_of(ds))
 
 
 def _counted(index: list[np.ndarray], shape: list[int], ds: xr.Dataset) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
 
@@ -215,7 +215,7 @@ def to_signals(
         spikes.attrs = {"long_name": LONG_NAMES["spikes"]}
         variables["spikes"] = spikes
     if source is not None:
-        raise_problems(own_times_problems(source, "source", time=time))
+        raise_problems(own_times_problems(source, "source", time=time, dims=v.dims))
         variables["source"] = _source(ds, source, v)
 
     declared: dict[str, Any] = {}
@@ -312,8 +312,9 @@ def spike_times(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
     time, dt_ms = sampling(signals, None) if TIME in signals.coords else (np.zeros(0), None)
     sampled = {"start_ms": float(time[0]), "dt_ms": dt_ms} if len(time) else {}
     shape = {"dims": [str(d) for d in spikes.dims], "shape": [int(n) for n in spikes.shape]}
+    parameters = {**shape, **sampled, "labels": _labels_of(signals, spikes.dims)}
     return finish_several(
-        signals, "spike_times", {}, {**shape, **sampled}, coords=labels, stage="spike_times"
+        signals, "spike_times", {}, parameters, coords=labels, stage="spike_times"
     )
 
 
@@ -377,6 +378,24 @@ def firing_rate(signals: xr.Dataset | xr.DataArray) -> xr.Dataset:
         {"start_ms": float(time[0]), "duration_ms": len(time) * dt_ms},
         stage="firing_rate",
     )
+
+
+def _labels_of(signals: xr.Dataset, dims: Iterable[Hashable]) -> dict[str, list[Any] | None]:
+    """Return the labels along dims other than time, to be recorded: None if they are numbers from 0."""
+    found: dict[str, list[Any] | None] = {}
+    for dim in dims:
+        if dim == TIME:
+            continue
+        if dim not in signals.coords:
+            found[str(dim)] = None
+            continue
+        values = np.asarray(magnitude(signals.variables[dim].data))
+        kinds = {type(label) for label in values.tolist()}
+        if values.dtype.kind in "iu" and np.array_equal(values, np.arange(len(values))):
+            found[str(dim)] = None
+        elif kinds in ({int}, {str}) or (kinds == {float} and np.isfinite(values).all()):
+            found[str(dim)] = values.tolist()
+    return found
 
 
 def threshold_mV(value: Voltage) -> float:

@@ -29,6 +29,7 @@ from jaxfne_xr.core.numeric import gathered, is_real, native
 from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_unit
 from jaxfne_xr.core.time_axis import (
     TIME,
+    as_typed,
     check_dt,
     even_times,
     own_times,
@@ -93,7 +94,8 @@ def traces(
     dt_ms : float, str or pint.Quantity, optional
         Sampling interval, ms (or ``"25 us"``); the first sample is at 0.
     time : array (time), optional
-        Sample times, ms, in even steps; instead of `dt_ms`, or in agreement with it. Times with a unit are converted.
+        Sample times, ms, in even steps; instead of `dt_ms`, or in agreement with it: then rounded as that gives them,
+        so that ``sel(time=0.3)`` finds a sample. Times with a unit are converted.
     units : str
         Unit of `data`. Voltages are converted to mV; anything else is kept as it is.
     name : str
@@ -155,7 +157,7 @@ def traces(
     except UnitError as error:
         problems += error.problems
     if not problems:
-        problems += own_times_problems(signal, "data", time=time, dt_ms=step)
+        problems += own_times_problems(signal, "data", time=time, dt_ms=step, dims=dims)
     if not problems:
         try:
             time = own_times(signal) if time is None else time
@@ -408,4 +410,5 @@ def _time_coordinate(time: ArrayLike | None, dt_ms: float | None, length: int) -
         variable = xr.Variable(
             (TIME,), times if is_jax(times) else np.asarray(times), {"units": unit}
         )
-    return even_times(variable, dt_ms)[0].copy()  # the user's own array may change later
+    times = even_times(variable, dt_ms)[0].copy()  # the user's own array may change later
+    return as_typed(times, dt_ms)  # an interval that is given says which decimal numbers are meant

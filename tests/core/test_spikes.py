@@ -194,6 +194,8 @@ def test_a_stride_is_named_in_a_warning():
         strided,
         SIGNALS.coarsen(time=4).max(),
         strided.assign(spikes=strided.spikes.astype("f4")),
+        strided.assign(spikes=strided.spikes.astype(int)),
+        SIGNALS.assign(spikes=SIGNALS.spikes.astype("u1")).coarsen(time=200).max(),
         SIGNALS.reindex(time=np.arange(4000) / 20, method="nearest"),
     ):
         for name in READERS:
@@ -207,6 +209,27 @@ def test_a_stride_is_named_in_a_warning():
         warnings.simplefilter("error")
         jfx.firing_rate(SIGNALS.sel(time=slice(30, 80)))
         jfx.firing_rate(SIGNALS.isel(time=slice(1, None)))
+
+
+@pytest.mark.parametrize("dtype", [int, "u1", "f4", "f8"])
+def test_overlapping_sums_are_named_in_a_warning(dtype):
+    spikes = SIGNALS[["spikes"]].astype(dtype)
+    for made in (
+        spikes.rolling(time=10, min_periods=1).sum(),
+        spikes.rolling(time=10).sum().dropna("time").astype(int),
+        spikes.cumsum("time").astype(int),
+        spikes.sum("trial"),
+    ):
+        with pytest.warns(UserWarning, match=r"trials are exact; .*overlap, such as rolling"):
+            made.jfne.firing_rate()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for made in (spikes, spikes.isel(time=[5]), spikes.coarsen(time=50).sum()):
+            made.jfne.spike_count()
+        if dtype != "u1":
+            spikes.mean("trial").jfne.firing_rate()
+        level = signals_of(spike_rule="level")[["spikes"]].astype(dtype)
+        level.jfne.firing_rate()
 
 
 @pytest.mark.parametrize(

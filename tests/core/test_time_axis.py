@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 import pint
 import pytest
@@ -9,6 +10,7 @@ import xarray as xr
 
 import jaxfne_xr as jfx
 from jaxfne_xr.core.time_axis import check_dt, even_times, same_times, time_from_dt, time_remedy
+from jaxfne_xr.core.units import magnitude, units_of
 
 ureg = pint.application_registry
 MS = {"units": "ms"}
@@ -230,3 +232,101 @@ def test_a_remedy_gives_the_same_times():
     assert "simulate or record" in time_remedy(k / 10, k / 15, "data", "other")
     shifted = time_remedy(k / 10, k / 10 + 0.05, "data", "other")
     assert shifted.startswith("other.assign_coords(time=data.time)")
+
+
+K = np.arange(2000)
+
+
+@pytest.mark.parametrize("quantify", [False, True])
+@pytest.mark.parametrize(
+    ("times", "unit"),
+    [
+        (K * 0.1, "ms"),
+        (K / 3e4 + 2, "s"),
+        ((K * 0.1 + 500).astype("f4"), "ms"),
+        (K * 100, "us"),
+        ((K * 1e5).astype("m8[ns]"), None),
+    ],
+)
+def test_a_gap_is_filled_with_nan(refused, times, unit, quantify):
+    v = np.where(np.random.default_rng(0).random((3, 2000)) < 0.02, 20.0, -65.0)
+    attrs = {} if unit is None else {"units": unit}
+    whole = jfx.traces(v, ("unit", "time"), dt_ms=0.1, quantify=quantify)
+    whole = whole.assign_coords(time=("time", times, attrs)).jfne.to_signals()
+    whole = whole.assign_coords(time=("time", times, attrs))
+    seen = (K <= 500) | ((K > 1000) & (K < 1007)) | (K > 1010)
+    gap = whole.isel(time=seen)
+    with refused(jfx.TimeAxisError, "uneven steps", "reindex") as caught:
+        gap.jfne.firing_rate()
+    filled, part = caught.value.problems[0].remedy.split(
+        ", with NaN in the gap; or samples without a gap: "
+    )
+    dt = 1e-3 / 30 if unit == "s" else 1e-4
+    for remedy, want in (
+        (filled, whole.spikes.values[:, seen]),
+        (part, whole.spikes.values[:, 1011:]),
+    ):
+        made = eval(remedy, {"ds": gap, "np": np})
+        rate = magnitude(made.jfne.firing_rate().firing_rate.variable.data)
+        np.testing.assert_allclose(rate, want.mean(1) / dt, rtol=1e-6)
+        assert units_of(made.V_m) == "mV"
+    if unit == "ms" and times.dtype == float:
+        np.testing.assert_array_equal(eval(filled, {"ds": gap, "np": np}).time, K / 10)
+
+
+@pytest.mark.parametrize(("jitter", "shift"), [(0.0, 50.03), (0.02, 50.0)])
+def test_a_gap_between_other_times_is_not_interpolated(refused, jitter, shift):
+    times = K * 0.1 + np.random.default_rng(0).uniform(-jitter, jitter, 2000) + shift * (K > 900)
+    with refused(jfx.TimeAxisError, "uneven steps") as caught:
+        at(times, MS).jfne.to_signals()
+    remedy = caught.value.problems[0].remedy.partition("gap: ")[2]
+    part = eval(remedy, {"ds": at(times, MS)})
+    assert part.sizes["time"] == 1099
+    if jitter:
+        with refused(jfx.TimeAxisError, "resample first", "interp"):
+            part.jfne.to_signals()
+    else:
+        part.jfne.to_signals()
+
+
+def test_times_and_an_interval_that_agree_are_decimal():
+    for times in (K * 0.1, np.linspace(0, 199.9, 2000), K * 0.1 + 0.3):
+        ds = jfx.traces(np.zeros(2000), ["time"], time=times, dt_ms=0.1)
+        assert ds.time.values.tolist() == [float(round(t, 9)) for t in times]
+    own = jfx.traces(np.zeros(2000), ["time"], time=K * 0.1)
+    assert own.jfne.to_signals(dt_ms=0.1).time.identical(own.time)  # they align with the traces
+
+
+@pytest.mark.parametrize("start", ["0.3 ms", "0.0003 s", "500.1 ms"])
+def test_a_neo_signal_has_decimal_times(start):
+    neo, pq = pytest.importorskip("neo"), pytest.importorskip("quantities")
+    number, unit = start.split()
+    first = pq.Quantity(float(number), unit)
+    signal = neo.AnalogSignal(
+        np.zeros((2000, 2)), units="mV", sampling_rate=10 * pq.kHz, t_start=first
+    )
+    ds = jfx.traces(signal, ("time", "unit"))
+    first = Fraction(number) * (1000 if unit == "s" else 1)
+    assert ds.time.values.tolist() == [float(first + Fraction(int(k), 10)) for k in K]
+
+
+@pytest.mark.parametrize("n", [2, 50])
+def test_a_transposed_neo_signal_is_refused(refused, n):
+    neo, pq = pytest.importorskip("neo"), pytest.importorskip("quantities")
+    signal = neo.AnalogSignal(np.zeros((50, n)), units="mV", sampling_rate=10 * pq.kHz)
+    with refused(jfx.DimensionError, "leave out .T", "('time', 'unit')"):
+        jfx.traces(signal.T, ("unit", "time"))
+    v = jfx.traces(np.zeros((50, 50)), ("unit", "time"), dt_ms=0.1)
+    if n == 50:
+        current = neo.AnalogSignal(np.zeros((50, n)), units="nA", sampling_rate=10 * pq.kHz)
+        with refused(jfx.DimensionError, "source"):
+            v.jfne.to_signals(source=current)
+
+
+def test_float32_is_the_decimal_that_it_shows():
+    f4, ureg = np.float32, pint.application_registry
+    for dt in (f4(0.1), np.array(0.1, "f4"), ureg.Quantity(f4(0.1), "ms"), jnp.float32(0.1)):
+        ds = jfx.traces(np.zeros(20), ["time"], dt_ms=dt)
+        assert ds.time.values.tolist() == (np.arange(20) / 10).tolist()
+    for dt in (ureg.Quantity(f4(25), "us"), ureg.Quantity(np.array(25e-6, "f4"), "s")):
+        assert jfx.traces(np.zeros(4), ["time"], dt_ms=dt).time.values[3] == 0.075

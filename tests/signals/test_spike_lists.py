@@ -1,5 +1,7 @@
 """Spike times as the input of a model: what `spike_times` lists comes back, and ragged lists become spikes."""
 
+import json
+
 import numpy as np
 import pint
 import pytest
@@ -195,3 +197,41 @@ def test_times_of_a_dataset_say_their_unit(refused):
         np.testing.assert_array_equal(
             spikes_of(ds.assign_coords(time=time), dt_ms=0.5, duration=4), want
         )
+
+
+@pytest.mark.parametrize(
+    "labels", [[1, 2, 5], [2, 1, 0], [0, 2, 1], [10, 20, 30], list("cab"), [0.5, 1.5, 2.0]]
+)
+def test_labels_of_sites_without_spikes_are_known(labels, tmp_path):
+    v = np.where(np.arange(3) == 1, -65.0, V)  # the second is silent
+    signals = signals_of(v, unit=("unit", labels))
+    times = signals.jfne.spike_times()
+    times.jfne.to_netcdf(tmp_path / "times.nc")
+    for source in (times, jfx.open(tmp_path / "times.nc"), times.isel(spike=slice(0, 0))):
+        made = spikes_of(source)
+        np.testing.assert_array_equal(made.unit, labels)
+        want = signals.spikes if source.sizes["spike"] else signals.spikes & False
+        np.testing.assert_array_equal(made, want)
+
+
+def test_labels_that_are_not_known_are_refused(refused):
+    v = np.where(np.arange(3) == 0, -65.0, V)
+    signals = signals_of(v, unit=("unit", [0, 1, 2]))
+    times = signals.jfne.spike_times()
+    old = times.copy()
+    record = json.loads(old.attrs["jaxfne_xr"])
+    for step in record["steps"]:
+        step["parameters"].pop("labels", None)
+    old.attrs["jaxfne_xr"] = json.dumps(record)
+    with refused(jfx.DimensionError, "does not say all 3", "spike_times again") as caught:
+        spikes_of(old)
+    remedy = caught.value.problems[0].remedy.partition(", with")[0]
+    ragged = eval(remedy, {"times": old, "labels": [0, 1, 2]})
+    made = spikes_of(ragged, dt_ms=0.1, duration=N * 0.1)
+    np.testing.assert_array_equal(made, signals.spikes)
+    np.testing.assert_array_equal(spikes_of(times), signals.spikes)
+    named = signals.assign_coords(unit=[1, 2, 5]).jfne.spike_times()
+    with refused(jfx.DimensionError, "a spike of 7"):
+        spikes_of(named.assign_coords(unit=("spike", np.full(named.sizes["spike"], 7))))
+    with refused(jfx.DimensionError, "not unique"):
+        spikes_of(signals.assign_coords(unit=[1, 5, 5]).jfne.spike_times())
