@@ -19,6 +19,9 @@ STRUCTURE = ("edge",)
 
 #: A current, nA, that enters a compartment from inside, but not along the axial conductances of its voltages.
 INTRACELLULAR = "i_intracellular"
+#: The attribute of ``conductance`` that names variables that belong to it, as in the CF conventions: INTRACELLULAR, if
+#: there is such a current.
+WITH = "ancillary_variables"
 #: A label of compartments: why such a current is not known.
 CURRENT_UNKNOWN = "current_unknown"
 

@@ -34,7 +34,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.numeric import gathered, native
 from jaxfne_xr.core.results import assemble
-from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR
+from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR, WITH
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Params, Time, TimeStep, Unchecked
 from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
@@ -116,7 +116,7 @@ def from_jaxley(
         (`compartment_id`) of each cell with a recorded voltage, branch points eliminated. ``edge_unit``,
         ``edge_from_branch`` ... ``edge_to_compartment`` label the two ends, also of compartments without a row.
         ``i_intracellular`` (nA), on the dims of ``v``, if the module has electrical synapses or clamped voltages: see
-        the notes.
+        the notes. It belongs to ``conductance``, whose ``attrs["ancillary_variables"]`` names it.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def labelled(
         "trained": list(given.trained),
         "jaxley": importlib.metadata.version("jaxley"),
     }
-    return assemble(
+    made = assemble(
         variables,
         time_from_dt(dt_ms, recordings.shape[dims.index(TIME)]),
         coords,
@@ -255,6 +255,9 @@ def labelled(
         stage="traces",
         origin="jaxley",
     )
+    if INTRACELLULAR in variables:  # of which a selection of the conductances says that it lacks it
+        made.variables["conductance"].attrs[WITH] = INTRACELLULAR
+    return made
 
 
 def sites_of(

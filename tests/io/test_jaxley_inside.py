@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import jaxley as jx
 import numpy as np
 import pytest
+import xarray as xr
 from jaxley.channels import HH, Leak
 from jaxley.connect import connect
 from jaxley.synapses import IonotropicSynapse, TanhConductanceSynapse, TanhRateSynapse, TestSynapse
@@ -209,6 +210,29 @@ def test_crank_nicolson_with_gap_junctions_and_a_clamp():
     assert_close(made[0], -expected[1:].sum(0))
 
 
+@pytest.mark.slow
+def test_a_selection_says_that_it_lacks_what_gap_junctions_carry(tmp_path):
+    ds = recorded(make_net(*JUNCTIONS["both ways"]))
+    signals = ds.jfne.to_signals()
+    signals.jfne.to_netcdf(tmp_path / "run.nc")
+    probe = jfx.probe_at(np.ones((1, 3)))
+    for whole, v in ((ds, "v"), (signals, "V_m"), (jfx.open(tmp_path / "run.nc"), "V_m")):
+        own = whole[["conductance", "i_intracellular"]].assign({v: whole[v]})
+        assert_close(currents(own), currents(ds), 1e-14)
+        parts = whole[[v, "conductance"]]
+        by_hand = xr.Dataset({v: whole[v], "conductance": whole.conductance})
+        for lacking in (parts, by_hand, parts.isel(time=slice(9))):
+            for function in (
+                jfx.transmembrane_currents,
+                jfx.check_currents,
+                lambda x: jfx.lfp(x, probe),
+                lambda x: jfx.ground_truth_csd(x, [-100, 0, 100]),
+            ):
+                with pytest.warns(UserWarning, match=f'{v}", "conductance", "i_intra'):
+                    function(lacking)
+    assert "ancillary_variables" not in recorded(make_net()).conductance.attrs
+
+
 class Reversal(Synapse):
     """Driven by a difference to a reversal potential, whatever the presynaptic voltage."""
 
@@ -367,7 +391,8 @@ def test_currents_around_a_voltage_clamp(places):
     assert_close(made, online(cell))
     assert ds.jfne.check_currents()
     assert np.abs(numbers(ds.i_intracellular)[:, 0]).max() == 0  # the initial state is not clamped
-    bare = currents(ds.drop_vars("i_intracellular"))
+    with pytest.warns(UserWarning, match="i_intracellular is not there"):
+        bare = currents(ds.drop_vars("i_intracellular"))
     assert np.abs(bare - made).max() > 0.3 * np.abs(made).max()
 
 
