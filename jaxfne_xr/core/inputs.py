@@ -116,6 +116,9 @@ def as_dataset(
 def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
     """Return a Dataset with all data in types that can be computed with and stored; the same object if they are.
 
+    What describes sites, contacts and cells rather than their activity is computed if it is of dask: ``.chunk()`` and
+    ``chunks=`` make everything lazy, and positions, labels and conductances are needed at once.
+
     Raises
     ------
     DimensionError
@@ -138,6 +141,8 @@ def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
                 continue
             data = variable.data
         made = gathered(native(data, str(name)))
+        if is_dask(made) and _describes(ds, name):
+            made = made.compute()
         if made is not data:
             made = type(stored)(made, stored.units) if is_quantity(stored) else made
             changed[name] = variable.copy(deep=False, data=made)
@@ -145,6 +150,12 @@ def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
         return ds
     coords = {name: v for name, v in changed.items() if name in ds.coords}
     return ds.assign_coords(coords).assign({n: v for n, v in changed.items() if n not in coords})
+
+
+def _describes(ds: xr.Dataset, name: Hashable) -> bool:
+    """Whether a variable is a label, a position or a part of the structure, rather than activity over time."""
+    dims = ds.variables[name].dims
+    return dims == STRUCTURE or (name in ds.coords and TIME not in dims)
 
 
 def no_dataset(data: object, where: str, expected: str) -> ArgumentError:
