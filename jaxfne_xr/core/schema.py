@@ -24,6 +24,8 @@ INTRACELLULAR = "i_intracellular"
 WITH = "ancillary_variables"
 #: A label of compartments: why such a current is not known.
 CURRENT_UNKNOWN = "current_unknown"
+#: One of these labels: a synapse whose current flows in part from cell to cell, in part through the membrane.
+MIXED = "mixed synapse"
 
 #: The unit in which each variable is kept.
 UNITS = {

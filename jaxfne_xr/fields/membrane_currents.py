@@ -38,7 +38,7 @@ from jaxfne_xr.core.inputs import (
 )
 from jaxfne_xr.core.numeric import as_floats, is_floating, native, together
 from jaxfne_xr.core.results import Made, finish_several
-from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR, WITH
+from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR, MIXED, WITH
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array, Stimulus
 from jaxfne_xr.core.units import bare, is_quantity, units_of
@@ -408,9 +408,12 @@ def _warn_of_unknown(ds: xr.Dataset, dim: str, rows: np.ndarray, cause: str) -> 
         " ".join(f"{name} {labels[name].values[k]}" for name in names)
         for k in range(labels.sizes[dim])
     )
+    known = "Make it two types of synapse, an electrical and a chemical one."
+    if cause != MIXED:
+        known = "integrate_field computes fields in the simulation."
     warn(
         f"the currents of {listed}{', ...' if len(rows) > 5 else ''} are wrong by what is not known of a {cause}: it "
-        "moves charge between insides that voltages do not show. integrate_field computes fields in the simulation."
+        f"moves charge between insides that voltages do not show. {known}"
     )
 
 

@@ -129,7 +129,8 @@ def from_jaxley(
     -----
     UserWarning
         If the module has trainable radii, lengths, axial resistivities, capacitances or conductances of electrical
-        synapses and `params` is not given. If what a clamp moves between compartments cannot be computed.
+        synapses and `params` is not given. If what a clamp, or a synapse that is both electrical and chemical, moves
+        between compartments cannot be computed.
 
     Notes
     -----
@@ -146,8 +147,13 @@ def from_jaxley(
     electrical synapse (zero whenever both voltages are equal) flows between two insides. ``i_intracellular`` is
     ``G (W - V) - I_gap``, which added to ``G V`` makes the current through the membrane, as in these equations. For W
     every step is made again from the recorded voltages, with backward Euler and the stimuli of the module, which takes
-    as long as the simulation. Compartments for which this is not possible are named in ``current_unknown``; whether the
-    repetition gives the recorded voltages is not checked under a JAX trace.
+    as long as the simulation. Compartments for which this is not possible are named in ``current_unknown``, with those
+    to which a synapse leads that is electrical and chemical at once; whether the repetition gives the recorded voltages
+    is not checked under a JAX trace.
+
+    What was only passed to ``jx.integrate`` is not in the module, and is not seen: for values of ``data_set``
+    (``param_state=``), call ``module.set`` with the same key and value before `from_jaxley`; for clamps of
+    ``data_clamp`` (``data_clamps=``), ``module.clamp``.
 
     Examples
     --------

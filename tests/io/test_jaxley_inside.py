@@ -5,6 +5,7 @@ from the recordings: ``C dV/dt + g (V - E) + I_syn``, with the voltage at the en
 """
 
 import functools
+import warnings
 from contextlib import nullcontext
 
 import dask.array
@@ -20,7 +21,7 @@ from jaxley.synapses import IonotropicSynapse, TanhConductanceSynapse, TanhRateS
 from jaxley.synapses.synapse import Synapse
 
 import jaxfne_xr as jfx
-from jaxfne_xr.io.jaxley_inside import junctions
+from jaxfne_xr.io.jaxley_inside import junctions, mixed_rows
 
 DT, STEPS = 0.025, 24
 STIMULUS = jnp.asarray(np.where(np.arange(STEPS) > 3, 0.1, 0.0))
@@ -247,6 +248,72 @@ class Reversal(Synapse):
         return params["Reversal_g"] * (post_voltage + 70.0) * (1 + jnp.tanh(pre_voltage / 10))
 
 
+class Mixed(Synapse):
+    """An electrical part, of any shape, beside a chemical one."""
+
+    def __init__(self, name=None, *, ohmic=lambda d: d, release=jax.nn.sigmoid, e=0.0, state=False):
+        super().__init__(name)
+        self.ohmic, self.release, self.e = ohmic, release, e
+        self.synapse_params = {f"{self._name}_g": 0.01}
+        self.synapse_states = {f"{self._name}_s": 0.3} if state else {}
+
+    def update_states(self, states, delta_t, pre_voltage, post_voltage, params):
+        return dict(states) if self.synapse_states else {}
+
+    def compute_current(self, states, pre_voltage, post_voltage, params):
+        s = states.get(f"{self._name}_s", self.release(pre_voltage / 10))
+        chemical = 0.2 * s * (post_voltage - self.e)
+        return params[f"{self._name}_g"] * (self.ohmic(post_voltage - pre_voltage) + chemical)
+
+
+def no_junction(difference):
+    return 0.0 * difference
+
+
+def softplus(x):
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@pytest.mark.slow
+def test_a_synapse_that_is_both_electrical_and_chemical_is_named():
+    mixed = {
+        "as_reported": Mixed("as_reported"),
+        "other_reversal": Mixed("other_reversal", e=-80.0),
+        "of_a_state": Mixed("of_a_state", state=True),
+        "rectifying": Mixed("rectifying", ohmic=softplus),
+        "weak": Mixed("weak", ohmic=lambda d: 0.01 * d),
+    }
+    plain = [
+        Mixed("bounded", ohmic=no_junction),
+        Mixed("threshold_linear", ohmic=no_junction, release=jax.nn.relu),
+        Mixed("inhibitory", ohmic=no_junction, release=softplus, e=-90.0),
+        *(kind() for kind in (IonotropicSynapse, TanhConductanceSynapse, TanhRateSynapse)),
+        TestSynapse(),
+        Reversal(),
+        Electrical(),
+    ]
+    net = make_net(*((*THERE, synapse) for synapse in plain))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not mixed_rows(net).size
+    for name, synapse in mixed.items():
+        net = make_net((*THERE, synapse), (*BACK, IonotropicSynapse()))
+        with pytest.warns(UserWarning, match=f"synapses {name} grows"):
+            assert mixed_rows(net).tolist() == [5]
+        assert not junctions(net)
+        net.set(f"{name}_g", 0.0)  # which training may change
+        with pytest.warns(UserWarning, match=name):
+            assert mixed_rows(net).tolist() == [5]
+    net = make_net((*THERE, mixed["as_reported"]))
+    with pytest.warns(UserWarning, match="an electrical and a chemical"):
+        ds = recorded(net)
+    assert ds.current_unknown.values.tolist() == [""] * 5 + ["mixed synapse"] + [""] * 4
+    with pytest.warns(UserWarning, match=r"unit 1 branch 0 .* mixed synapse.*two types"):
+        jfx.transmembrane_currents(ds)
+    with pytest.warns(UserWarning, match="synapses as_reported grows"):
+        online(net)
+
+
 def test_which_synapses_are_electrical():
     electrical = [Electrical(), Electrical("opens", rate=1.0), Electrical("bent", bend=0.02)]
     chemical = [
@@ -264,6 +331,7 @@ def test_which_synapses_are_electrical():
     )
     assert [x.synapse.name for x in junctions(net)] == ["Electrical", "opens", "bent"]
     assert [x.by_difference for x in junctions(net)] == [True, True, False]
+    assert not mixed_rows(net).size
     for synapse in (
         electrical + chemical
     ):  # of closed ones too, which training or a simulation may open
