@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from os import PathLike
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,17 @@ from .accessor_methods import OfOneVariable
 from .analysis import summary
 from .core import provenance, scope
 from .core.registries import offer_pint
-from .core.types import Bands, Time, Window
+from .core.types import (
+    Bands,
+    FileName,
+    Probe,
+    ReadoutNames,
+    Sensors,
+    Stimulus,
+    Time,
+    Vector,
+    Window,
+)
 from .display import html_report
 from .fields import membrane_currents, potentials, proxies
 from .io import netcdf
@@ -64,7 +73,7 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
         return provenance.read(self._data.attrs)
 
     def transmembrane_currents(
-        self, *, scheme: str = "backward_euler", stimulus: xr.DataArray | None = None
+        self, *, scheme: str = "backward_euler", stimulus: Stimulus | None = None
     ) -> xr.Dataset:
         """See `jaxfne_xr.transmembrane_currents`."""
         return membrane_currents.transmembrane_currents(
@@ -72,7 +81,7 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
         )
 
     def lead_field(
-        self, probe: xr.Dataset, model: potentials.PotentialModel | None = None
+        self, probe: Probe, model: potentials.PotentialModel | None = None
     ) -> xr.Dataset:
         """See `jaxfne_xr.lead_field`."""
         return potentials.lead_field(self._data, probe, model)
@@ -83,10 +92,10 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
 
     def compute_readout(
         self,
-        names: str | Sequence[str],
+        names: ReadoutNames,
         *,
-        probe: xr.Dataset | None = None,
-        sensors: xr.Dataset | None = None,
+        probe: Probe | None = None,
+        sensors: Sensors | None = None,
         **settings: Any,
     ) -> xr.Dataset:
         """See `jaxfne_xr.compute_readout`."""
@@ -102,11 +111,11 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
 
     def emm_proxy(
         self,
-        source: xr.Dataset,
-        lfp_proxy: xr.Dataset,
+        source: xr.Dataset | xr.DataArray,
+        lfp_proxy: xr.Dataset | xr.DataArray,
         *,
-        emm_weights: Sequence[float] = (1.0, 1.0, 1.0),
-        emm_scales: Sequence[float] | None = None,
+        emm_weights: Vector = (1.0, 1.0, 1.0),
+        emm_scales: Vector | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.emm_proxy`."""
         return proxies.emm_proxy(
@@ -127,7 +136,7 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
 
     def to_netcdf(
         self,
-        path: str | PathLike[str],
+        path: FileName,
         *,
         compression: str = "fast",
         encoding: Mapping[Hashable, Any] | None = None,
@@ -135,7 +144,7 @@ class JfneAccessor(OfOneVariable[xr.Dataset]):
         """See `jaxfne_xr.to_netcdf`."""
         return netcdf.to_netcdf(self._data, path, compression=compression, encoding=encoding)
 
-    def report(self, path: str | PathLike[str]) -> Path:
+    def report(self, path: FileName) -> Path:
         """See `jaxfne_xr.report`."""
         return html_report.report(self._data, path)
 

@@ -11,14 +11,25 @@ from . import plot
 from .analysis import losses, spectra
 from .core import validation
 from .core.types import (
+    Angles,
+    AnyTime,
+    Array,
     ArrayLike,
     Bands,
     Conductivity,
+    Count,
+    Direction,
     Interval,
     Length,
+    Lengths,
+    Morphology,
+    Probe,
     Scalar,
     Scalars,
+    Sensors,
+    Stimulus,
     Time,
+    TimeStep,
     Voltage,
     Window,
 )
@@ -71,11 +82,11 @@ class OfOneVariable(Generic[Data]):
 
     def to_signals(
         self,
-        dt_ms: Time | None = None,
+        dt_ms: TimeStep | None = None,
         spike_threshold: Voltage | None = 0.0,
         spike_rule: str = "crossing",
         voltage: Hashable | None = None,
-        source: str | ArrayLike | None = None,
+        source: str | Array | None = None,
         *,
         surrogate: str | None = None,
         slope: Scalar | None = None,
@@ -104,10 +115,10 @@ class OfOneVariable(Generic[Data]):
 
     def soft_spike_times(
         self,
-        n: int,
+        n: Count,
         *,
         spike_threshold: Voltage = 0.0,
-        fill: Time | None = None,
+        fill: AnyTime | None = None,
         refractory: Time | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.soft_spike_times`."""
@@ -128,13 +139,13 @@ class OfOneVariable(Generic[Data]):
         method: str = "standard",
         *,
         conductivity: Conductivity = 0.3,
-        radius: Length | ArrayLike | None = None,
+        radius: Lengths | None = None,
         conductivity_top: Conductivity | None = None,
         surface: Length | None = None,
         ends: str = "vaknin",
-        at: ArrayLike | None = None,
+        at: xr.Dataset | Lengths | None = None,
         dims: str | None = None,
-        width: Scalars | None = None,
+        width: Lengths | None = None,
         regularisation: Scalars | None = None,
         n_sources: int | None = None,
         basis: str = "gauss",
@@ -158,11 +169,11 @@ class OfOneVariable(Generic[Data]):
 
     def ground_truth_csd(
         self,
-        bins: ArrayLike | None = None,
+        bins: Lengths | None = None,
         *,
         grid: Mapping[str, ArrayLike] | None = None,
         radius: Length = 250.0,
-        centre: ArrayLike = (0.0, 0.0),
+        centre: Lengths = (0.0, 0.0),
         along: str = "z",
     ) -> xr.Dataset:
         """See `jaxfne_xr.ground_truth_csd`."""
@@ -171,7 +182,7 @@ class OfOneVariable(Generic[Data]):
         )
 
     def dipole_moment(
-        self, by: str | None = "unit", *, origin: str | ArrayLike | None = None
+        self, by: str | None = "unit", *, origin: str | Lengths | None = None
     ) -> xr.Dataset:
         """See `jaxfne_xr.dipole_moment`."""
         return dipoles.dipole_moment(self._data, by, origin=origin)
@@ -179,9 +190,9 @@ class OfOneVariable(Generic[Data]):
     def translate(
         self,
         *,
-        x: Scalars | xr.DataArray = 0.0,
-        y: Scalars | xr.DataArray = 0.0,
-        z: Scalars | xr.DataArray = 0.0,
+        x: Lengths | xr.DataArray = 0.0,
+        y: Lengths | xr.DataArray = 0.0,
+        z: Lengths | xr.DataArray = 0.0,
         by: str | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.translate`."""
@@ -190,50 +201,46 @@ class OfOneVariable(Generic[Data]):
     def move_to(
         self,
         *,
-        x: Length | ArrayLike | None = None,
-        y: Length | ArrayLike | None = None,
-        z: Length | ArrayLike | None = None,
+        x: Lengths | None = None,
+        y: Lengths | None = None,
+        z: Lengths | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.move_to`."""
         return movement.move_to(self._data, x=x, y=y, z=z)
 
     def rotate(
         self,
-        angle: Scalars | None = None,
-        axis: str | ArrayLike = "z",
+        angle: Angles | None = None,
+        axis: str | Direction = "z",
         *,
-        to: ArrayLike | None = None,
-        origin: str | ArrayLike | None = None,
+        to: Direction | None = None,
+        origin: str | Lengths | None = None,
         by: str | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.rotate`."""
         return movement.rotate(self._data, angle, axis, to=to, origin=origin, by=by)
 
-    def eeg(
-        self, sensors: xr.Dataset | None = None, head: heads.EEGHead | None = None
-    ) -> xr.Dataset:
+    def eeg(self, sensors: Sensors | None = None, head: heads.EEGHead | None = None) -> xr.Dataset:
         """See `jaxfne_xr.eeg`."""
         return eeg_meg.eeg(self._data, sensors, head)
 
-    def meg(
-        self, sensors: xr.Dataset | None = None, head: heads.MEGHead | None = None
-    ) -> xr.Dataset:
+    def meg(self, sensors: Sensors | None = None, head: heads.MEGHead | None = None) -> xr.Dataset:
         """See `jaxfne_xr.meg`."""
         return eeg_meg.meg(self._data, sensors, head)
 
-    def with_morphology(self, morphology: xr.Dataset) -> xr.Dataset:
+    def with_morphology(self, morphology: Morphology) -> xr.Dataset:
         """See `jaxfne_xr.with_morphology`."""
         return shapes.with_morphology(self._data, morphology)
 
     def check_currents(
-        self, *, stimulus: xr.DataArray | None = None
+        self, *, stimulus: Stimulus | None = None
     ) -> membrane_currents.CurrentReport:
         """See `jaxfne_xr.check_currents`."""
         return membrane_currents.check_currents(self._data, stimulus=stimulus)
 
     def lfp(
         self,
-        probe: xr.Dataset,
+        probe: Probe,
         model: potentials.PotentialModel | None = None,
         *,
         by: str | None = None,
@@ -277,7 +284,7 @@ class OfOneVariable(Generic[Data]):
 
     def lfp_proxy(
         self,
-        probe: xr.Dataset | None = None,
+        probe: Probe | None = None,
         *,
         domain: str = "volume",
         sigma: Length = 100.0,
@@ -292,18 +299,18 @@ class OfOneVariable(Generic[Data]):
 
     def eeg_proxy(
         self,
-        sensors: xr.Dataset | None = None,
+        sensors: Sensors | None = None,
         *,
-        eeg_lead_field: ArrayLike | None = None,
+        eeg_lead_field: xr.DataArray | ArrayLike | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.eeg_proxy`."""
         return proxies.eeg_proxy(self._data, sensors, eeg_lead_field=eeg_lead_field)
 
     def meg_proxy(
         self,
-        sensors: xr.Dataset | None = None,
+        sensors: Sensors | None = None,
         *,
-        meg_lead_field: ArrayLike | None = None,
+        meg_lead_field: xr.DataArray | ArrayLike | None = None,
     ) -> xr.Dataset:
         """See `jaxfne_xr.meg_proxy`."""
         return proxies.meg_proxy(self._data, sensors, meg_lead_field=meg_lead_field)

@@ -21,14 +21,8 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     renaming,
 )
-from jaxfne_xr.core.inputs import (
-    as_dataset,
-    kind_problems,
-    misaligned,
-    no_dataset,
-    remedy_of_times,
-    require_time,
-)
+from jaxfne_xr.core.inputs import as_dataset, kind_problems, no_dataset, require_time
+from jaxfne_xr.core.labels import misaligned, remedy_of_times
 from jaxfne_xr.core.numeric import together
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import (

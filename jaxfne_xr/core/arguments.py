@@ -12,7 +12,7 @@ import inspect
 import numbers
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
-from functools import lru_cache, wraps
+from functools import wraps
 from types import NoneType, UnionType
 from typing import Annotated, Any, ParamSpec, TypeGuard, TypeVar, Union, get_args, get_origin
 
@@ -20,10 +20,10 @@ import numpy as np
 import xarray as xr
 
 from .arrays import is_jax, is_traced
-from .errors import ArgumentError, DataError, JfneError, Problem, UnitError, raise_problems
+from .errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
 from .inputs import no_dataset
 from .numeric import is_real as is_real_type
-from .numeric import kind_problem
+from .numeric import kind_problem, masked_problem
 from .types import Number, Numbers, Numeric, Unchecked, Unit, Whole
 from .units import (
     LARGEST,
@@ -45,6 +45,8 @@ C = TypeVar("C", bound=type[Any])
 REQUIRED = inspect.Parameter.empty
 #: The largest count, with which indices of 32 bits end.
 MOST = 2**31 - 1
+#: The largest number of values of a JAX array that are checked.
+FEW = 4096
 
 
 def public(function: Callable[P, R]) -> Callable[P, R]:
@@ -360,9 +362,7 @@ class _Number(Rule):
         return self._too_large(f"{number:g}", name)
 
     def _read(self, value: Any, name: str) -> float:
-        unit = self._unit_for(value) or "1"
-        # reading a unit takes a while: each string is read once
-        return _read(value, unit, name) if type(value) is str else scalar(value, unit, name)
+        return scalar(value, self._unit_for(value) or "1", name)
 
     def _unit_for(self, value: Any) -> str | None:
         """Return the unit in which a value is read: `ratio_of`, if it has that dimension."""
@@ -375,12 +375,6 @@ class _Number(Rule):
         unit = "" if self.unit in (None, "1") else f" {self.unit}"
         expected = f"{self.words}, finite, of at most {LARGEST:.1e}"
         return replace(self.refused(number, name, number + unit), expected=expected)
-
-
-@lru_cache(maxsize=512)
-def _read(text: str, unit: str, name: str) -> float:
-    """Read a number in a string, as `scalar` does."""
-    return scalar(text, unit, name)
 
 
 class _Numbers(_Number):
@@ -412,7 +406,11 @@ class _Numbers(_Number):
                 factor(unit_of(value), self._unit_for(value) or "1")
             except UnitError as error:
                 return replace(error.problems[0], where=name)
-        if (np.abs(np.asarray(data, float)) <= LARGEST).all():
+        # To see the values of a JAX array is to wait for them and copy them from a device: for a few only.
+        if np.size(data) == 0 or (is_jax(data) and data.size > FEW):
+            return None
+        values = np.asarray(data, float)
+        if values.min() >= -LARGEST and values.max() <= LARGEST:  # never true of NaN
             return None
         return self._too_large(described(value), name)
 
@@ -433,12 +431,13 @@ class _Array(Rule):
     def problem(self, value: Any, name: str) -> Problem | None:
         """Return what is wrong with an array."""
         data = bare(value)
-        if isinstance(data, np.ma.MaskedArray):
-            # this is what to type, as the argument is a variable of the user's, by any name
-            found, remedy = "a masked array, whose mask would be lost", f"{name}={name}.filled(0)"
-            return Problem(name, found, self.words, remedy, DataError)
         kind = getattr(data, "dtype", None)
         if isinstance(kind, np.dtype):
+            # the argument is a variable of the user's, by any name
+            masked = masked_problem(data, name, name if data is value else f"{name}.magnitude")
+            if masked is not None:
+                code = masked.remedy + ("" if data is value else f" * {name}.units")
+                return replace(masked, remedy=f"{name}={code}")
             if kind.kind in self.kinds or is_real_type(kind):
                 return None
             if kind.kind == "O" and carries_unit(data):

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from . import provenance
-from .arrays import is_array, is_dask
+from .arrays import is_dask
 from .dispatch import checked
 from .errors import (
     ArgumentError,
@@ -24,16 +24,10 @@ from .errors import (
 )
 from .lost_units import restored
 from .numeric import (
-    PLAIN,
-    gathered,
-    has_unknown_size,
-    is_native,
     is_real,
     kind_problem,
-    native,
-    unknown_size,
 )
-from .results import with_our_quantities, with_unit
+from .results import with_unit
 from .schema import (
     CURRENTS,
     INTRACELLULAR,
@@ -45,10 +39,10 @@ from .schema import (
     UNITS,
     VOLTAGES,
 )
-from .time_axis import TIME, in_ms, same_times, sampling, time_problem, time_remedy
+from .stored import as_stored
+from .time_axis import TIME, sampling, time_problem
 from .types import Array, ArrayLike
 from .units import (
-    bare,
     carries_unit,
     convert,
     factor,
@@ -96,8 +90,8 @@ def as_dataset(
         If it is neither, or a DataArray has the name of one of its coordinates.
     """
     if isinstance(data, xr.Dataset):
-        ours = with_our_quantities(data)
-        return in_native_types(ours if as_it_is else restored(ours))
+        stored = as_stored(data)
+        return stored if as_it_is else restored(stored)
     if not isinstance(data, xr.DataArray):
         raise no_dataset(data, where, "a Dataset or a DataArray")
     if name is None:
@@ -109,53 +103,7 @@ def as_dataset(
             expected="a variable with a name that none of its coordinates has",
             remedy='ds["v"], or array.rename("v")',
         )
-    made = with_our_quantities(data.to_dataset(name=name))
-    return in_native_types(made, remedy=f"{where}.data.compute_chunk_sizes()")
-
-
-def in_native_types(ds: xr.Dataset, *, remedy: str | None = None) -> xr.Dataset:
-    """Return a Dataset with all data in types that can be computed with and stored; the same object if they are.
-
-    What describes sites, contacts and cells rather than their activity is computed if it is of dask: ``.chunk()`` and
-    ``chunks=`` make everything lazy, and positions, labels and conductances are needed at once.
-
-    Raises
-    ------
-    DimensionError
-        If dask does not know the size of a variable; `remedy` is part of the error.
-    DataError
-        If a variable is masked.
-    """
-    changed = {}
-    for name, variable in ds.variables.items():
-        stored = variable._data
-        if type(stored) is np.ndarray and stored.dtype in PLAIN:
-            continue
-        data = bare(stored)
-        if is_dask(data) and has_unknown_size(data):
-            of = f'ds["{name}"].data' + ("" if data is stored else ".magnitude")
-            how = remedy or f"{of}.compute_chunk_sizes(); ds = ds.assign()"
-            raise unknown_size(str(name), data.shape, how)
-        if not is_array(data):  # an index, or data of a file that are not read yet
-            if is_native(data.dtype):
-                continue
-            data = variable.data
-        made = gathered(native(data, str(name)))
-        if is_dask(made) and _describes(ds, name):
-            made = made.compute()
-        if made is not data:
-            made = type(stored)(made, stored.units) if is_quantity(stored) else made
-            changed[name] = variable.copy(deep=False, data=made)
-    if not changed:
-        return ds
-    coords = {name: v for name, v in changed.items() if name in ds.coords}
-    return ds.assign_coords(coords).assign({n: v for n, v in changed.items() if n not in coords})
-
-
-def _describes(ds: xr.Dataset, name: Hashable) -> bool:
-    """Whether a variable is a label, a position or a part of the structure, rather than activity over time."""
-    dims = ds.variables[name].dims
-    return dims == STRUCTURE or (name in ds.coords and TIME not in dims)
+    return as_stored(data.to_dataset(name=name), code=f"{where}.data")
 
 
 def no_dataset(data: object, where: str, expected: str) -> ArgumentError:
@@ -555,82 +503,6 @@ def groups_of(ds: xr.Dataset, dim: str, by: str) -> tuple[list[Any], np.ndarray]
         )
     labels, group = np.unique(np.asarray(ds.variables[by].data), return_inverse=True)
     return labels.tolist(), group.ravel()
-
-
-def misaligned(
-    ds: xr.Dataset,
-    array: xr.DataArray,
-    name: str,
-    of: str = "the voltage",
-    called: str = "ds",
-) -> list[Problem]:
-    """Return a problem for every index that differs between `ds` and a DataArray passed as `name`.
-
-    `of` says what `ds` holds, and `called` is the name of the argument that it is.
-    """
-    return [
-        Problem(
-            where=name,
-            found=f'labels along "{dim}" that differ from those of {of}',
-            expected="the same labels in the same order",
-            remedy=(remedy_of_times(ds, array, called, name) if dim == TIME else "")
-            or f'{name}.sel({dim}={called}["{dim}"]) if the order differs, '
-            f'or {name}.drop_vars("{dim}") to match by position',
-            error=DimensionError,
-        )
-        for dim in array.dims
-        if dim in array.coords
-        and dim in ds.coords
-        and ds.sizes[dim] == array.sizes[dim]
-        and not same_labels(dim, ds[dim].variable, array[dim].variable)
-    ]
-
-
-def same_labels(dim: Hashable, labels: xr.Variable, others: xr.Variable) -> bool:
-    """Whether two coordinates along `dim` have the same labels, numbers up to rounding, in units that may differ.
-
-    Times are compared by `same_times`, the one rule for all data that are joined or compared.
-    """
-    if labels.shape != others.shape:
-        return False
-    a, b = np.asarray(magnitude(labels.data)), np.asarray(magnitude(others.data))
-    if dim == TIME and {a.dtype.kind, b.dtype.kind} <= set("fium"):
-        try:
-            return same_times(
-                *(in_ms(v, u) for v, u in ((a, units_of(labels)), (b, units_of(others))))
-            )
-        except UnitError:
-            return False
-    units = units_of(labels), units_of(others)
-    if None not in units and units[0] != units[1]:
-        b = convert(b, str(units[1]), str(units[0]))
-    if "f" in {a.dtype.kind, b.dtype.kind} <= set("fiu"):
-        # numbers computed in different ways differ by rounding
-        return np.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=True)
-    return bool(np.array_equal(a, b))
-
-
-def remedy_of_times(
-    ds: xr.Dataset, other: xr.Dataset | xr.DataArray, one: str, another: str
-) -> str:
-    """Return what to type to give two Datasets the same times; empty if either has none, or they are the same."""
-    try:
-        t, u = (sampling(x.coords.to_dataset(), None)[0] for x in (ds, other))
-    except JfneError:
-        return ""
-    return "" if same_times(t, u) else time_remedy(t, u, one, another)
-
-
-def with_labels_of(ds: xr.Dataset, first: xr.Dataset, dims: Iterable[Hashable]) -> xr.Dataset:
-    """Return a Dataset with the labels of another along some dims, where they are the same up to rounding."""
-    taken = {}
-    for dim in dims:
-        if dim not in ds.coords or dim not in first.coords or ds[dim].dims != (dim,):
-            continue
-        mine, theirs = ds.variables[dim], first.variables[dim]
-        if mine is not theirs and not mine.equals(theirs) and same_labels(dim, theirs, mine):
-            taken[dim] = first.coords[dim].variable
-    return ds.assign_coords(taken) if taken else ds
 
 
 # ---------------------------------------------------------------------------------------------------------- time

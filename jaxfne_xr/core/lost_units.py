@@ -3,28 +3,34 @@
 No attribute can hold the unit next to the quantity: xarray keeps attrs through ``v**2``, ``v / v``, ``map`` and
 ``.pint.to("V")``, and would then say mV of what is something else (docs/units.md lists what was measured). So what the
 Dataset was made with is looked up in its record. A voltage is given its unit again if its values look like mV, with a
-warning. Anything else stays without a unit, and the error of whoever needs it says what happened.
+warning; values that would have to be read from a file or computed are not looked at. Anything else stays without a
+unit, and the error of whoever needs it says what happened.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from .arrays import is_dask, is_traced
+from .arrays import is_array, is_dask, is_traced
 from .errors import JfneError, warn
+from .numeric import gathered
 from .provenance import KEY, QUANTITIES, steps_of
 from .schema import FACTORS, UNITS, VOLTAGES
 from .time_axis import TIME
+from .types import Array
 from .units import product, same_dimension, units_of
 
 #: Where the median of membrane voltages in mV lies, and how large they are at most (a heuristic): in V they are less,
 #: squares, variances and sizes are positive, differences and derivatives lie about 0.
 MEDIAN, MOST = (-150.0, -15.0), 500.0
+#: How many values are looked at.
+SAMPLES = 100_000
 #: What takes units off.
 CULPRITS = "interp, NumPy functions and plain to_netcdf or to_zarr take the unit off a quantity"
 
@@ -103,12 +109,26 @@ def restored(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _looks_like_mV(variable: xr.Variable) -> bool:
-    """Whether values are like voltages of neurons, as far as they are known, and on ``time``."""
-    data = variable.data
-    if TIME not in variable.dims or is_dask(data) or is_traced(data):
+    """Whether values in memory are like voltages of neurons, and on ``time``; judged by some that are spread evenly."""
+    if TIME not in variable.dims or not _in_memory(variable):
         return False
-    values = np.asarray(data)
+    values = np.asarray(_spread(gathered(variable.data)))
     values = values[np.isfinite(values)]
     if not values.size or np.abs(values).max() > MOST:
         return False
     return bool(MEDIAN[0] <= np.median(values) <= MEDIAN[1])
+
+
+def _in_memory(variable: xr.Variable) -> bool:
+    """Whether the values of a variable are known without reading a file or computing."""
+    data = variable._data
+    return is_array(data) and not is_dask(data) and not is_traced(data)
+
+
+def _spread(data: Array) -> Array:
+    """Return about `SAMPLES` values at most, at a constant distance along the longest axes."""
+    for axis in sorted(range(data.ndim), key=lambda axis: -data.shape[axis]):
+        step = math.ceil(data.size / SAMPLES)
+        if step > 1:
+            data = data[(slice(None),) * axis + (slice(None, None, step),)]
+    return data

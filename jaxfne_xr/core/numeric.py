@@ -40,17 +40,11 @@ def native(data: Array, name: str = "data") -> Array:
         return data
     if not is_array(data):
         return data
-    lazy = is_dask(data)
-    if lazy and has_unknown_size(data):
+    if is_dask(data) and has_unknown_size(data):
         raise unknown_size(name, data.shape, f"{name}.compute_chunk_sizes()")
-    if isinstance(data._meta if lazy else data, np.ma.MaskedArray):
-        filled = f"dask.array.ma.filled({name}, value)" if lazy else f"{name}.filled(value)"
-        raise DataError.of(
-            name,
-            found="a masked array, whose mask would be lost",
-            expected="a plain array",
-            remedy=f"{filled}, with a value that stands for what is masked",
-        )
+    masked = masked_problem(data, name, name)
+    if masked is not None:
+        raise DataError(masked)
     return data if is_native(data.dtype) else data.astype(_kept_type(data.dtype))
 
 
@@ -138,6 +132,26 @@ def real_numbers(values: ArrayLike, name: str, remedy: str) -> np.ndarray:
         found = f"values of type {array.dtype}" if array.dtype.kind not in "OUS" else repr(values)
         raise ArgumentError.of(name, found=found, expected="real numbers", remedy=remedy)
     return array.astype(np.float64)
+
+
+def masked_problem(data: Array, name: str, code: str) -> Problem | None:
+    """Return the problem of masked data, called `name`, that `code` evaluates to; None of any other.
+
+    The remedy writes NaN where the mask is, which is not taken for a value, as 0 mV would be.
+    """
+    lazy = is_dask(data)
+    if not isinstance(data._meta if lazy else data, np.ma.MaskedArray):
+        return None
+    if data.dtype.kind != "b" and not is_floating(data.dtype):
+        code = f"{code}.astype(float)"
+    value = "False" if data.dtype.kind == "b" else "np.nan"
+    return Problem(
+        where=name,
+        found="a masked array, whose mask would be lost",
+        expected="a plain array",
+        remedy=f"{code}.map_blocks(np.ma.filled, {value})" if lazy else f"{code}.filled({value})",
+        error=DataError,
+    )
 
 
 def kind_problem(dtype: Any, name: str) -> Problem:

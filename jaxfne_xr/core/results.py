@@ -21,11 +21,7 @@ from .schema import FACTORS, GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
 from .types import Array, ArrayLike
 from .units import (
-    adopted,
-    bare,
     convert,
-    is_ours,
-    is_pint,
     is_quantity,
     magnitude,
     quantity,
@@ -223,26 +219,6 @@ def in_attrs(name: Hashable, given: Any) -> Any:
     unit = unit_of(next(filter(is_quantity, data)) if several else data)
     values = values_in(data, unit, str(name)) if several else magnitude(data)
     return (dims, values, {**(attrs[0] if attrs else {}), "units": unit})
-
-
-def with_our_quantities(ds: xr.Dataset) -> xr.Dataset:
-    """Return a Dataset whose quantities are all of the application's registry; the same object if they are already."""
-    others = {
-        name: variable
-        for name, variable in ds.variables.items()
-        if is_quantity(variable._data) and not is_ours(variable._data) and name not in ds.xindexes
-    }
-    if not others:
-        return ds
-    made = {}
-    for name, variable in others.items():
-        numbers, unit = bare(variable._data), unit_of(variable._data)
-        plain = is_jax(numbers) or (name in ds.coords and not is_pint(variable._data))
-        data, units = (numbers, {"units": unit}) if plain else (adopted(variable._data), {})
-        made[name] = xr.Variable(variable.dims, data, {**variable.attrs, **units})
-    return ds.assign({n: made[n] for n in made if n not in ds.coords}).assign_coords(
-        {n: made[n] for n in made if n in ds.coords}
-    )
 
 
 def with_factors(ds: xr.Dataset) -> xr.Dataset:

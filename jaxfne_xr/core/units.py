@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any, TypeGuard, cast
+from functools import lru_cache, wraps
+from itertools import chain
+from typing import Any, TypeGuard, TypeVar, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,10 +26,14 @@ from .numeric import as_floats, computable, real_numbers
 from .registries import application, counterpart, for_quantities, has_offset, root, standard, unsafe
 from .types import Array, ArrayLike, Quantity, Scalar, Scalars
 
+R = TypeVar("R")
+
 #: Why two units cannot be converted.
 _DIMENSIONS, _OFFSET = "dimensions", "offset"
 #: Names for units that a library gives in base units only.
 _NAMED = ("V", "A", "m", "s", "S", "S/m", "ohm", "ohm*m", "F", "A/m^2", "A/m^3", "A*m", "V/A", "T")
+#: The most dims of an array, and so the depth to which nested lists are read.
+_DEPTH = 64
 
 
 def is_pint(data: object) -> TypeGuard[Any]:
@@ -61,6 +66,25 @@ def parse(unit: str) -> Any:
         return application().Unit(unit)
     except Exception as error:  # pint raises many types here, ValueError and TokenError among them
         raise _unreadable(unit, f"{type(error).__name__}: {error}") from error
+
+
+def _kept_if_standard(function: Callable[..., R]) -> Callable[..., R]:
+    """Cache what a function returns of units that the standard registry knows: the application's may be replaced."""
+    kept = lru_cache(maxsize=512)(function)
+
+    @wraps(function)
+    def call(*given: Any) -> R:
+        standard = all(_is_standard(unit) for unit in given if isinstance(unit, str))
+        return (kept if standard else function)(*given)
+
+    return call
+
+
+def _is_standard(unit: str) -> bool:
+    try:
+        return _standard(unit) is not None
+    except UnitError:  # unsafe in any registry
+        return True
 
 
 def _unreadable(unit: str, why: str) -> UnitError:
@@ -226,12 +250,14 @@ def unit_of(data: Any) -> str:
     return _of_foreign(*foreign.readings(data))[0]
 
 
-@lru_cache(maxsize=512)
 def _of_foreign(text: str | None, base: tuple[str, float] | None) -> tuple[str, float]:
     """Return the unit in which another library's numbers are kept, and the factor to it."""
-    if base is None:
-        return str(text), 1.0
-    unit, number = base
+    return (str(text), 1.0) if base is None else _in_base(text, *base)
+
+
+@_kept_if_standard
+def _in_base(text: str | None, unit: str, number: float) -> tuple[str, float]:
+    """Return a unit that is `number` times the base unit `unit`, by its name `text` if that means the same to pint."""
     # the same text may mean something else there
     found = None if text is None or not same_dimension(text, unit) else factor(text, unit)
     if found is not None and abs(found / number - 1) < 1e-9:
@@ -240,7 +266,7 @@ def _of_foreign(text: str | None, base: tuple[str, float] | None) -> tuple[str, 
     return next(named, text_of(parse(unit))), number
 
 
-@lru_cache(maxsize=512)
+@_kept_if_standard
 def pretty(unit: str) -> str:
     """Write a unit as in print, for the label of an axis; unchanged if pint cannot read it.
 
@@ -359,8 +385,9 @@ def scalar(value: Scalar, unit: str, name: str) -> float:
             raise refuse(f"{str(given)!r}, which is not convertible to {unit}") from error
         if is_jax(value) and not is_traced(value):
             value = np.asarray(value)
-    if isinstance(value, (np.ndarray, np.generic)) and np.ndim(value) == 0:
-        value = value.item()
+    if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
+        # as integers, NumPy's times would lose their unit
+        value = cast(Any, None if value.dtype.kind in "mM" else value.item())
     # True is a number in Python, but hardly meant as one
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise refuse(f"{given!r} ({type(given).__name__})")
@@ -369,17 +396,28 @@ def scalar(value: Scalar, unit: str, name: str) -> float:
 
 def _read(text: str, refuse: Callable[[str], UnitError]) -> Any:
     """Return the quantity that a text says, read in the standard registry, else in the application's."""
+    known = _quantity_in_standard(text)
+    if known is not None:
+        return known
     reason = unsafe(text)
     if reason is not None:
         raise refuse(f"{text[:60]!r}, which pint cannot read ({reason})")
     try:
+        made = application().Quantity(text)
+        return float(made.magnitude) * made.units
+    except Exception as error:  # pint raises many types here
+        raise refuse(f"{text!r}, which pint cannot read") from error
+
+
+@lru_cache(maxsize=512)
+def _quantity_in_standard(text: str) -> Any:
+    """Return the quantity that a text says in the standard registry; None if it says nothing there."""
+    if unsafe(text) is not None:
+        return None
+    try:
         return standard().Quantity(text)
-    except Exception:  # pint raises many types here
-        try:
-            made = application().Quantity(text)
-            return float(made.magnitude) * made.units
-        except Exception as error:
-            raise refuse(f"{text!r}, which pint cannot read") from error
+    except Exception:  # as above
+        return None
 
 
 def number(value: Scalar, unit: str, name: str) -> Any:
@@ -417,10 +455,37 @@ def carries_unit(value: object) -> bool:
     if isinstance(value, (xr.DataArray, xr.Variable)):
         return True
     if isinstance(value, (list, tuple)):
-        return any(map(carries_unit, value))
+        # lists may be long: of numbers alone, their types tell
+        return not all(map(_is_bare_type, _types_in(value))) and any(map(carries_unit, value))
     if type(value) is np.ndarray and value.dtype == object:
-        return any(map(carries_unit, value.ravel().tolist()))
+        return carries_unit(value.ravel().tolist())
     return is_quantity(value)
+
+
+def _types_in(values: Sequence[Any]) -> set[type]:
+    """Return the types of what nested lists and tuples hold; also those of the lists, if these are too deep to read."""
+    found: set[type] = set()
+    for _ in range(_DEPTH):
+        types = set(map(type, values))
+        nested = {kind for kind in types if issubclass(kind, (list, tuple))}
+        found |= types - nested
+        if not nested:
+            return found
+        lists = values if nested == types else [v for v in values if type(v) in nested]
+        values = list(chain.from_iterable(lists))
+    return found | nested
+
+
+def _is_bare_type(kind: type) -> bool:
+    """Whether a type is one of numbers or booleans, of Python or NumPy, which have no unit."""
+    return kind in (float, int, bool, complex) or issubclass(kind, (np.number, np.bool_))
+
+
+def _is_real_type(kind: type) -> bool:
+    """Whether a type is one of real numbers of Python or NumPy."""
+    # NumPy counts times among the integers
+    real = issubclass(kind, (np.floating, np.integer)) and not issubclass(kind, np.timedelta64)
+    return kind in (float, int) or real
 
 
 def values_in(
@@ -462,6 +527,8 @@ def values_in(
     if type(value) is np.ndarray and value.dtype == object and value.ndim:
         value = cast(Any, value.tolist())
     if isinstance(value, (list, tuple)):
+        if all(map(_is_real_type, _types_in(value))):
+            return convert(np.array(value, dtype=float), given, unit)
         several = [values_in(v, unit, name, given=given) for v in value]
         return jnp.stack(several) if any(map(is_jax, several)) else np.array(several, dtype=float)
     if isinstance(value, np.ndarray) and value.ndim:

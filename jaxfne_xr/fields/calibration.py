@@ -16,7 +16,8 @@ from jaxfne_xr.core.errors import (
     UnitError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, misaligned, remedy_of_times
+from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.labels import misaligned, remedy_of_times
 from jaxfne_xr.core.numeric import as_floats
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.types import Array

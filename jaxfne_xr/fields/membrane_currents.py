@@ -31,11 +31,11 @@ from jaxfne_xr.core.inputs import (
     find_voltage,
     groups_of,
     in_nA,
-    misaligned,
     require_site_dim,
     unit_problem,
     voltage_of,
 )
+from jaxfne_xr.core.labels import misaligned
 from jaxfne_xr.core.numeric import as_floats, is_floating, native, together
 from jaxfne_xr.core.results import Made, finish_several
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR, MIXED, WITH

@@ -17,6 +17,7 @@ from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.inputs import as_dataset, groups_of
 from jaxfne_xr.core.places import every_disagreement
+from jaxfne_xr.core.registry import KNOWN, given_for
 from jaxfne_xr.core.results import is_quantified, with_unit
 from jaxfne_xr.core.schema import SENSORS, SITES, UNITS
 from jaxfne_xr.core.types import Angles, Array, ArrayLike, Direction, Lengths, Scalars
@@ -26,12 +27,6 @@ from jaxfne_xr.geometry.positions import position_name, positions_of
 from jaxfne_xr.geometry.rotations import recorded, rotation, turned
 
 from .dipoles import XYZ, dipole_dim, moment_of, places_of
-
-#: The functions whose results depend on the positions of a probe.
-SENSED = frozenset(
-    ("lead_field", "lfp", "integrate_field", "csd", "eeg", "meg", "lfp_proxy", "csd_proxy")
-    + ("eeg_proxy", "meg_proxy")
-)
 
 
 @dataclass(frozen=True)
@@ -329,9 +324,10 @@ def _spoiled(ds: xr.Dataset, kind: str, dim: str) -> list[Problem]:
     if kind == "sites":
         names = [str(n) for n, v in ds.data_vars.items() if {*v.dims} & {*SENSORS}]
         remedy = f"ds.drop_dims({[d for d in SENSORS if any(d in ds[n].dims for n in names)]})"
-    else:  # a potential that was measured may be moved with its probe
-        computed = any(step["function"] in SENSED for step in provenance.steps_of(ds))
-        names = [str(n) for n, v in ds.data_vars.items() if computed and dim in v.dims]
+    else:  # a potential that was measured may be moved with its probe; a lead field is of the positions
+        computed = _at_a_probe(provenance.read(ds.attrs))
+        along = {str(n): v.dims for n, v in ds.data_vars.items() if dim in v.dims}
+        names = [n for n, dims in along.items() if computed or {*dims} & {*SITES}]
         remedy = f"ds.drop_vars({names})"
     if not names:
         return []
@@ -344,6 +340,26 @@ def _spoiled(ds: xr.Dataset, kind: str, dim: str) -> list[Problem]:
             error=ArgumentError,
         )
     ]
+
+
+def _at_a_probe(record: Mapping[str, Any] | None) -> bool:
+    """Whether a record, or that of an input, has a step whose result depends on the positions of sensors."""
+    for step in (record or {}).get("steps", ()):
+        if step["function"] == "compute_readout":
+            computed = any(_is_sensed(name, asked=True) for name in step["parameters"]["names"])
+        else:
+            computed = _is_sensed(step["function"], asked=False)
+        if computed or any(map(_at_a_probe, step.get("with", ()))):
+            return True
+    return False
+
+
+def _is_sensed(name: str, *, asked: bool) -> bool:
+    """Whether a function is a readout at a probe or sensors; a user's readout may know of them by other ways."""
+    if name not in KNOWN:
+        return asked
+    package = KNOWN[name].function.__module__.partition(".")[0]
+    return package != __name__.partition(".")[0] or {*given_for(name)} > {"signals"}
 
 
 def _axis_of(name: str) -> str:

@@ -25,14 +25,13 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import (
     as_dataset,
-    misaligned,
     proxy_lead_field,
-    remedy_of_times,
     source_dim,
     source_of,
     times_of,
     variable_of,
 )
+from jaxfne_xr.core.labels import misaligned, remedy_of_times
 from jaxfne_xr.core.means import mean_of
 from jaxfne_xr.core.registry import readout
 from jaxfne_xr.core.results import finish

@@ -155,6 +155,9 @@ def from_jaxley(
     (``param_state=``), call ``module.set`` with the same key and value before `from_jaxley`; for clamps of
     ``data_clamp`` (``data_clamps=``), ``module.clamp``.
 
+    Recordings of dask stay lazy, except that ``i_intracellular`` is computed at once, from the recorded currents of the
+    electrical synapses or else from all recorded voltages, which then have to fit into memory.
+
     Examples
     --------
     >>> import jaxley as jx

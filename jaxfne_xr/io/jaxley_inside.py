@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -223,7 +223,7 @@ def _recomputed(junction: Junction, pre: Array, post: Array, dt_ms: float) -> Ar
 
 def _of_junction(
     junction: Junction,
-    v: Array,
+    v: Callable[[], Array],
     place: np.ndarray,
     recorded: Mapping[str, tuple[np.ndarray, Array]],
     dt_ms: float,
@@ -249,7 +249,7 @@ def _of_junction(
         {name: x[known] for name, x in junction.params.items()},
         junction.by_difference,
     )
-    voltages = jnp.asarray(v)
+    voltages = v()
     made = jax.vmap(lambda a, b: _recomputed(part, a, b, dt_ms))
     return made(voltages[:, part.pre], voltages[:, part.post]), part.post
 
@@ -272,7 +272,9 @@ def of_recorded(
     module : jaxley module
         With its synapses and clamps.
     v : xr.Variable
-        Recorded voltages, mV, on `dim`, time and any other dims.
+        Recorded voltages, mV, on `dim`, time and any other dims. Those of dask are computed here, all in memory, where
+        a step has to be made again: for clamps of cells of several compartments, and for electrical synapses whose own
+        currents were not recorded.
     dim : str
         The dim of the compartments.
     rows : int array
@@ -301,12 +303,16 @@ def of_recorded(
 
     def flat(x: xr.Variable) -> Array:
         data = x.transpose(*others, dim, TIME).data
-        data = data if is_jax(data) else np.asarray(data)
         return data.reshape(-1, *data.shape[len(others) :])
 
     currents = {name: (number, flat(x)) for name, (number, x) in recorded.items()}
-    voltages = flat(v)
-    unknown = np.full(len(rows), "", dtype="<U13")
+
+    @cache
+    def voltages() -> Array:  # a recording in chunks is computed if the currents need it, and once
+        return jnp.asarray(flat(v))
+
+    shape = [v.sizes[d] for d in (*others, dim, TIME)]
+    unknown = np.full(len(rows), "", dtype=np.array([CLAMP, JUNCTION]).dtype)
     place = np.full(len(module.nodes), -1)
     place[rows] = np.arange(len(rows))
     made: Array | None = None
@@ -314,7 +320,9 @@ def of_recorded(
         for junction in found:
             current, post = _of_junction(junction, voltages, place, currents, dt_ms, unknown)
             if current is not None:
-                made = jnp.zeros(voltages.shape, current.dtype) if made is None else made
+                made = (
+                    jnp.zeros((len(current), *shape[-2:]), current.dtype) if made is None else made
+                )
                 made = made.at[:, post].add(-current)
         at = place[clamped]
         shift = _of_clamps(module, voltages, rows, at[at >= 0], given, dt_ms, unknown, repeatable)
@@ -325,7 +333,6 @@ def of_recorded(
     if made is None:
         return None, unknown
     data = made if is_jax(v.data) or is_traced(made) else np.asarray(made)
-    shape = [v.sizes[d] for d in (*others, dim, TIME)]
     return xr.Variable((*others, dim, TIME), data.reshape(shape)).transpose(*v.dims), unknown
 
 
@@ -337,7 +344,7 @@ def clamped_rows(module: Any) -> np.ndarray:
 
 def _of_clamps(
     module: Any,
-    v: Array,
+    recorded: Callable[[], Array],
     rows: np.ndarray,
     clamped: np.ndarray,
     given: Parameters,
@@ -359,11 +366,12 @@ def _of_clamps(
     if not repeatable:
         unknown[affected] = CLAMP
         return None
+    v = recorded()
     free = np.setdiff1d(np.arange(len(rows)), clamped)
     again = jax.vmap(_repetition(module, rows, given, dt_ms, v.shape[-1] - 1))
-    ends = again(jnp.asarray(v))  # W of the steps
-    shift = jnp.pad(ends[:, clamped] - jnp.asarray(v)[:, clamped, 1:], ((0, 0), (0, 0), (1, 0)))
-    off = jnp.abs(ends[:, free] - jnp.asarray(v)[:, free, 1:]).max(initial=0)
+    ends = again(v)  # W of the steps
+    shift = jnp.pad(ends[:, clamped] - v[:, clamped, 1:], ((0, 0), (0, 0), (1, 0)))
+    off = jnp.abs(ends[:, free] - v[:, free, 1:]).max(initial=0)
     digits = min(np.dtype(x.dtype).itemsize for x in (v, ends))
     tolerance = ROUNDING.get(digits, ROUNDING[4])
     if not is_traced(off) and not off <= tolerance:

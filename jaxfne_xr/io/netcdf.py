@@ -231,11 +231,11 @@ def _read(
             records = records_of(groups, source)
             made = {g: restore(raw, records[g], lazy=not load) for g, raw in groups.items()}
             others = [g for g in groups if RECORD not in groups[g].attrs]
-            made |= {g: _with_lost_units(made[g], part=is_tree(records)) for g in others}
             if not load and chunks is None:  # for xarray, which chunks later
                 _keep_chunk_sizes(made, groups)
         if load:
             made = {group: ds.load() for group, ds in made.items()}
+        made |= {g: _with_lost_units(made[g], part=is_tree(records)) for g in others}
         result = assembled(made, records) if is_tree(records) else made["/"]
         if check and not plain:
             said = {within(g.strip("/"), str(name)) for g in others for name in lost(made[g])}

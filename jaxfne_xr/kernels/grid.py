@@ -10,6 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm, nextafter
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ MOST = 5
 NEAR = 4
 #: Up to here, integers are doubles without rounding.
 _EXACT = 2**53
+#: Numbers of this size and their parts of the least significance are doubles of full precision.
+_LEAST = 2.0**-800
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +85,54 @@ def grid(start: Fraction | float, step: Fraction | float, length: int) -> np.nda
     if max(abs(a), abs(a + b * max(length - 1, 0)), abs(b) * length, below) <= _EXACT:
         # products, sums and divisors of integers up to 2^53 are exact: the division is the only rounding
         return (a + b * k) / below
-    if not a and below & (below - 1) == 0:
-        return float(by) * k  # a step that is a double: the product is the only rounding
+    ends = [abs(x) for x in (first, by, first + by * length) if x]
+    if all(_LEAST < x < 1 / _LEAST for x in ends):
+        points, doubtful = _in_pairs(first, by, k)
+    else:
+        points, doubtful = k, np.arange(length)
     # Python divides integers of any size with one rounding
-    return np.array([(a + b * i) / below for i in range(length)], dtype=np.float64)
+    points[doubtful] = [(a + b * i) / below for i in doubtful.tolist()]
+    return points
+
+
+def _in_pairs(first: Fraction, by: Fraction, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute ``first + by k``, and the indices where the result may not be the nearest double.
+
+    Integers that do not fit into 53 bits would take a Python loop. Instead each exact number is the sum of two doubles,
+    and the rounding errors of the large parts are computed exactly (Dekker, Numer Math 18:224, 1971). What is left out
+    is bounded: where the sum rounds to the same double with the bound subtracted as with the bound added, it is right.
+    """
+    high = [float(first), float(by)]
+    low = [float(x - Fraction(h)) for x, h in zip((first, by), high, strict=True)]
+    product, beyond = _product(high[1], k)
+    total, rest = _sum(high[0], product)
+    rest, beyond = _sum(rest, beyond)
+    left = rest + (beyond + (low[0] + low[1] * k))
+    # Each of at most eight roundings is within 2^-53 of a term. Sums of two doubles without a remainder are exact, so
+    # that halves are rounded as they should be: there may be one at every sample.
+    terms = np.abs(rest) + np.abs(beyond) + abs(low[0]) + np.abs(low[1] * k)
+    bound = np.where((beyond == 0) & ([first, by] == high), 0.0, 2.0**-49 * terms)
+    points = total + (left - bound)
+    return points, np.flatnonzero(points != total + (left + bound))
+
+
+def _sum(a: np.ndarray | float, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rounded sum of doubles, and its error."""
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)
+
+
+def _product(a: float, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rounded product of doubles, and its error: products of halves of 26 bits are exact."""
+    product = a * b
+    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
+    error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+    return product, error
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    """Return two doubles of 26 bits with the sum x."""
+    high = x * (2.0**27 + 1)
+    high = high - (high - x)
+    return high, x - high

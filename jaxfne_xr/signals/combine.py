@@ -19,7 +19,8 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, same_labels, unit_problem, with_labels_of
+from jaxfne_xr.core.inputs import as_dataset, unit_problem
+from jaxfne_xr.core.labels import same_labels, with_labels_of
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import is_quantified, with_unit
 from jaxfne_xr.core.schema import SITES, STRUCTURE

@@ -18,9 +18,9 @@ from jaxfne_xr.core.errors import (
     VariableError,
 )
 from jaxfne_xr.core.results import assemble
-from jaxfne_xr.core.time_axis import DT_TOLERANCE, TIME, check_dt, in_ms
+from jaxfne_xr.core.time_axis import SAME_TIME, TIME, check_dt, in_ms
 from jaxfne_xr.core.types import Time
-from jaxfne_xr.core.units import magnitude, scalar, units_of, values_in
+from jaxfne_xr.core.units import bare, magnitude, scalar, units_of, values_in
 from jaxfne_xr.kernels.grid import exact, grid
 
 #: The dim of a list of spikes, and the coordinate with the number of spikes that a row stands for.
@@ -67,9 +67,9 @@ def spikes_from_list(
     """
     if isinstance(source, (xr.Dataset, xr.DataArray)):
         ds = source if isinstance(source, xr.Dataset) else source.coords.to_dataset()
-        record = _recorded(ds)
+        record, epsilon = _recorded(ds), None
     else:
-        ds, record = _as_dataset(source, sites), {}
+        (ds, epsilon), record = _as_dataset(source, sites), {}
     start = float(record.get("start_ms", 0.0))
     step, n = _sampled(record, dt_ms, duration)
     sizes = {**record.get("sizes", {TIME: n, "unit": sites}), TIME: n}
@@ -80,8 +80,10 @@ def spikes_from_list(
             'ds.assign_coords(time=("spike", times, {"units": "ms"}))',
         )
         raise VariableError.of(TIME, found=found, expected=expected, remedy=remedy)
-    times = in_ms(np.asarray(magnitude(ds[TIME].variable.data)), units_of(ds[TIME]))
-    index: dict[str, np.ndarray] = {TIME: _samples(times, start, step, n)}
+    raw = np.asarray(magnitude(ds[TIME].variable.data))
+    times = in_ms(raw, units_of(ds[TIME]))
+    epsilon = _epsilon(ds[TIME].variable.data) if epsilon is None else epsilon
+    index: dict[str, np.ndarray] = {TIME: _samples(times, start, step, n, epsilon)}
     coords: dict[str, Any] = {}
     for dim, size in sizes.items():
         if dim != TIME:
@@ -113,8 +115,16 @@ def _ragged(source: Sequence[Any]) -> bool:
         return True
 
 
-def _as_dataset(source: Sequence[Any], sites: int) -> xr.Dataset:
-    """Return spike times of each site as a Dataset on ``spike``."""
+def _epsilon(times: Any) -> float:
+    """Return the relative precision of the numbers that times were given in: that of the coarsest of a list."""
+    if isinstance(times, (list, tuple)):
+        return max((_epsilon(t) for t in times if type(t) is not float), default=0.0)
+    dtype = getattr(bare(times), "dtype", None)
+    return float(np.finfo(dtype).eps) if dtype is not None and dtype.kind == "f" else 0.0
+
+
+def _as_dataset(source: Sequence[Any], sites: int) -> tuple[xr.Dataset, float]:
+    """Return spike times of each site as a Dataset on ``spike``, and the relative precision of the coarsest."""
     if len(source) != sites:
         raise DimensionError.of(
             "source",
@@ -133,7 +143,8 @@ def _as_dataset(source: Sequence[Any], sites: int) -> xr.Dataset:
         )
     unit = np.repeat(np.arange(sites), [len(train) for train in trains])
     times = np.concatenate([np.zeros(0), *trains])
-    return xr.Dataset(coords={TIME: (SPIKE, times, {"units": "ms"}), "unit": (SPIKE, unit)})
+    ds = xr.Dataset(coords={TIME: (SPIKE, times, {"units": "ms"}), "unit": (SPIKE, unit)})
+    return ds, _epsilon(list(source))
 
 
 def _recorded(ds: xr.Dataset) -> Mapping[str, Any]:
@@ -173,8 +184,8 @@ def _sampled(
     return float(step), samples
 
 
-def _samples(times: np.ndarray, start: float, step: float, n: int) -> np.ndarray:
-    """Return the first sample at or after each time."""
+def _samples(times: np.ndarray, start: float, step: float, n: int, epsilon: float) -> np.ndarray:
+    """Return the first sample at or after each time, of numbers with a relative precision."""
     if not np.isfinite(times).all():
         raise NonFiniteError.of(
             TIME,
@@ -182,9 +193,12 @@ def _samples(times: np.ndarray, start: float, step: float, n: int) -> np.ndarray
             expected="the time of each spike",
             remedy="times[np.isfinite(times)] of each site",
         )
-    # a time that is a sample's up to rounding is that sample's
-    sample = np.ceil((times - start) / step - DT_TOLERANCE).astype(int)
-    outside = (sample < 0) | (sample >= n) | (times < start - DT_TOLERANCE * step)
+    # A time that is a sample's up to rounding is that sample's. Numbers in 32 bits round times by more than the rule
+    # for equal times allows; where they cannot tell two samples apart, the nearest sample is as good as any.
+    rounding = epsilon * np.abs(times).max(initial=0.0) / step
+    slack = min(SAME_TIME + rounding, 0.5)
+    sample = np.ceil((times - start) / step - slack).astype(int)
+    outside = (sample < 0) | (sample >= n) | (times < start - slack * step)
     if outside.any():
         last = start + (n - 1) * step
         raise DataError.of(

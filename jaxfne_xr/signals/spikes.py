@@ -31,12 +31,12 @@ from jaxfne_xr.core.inputs import (
     converted,
     find_voltage,
     kind_problems,
-    misaligned,
     require_time,
     structure_of,
     times_of,
     unit_problem,
 )
+from jaxfne_xr.core.labels import misaligned
 from jaxfne_xr.core.numeric import native
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE

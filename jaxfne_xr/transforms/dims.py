@@ -53,7 +53,7 @@ def without(
             if axis is not None:
                 lengths.setdefault(np.shape(leaf)[axis], str(static))
         if here is not None and labels is not None:
-            problems += _other_labels(labels, here, dim, what)
+            problems += _other_labels(labels, here, dim)
         labels = here if labels is None else _joined(labels, here)
     if len(lengths) > 1:
         said = "; ".join(f"{n} in {where}" for n, where in lengths.items())
@@ -130,7 +130,7 @@ def _joined(one: Static, two: Static | None) -> Static:
     return one.replace(coords=coords, indexes=two.indexes | one.indexes)
 
 
-def _other_labels(one: Static, two: Static, dim: Hashable, what: str) -> list[Problem]:
+def _other_labels(one: Static, two: Static, dim: Hashable) -> list[Problem]:
     names = [
         n for n in one.coords if n in two.coords and not _alike(n, one.coords[n], two.coords[n])
     ]

@@ -24,7 +24,8 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, same_labels
+from jaxfne_xr.core.inputs import as_dataset
+from jaxfne_xr.core.labels import same_labels
 from jaxfne_xr.core.registry import GIVEN, chain
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Probe, ReadoutNames, Sensors

@@ -170,3 +170,19 @@ def test_remedies_are_the_default_or_an_example():
         with pytest.raises(jfx.JfneError) as caught:
             everything(**{name: [1.0]})
         assert caught.value.problems[0].remedy.startswith(remedy)
+
+
+def test_the_values_of_a_large_array_of_jax_are_not_waited_for():
+    @public
+    def several(x: Lengths) -> Lengths:
+        return x
+
+    large = jnp.full(10_000, jnp.nan)
+    assert several(large) is large
+    with pytest.raises(jfx.JfneError):
+        several(large * 1j)
+    for bad in (np.nan, np.inf, -1e39):
+        for some in (np.full(10_000, bad), jnp.full(10, bad), np.r_[np.zeros(9_999), bad]):
+            with pytest.raises(jfx.ArgumentError, match="finite"):
+                several(some)
+    assert several(np.zeros((0, 3))).shape == (0, 3)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core.indexing import LazilyIndexedArray
 
 import jaxfne_xr as jfx
+from jaxfne_xr.core.lost_units import SAMPLES, _spread, restored
 from jaxfne_xr.core.units import units_of
+from jaxfne_xr_backend import JfneBackendEntrypoint as Jfne
 
 V = np.random.default_rng(5).normal(-65, 5, (2, 100))
 
@@ -39,7 +44,40 @@ def test_a_voltage_that_plain_xarray_saved_is_read_in_mV_with_a_warning(tmp_path
     assert units_of(made.V_m) == "mV"
     np.testing.assert_array_equal(made.V_m, V)
     with pytest.warns(UserWarning, match="V_m has no unit any more"):
-        assert jfx.mean_V_m(xr.open_dataset(path)).mean_V_m.attrs["units"] == "mV"
+        assert jfx.mean_V_m(xr.load_dataset(path)).mean_V_m.attrs["units"] == "mV"
+
+
+class OnDisk(BackendArray):
+    """Values in a file, which must not be read."""
+
+    shape, dtype = V.shape, V.dtype
+
+    def __getitem__(self, key):
+        raise AssertionError("read")
+
+
+def test_values_that_are_not_in_memory_are_not_read_for_the_unit(tmp_path, monkeypatch, refused):
+    on_disk = signals()[["V_m"]].drop_vars("V_m")
+    on_disk["V_m"] = ("unit", "time"), LazilyIndexedArray(OnDisk())
+    assert restored(on_disk) is on_disk
+    with refused(jfx.UnitError, "V_m: found no unit"):
+        jfx.mean_V_m(on_disk)
+    path = saved(signals(), tmp_path)
+    monkeypatch.setattr("jaxfne_xr.core.lost_units._spread", lambda data: pytest.fail("read"))
+    for how in (lambda: jfx.open(path, chunks={}), lambda: xr.open_dataset(path, engine=Jfne)):
+        with pytest.warns(UserWarning, match="V_m lost the unit"):
+            assert units_of(how().V_m) is None
+
+
+@pytest.mark.parametrize("shape", [(2, 3_000_000), (400_000, 4), (3, 700_001, 1), (5, 7), (0, 3)])
+@pytest.mark.parametrize("to", [np.asarray, jnp.asarray])
+def test_some_values_of_many_are_looked_at(shape, to):
+    some = _spread(to(np.arange(np.prod(shape), dtype="f4").reshape(shape)))
+    size = np.prod(shape)
+    assert some.size == size or 0.4 * SAMPLES < some.size < 1.5 * SAMPLES
+    if size:
+        assert some.min() == 0
+        assert some.max() > 0.7 * size or size <= 35
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import xarray as xr
 import jaxfne_xr as jfx
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.numeric import PLAIN, as_floats, computable, native, real_numbers, together
-from jaxfne_xr.core.units import magnitude, quantity
+from jaxfne_xr.core.units import is_quantity, magnitude, quantity, units_of
 
 VALUES = [0.0, 1.0, 2.0, 3.0]
 #: Type, how it is stored, what it is computed in.
@@ -92,6 +92,40 @@ def test_the_remedies_for_other_types_run():
             as_floats(values)
         remedy = caught.value.problems[0].remedy.split(": ")[-1]
         assert as_floats(eval(remedy, {"data": values, "np": np})).dtype == np.float64
+
+
+@pytest.mark.parametrize("kind", ["f8", "f4", "i4", "?"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_remedy_for_a_mask_runs(kind, lazy):
+    data = np.ma.masked_array(np.ones((2, 3), kind), [[False, True, False]] * 2)
+    data = dask.array.from_array(data, chunks=2) if lazy else data
+    with pytest.raises(jfx.DataError, match="masked") as caught:
+        native(data, "some")
+    made = eval(caught.value.problems[0].remedy, {"some": data, "np": np, "dask": dask})
+    assert native(made) is made
+    hidden = np.asarray(made)[:, 1]
+    assert (~hidden if kind == "?" else np.isnan(hidden)).all()
+    np.testing.assert_array_equal(np.asarray(made)[:, ::2], 1)
+
+
+def test_the_remedy_for_a_mask_runs_on_data_and_arguments():
+    names = {"np": np, "dask": dask}
+    mV = np.ma.masked_greater(np.array([[1.0, 2.0, 99.0]] * 3), 9)
+    ds = xr.Dataset({"v": (("unit", "time"), quantity(mV, "mV"))})
+    with pytest.raises(jfx.DataError, match="masked") as caught:
+        jfx.to_signals(ds, 0.1)
+    exec(caught.value.problems[0].remedy, {"ds": ds, **names})
+    with pytest.raises(jfx.NonFiniteError):
+        jfx.to_signals(ds, 0.1)
+    assert units_of(ds.v) == "mV"
+    for data in (mV, quantity(mV * 1e-3, "V"), dask.array.from_array(mV, chunks=2)):
+        with pytest.raises(jfx.DataError, match="masked") as caught:
+            jfx.traces(data, ("unit", "time"), dt_ms=0.1)
+        given = eval(f"dict({caught.value.problems[0].remedy})", {"data": data, **names})
+        some = given["data"].to("mV") if is_quantity(data) else given["data"]
+        np.testing.assert_allclose(np.asarray(magnitude(some)), mV.filled(np.nan), rtol=1e-15)
+        with pytest.raises(jfx.NonFiniteError):  # NaN is seen, and not taken for a value
+            jfx.traces(**given, dims=("unit", "time"), dt_ms=0.1).compute()
 
 
 def test_a_masked_value_is_never_read():

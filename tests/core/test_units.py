@@ -13,15 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
+from jaxfne_xr.core.registries import standard
 from jaxfne_xr.core.units import (
+    _of_foreign,
+    carries_unit,
     convert,
     factor,
     magnitude,
+    pretty,
     quantity,
     same_dimension,
     scalar,
     text_of,
     units_of,
+    values_in,
 )
 
 pytestmark = pytest.mark.every_version
@@ -199,3 +204,77 @@ def test_units_of_several_registries_live_side_by_side(foreign_first):
     assert ds.jfne.to_signals(
         spike_threshold=pint.UnitRegistry().Quantity(-20, "mV")
     ).V_m.shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    "bare",
+    [
+        [[1, 2.5], [np.float32(3.5), np.int8(4)]],
+        ((1.0, 2.0), [3, 4]),
+        [np.array([1.0, 2.0]), [3.0, 4.0]],
+        [[[1.0]], [[2.0]]],
+        [],
+    ],
+)
+def test_nested_numbers_are_converted_as_one_by_one(bare):
+    assert not carries_unit(bare)
+    want = np.array([np.asarray(row, float) / 1000 for row in bare])
+    np.testing.assert_allclose(values_in(bare, "mm", "x", given="um"), want, rtol=1e-15)
+    np.testing.assert_array_equal(values_in(bare, "um", "x"), want * 1000)
+
+
+@pytest.mark.parametrize(
+    ("value", "has_unit"),
+    [
+        ([[1.0, "3 um"], [2.0, 4.0]], True),
+        ([[1.0, 2.0], [3.0, 4.0 * pint.Unit("um")]], True),
+        ([1.0, [2.0, (3.0, np.str_("4 um"))]], True),
+        (np.array([[1.0, "3 um"]], object), True),
+        ([[True, False], [np.True_, 1j]], False),
+        ([1.0, ["um", None]], False),
+    ],
+)
+def test_one_unit_in_nested_lists_is_found(value, has_unit):
+    assert carries_unit(value) == has_unit
+
+
+def test_what_is_no_number_in_a_list_is_refused(refused):
+    for value in ([[1.0, True]], [1.0, np.timedelta64(3, "ns")], [1j], [[1.0], [None]]):
+        with refused(jfx.UnitError):
+            values_in(value, "um", "x")
+    itself: list = []
+    itself.append(itself)
+    with pytest.raises(RecursionError):
+        values_in(itself, "um", "x")
+
+
+def test_nothing_is_kept_of_a_registry_that_may_be_replaced():
+    before = pint.application_registry.get()
+    said, values, pretties = [], [], []
+    try:
+        for size in (3, 7):
+            mine = pint.UnitRegistry()
+            mine.define(f"blip = {size} * millivolt = bl")
+            pint.set_application_registry(mine)
+            values.append(scalar("2 blip", "mV", "x"))
+            pretties.append(pretty("blip"))
+            said.append(_of_foreign("blip", ("kg*m^2/(A*s^3)", size * 1e-3)))
+        pint.set_application_registry(before)
+        assert _of_foreign("blip", ("kg*m^2/(A*s^3)", 7e-3)) == ("V", 7e-3)
+        with pytest.raises(jfx.UnitError):
+            scalar("2 blip", "mV", "x")
+        assert pretty("blip") == "blip"
+    finally:
+        pint.set_application_registry(before)
+    np.testing.assert_allclose(values, [6, 14], rtol=1e-15)
+    assert pretties == ["bl", "bl"]
+    assert said == [("bl", 1.0), ("bl", 1.0)]
+
+
+def test_what_the_standard_registry_reads_is_read_once(monkeypatch):
+    reads: list[int] = []
+    assert scalar("31.25 us", "ms", "dt_ms") == 0.03125
+    monkeypatch.setattr(type(standard()), "parse_expression", lambda *_, **__: reads.append(1))
+    assert scalar("31.25 us", "ms", "dt_ms") == 0.03125
+    assert scalar("31.25 us", "s", "dt") == 3.125e-5
+    assert not reads

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxfne_xr as jfx
+from jaxfne_xr.core import registry
 from jaxfne_xr.geometry.rotations import rotation
 
 SETS = ("", "_start", "_end")
@@ -238,7 +239,55 @@ def test_a_field_of_the_positions_before_is_not_kept(refused):
             move(eval(caught.value.problems[0].remedy.partition(", and")[0], {"ds": ds}))
     measured = xr.Dataset({"lfp": (("time", "contact"), np.ones((2, 4)), {"units": "uV"})})
     measured = measured.assign_coords(PROBE.coords)
-    assert jfx.translate(measured, x=5).x.values.tolist() == [105.0] * 4
+    measured = measured.assign_coords(PROBE.coords)
+    measured = measured.assign_coords(time=("time", [0.0, 0.1], {"units": "ms"}))
+    for ds in (measured, jfx.concat([measured, measured], "trial"), jfx.psd(measured)):
+        assert jfx.translate(ds, x=5).x.values.tolist() == [105.0] * 4
+
+
+def _one_more(signals, probe):
+    at = {name: c.variable for name, c in probe.coords.items()}
+    return signals[["V_m"]].isel(unit=0, drop=True).expand_dims(contact=4).assign_coords(at)
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_field_of_a_users_readout_is_not_kept(registered, refused, monkeypatch):
+    def my_field(signals, probe):
+        return _one_more(signals, probe).rename(V_m="my_field")
+
+    def closed_field(signals):
+        return _one_more(signals, PROBE).rename(V_m="closed_field")
+
+    signals = jfx.traces(np.full((1, 5), -65.0), ("unit", "time"), dt_ms=0.1).jfne.to_signals()
+    made = []
+    try:
+        for function in (my_field, closed_field):
+            jfx.readout(units="mV", formula="of the probe")(function)
+            made.append(jfx.compute_readout(signals, function.__name__, probe=PROBE))
+    finally:
+        kept = {name: registry.KNOWN.pop(name, None) for name in ("my_field", "closed_field")}
+    if registered:
+        for name, one in kept.items():
+            monkeypatch.setitem(registry.KNOWN, name, one)
+    for ds in made:
+        ds = ds.rename({f"contact_{a}": a for a in "xyz"} if "contact_x" in ds.coords else {})
+        for form in (ds, jfx.merge([PROBE, ds]), jfx.concat([ds, ds], "trial")):
+            with refused(jfx.ArgumentError, "_field on a Dataset whose sensors are to be moved"):
+                jfx.translate(form, x=5)
+
+
+@pytest.mark.parametrize("name", ["lfp_proxy", "csd_proxy"])
+def test_a_readout_at_a_probe_is_not_kept(name, refused):
+    source = np.random.default_rng(1).normal(size=(3, 20))
+    signals = jfx.traces(np.full((3, 20), -65.0), ("unit", "time"), dt_ms=0.1).jfne.to_signals()
+    place = np.array([[0.0, 0, 0], [9, 0, 0], [0, 9, 9]])
+    signals = signals.assign(source=(("unit", "time"), source, {"units": "nA"})).assign_coords(
+        {a: ("unit", place[:, k], {"units": "um"}) for k, a in enumerate("xyz")}
+    )
+    made = jfx.compute_readout(signals, name, probe=PROBE)
+    made = made.drop_vars([*"xyz"], errors="ignore")
+    with refused(jfx.ArgumentError, f"{name} on a Dataset whose sensors are to be moved"):
+        jfx.translate(made, x=5)
 
 
 def test_what_cannot_be(refused):

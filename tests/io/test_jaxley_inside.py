@@ -425,6 +425,27 @@ def test_kinds_of_arrays(kind):
     assert_close(made[:, 1:], expected, 1e-3 if kind == "float32" else 1e-9)
 
 
+def test_recordings_of_dask_are_computed_only_where_currents_need_them():
+    one = jx.Cell(jx.Branch(ncomp=1), parents=[-1])  # its clamp moves nothing between compartments
+    two = jx.Cell(jx.Branch(ncomp=2), parents=[-1])
+    read = []
+
+    def row(block):
+        read.append(block.shape)
+        return block
+
+    for cell, computed in ((one, False), (two, True)):
+        cell.insert(Leak())
+        cell.record(verbose=False)
+        cell.branch(0).comp(0).clamp("v", CLAMP, verbose=False)
+        v = dask.array.from_array(simulate(cell), chunks=(1, 10))
+        v = v.map_blocks(row, dtype=v.dtype, meta=np.empty((0, 0)))
+        ds = jfx.from_jaxley(cell, v, delta_t=DT)
+        assert ds.v.chunks is not None
+        assert ("i_intracellular" in ds) == computed
+        assert len(read) == computed * v.npartitions  # each chunk once
+
+
 @pytest.mark.slow
 def test_a_file_keeps_what_gap_junctions_carry(tmp_path):
     ds = recorded(make_net(*JUNCTIONS["both ways"])).jfne.to_signals()

@@ -118,7 +118,7 @@ def test_charge_and_labels():
             jfx.DimensionError,
             "[times] for a single",
         ),
-        ([[41.0], [], []], {"dt_ms": 0.1, "duration": 40}, jfx.DataError, "duration=41.1"),
+        ([[41.0], [], []], {"dt_ms": 0.1, "duration": 40}, jfx.DataError, 'duration="41.1 ms"'),
         (
             [[39.95], [], []],
             {"dt_ms": 0.1, "duration": 40},
@@ -161,3 +161,21 @@ def test_lists_of_datasets_that_say_too_little(refused):
     for no_array in (TIMES, [["x"], ["y"], ["z"]], [None, 1.0, 2.0]):
         with refused(jfx.ArgumentError, "source", "array of real numbers"):
             jfx.construct(cfg).simulate_external(no_array, dt_ms=0.1)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("dt", [0.1, 0.025])
+def test_times_in_32_bits_are_those_of_their_samples(dtype, dt):
+    samples = np.arange(round(50_000 / dt), round(50_000 / dt) + 500)  # 50 s, rounded by up to 2 us
+    times = (samples * dt).astype(dtype)
+    duration = float((samples[-1] + 1) * dt)
+    ragged = [times, times[:2].tolist()]  # the coarsest of them decides
+    listed = xr.Dataset(
+        coords={"time": ("spike", times, {"units": "ms"}), "unit": ("spike", 0 * samples)}
+    )
+    for source, n in ((ragged, 2), (listed, 1)):
+        made = spikes_of(source, n, dt_ms=dt, duration=duration)
+        row = made.transpose("unit", "time").values[0]
+        np.testing.assert_array_equal(np.flatnonzero(row), samples)
+    made = spikes_of([times + np.asarray(0.6 * dt, dtype)], 1, dt_ms=dt, duration=duration + dt)
+    np.testing.assert_array_equal(np.flatnonzero(made.values.ravel()), samples + 1)

@@ -1,6 +1,8 @@
 """`.jfne` of Datasets and DataArrays: no state, one line a method, the signature of the function of the same name."""
 
 import inspect
+import re
+import typing
 
 import jax
 import matplotlib.pyplot as plt
@@ -32,6 +34,23 @@ def test_a_method_has_the_signature_of_its_function(name):
         (p.name, p.kind, p.default) for p in expected
     ]
     assert f"jaxfne_xr.{name}" in method.__doc__
+
+
+def _types(function):
+    """The annotations of a function but that of its first parameter, without the modules of classes of ours."""
+    _, *parameters = inspect.signature(function).parameters.values()
+    given = {p.name: p.annotation for p in parameters}
+    given["return"] = inspect.signature(function).return_annotation
+    return {
+        name: re.sub(r"\b(?!xr\.)[a-z_]\w*\.(?=[A-Z])", "", text) for name, text in given.items()
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_the_annotations_of_its_function(name):
+    method, function = getattr(ACCESSOR, name), getattr(jfx, name)
+    assert _types(method) == _types(function)
+    typing.get_type_hints(method)  # every name in them is imported
 
 
 @pytest.mark.parametrize("name", METHODS)
