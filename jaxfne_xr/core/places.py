@@ -18,6 +18,7 @@ import xarray as xr
 
 from .arrays import is_traced
 from .errors import ArgumentError, Problem
+from .inputs import unit_problem
 from .schema import SITES
 from .units import convert, factor, magnitude, same_dimension, units_of
 
@@ -49,7 +50,8 @@ class _Segments:
 def place_disagreement(ds: xr.Dataset, dim: str) -> list[Problem]:
     """Return the problem of segments along `dim` whose middles do not lie between their ends, or are not finite.
 
-    None if there are no middles, no ends, or JAX traces one of them.
+    None if there are no middles, no ends, or JAX traces one of them. A position without a unit, or in one that is no
+    length, cannot be compared, so it is a problem too, also of a model that does not need it.
     """
     axes = tuple(
         a
@@ -59,6 +61,8 @@ def place_disagreement(ds: xr.Dataset, dim: str) -> list[Problem]:
         )
     )
     names = [a + end for a in axes for end in ("", "_start", "_end")]
+    if problems := [p for name in names for p in unit_problem(ds.variables[name], name, "um")]:
+        return problems
     columns = {name: x for name in names if (x := _um(ds, name)) is not None}
     if not axes or len(columns) < len(names):
         return []
@@ -97,12 +101,12 @@ def every_disagreement(ds: xr.Dataset) -> list[Problem]:
 
 
 def _um(ds: xr.Dataset, name: str) -> np.ndarray | None:
-    """Return a coordinate in um; None if JAX traces it, or it is no length, which others report."""
+    """Return a coordinate in um; None if JAX traces it."""
     variable = ds.variables[name]
-    data, unit = magnitude(variable.data), units_of(variable)
-    if unit is None or is_traced(data) or not same_dimension(unit, "um"):
+    data = magnitude(variable.data)
+    if is_traced(data):
         return None
-    return np.asarray(convert(np.asarray(data, float), unit, "um"))
+    return np.asarray(convert(np.asarray(data, float), str(units_of(variable)), "um"))
 
 
 def _longest(ds: xr.Dataset, dim: str, chord: np.ndarray) -> np.ndarray:

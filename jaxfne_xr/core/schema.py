@@ -19,8 +19,13 @@ STRUCTURE = ("edge",)
 
 #: A current, nA, that enters a compartment from inside, but not along the axial conductances of its voltages.
 INTRACELLULAR = "i_intracellular"
+#: The attribute of ``conductance`` that names variables that belong to it, as in the CF conventions: INTRACELLULAR, if
+#: there is such a current.
+WITH = "ancillary_variables"
 #: A label of compartments: why such a current is not known.
 CURRENT_UNKNOWN = "current_unknown"
+#: One of these labels: a synapse whose current flows in part from cell to cell, in part through the membrane.
+MIXED = "mixed synapse"
 
 #: The unit in which each variable is kept.
 UNITS = {

@@ -20,13 +20,17 @@ from .numeric import (
     native,
     unknown_size,
 )
+from .schema import STRUCTURE
+from .time_axis import TIME
 from .units import adopted, bare, is_ours, is_pint, is_quantity, unit_of
 
 
 def as_stored(ds: xr.Dataset, *, code: str | None = None) -> xr.Dataset:
     """Return a Dataset with all data as this package keeps them; the same object if they are.
 
-    Quantities are of the application's registry, and numbers of a type that can be computed with and stored.
+    Quantities are of the application's registry, and numbers of a type that can be computed with and stored. What
+    describes sites, contacts and cells rather than their activity is computed if it is of dask: ``.chunk()`` and
+    ``chunks=`` make everything lazy, and positions, labels and conductances are needed at once.
 
     Parameters
     ----------
@@ -81,10 +85,18 @@ def _as_stored(
         plain = problem.remedy + ("" if data is stored else f" * {called}.units")
         raise_problems([replace(problem, remedy=plain if code else f"{called} = {plain}")])
     made = gathered(native(data, str(name)))
+    if is_dask(made) and _describes(ds, name):
+        made = made.compute()
     if made is data:
         return variable
     made = type(stored)(made, stored.units) if is_quantity(stored) else made
     return variable.copy(deep=False, data=made)
+
+
+def _describes(ds: xr.Dataset, name: Hashable) -> bool:
+    """Whether a variable is a label, a position or a part of the structure, rather than activity over time."""
+    dims = ds.variables[name].dims
+    return dims == STRUCTURE or (name in ds.coords and TIME not in dims)
 
 
 def _in_our_registry(ds: xr.Dataset, name: Hashable, variable: xr.Variable) -> xr.Variable:

@@ -229,7 +229,7 @@ def checks(ds: xr.Dataset, *, values: bool, one: bool = False, part: bool = Fals
         except JfneError as error:
             found += [p for p in error.problems if p not in found]
     if values:
-        found += every_disagreement(ds)
+        found += [p for p in every_disagreement(ds) if p not in found]
     if "spikes" in ds:
         found += _spike_problems(ds, values=values)
         if TIME in ds["spikes"].dims and not found:

@@ -13,6 +13,7 @@ from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, VariableError, raise_problems, warn
 from jaxfne_xr.core.inputs import unit_problem
+from jaxfne_xr.core.stored import as_stored
 from jaxfne_xr.core.types import Array
 from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.geometry.positions import position_name, positions_along, positions_of
@@ -91,6 +92,7 @@ def electrodes_of(
     VariableError, ArgumentError, UnitError
         If `shape` is a surface and there is no size or no normal; if a radius is negative or not finite, or a normal 0.
     """
+    contacts = as_stored(contacts)
     place = positions_along(contacts, dim, "xyz")
     known = {
         name: found

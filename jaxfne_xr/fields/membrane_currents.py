@@ -38,7 +38,7 @@ from jaxfne_xr.core.inputs import (
 from jaxfne_xr.core.labels import misaligned
 from jaxfne_xr.core.numeric import as_floats, is_floating, native, together
 from jaxfne_xr.core.results import Made, finish_several
-from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR
+from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR, MIXED, WITH
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array, Stimulus
 from jaxfne_xr.core.units import bare, is_quantity, units_of
@@ -99,8 +99,9 @@ def transmembrane_currents(
     -----
     UserWarning
         If voltages are float32 or coarser, with the largest error that their rounding can cause. If every cell has a
-        single compartment, whose currents are all zero. If what a gap junction or a voltage clamp moves between
-        compartments is not known (``current_unknown``): names them.
+        single compartment, whose currents are all zero. If ``i_intracellular`` was not selected with the other
+        variables of `from_jaxley`. If what a gap junction or a voltage clamp moves between compartments is not known
+        (``current_unknown``): names them.
 
     Notes
     -----
@@ -152,6 +153,12 @@ def transmembrane_currents(
             "ds.jfne.to_signals().jfne.lfp_proxy(...)."
         )
     inside = _from_inside(ds, v, cable.dim)
+    if _left_out(ds):
+        warn(
+            f"{INTRACELLULAR} is not there, the current of gap junctions and voltage clamps that from_jaxley found: "
+            "transmembrane currents, and their fields, are wrong at these compartments. Select it with the voltage: "
+            f'ds[["{find_voltage(ds)}", "conductance", "{INTRACELLULAR}"]].'
+        )
     if inside is not None:
         made = _plus(made, inside)
     if stimulus is not None:
@@ -365,7 +372,13 @@ def _stimulus(ds: xr.Dataset, stimulus: xr.DataArray, v: xr.Variable, dim: str) 
 
 def needs_currents(ds: xr.Dataset) -> bool:
     """Whether the axial conductances and the voltages of a Dataset do not tell all of its currents."""
-    return INTRACELLULAR in ds.data_vars or CURRENT_UNKNOWN in ds.coords
+    return INTRACELLULAR in ds.data_vars or CURRENT_UNKNOWN in ds.coords or _left_out(ds)
+
+
+def _left_out(ds: xr.Dataset) -> bool:
+    """Whether a current from inside belongs to the conductances, and was not selected with them."""
+    named = str(ds.variables["conductance"].attrs.get(WITH, "")).split()
+    return INTRACELLULAR in named and INTRACELLULAR not in ds.data_vars
 
 
 def _from_inside(ds: xr.Dataset, v: xr.Variable, dim: str) -> xr.Variable | None:
@@ -395,9 +408,12 @@ def _warn_of_unknown(ds: xr.Dataset, dim: str, rows: np.ndarray, cause: str) -> 
         " ".join(f"{name} {labels[name].values[k]}" for name in names)
         for k in range(labels.sizes[dim])
     )
+    known = "Make it two types of synapse, an electrical and a chemical one."
+    if cause != MIXED:
+        known = "integrate_field computes fields in the simulation."
     warn(
         f"the currents of {listed}{', ...' if len(rows) > 5 else ''} are wrong by what is not known of a {cause}: it "
-        "moves charge between insides that voltages do not show. integrate_field computes fields in the simulation."
+        f"moves charge between insides that voltages do not show. {known}"
     )
 
 

@@ -34,7 +34,7 @@ from jaxfne_xr.core.errors import (
 from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.numeric import gathered, native
 from jaxfne_xr.core.results import assemble
-from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR
+from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR, WITH
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Params, Time, TimeStep, Unchecked
 from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
@@ -116,7 +116,7 @@ def from_jaxley(
         (`compartment_id`) of each cell with a recorded voltage, branch points eliminated. ``edge_unit``,
         ``edge_from_branch`` ... ``edge_to_compartment`` label the two ends, also of compartments without a row.
         ``i_intracellular`` (nA), on the dims of ``v``, if the module has electrical synapses or clamped voltages: see
-        the notes.
+        the notes. It belongs to ``conductance``, whose ``attrs["ancillary_variables"]`` names it.
 
     Raises
     ------
@@ -129,7 +129,8 @@ def from_jaxley(
     -----
     UserWarning
         If the module has trainable radii, lengths, axial resistivities, capacitances or conductances of electrical
-        synapses and `params` is not given. If what a clamp moves between compartments cannot be computed.
+        synapses and `params` is not given. If what a clamp, or a synapse that is both electrical and chemical, moves
+        between compartments cannot be computed.
 
     Notes
     -----
@@ -146,8 +147,13 @@ def from_jaxley(
     electrical synapse (zero whenever both voltages are equal) flows between two insides. ``i_intracellular`` is
     ``G (W - V) - I_gap``, which added to ``G V`` makes the current through the membrane, as in these equations. For W
     every step is made again from the recorded voltages, with backward Euler and the stimuli of the module, which takes
-    as long as the simulation. Compartments for which this is not possible are named in ``current_unknown``; whether the
-    repetition gives the recorded voltages is not checked under a JAX trace.
+    as long as the simulation. Compartments for which this is not possible are named in ``current_unknown``, with those
+    to which a synapse leads that is electrical and chemical at once; whether the repetition gives the recorded voltages
+    is not checked under a JAX trace.
+
+    What was only passed to ``jx.integrate`` is not in the module, and is not seen: for values of ``data_set``
+    (``param_state=``), call ``module.set`` with the same key and value before `from_jaxley`; for clamps of
+    ``data_clamp`` (``data_clamps=``), ``module.clamp``.
 
     Recordings of dask stay lazy, except that ``i_intracellular`` is computed at once, from the recorded currents of the
     electrical synapses or else from all recorded voltages, which then have to fit into memory.
@@ -248,7 +254,7 @@ def labelled(
         "trained": list(given.trained),
         "jaxley": importlib.metadata.version("jaxley"),
     }
-    return assemble(
+    made = assemble(
         variables,
         time_from_dt(dt_ms, recordings.shape[dims.index(TIME)]),
         coords,
@@ -258,6 +264,9 @@ def labelled(
         stage="traces",
         origin="jaxley",
     )
+    if INTRACELLULAR in variables:  # of which a selection of the conductances says that it lacks it
+        made.variables["conductance"].attrs[WITH] = INTRACELLULAR
+    return made
 
 
 def sites_of(

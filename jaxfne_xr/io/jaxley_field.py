@@ -44,7 +44,7 @@ from jaxfne_xr.signals.traces import quantify as with_quantities
 
 from .jaxley import ROW, labelled, require_module, sites_of
 from .jaxley_cable import axial_conductances
-from .jaxley_inside import Junction, exchanging, junctions, stepped
+from .jaxley_inside import Junction, exchanging, junctions, mixed_rows, stepped
 from .jaxley_parameters import Parameters, as_arrays, params_problems, quantity_problems
 from .jaxley_units import known_unit
 
@@ -182,6 +182,7 @@ def integrate_field(
     joined = Cable.between(ROW, start, stop, conductance)
 
     found = junctions(module)
+    mixed_rows(module)  # which warns of what is not known
     weights, inside = {}, None
     if "lfp" in asked and probe is not None:
         _require_near(sites, probe, model)

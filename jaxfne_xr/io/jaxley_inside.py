@@ -15,7 +15,7 @@ the same amount, which is zero for a current that depends on their difference: a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -27,6 +27,7 @@ import xarray as xr
 
 from jaxfne_xr.core.arrays import is_jax, is_traced, precision_of
 from jaxfne_xr.core.errors import warn
+from jaxfne_xr.core.schema import MIXED
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array
 
@@ -39,6 +40,11 @@ CLAMP, JUNCTION = "voltage clamp", "gap junction"
 CHANGE = 1e-3
 #: Voltages, mV, at which it is decided whether a synapse is electrical.
 PROBED = np.array([-95.0, -70.0, -41.0, -7.0, 33.0])
+#: Presynaptic voltages, mV, at which the release of a transmitter no longer changes, and postsynaptic ones on both
+#: sides of every reversal potential.
+FAR, AROUND = np.array([1e4, 2e4]), np.array([-200.0, *PROBED, 200.0])
+#: The least change between `FAR`, of the largest current, that shows an electrical part.
+GROWS = 1e-3
 #: Largest difference, mV, between recomputed and recorded voltages that is rounding, by the size of a number in bytes.
 ROUNDING = {8: 1e-6, 4: 2e-2}
 
@@ -78,14 +84,9 @@ def junctions(module: Any, given: Parameters | None = None) -> list[Junction]:
     The current of one vanishes whenever both voltages are equal, whatever they are, and is not zero otherwise. That
     of a chemical synapse vanishes at a reversal potential, or depends on the presynaptic voltage alone.
     """
-    edges, index = module.edges, module.nodes.index
+    index = module.nodes.index
     found = []
-    for synapse in module.synapses:
-        of_type = edges[edges["type"] == synapse.name]
-        if of_type.empty:
-            continue
-        states = {name: of_type[name].to_numpy(dtype=float) for name in synapse.synapse_states}
-        params = {name: of_type[name].to_numpy(dtype=float) for name in synapse.synapse_params}
+    for synapse, of_type, states, params in _types(module):
         with jax.ensure_compile_time_eval():
             electrical, by_difference = _kind(synapse, states, params)
         if not electrical:
@@ -98,14 +99,75 @@ def junctions(module: Any, given: Parameters | None = None) -> list[Junction]:
     return found
 
 
+def mixed_rows(module: Any) -> np.ndarray:
+    """Return the rows of ``module.nodes`` that synapses lead to which are both electrical and chemical; warn of them.
+
+    Their currents from cell to cell are not known, since those of the two parts are not told apart.
+    """
+    names, posts = [], []
+    for synapse, of_type, states, params in _types(module):
+        with jax.ensure_compile_time_eval():
+            if not _kind(synapse, states, params)[0] and _is_mixed(synapse, states, params):
+                names.append(synapse.name)
+                posts += module.nodes.index.get_indexer(of_type["post_index"]).tolist()
+    if names:
+        warn(
+            f"the current of the synapses {', '.join(names)} grows without bound with the presynaptic voltage, as that "
+            "of a gap junction, and is not zero if both voltages are equal, as that of a chemical synapse. Which part "
+            "flows through the membrane is not known: currents and fields at the compartments that they lead to are "
+            "wrong. Make two types of synapse of each, an electrical and a chemical one."
+        )
+    return np.unique(np.asarray(posts, int))
+
+
+def _types(module: Any) -> Iterator[tuple[Any, Any, dict[str, Any], dict[str, Any]]]:
+    """Yield each type of synapse with its rows of ``module.edges``, initial states and parameters."""
+    edges = module.edges
+    for synapse in module.synapses:
+        of_type = edges[edges["type"] == synapse.name]
+        if not of_type.empty:
+            states = {name: of_type[name].to_numpy(dtype=float) for name in synapse.synapse_states}
+            params = {name: of_type[name].to_numpy(dtype=float) for name in synapse.synapse_params}
+            yield synapse, of_type, states, params
+
+
+def _conditions(
+    states: dict[str, Any], params: dict[str, Any]
+) -> tuple[np.ndarray, tuple[tuple[dict[str, Any], dict[str, Any]], ...]]:
+    """Return ones for each synapse, and their states and parameters as they are, and open, with a conductance.
+
+    Training, or the simulation, may open them.
+    """
+    like = np.ones(len(next(iter({**params, **states}.values()), np.ones(1))))
+    opened = dict.fromkeys(states, like), {n: np.where(x == 0, 1, x) for n, x in params.items()}
+    return like, ((states, params), opened)
+
+
+def _is_mixed(synapse: Any, states: dict[str, Any], params: dict[str, Any]) -> bool:
+    """Whether the current of a synapse that is not electrical has an electrical part.
+
+    With its states held, that of a chemical synapse stays bounded for any presynaptic voltage, or at least changes its
+    sign at a reversal potential; an electrical part falls as the presynaptic voltage rises, whatever the other is.
+    """
+    like, conditions = _conditions(states, params)
+    for now, values in conditions:
+        at = jax.vmap(partial(synapse.compute_current, now, params=values))
+        for side in (-1, 1):
+            pre, post = np.meshgrid(side * FAR, AROUND, indexing="ij")
+            columns = (jnp.asarray(x.reshape(-1, 1) * like) for x in (pre, post))
+            i = np.asarray(at(*columns)).reshape(*pre.shape, -1)
+            fall = side * (i[0] - i[1])
+            if (fall > GROWS * np.abs(i).max(axis=(0, 1))).all(axis=0).any():
+                return True
+    return False
+
+
 def _kind(synapse: Any, states: dict[str, Any], params: dict[str, Any]) -> tuple[bool, bool]:
     """Return whether a synapse is electrical, and whether its current depends on the difference of voltages alone."""
-    like = np.ones(len(next(iter({**params, **states}.values()), np.ones(1))))
+    like, conditions = _conditions(states, params)
     pre, post = (x.reshape(-1, 1) * like for x in np.meshgrid(PROBED, PROBED, indexing="ij"))
-    # also open, with a conductance: training, or the simulation, may make it so
-    opened = dict.fromkeys(states, like), {n: np.where(x == 0, 1, x) for n, x in params.items()}
     electrical, by_difference = False, True
-    for now, values in ((states, params), opened):
+    for now, values in conditions:
 
         def current(pre: Array, post: Array, now: Any = now, values: Any = values) -> Array:
             # a state may hold the current, or follow the difference of the voltages
@@ -234,7 +296,8 @@ def of_recorded(
         Why the current of each compartment is not known; empty if it is.
     """
     found, clamped = junctions(module, given), clamped_rows(module)
-    if not found and not clamped.size:
+    mixed = mixed_rows(module)
+    if not found and not clamped.size and not mixed.size:
         return None, np.full(len(rows), "")
     others = [d for d in v.dims if d not in (dim, TIME)]
 
@@ -265,6 +328,8 @@ def of_recorded(
         shift = _of_clamps(module, voltages, rows, at[at >= 0], given, dt_ms, unknown, repeatable)
         if shift is not None:
             made = shift if made is None else made + shift
+    post = place[mixed]
+    unknown[post[post >= 0]] = MIXED
     if made is None:
         return None, unknown
     data = made if is_jax(v.data) or is_traced(made) else np.asarray(made)

@@ -67,6 +67,23 @@ def test_a_cell_moved_by_some_of_its_coordinates(seed, which, shift, bare, both)
     assert not problems(shifted(before, SETS, shift, rows))
 
 
+@pytest.mark.parametrize("which", SETS)
+@pytest.mark.parametrize("attrs", [{}, {"units": "mV"}])
+def test_coordinates_without_a_unit_are_reported_whatever_the_model_reads(which, attrs):
+    """As of xarray's arithmetic with ``keep_attrs=False``, or an array of numbers."""
+    ds = cell()
+    name = "x" + SETS[which]
+    moved = ds.assign_coords({name: ("recording", ds[name].values + 100.0, attrs)})
+    current = jfx.traces(
+        np.ones((2, N)), ("time", "recording"), dt_ms=1.0, name="i_membrane", units="nA"
+    ).assign_coords(moved.coords)
+    for model in (jfx.PointSource("0.3 S/m"), jfx.LineSource("0.3 S/m")):
+        with pytest.raises(jfx.UnitError, match=f"{name}: "):
+            jfx.lfp(current, jfx.linear_probe(3, 25.0, origin=(90, 0, 0)), model)
+    assert [p.where for p in jfx.validate(current).problems] == [name]
+    assert not problems(moved.assign_coords({name: ds[name]}))
+
+
 def test_the_remedy_moves_all_coordinates():
     """Of middles that were moved; of starts or ends too, where areas say how long segments are."""
     for shift in ((100.0, 0, 0), (0, -30.0, 1.0)):

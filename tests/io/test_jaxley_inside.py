@@ -5,6 +5,7 @@ from the recordings: ``C dV/dt + g (V - E) + I_syn``, with the voltage at the en
 """
 
 import functools
+import warnings
 from contextlib import nullcontext
 
 import dask.array
@@ -13,13 +14,14 @@ import jax.numpy as jnp
 import jaxley as jx
 import numpy as np
 import pytest
+import xarray as xr
 from jaxley.channels import HH, Leak
 from jaxley.connect import connect
 from jaxley.synapses import IonotropicSynapse, TanhConductanceSynapse, TanhRateSynapse, TestSynapse
 from jaxley.synapses.synapse import Synapse
 
 import jaxfne_xr as jfx
-from jaxfne_xr.io.jaxley_inside import junctions
+from jaxfne_xr.io.jaxley_inside import junctions, mixed_rows
 
 DT, STEPS = 0.025, 24
 STIMULUS = jnp.asarray(np.where(np.arange(STEPS) > 3, 0.1, 0.0))
@@ -209,6 +211,29 @@ def test_crank_nicolson_with_gap_junctions_and_a_clamp():
     assert_close(made[0], -expected[1:].sum(0))
 
 
+@pytest.mark.slow
+def test_a_selection_says_that_it_lacks_what_gap_junctions_carry(tmp_path):
+    ds = recorded(make_net(*JUNCTIONS["both ways"]))
+    signals = ds.jfne.to_signals()
+    signals.jfne.to_netcdf(tmp_path / "run.nc")
+    probe = jfx.probe_at(np.ones((1, 3)))
+    for whole, v in ((ds, "v"), (signals, "V_m"), (jfx.open(tmp_path / "run.nc"), "V_m")):
+        own = whole[["conductance", "i_intracellular"]].assign({v: whole[v]})
+        assert_close(currents(own), currents(ds), 1e-14)
+        parts = whole[[v, "conductance"]]
+        by_hand = xr.Dataset({v: whole[v], "conductance": whole.conductance})
+        for lacking in (parts, by_hand, parts.isel(time=slice(9))):
+            for function in (
+                jfx.transmembrane_currents,
+                jfx.check_currents,
+                lambda x: jfx.lfp(x, probe),
+                lambda x: jfx.ground_truth_csd(x, [-100, 0, 100]),
+            ):
+                with pytest.warns(UserWarning, match=f'{v}", "conductance", "i_intra'):
+                    function(lacking)
+    assert "ancillary_variables" not in recorded(make_net()).conductance.attrs
+
+
 class Reversal(Synapse):
     """Driven by a difference to a reversal potential, whatever the presynaptic voltage."""
 
@@ -221,6 +246,72 @@ class Reversal(Synapse):
 
     def compute_current(self, states, pre_voltage, post_voltage, params):
         return params["Reversal_g"] * (post_voltage + 70.0) * (1 + jnp.tanh(pre_voltage / 10))
+
+
+class Mixed(Synapse):
+    """An electrical part, of any shape, beside a chemical one."""
+
+    def __init__(self, name=None, *, ohmic=lambda d: d, release=jax.nn.sigmoid, e=0.0, state=False):
+        super().__init__(name)
+        self.ohmic, self.release, self.e = ohmic, release, e
+        self.synapse_params = {f"{self._name}_g": 0.01}
+        self.synapse_states = {f"{self._name}_s": 0.3} if state else {}
+
+    def update_states(self, states, delta_t, pre_voltage, post_voltage, params):
+        return dict(states) if self.synapse_states else {}
+
+    def compute_current(self, states, pre_voltage, post_voltage, params):
+        s = states.get(f"{self._name}_s", self.release(pre_voltage / 10))
+        chemical = 0.2 * s * (post_voltage - self.e)
+        return params[f"{self._name}_g"] * (self.ohmic(post_voltage - pre_voltage) + chemical)
+
+
+def no_junction(difference):
+    return 0.0 * difference
+
+
+def softplus(x):
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@pytest.mark.slow
+def test_a_synapse_that_is_both_electrical_and_chemical_is_named():
+    mixed = {
+        "as_reported": Mixed("as_reported"),
+        "other_reversal": Mixed("other_reversal", e=-80.0),
+        "of_a_state": Mixed("of_a_state", state=True),
+        "rectifying": Mixed("rectifying", ohmic=softplus),
+        "weak": Mixed("weak", ohmic=lambda d: 0.01 * d),
+    }
+    plain = [
+        Mixed("bounded", ohmic=no_junction),
+        Mixed("threshold_linear", ohmic=no_junction, release=jax.nn.relu),
+        Mixed("inhibitory", ohmic=no_junction, release=softplus, e=-90.0),
+        *(kind() for kind in (IonotropicSynapse, TanhConductanceSynapse, TanhRateSynapse)),
+        TestSynapse(),
+        Reversal(),
+        Electrical(),
+    ]
+    net = make_net(*((*THERE, synapse) for synapse in plain))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not mixed_rows(net).size
+    for name, synapse in mixed.items():
+        net = make_net((*THERE, synapse), (*BACK, IonotropicSynapse()))
+        with pytest.warns(UserWarning, match=f"synapses {name} grows"):
+            assert mixed_rows(net).tolist() == [5]
+        assert not junctions(net)
+        net.set(f"{name}_g", 0.0)  # which training may change
+        with pytest.warns(UserWarning, match=name):
+            assert mixed_rows(net).tolist() == [5]
+    net = make_net((*THERE, mixed["as_reported"]))
+    with pytest.warns(UserWarning, match="an electrical and a chemical"):
+        ds = recorded(net)
+    assert ds.current_unknown.values.tolist() == [""] * 5 + ["mixed synapse"] + [""] * 4
+    with pytest.warns(UserWarning, match=r"unit 1 branch 0 .* mixed synapse.*two types"):
+        jfx.transmembrane_currents(ds)
+    with pytest.warns(UserWarning, match="synapses as_reported grows"):
+        online(net)
 
 
 def test_which_synapses_are_electrical():
@@ -240,6 +331,7 @@ def test_which_synapses_are_electrical():
     )
     assert [x.synapse.name for x in junctions(net)] == ["Electrical", "opens", "bent"]
     assert [x.by_difference for x in junctions(net)] == [True, True, False]
+    assert not mixed_rows(net).size
     for synapse in (
         electrical + chemical
     ):  # of closed ones too, which training or a simulation may open
@@ -388,7 +480,8 @@ def test_currents_around_a_voltage_clamp(places):
     assert_close(made, online(cell))
     assert ds.jfne.check_currents()
     assert np.abs(numbers(ds.i_intracellular)[:, 0]).max() == 0  # the initial state is not clamped
-    bare = currents(ds.drop_vars("i_intracellular"))
+    with pytest.warns(UserWarning, match="i_intracellular is not there"):
+        bare = currents(ds.drop_vars("i_intracellular"))
     assert np.abs(bare - made).max() > 0.3 * np.abs(made).max()
 
 
