@@ -312,7 +312,7 @@ def of_recorded(
         return jnp.asarray(flat(v))
 
     shape = [v.sizes[d] for d in (*others, dim, TIME)]
-    unknown = np.full(len(rows), "", dtype=np.array([CLAMP, JUNCTION]).dtype)
+    unknown = np.full(len(rows), "", dtype=np.array([CLAMP, JUNCTION, MIXED]).dtype)
     place = np.full(len(module.nodes), -1)
     place[rows] = np.arange(len(rows))
     made: Array | None = None
