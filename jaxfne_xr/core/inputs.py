@@ -90,8 +90,7 @@ def as_dataset(
         If it is neither, or a DataArray has the name of one of its coordinates.
     """
     if isinstance(data, xr.Dataset):
-        stored = as_stored(data)
-        return stored if as_it_is else restored(stored)
+        return as_stored(data, compute=False) if as_it_is else restored(as_stored(data))
     if not isinstance(data, xr.DataArray):
         raise no_dataset(data, where, "a Dataset or a DataArray")
     if name is None:

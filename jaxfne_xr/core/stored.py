@@ -25,7 +25,7 @@ from .time_axis import TIME
 from .units import adopted, bare, is_ours, is_pint, is_quantity, unit_of
 
 
-def as_stored(ds: xr.Dataset, *, code: str | None = None) -> xr.Dataset:
+def as_stored(ds: xr.Dataset, *, code: str | None = None, compute: bool = True) -> xr.Dataset:
     """Return a Dataset with all data as this package keeps them; the same object if they are.
 
     Quantities are of the application's registry, and numbers of a type that can be computed with and stored. What
@@ -38,6 +38,8 @@ def as_stored(ds: xr.Dataset, *, code: str | None = None) -> xr.Dataset:
         Data of any kind.
     code : str, optional
         What the data of the only variable are called, for the remedy; by default those of a Dataset ``ds``.
+    compute : bool
+        Whether to compute what describes sites, contacts and cells.
 
     Raises
     ------
@@ -48,7 +50,9 @@ def as_stored(ds: xr.Dataset, *, code: str | None = None) -> xr.Dataset:
     """
     # what most variables are, told by their types alone, since every public function asks
     others = {n: v for n, v in ds._variables.items() if not _is_as_stored(v._data)}
-    made = {name: _as_stored(ds, name, variable, code) for name, variable in others.items()}
+    made = {
+        name: _as_stored(ds, name, variable, code, compute) for name, variable in others.items()
+    }
     changed = {name: variable for name, variable in made.items() if variable is not others[name]}
     if not changed:
         return ds
@@ -65,7 +69,7 @@ def _is_as_stored(data: Any) -> bool:
 
 
 def _as_stored(
-    ds: xr.Dataset, name: Hashable, variable: xr.Variable, code: str | None
+    ds: xr.Dataset, name: Hashable, variable: xr.Variable, code: str | None, compute: bool
 ) -> xr.Variable:
     """Return one variable as it is kept; the same object if it is."""
     variable = _in_our_registry(ds, name, variable)
@@ -85,7 +89,7 @@ def _as_stored(
         plain = problem.remedy + ("" if data is stored else f" * {called}.units")
         raise_problems([replace(problem, remedy=plain if code else f"{called} = {plain}")])
     made = gathered(native(data, str(name)))
-    if is_dask(made) and _describes(ds, name):
+    if compute and is_dask(made) and _describes(ds, name):
         made = made.compute()
     if made is data:
         return variable

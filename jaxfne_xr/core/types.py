@@ -165,6 +165,8 @@ Sensors: TypeAlias = Annotated[
 #: Cells with the axial conductances between their segments.
 Morphology: TypeAlias = Annotated[xr.Dataset, Example("cell")]
 
+#: What a simulator recorded.
+Recordings: TypeAlias = Annotated[Any, Unchecked()]
 #: Injected currents, by compartment.
 Stimulus: TypeAlias = Annotated[xr.DataArray, Unchecked()]
 #: The Dataset of a stage, which is told apart from those of other stages.

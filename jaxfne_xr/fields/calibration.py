@@ -62,10 +62,11 @@ def calibrate(
     >>> made.calibration_gain.item(), made.calibration_residual.item(), made.attrs["amplitude_status"]
     (<Quantity(20.0, 'microvolt')>, <Quantity(0.0, 'dimensionless')>, 0)
     """
+    arrays = [isinstance(data, xr.DataArray) for data in (readout, reference)]
     readout, reference = as_dataset(readout, "readout"), as_dataset(reference, "reference")
     (name, x, unit), (target, y, target_unit) = (
-        _only(readout, "readout"),
-        _only(reference, "reference"),
+        _only(readout, "readout", arrays[0]),
+        _only(reference, "reference", arrays[1]),
     )
     y = _aligned(readout, x, next(iter(reference.data_vars.values())), y)
     x, y = checked(x, name), checked(y, target)
@@ -101,8 +102,8 @@ def calibrate(
     )
 
 
-def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
-    """Return the name, the bare values and the unit of the only variable of a Dataset."""
+def _only(ds: xr.Dataset, where: str, is_array: bool) -> tuple[str, xr.Variable, str]:
+    """Return the name, the bare values and the unit of the only variable of a Dataset, or of a DataArray."""
     if len(ds.data_vars) != 1:
         found = f"the variables {list(ds)}"
         remedy = f"{where}[[{next(iter(ds))!r}]]" if ds.data_vars else "the result of a readout"
@@ -111,7 +112,8 @@ def _only(ds: xr.Dataset, where: str) -> tuple[str, xr.Variable, str]:
     name = str(key)
     unit = units_of(array)
     if unit is None:
-        remedy = f'{where}["{name}"].attrs["units"] = "uV"'
+        code = where if is_array else f'{where}["{name}"]'
+        remedy = f'{code}.attrs["units"] = "uV"'
         raise UnitError.of(
             name,
             found="no unit",

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -36,7 +36,7 @@ from jaxfne_xr.core.numeric import gathered, native
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR, WITH
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
-from jaxfne_xr.core.types import Array, ArrayLike, Params, Time, TimeStep, Unchecked
+from jaxfne_xr.core.types import Array, ArrayLike, Params, Recordings, Time, TimeStep
 from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
 
 from . import jaxley_cable, jaxley_inside
@@ -62,7 +62,7 @@ _UNITS_OF_LABELS = {
 @public
 def from_jaxley(
     module: Any,
-    recordings: Annotated[Array, Unchecked()],
+    recordings: Recordings,
     *,
     delta_t: TimeStep,
     params: Params | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -206,7 +206,7 @@ class Model:
             threshold, rule = emitter["spike_threshold_mV"], emitter["spike_rule"]
             signals = to_signals(ds, dt_ms, threshold, rule, refractory=dead)
         else:
-            signals = _driven(ds, mode, dt_ms)
+            signals = _driven(ds, mode, dt_ms, isinstance(source, xr.DataArray))
             if mode == "external_spikes":
                 names = {"kernel": "kernel", "tau": "tau_ms", "weight": "weight_nA"}
                 signals = synaptic_source(signals, **{k: emitter[v] for k, v in names.items()})
@@ -357,7 +357,9 @@ def _labelled(
     return traces(source, dims, dt_ms=dt_ms, units=units, name=name)
 
 
-def _driven(ds: xr.Dataset, mode: str, interval: TimeStep | None) -> xr.Dataset:
+def _driven(
+    ds: xr.Dataset, mode: str, interval: TimeStep | None, is_array: bool = False
+) -> xr.Dataset:
     """Make Signals of a current or of spikes, without a voltage."""
     name, units = BARE[mode]
     variables = list(ds.data_vars)
@@ -385,9 +387,11 @@ def _driven(ds: xr.Dataset, mode: str, interval: TimeStep | None) -> xr.Dataset:
         raise_problems(problems)
         made = checked(xr.Variable(variable.dims, data, attrs), str(chosen), counts=True)
     else:
-        raise_problems(
-            kind_problems(data, str(chosen)) + unit_problem(variable, str(chosen), units)
-        )
+        problems = unit_problem(variable, str(chosen), units)
+        if is_array:  # the user has no Dataset
+            called = f'ds["{chosen}"]'
+            problems = [replace(p, remedy=p.remedy.replace(called, "source")) for p in problems]
+        raise_problems(kind_problems(data, str(chosen)) + problems)
         data = convert(data, str(units_of(variable)), units)
         bare = checked(xr.Variable(variable.dims, data), str(chosen))
         made = with_unit(bare, units, quantify=is_quantified(variable, data), attrs=attrs)

@@ -7,6 +7,7 @@ import warnings
 from itertools import islice
 from pathlib import Path
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ ACCEPTED = {
     "UnitText": TEXTS,
     "Window": {"list of None"},
     "Array": {"DataFrame", "2-D", "tuple of lists"},
+    "Recordings": {"DataFrame", "2-D"},
     "ArrayLike": {"DataArray", "Variable", "DataFrame", "2-D", "tuple of lists", "pair reversed"},
     # other names, and other arrays, are refused where they are looked up
     "str": TEXTS,
@@ -88,6 +90,15 @@ def accepted(parameter, value):
         return parameter.default is None or parameter.name in NOTHING
     kinds = str(parameter.annotation).split(" | ")
     return any(value in ACCEPTED.get(kind, ()) for kind in kinds)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """What remedies do, which are executed here, ends with the test: pictures, and JAX's 64 bits."""
+    x64 = jax.config.jax_enable_x64
+    yield
+    jax.config.update("jax_enable_x64", x64)
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")
