@@ -184,8 +184,8 @@ def test_the_rate_is_that_of_the_mean_row(signals):
         expected = spikes.values.reshape(len(spikes), -1, 200).sum(axis=(0, 2)) / len(spikes) / 0.02
         np.testing.assert_allclose(patch.get_data().values, expected)
         doubled = signals.assign(spikes=2 * signals.spikes.astype(int))
-    with pytest.warns(UserWarning, match="Sums over sites or trials are exact"):
-        twice = doubled.jfne.plot.raster(bin="20 ms")
+        with pytest.warns(UserWarning, match="Sums over sites or trials are exact"):
+            twice = doubled.jfne.plot.raster(bin="20 ms")
         rate = twice.child_axes[0].patches["EI".index(group)].get_data().values
         np.testing.assert_allclose(rate, 2 * expected)
     assert not signals.jfne.plot.raster(rate=False).child_axes

@@ -269,11 +269,15 @@ ELSEWHERE += (
 )  # of an array with these axes
 
 
+#: Takes a DataArray and makes a Dataset of it, of which its errors speak.
+INSIDE = ("Model.simulate_external", "source")
+
+
 def useless(call, parameter, value, problem, tried):
     """Execute the code of a remedy on what caused it; return why one does not help, None if all do."""
     for code in codes(problem.remedy):
         case = (call.function.__qualname__, parameter.name, code)
-        if case not in tried and not code.startswith(ELSEWHERE):
+        if case not in tried and not code.startswith(ELSEWHERE) and case[:2] != INSIDE:
             tried.add(case)
             again = (problem.where, problem.found)
             why = does_not_help(call, parameter, wrong.VALUES[value](), code, again)
