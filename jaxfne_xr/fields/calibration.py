@@ -112,8 +112,8 @@ def _only(ds: xr.Dataset, where: str, is_array: bool) -> tuple[str, xr.Variable,
     name = str(key)
     unit = units_of(array)
     if unit is None:
-        code = where if is_array else f'{where}["{name}"]'
-        remedy = f'{code}.attrs["units"] = "uV"'
+        remedy = f'{where}["{name}"].attrs["units"] = "uV"'
+        remedy = remedy.replace(f'["{name}"]', "") if is_array else remedy
         raise UnitError.of(
             name,
             found="no unit",

@@ -9,6 +9,7 @@ import numpy as np
 import pint
 import pytest
 import xarray as xr
+from packaging.version import Version
 from xarray.backends import BackendArray
 from xarray.core.indexing import LazilyIndexedArray
 
@@ -16,6 +17,9 @@ import jaxfne_xr as jfx
 from jaxfne_xr.core.lost_units import SAMPLES, _spread, restored
 from jaxfne_xr.core.units import units_of
 from jaxfne_xr_backend import JfneBackendEntrypoint as Jfne
+
+#: Older than some tests here need.
+OLD_XARRAY = Version(xr.__version__) < Version("2025.11")
 
 V = np.random.default_rng(5).normal(-65, 5, (2, 100))
 
@@ -57,6 +61,7 @@ class OnDisk(BackendArray):
         raise AssertionError("read")
 
 
+@pytest.mark.skipif(OLD_XARRAY, reason="xarray reads what it opens")
 def test_values_that_are_not_in_memory_are_not_read_for_the_unit(tmp_path, monkeypatch, refused):
     on_disk = signals()[["V_m"]].drop_vars("V_m")
     on_disk["V_m"] = ("unit", "time"), LazilyIndexedArray(OnDisk())
@@ -185,6 +190,9 @@ def test_the_product_of_a_density_and_an_area_is_never_a_density(kind):
         jfx.lfp(ds.assign(i_membrane=made), jfx.linear_probe(1, "25 um", origin=(30.0, 0.0, 0.0)))
 
 
+@pytest.mark.skipif(
+    OLD_XARRAY, reason="xarray drops attrs, and so the record, in arithmetic and reductions"
+)
 def test_a_quantity_times_plain_numbers_is_refused(refused):
     ds = jfx.traces(V[:2], ("recording", "time"), dt_ms=0.1).jfne.with_morphology(cell_with("1"))
     made = ds.assign(v=ds.v * ds.diameter)

@@ -5,9 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import xarray as xr
+from packaging.version import Version
 
 import jaxfne_xr as jfx
 from jaxfne_xr.core.units import units_of
+
+#: Older than some tests here need.
+OLD_XARRAY = Version(xr.__version__) < Version("2025.11")
 
 
 def close(a, b, tol=1e-11):
@@ -61,6 +65,9 @@ def test_times_that_differ_by_rounding_are_the_same(stages):
     assert float(ds.jfne.calibrate(seconds).calibration_gain.data.magnitude) == pytest.approx(1)
 
 
+@pytest.mark.skipif(
+    OLD_XARRAY, reason="xarray drops attrs, and so the record, in arithmetic and reductions"
+)
 def test_calibrate_refuses(refused, stages):
     ds = stages["lfp"].isel(time=slice(0, 9), contact=[0, 1, 2])
     with refused(jfx.DimensionError, "reference", "'contact': 2"):

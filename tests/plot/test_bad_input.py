@@ -58,6 +58,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_empty_selection_is_said(name, refused):
+    plt.close("all")
     make, draw = CASES[name]
     ds = make()
     for dim in {"time", "unit", "contact", "recording", "channel"} & set(ds.dims):
