@@ -21,13 +21,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     renaming,
 )
-from jaxfne_xr.core.inputs import (
-    as_dataset,
-    kind_problems,
-    no_dataset,
-    require_time,
-    unit_in,
-)
+from jaxfne_xr.core.inputs import as_dataset, no_dataset, require_time
 from jaxfne_xr.core.labels import misaligned, remedy_of_times
 from jaxfne_xr.core.numeric import together
 from jaxfne_xr.core.results import finish
@@ -40,6 +34,7 @@ from jaxfne_xr.core.time_axis import (
     times_text,
 )
 from jaxfne_xr.core.types import Bands, Interval, Time
+from jaxfne_xr.core.unit_checks import kind_problems, unit_in
 from jaxfne_xr.core.units import convert, magnitude, product, same_dimension, units_of
 from jaxfne_xr.kernels.analysis import losses as kernels
 from jaxfne_xr.signals.spikes import firing_rate

@@ -21,14 +21,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     warn,
 )
-from jaxfne_xr.core.inputs import (
-    as_dataset,
-    only_variable,
-    times_of,
-    unit_in,
-    unit_problem,
-    variable_of,
-)
+from jaxfne_xr.core.inputs import as_dataset, only_variable, times_of, variable_of
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.time_axis import (
     TIME,
@@ -39,7 +32,9 @@ from jaxfne_xr.core.time_axis import (
     times_text,
 )
 from jaxfne_xr.core.types import Bands, Interval, Time
-from jaxfne_xr.core.units import convert, magnitude, parts, product, scalar, units_of
+from jaxfne_xr.core.unit_checks import unit_in, unit_problem
+from jaxfne_xr.core.units import convert, magnitude, product, units_of
+from jaxfne_xr.core.values import parts, scalar
 from jaxfne_xr.kernels.analysis import spectrum as kernels
 
 FREQUENCY = "frequency"

@@ -14,12 +14,14 @@ from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_traced
 from jaxfne_xr.core.dispatch import checked, contract, jointly, mean_over, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, NonFiniteError, TimeAxisError
-from jaxfne_xr.core.inputs import as_dataset, in_unit, source_dim, source_of
+from jaxfne_xr.core.inputs import as_dataset, source_dim, source_of
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME, coords_along, sampling, windowed
 from jaxfne_xr.core.types import Bands, Time, Window
-from jaxfne_xr.core.units import magnitude, scalar, units_of
+from jaxfne_xr.core.unit_checks import in_unit
+from jaxfne_xr.core.units import magnitude, units_of
+from jaxfne_xr.core.values import scalar
 from jaxfne_xr.kernels.analysis import spectrum as spectrum_kernels
 from jaxfne_xr.kernels.analysis import summary as kernels
 

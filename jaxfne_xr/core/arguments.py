@@ -25,18 +25,8 @@ from .inputs import no_dataset
 from .numeric import is_real as is_real_type
 from .numeric import kind_problem, masked_problem
 from .types import Number, Numbers, Numeric, Unchecked, Unit, Whole
-from .units import (
-    LARGEST,
-    bare,
-    carries_unit,
-    example,
-    factor,
-    is_quantity,
-    same_dimension,
-    scalar,
-    unit_of,
-    unit_text,
-)
+from .units import bare, factor, is_quantity, same_dimension, unit_of, unit_text
+from .values import LARGEST, carries_unit, example, scalar
 
 P = ParamSpec("P")
 R = TypeVar("R")

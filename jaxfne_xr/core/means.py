@@ -7,11 +7,11 @@ from collections.abc import Hashable
 import xarray as xr
 
 from .dispatch import mean_over
-from .inputs import unit_in
 from .results import finish
 from .schema import SENSORS, SITES
 from .time_axis import TIME, sampling, windowed
 from .types import Window
+from .unit_checks import unit_in
 from .units import product
 
 

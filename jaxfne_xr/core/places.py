@@ -18,8 +18,8 @@ import xarray as xr
 
 from .arrays import is_traced
 from .errors import ArgumentError, Problem
-from .inputs import unit_problem
 from .schema import SITES
+from .unit_checks import unit_problem
 from .units import convert, factor, magnitude, same_dimension, units_of
 
 #: Middles and ends agree if they differ by less than this, um, or than this fraction of the largest coordinate, which

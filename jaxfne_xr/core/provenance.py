@@ -26,7 +26,8 @@ from .arrays import is_traced
 from .errors import Problem, SchemaError, ScopeError
 from .scope import STRENGTH, Scope, derive, supports
 from .types import Record
-from .units import is_quantity, magnitude, texts, unit_of
+from .units import is_quantity, magnitude, unit_of
+from .values import texts
 
 #: The attribute that holds the provenance, and the newest version of its schema that this package reads.
 KEY = "jaxfne_xr"

@@ -20,16 +20,8 @@ from .errors import DataError, DimensionError
 from .schema import DENSITY, GEOMETRY, LONG_NAMES
 from .time_axis import TIME, coords_along, time_variable
 from .types import Array, ArrayLike
-from .units import (
-    convert,
-    is_quantity,
-    magnitude,
-    quantity,
-    same_dimension,
-    unit_of,
-    units_of,
-    values_in,
-)
+from .units import convert, is_quantity, magnitude, quantity, same_dimension, unit_of, units_of
+from .values import values_in
 
 #: A bare variable; its unit, None for booleans and for data that carry their own; and more attrs for it.
 Made = tuple[xr.Variable, str | None] | tuple[xr.Variable, str | None, Mapping[str, Any]]

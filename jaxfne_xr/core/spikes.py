@@ -21,9 +21,10 @@ from . import provenance
 from .arrays import is_dask, is_traced, precision_of
 from .dispatch import checked, mean_over
 from .errors import DataError, JfneError, NonFiniteError, Problem, raise_problems, warn
-from .inputs import how_signals, kind_problems, require_time, unit_problem, variable_of
+from .inputs import how_signals, require_time, variable_of
 from .time_axis import SAME_TIME, TIME, in_ms
 from .types import Array
+from .unit_checks import kind_problems, unit_problem
 from .units import magnitude, units_of
 
 #: The functions whose record has the interval at which spikes were detected.

@@ -15,17 +15,8 @@ from .arrays import is_traced
 from .errors import DimensionError, Problem, TimeAxisError, UnitError, renaming
 from .numeric import native
 from .types import Array, Window
-from .units import (
-    LARGEST,
-    SMALLEST,
-    bare,
-    convert,
-    parts,
-    scalar,
-    unit_of,
-    units_of,
-    values_in,
-)
+from .units import bare, convert, unit_of, units_of
+from .values import LARGEST, SMALLEST, parts, scalar, values_in
 
 TIME = "time"
 

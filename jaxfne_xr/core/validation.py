@@ -21,10 +21,11 @@ from .errors import (
     listing,
     raise_problems,
 )
-from .inputs import as_dataset, find_voltage, kind_problems, time_problems, unit_problem
+from .inputs import as_dataset, find_voltage, time_problems
 from .places import every_disagreement
 from .schema import FINITE, GEOMETRY, UNITS, VOLTAGES
 from .time_axis import TIME, sampling
+from .unit_checks import kind_problems, unit_problem
 from .units import magnitude
 
 #: The `stage` of a DataArray: one variable of any stage.

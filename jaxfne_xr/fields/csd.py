@@ -24,20 +24,14 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     renaming,
 )
-from jaxfne_xr.core.inputs import as_dataset, kind_problems, unit_problem
+from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Lengths, Scalars
-from jaxfne_xr.core.units import (
-    factor,
-    magnitude,
-    number,
-    positive,
-    same_dimension,
-    units_of,
-    values_in,
-)
+from jaxfne_xr.core.unit_checks import kind_problems, unit_problem
+from jaxfne_xr.core.units import factor, magnitude, same_dimension, units_of
+from jaxfne_xr.core.values import number, positive, values_in
 from jaxfne_xr.geometry.contact_layout import CONTACT, Contacts, contacts_of
 from jaxfne_xr.geometry.positions import check_probe, positions_of, sensor_dim
 from jaxfne_xr.kernels.fields import csd as kernels

@@ -18,19 +18,12 @@ from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_dask, is_jax, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
 from jaxfne_xr.core.errors import DimensionError, raise_problems, renaming, warn
-from jaxfne_xr.core.inputs import (
-    as_dataset,
-    groups_of,
-    in_nA,
-    kind_problems,
-    require_site_dim,
-    unit_problem,
-    variable_of,
-)
+from jaxfne_xr.core.inputs import as_dataset, groups_of, require_site_dim, variable_of
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.schema import GEOMETRY, UNITS
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, Lengths
+from jaxfne_xr.core.unit_checks import in_nA, kind_problems, unit_problem
 from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.geometry.origins import origins
 from jaxfne_xr.geometry.positions import positions_of

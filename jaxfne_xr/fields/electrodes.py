@@ -12,9 +12,9 @@ import xarray as xr
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, VariableError, raise_problems, warn
-from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.stored import as_stored
 from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.unit_checks import unit_problem
 from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.geometry.positions import position_name, positions_along, positions_of
 from jaxfne_xr.kernels.fields import electrode

@@ -19,21 +19,11 @@ import xarray as xr
 from jaxfne_xr.core.arrays import is_jax, is_traced, nonfinite_problem
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, UnitError, raise_problems
-from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.numeric import computable
 from jaxfne_xr.core.types import Array, ArrayLike, Conductivity, Length, Scalars, UnitText
-from jaxfne_xr.core.units import (
-    bare,
-    factor,
-    is_quantity,
-    magnitude,
-    positive,
-    scalar,
-    unit_of,
-    unit_text,
-    units_of,
-    values_in,
-)
+from jaxfne_xr.core.unit_checks import kind_problems
+from jaxfne_xr.core.units import bare, factor, is_quantity, magnitude, unit_of, unit_text, units_of
+from jaxfne_xr.core.values import positive, scalar, values_in
 from jaxfne_xr.kernels.fields import dipoles as dipole_kernels
 from jaxfne_xr.kernels.fields import heads as kernels
 

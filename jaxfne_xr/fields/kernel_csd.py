@@ -14,7 +14,8 @@ from jaxfne_xr.core.dispatch import jointly, on_arrays
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.progress import progress, working
 from jaxfne_xr.core.types import Array, ArrayLike, Length, Scalars
-from jaxfne_xr.core.units import example, magnitude, positive, values_in
+from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.core.values import example, positive, values_in
 from jaxfne_xr.geometry.contact_layout import CONTACT
 from jaxfne_xr.kernels.fields import kernel_csd as kernels
 

@@ -30,9 +30,7 @@ from jaxfne_xr.core.inputs import (
     current_name,
     find_voltage,
     groups_of,
-    in_nA,
     require_site_dim,
-    unit_problem,
     voltage_of,
 )
 from jaxfne_xr.core.labels import misaligned
@@ -41,6 +39,7 @@ from jaxfne_xr.core.results import Made, finish_several
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, INTRACELLULAR, MIXED, WITH
 from jaxfne_xr.core.time_axis import TIME, time_problem
 from jaxfne_xr.core.types import Array, Stimulus
+from jaxfne_xr.core.unit_checks import in_nA, unit_problem
 from jaxfne_xr.core.units import bare, is_quantity, units_of
 from jaxfne_xr.geometry.cable import Cable, Static, cable_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels

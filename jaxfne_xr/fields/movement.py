@@ -21,7 +21,8 @@ from jaxfne_xr.core.registry import KNOWN, given_for
 from jaxfne_xr.core.results import is_quantified, with_unit
 from jaxfne_xr.core.schema import SENSORS, SITES, UNITS
 from jaxfne_xr.core.types import Angles, Array, ArrayLike, Direction, Lengths, Scalars
-from jaxfne_xr.core.units import same_dimension, units_of, values_in
+from jaxfne_xr.core.units import same_dimension, units_of
+from jaxfne_xr.core.values import values_in
 from jaxfne_xr.geometry.origins import means, origins
 from jaxfne_xr.geometry.positions import position_name, positions_of
 from jaxfne_xr.geometry.rotations import recorded, rotation, turned

@@ -14,7 +14,8 @@ import numpy as np
 from jaxfne_xr.core.arrays import check_traced, is_jax, is_traced
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, Problem, raise_problems
 from jaxfne_xr.core.types import Array, ArrayLike, Scalars
-from jaxfne_xr.core.units import SMALLEST, example, is_quantity, scalar, values_in
+from jaxfne_xr.core.units import is_quantity
+from jaxfne_xr.core.values import SMALLEST, example, scalar, values_in
 
 
 class HasUnits(Protocol):

@@ -22,15 +22,14 @@ from jaxfne_xr.core.inputs import (
     as_dataset,
     current_name,
     groups_of,
-    in_nA,
     is_transmembrane,
-    kind_problems,
     require_site_dim,
     voltage_of,
 )
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import finish
 from jaxfne_xr.core.types import Array, Example, Probe
+from jaxfne_xr.core.unit_checks import in_nA, kind_problems
 from jaxfne_xr.core.units import (
     convert,
     is_quantity,

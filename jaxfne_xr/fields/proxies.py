@@ -39,7 +39,7 @@ from jaxfne_xr.core.scope import PROXY, register_solver
 from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, ArrayLike, Length, Probe, Sensors, Vector, Window
-from jaxfne_xr.core.units import plain, positive
+from jaxfne_xr.core.values import plain, positive
 from jaxfne_xr.geometry.contact_layout import contacts_of
 from jaxfne_xr.geometry.positions import positions_along, sensor_dim
 from jaxfne_xr.geometry.sites import positions

@@ -17,12 +17,13 @@ from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import is_jax, is_traced
 from jaxfne_xr.core.dispatch import checked, contract, on_arrays, whole
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
-from jaxfne_xr.core.inputs import as_dataset, in_nA, require_site_dim
+from jaxfne_xr.core.inputs import as_dataset, require_site_dim
 from jaxfne_xr.core.results import finish_several
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, ArrayLike, Length, Lengths
-from jaxfne_xr.core.units import positive, values_in
+from jaxfne_xr.core.unit_checks import in_nA
+from jaxfne_xr.core.values import positive, values_in
 from jaxfne_xr.geometry.sites import extent
 from jaxfne_xr.kernels.fields import true_csd as kernels
 

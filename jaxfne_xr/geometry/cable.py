@@ -19,8 +19,9 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import GET_CABLE, find_voltage, require_site_dim, unit_problem
+from jaxfne_xr.core.inputs import GET_CABLE, find_voltage, require_site_dim
 from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.unit_checks import unit_problem
 from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.kernels.fields import membrane_currents as kernels
 

@@ -24,17 +24,8 @@ from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import STRUCTURE
 from jaxfne_xr.core.types import ArrayLike, Morphology, Scalars, UnitText
-from jaxfne_xr.core.units import (
-    LARGEST,
-    SMALLEST,
-    carries_unit,
-    convert,
-    magnitude,
-    plain,
-    unit_text,
-    units_of,
-    values_in,
-)
+from jaxfne_xr.core.units import convert, magnitude, unit_text, units_of
+from jaxfne_xr.core.values import LARGEST, SMALLEST, carries_unit, plain, values_in
 
 ROW = "recording"
 #: Lengths and positions are often rounded to a few digits: relative difference that is not an error.

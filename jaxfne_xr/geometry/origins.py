@@ -9,7 +9,7 @@ import xarray as xr
 from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.types import Array, ArrayLike
-from jaxfne_xr.core.units import values_in
+from jaxfne_xr.core.values import values_in
 
 
 def origins(

@@ -16,10 +16,10 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     renaming,
 )
-from jaxfne_xr.core.inputs import kind_problems, unit_problem
 from jaxfne_xr.core.numeric import as_floats
 from jaxfne_xr.core.schema import SENSORS
 from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.unit_checks import kind_problems, unit_problem
 from jaxfne_xr.core.units import convert, magnitude, units_of
 
 #: Two contacts closer than this, um, are at the same place.

@@ -30,16 +30,9 @@ from jaxfne_xr.core.types import (
     Lengths,
     UnitText,
 )
-from jaxfne_xr.core.units import (
-    carries_unit,
-    convert,
-    magnitude,
-    parts,
-    scalar,
-    unit_text,
-    values_in,
-)
-from jaxfne_xr.core.units import direction as direction_of
+from jaxfne_xr.core.units import convert, magnitude, unit_text
+from jaxfne_xr.core.values import carries_unit, parts, scalar, values_in
+from jaxfne_xr.core.values import direction as direction_of
 
 from .positions import check_probe
 

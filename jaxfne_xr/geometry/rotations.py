@@ -13,7 +13,7 @@ from jaxfne_xr.core.dispatch import on_arrays
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.numeric import real_numbers
 from jaxfne_xr.core.types import Array, ArrayLike, Scalars
-from jaxfne_xr.core.units import carries_unit, direction, values_in
+from jaxfne_xr.core.values import carries_unit, direction, values_in
 
 #: The record holds so many displacements or angles, and of more their range only.
 MOST_RECORDED = 100

@@ -14,10 +14,10 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.places import place_disagreement
 from jaxfne_xr.core.schema import SITES
 from jaxfne_xr.core.types import Array
+from jaxfne_xr.core.unit_checks import unit_problem
 from jaxfne_xr.core.units import convert, magnitude, units_of
 
 from .positions import positions_of

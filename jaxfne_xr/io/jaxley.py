@@ -31,13 +31,14 @@ from jaxfne_xr.core.errors import (
     missing_dependency,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import kind_problems
 from jaxfne_xr.core.numeric import gathered, native
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.schema import CURRENT_UNKNOWN, GEOMETRY, INTRACELLULAR, WITH
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt, time_problem
 from jaxfne_xr.core.types import Array, ArrayLike, Params, Recordings, Time, TimeStep
-from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, scalar, unit_of
+from jaxfne_xr.core.unit_checks import kind_problems
+from jaxfne_xr.core.units import bare_code, is_quantity, same_dimension, unit_of
+from jaxfne_xr.core.values import scalar
 
 from . import jaxley_cable, jaxley_inside
 from .jaxley_parameters import Parameters, params_problems, warn_of_trainables

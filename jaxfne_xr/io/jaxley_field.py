@@ -32,7 +32,7 @@ from jaxfne_xr.core.results import finish, owned_data
 from jaxfne_xr.core.schema import UNITS
 from jaxfne_xr.core.time_axis import TIME, check_dt, time_from_dt
 from jaxfne_xr.core.types import Array, Params, Probe, ReadoutNames, Time, TimeStep
-from jaxfne_xr.core.units import scalar
+from jaxfne_xr.core.values import scalar
 from jaxfne_xr.fields.conductors import LineSource
 from jaxfne_xr.fields.dipoles import dipole_moment
 from jaxfne_xr.fields.membrane_currents import LARGEST

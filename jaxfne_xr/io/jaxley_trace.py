@@ -22,7 +22,8 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.time_axis import check_dt
 from jaxfne_xr.core.types import Array, Time, TimeStep, UnitText, Voltage
-from jaxfne_xr.core.units import array_in, factor, scalar, unit_text
+from jaxfne_xr.core.units import factor, unit_text
+from jaxfne_xr.core.values import array_in, scalar
 from jaxfne_xr.signals.spikes import SPIKE_RULES, refractory_ms, threshold_mV, to_signals
 from jaxfne_xr.signals.traces import LAYOUTS, traces
 

@@ -12,7 +12,8 @@ from jaxfne_xr.analysis.spectra import psd, segments
 from jaxfne_xr.core.errors import ArgumentError, DimensionError
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Frequency, Scalar, Time
-from jaxfne_xr.core.units import magnitude, product, scalar, units_of
+from jaxfne_xr.core.units import magnitude, product, units_of
+from jaxfne_xr.core.values import scalar
 from jaxfne_xr.geometry.positions import position_name
 
 from ._axes import panels, picture

@@ -11,7 +11,8 @@ import xarray as xr
 from jaxfne_xr.core.errors import ArgumentError
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Scalar
-from jaxfne_xr.core.units import magnitude, pretty, scalar, units_of
+from jaxfne_xr.core.units import magnitude, pretty, units_of
+from jaxfne_xr.core.values import scalar
 from jaxfne_xr.geometry.positions import position_name
 
 from ._axes import THIN, Panels, panels, picture

@@ -10,7 +10,7 @@ import xarray as xr
 
 from jaxfne_xr.core.errors import ArgumentError, DimensionError, missing_dependency
 from jaxfne_xr.core.types import Lengths
-from jaxfne_xr.core.units import values_in
+from jaxfne_xr.core.values import values_in
 
 from ._axes import panels, picture
 from ._beside import foreground, nothing

@@ -13,7 +13,8 @@ from jaxfne_xr.core.errors import ArgumentError, raise_problems
 from jaxfne_xr.core.spikes import raw_spikes, spikes_of
 from jaxfne_xr.core.time_axis import TIME, sampling
 from jaxfne_xr.core.types import Time
-from jaxfne_xr.core.units import magnitude, scalar
+from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.core.values import scalar
 
 from ._axes import panels, picture
 from ._beside import bare, colours, foreground, names_that_fit, nice, nothing, ticks

@@ -19,12 +19,13 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, unit_problem
+from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.labels import same_labels, with_labels_of
 from jaxfne_xr.core.progress import working
 from jaxfne_xr.core.results import is_quantified, with_unit
 from jaxfne_xr.core.schema import SITES, STRUCTURE
 from jaxfne_xr.core.time_axis import TIME, in_ms, times_text
+from jaxfne_xr.core.unit_checks import unit_problem
 from jaxfne_xr.core.units import convert, magnitude, units_of
 from jaxfne_xr.core.validation import stage_of
 from jaxfne_xr.geometry.positions import prefixed

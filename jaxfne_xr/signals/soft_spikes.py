@@ -9,19 +9,14 @@ from jaxfne_xr.core.arguments import public
 from jaxfne_xr.core.arrays import precision_of
 from jaxfne_xr.core.dispatch import checked, whole
 from jaxfne_xr.core.errors import raise_problems
-from jaxfne_xr.core.inputs import (
-    as_dataset,
-    find_voltage,
-    in_unit,
-    kind_problems,
-    require_time,
-    times_of,
-)
+from jaxfne_xr.core.inputs import as_dataset, find_voltage, require_time, times_of
 from jaxfne_xr.core.provenance import recorded
 from jaxfne_xr.core.results import finish, finish_several
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import AnyTime, Count, Scalar, Time, Voltage
-from jaxfne_xr.core.units import magnitude, positive, scalar
+from jaxfne_xr.core.unit_checks import in_unit, kind_problems
+from jaxfne_xr.core.units import magnitude
+from jaxfne_xr.core.values import positive, scalar
 from jaxfne_xr.kernels.signals import soft_spikes as kernels
 
 from .spikes import SLOPE, refractory_ms, samples_apart, threshold_mV

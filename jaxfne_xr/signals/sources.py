@@ -15,7 +15,7 @@ from jaxfne_xr.core.schema import LONG_NAMES
 from jaxfne_xr.core.spikes import all_spikes_of
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Array, Scalar, Time
-from jaxfne_xr.core.units import number, positive
+from jaxfne_xr.core.values import number, positive
 from jaxfne_xr.kernels.signals import synapses as kernels
 
 #: The synaptic kernels, which turn spikes into a current.

@@ -18,11 +18,12 @@ from jaxfne_xr.core.errors import (
     VariableError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import unit_problem
 from jaxfne_xr.core.results import assemble
 from jaxfne_xr.core.time_axis import SAME_TIME, TIME, check_dt, in_ms
 from jaxfne_xr.core.types import Time
-from jaxfne_xr.core.units import bare, magnitude, scalar, units_of, values_in
+from jaxfne_xr.core.unit_checks import unit_problem
+from jaxfne_xr.core.units import bare, magnitude, units_of
+from jaxfne_xr.core.values import scalar, values_in
 from jaxfne_xr.kernels.grid import exact, grid
 
 #: The dim of a list of spikes, and the coordinate with the number of spikes that a row stands for.

@@ -26,16 +26,7 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     warn,
 )
-from jaxfne_xr.core.inputs import (
-    as_dataset,
-    converted,
-    find_voltage,
-    kind_problems,
-    require_time,
-    structure_of,
-    times_of,
-    unit_problem,
-)
+from jaxfne_xr.core.inputs import as_dataset, find_voltage, require_time, structure_of, times_of
 from jaxfne_xr.core.labels import misaligned
 from jaxfne_xr.core.numeric import native
 from jaxfne_xr.core.results import finish, finish_several, is_quantified, with_unit
@@ -43,17 +34,9 @@ from jaxfne_xr.core.schema import LONG_NAMES, STRUCTURE
 from jaxfne_xr.core.spikes import spikes_of
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, own_times_problems, sampling
 from jaxfne_xr.core.types import Array, ArrayLike, Scalar, Time, TimeStep, Voltage
-from jaxfne_xr.core.units import (
-    bare,
-    carries_unit,
-    is_quantity,
-    magnitude,
-    positive,
-    scalar,
-    unit_of,
-    units_of,
-    values_in,
-)
+from jaxfne_xr.core.unit_checks import converted, kind_problems, unit_problem
+from jaxfne_xr.core.units import bare, is_quantity, magnitude, unit_of, units_of
+from jaxfne_xr.core.values import carries_unit, positive, scalar, values_in
 from jaxfne_xr.kernels.grid import exact
 from jaxfne_xr.kernels.signals import dead_time
 from jaxfne_xr.kernels.signals import spikes as kernels

@@ -23,7 +23,7 @@ from jaxfne_xr.core.errors import (
     UnitError,
     raise_problems,
 )
-from jaxfne_xr.core.inputs import as_dataset, kept_unit, kind_problems, unit_in
+from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.lost_units import noted
 from jaxfne_xr.core.numeric import gathered, is_real, native
 from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_unit
@@ -38,20 +38,18 @@ from jaxfne_xr.core.time_axis import (
     time_problem,
 )
 from jaxfne_xr.core.types import Array, ArrayLike, Dims, TimeStep, UnitText
+from jaxfne_xr.core.unit_checks import kept_unit, kind_problems, unit_in
 from jaxfne_xr.core.units import (
-    array_in,
     bare,
-    carries_unit,
     convert,
     is_pint,
     is_quantity,
     magnitude,
-    scalar,
     unit_of,
     unit_text,
     units_of,
-    values_in,
 )
+from jaxfne_xr.core.values import array_in, carries_unit, scalar, values_in
 
 #: Shorthands for `dims`; recordings of Jaxley are ``"recording_by_time"``.
 LAYOUTS = {

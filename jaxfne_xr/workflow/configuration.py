@@ -39,7 +39,7 @@ from jaxfne_xr.core.types import (
     Time,
     Voltage,
 )
-from jaxfne_xr.core.units import scalar
+from jaxfne_xr.core.values import scalar
 from jaxfne_xr.fields.proxies import DOMAINS, PROJECTIONS
 from jaxfne_xr.geometry.positions import positions_along
 from jaxfne_xr.signals.sources import SYNAPSES

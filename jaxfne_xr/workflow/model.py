@@ -22,14 +22,16 @@ from jaxfne_xr.core.errors import (
     raise_problems,
     renaming,
 )
-from jaxfne_xr.core.inputs import kind_problems, require_time, site_dim, unit_problem
+from jaxfne_xr.core.inputs import require_time, site_dim
 from jaxfne_xr.core.numeric import native
 from jaxfne_xr.core.registry import chain, readouts
 from jaxfne_xr.core.results import assemble, is_quantified, with_unit
 from jaxfne_xr.core.schema import LONG_NAMES, SITES
 from jaxfne_xr.core.time_axis import TIME, check_dt, coords_along, sampling
 from jaxfne_xr.core.types import ArrayLike, Example, ReadoutNames, Time, TimeStep
-from jaxfne_xr.core.units import array_in, bare, convert, magnitude, plain, scalar, units_of
+from jaxfne_xr.core.unit_checks import kind_problems, unit_problem
+from jaxfne_xr.core.units import bare, convert, magnitude, units_of
+from jaxfne_xr.core.values import array_in, plain, scalar
 from jaxfne_xr.fields.proxies import DOMAINS
 from jaxfne_xr.geometry.positions import axes_along
 from jaxfne_xr.geometry.probes import probe_at

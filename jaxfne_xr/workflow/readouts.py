@@ -29,7 +29,8 @@ from jaxfne_xr.core.labels import same_labels
 from jaxfne_xr.core.registry import GIVEN, chain
 from jaxfne_xr.core.time_axis import TIME
 from jaxfne_xr.core.types import Probe, ReadoutNames, Sensors
-from jaxfne_xr.core.units import is_quantity, magnitude, texts, unit_of, units_of
+from jaxfne_xr.core.units import is_quantity, magnitude, unit_of, units_of
+from jaxfne_xr.core.values import texts
 from jaxfne_xr.fields.model import MODELS, is_ours
 from jaxfne_xr.geometry.positions import prefixed
 

@@ -16,18 +16,16 @@ import jaxfne_xr as jfx
 from jaxfne_xr.core.registries import standard
 from jaxfne_xr.core.units import (
     _of_foreign,
-    carries_unit,
     convert,
     factor,
     magnitude,
     pretty,
     quantity,
     same_dimension,
-    scalar,
     text_of,
     units_of,
-    values_in,
 )
+from jaxfne_xr.core.values import carries_unit, scalar, values_in
 
 pytestmark = pytest.mark.every_version
 
