@@ -22,8 +22,7 @@ import xarray as xr
 from .arrays import is_jax, is_traced
 from .errors import ArgumentError, JfneError, Problem, UnitError, raise_problems
 from .inputs import no_dataset
-from .numeric import is_real as is_real_type
-from .numeric import kind_problem, masked_problem
+from .numeric import is_real_type, kind_problem, masked_problem
 from .types import Number, Numbers, Numeric, Unchecked, Unit, Whole
 from .units import bare, factor, is_quantity, same_dimension, unit_of, unit_text
 from .values import LARGEST, carries_unit, example, scalar
@@ -249,7 +248,7 @@ def _is_mapping(value: Any) -> bool:
 _LABELLED = xr.Dataset, xr.DataArray, xr.DataTree
 _FLAGS = bool, np.bool_
 
-#: The rules of types that need no note. Each is made anew: an example may be added to it.
+#: The rules of types that need no note. Each rule is created where it is used, as an example may be added to it.
 _OF_TYPES: dict[Any, Callable[[], Rule]] = {
     NoneType: lambda: Rule("None", lambda value: value is None, "None"),
     bool: lambda: Rule("True or False", lambda value: isinstance(value, _FLAGS), "True"),

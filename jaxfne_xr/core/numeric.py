@@ -119,7 +119,7 @@ def as_floats(data: Array) -> Array:
     dtype = data.dtype
     if dtype.kind == "b" or is_floating(dtype):
         return data
-    if not is_real(dtype):
+    if not is_real_type(dtype):
         raise DataError(kind_problem(dtype, "data"))
     if not is_jax(data):
         return data.astype(np.float64)
@@ -141,7 +141,7 @@ def real_numbers(values: ArrayLike, name: str, remedy: str) -> np.ndarray:
         if isinstance(error, JfneError):
             raise
         array = np.asarray(None)
-    if not is_real(array.dtype):
+    if not is_real_type(array.dtype):
         found = f"values of type {array.dtype}" if array.dtype.kind not in "OUS" else repr(values)
         raise ArgumentError.of(name, found=found, expected="real numbers", remedy=remedy)
     return array.astype(np.float64)
@@ -203,7 +203,7 @@ def unknown_size(name: str, shape: tuple[float, ...], remedy: str) -> DimensionE
     )
 
 
-def is_real(dtype: Any) -> bool:
+def is_real_type(dtype: Any) -> bool:
     """Whether a type is of real numbers, floating-point or integers; booleans are none."""
     return is_floating(dtype) or _is(dtype, jnp.integer)
 

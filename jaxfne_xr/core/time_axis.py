@@ -29,8 +29,6 @@ DT_TOLERANCE = 1e-6
 #: Share of a sampling interval up to which two times count as equal: more than rounding, even of times in float32, and
 #: too little to matter for any analysis of samples.
 SAME_TIME = 0.01
-#: Fraction of an interval by which a sample may miss the start or the stop of a window.
-WINDOW_TOLERANCE = 0.01
 
 
 def time_problem(found: str, expected: str, remedy: str) -> TimeAxisError:
@@ -256,7 +254,7 @@ def windowed(ds: xr.Dataset, window: Window | None) -> xr.Dataset:
     )
     # computed times differ from exact ones by rounding, in float32 too: a sample at the start counts, one at the stop
     # does not
-    slack = WINDOW_TOLERANCE * dt_ms if dt_ms else DT_TOLERANCE
+    slack = SAME_TIME * dt_ms if dt_ms else DT_TOLERANCE
     chosen = np.flatnonzero((time >= start - slack) & (time < stop - slack))
     outside = not (begin - slack <= start and stop <= end + slack)
     if outside or not chosen.size:

@@ -13,7 +13,7 @@ from .errors import (
     raise_problems,
 )
 from .numeric import (
-    is_real,
+    is_real_type,
     kind_problem,
 )
 from .results import with_unit
@@ -164,7 +164,7 @@ def kept_unit(name: str, unit: str) -> str:
 
 def kind_problems(data: Array, name: str) -> list[Problem]:
     """Return the problem of data that are not real numbers."""
-    return [] if is_real(data.dtype) else [kind_problem(data.dtype, name)]
+    return [] if is_real_type(data.dtype) else [kind_problem(data.dtype, name)]
 
 
 def in_unit(variable: xr.Variable, name: str, unit: str) -> xr.Variable:

@@ -107,9 +107,9 @@ class Conductor(ForwardModel):
                 "order", found=repr(self.order), expected="1 or more", remedy="order=3"
             )
 
-    def electrodes(self, contacts: xr.Dataset, *, say: bool = False) -> Electrodes:
-        """Return the contacts as points or surfaces; `say` warns of a size that is not used."""
-        return electrodes_of(contacts, self.shape, say=say)
+    def electrodes(self, contacts: xr.Dataset, *, warn_if_unused: bool = False) -> Electrodes:
+        """Return the contacts as points or surfaces; `warn_if_unused` warns of a size that is not used."""
+        return electrodes_of(contacts, self.shape, warn_if_unused=warn_if_unused)
 
 
 @forward_model
@@ -160,7 +160,7 @@ class PointSource(Conductor):
     def __call__(self, sites: xr.Dataset, contacts: xr.Dataset) -> Array:
         """Compute the lead field (contact, site), uV/nA."""
         return lead_field_of(
-            self.electrodes(contacts, say=True),
+            self.electrodes(contacts, warn_if_unused=True),
             *self.extent(sites),
             array(self.conductivity, "conductivity"),
             self.limit(sites),
@@ -328,7 +328,7 @@ class Slab(Conductor):
                 expected="the number to sum, which fixes the size of a loop",
                 remedy="images=21, or make the model outside the traced function and pass it",
             )
-        extent, electrodes = self.extent(sites), self.electrodes(contacts, say=True)
+        extent, electrodes = self.extent(sites), self.electrodes(contacts, warn_if_unused=True)
         numbers = [
             array(getattr(self, name), name)
             for name in ("bottom", "thickness", "conductivity", "below", "above")

@@ -143,7 +143,7 @@ def _sensed(
                 expected="the positions of the channels, which every head but LeadField needs",
                 remedy='jfx.montage("easycap-M1"), or jfx.probe_at(positions, dim="channel")',
             )
-        channels = electrodes_of(sensors, dim=CHANNEL, say=True)
+        channels = electrodes_of(sensors, dim=CHANNEL, warn_if_unused=True)
         coords, contacts = dict(sensors.coords), {"contacts": channels.words}
         place = places_of(dipoles)
         normal = None if name == "eeg" else _normals(sensors)

@@ -71,7 +71,11 @@ class Electrodes:
 
 
 def electrodes_of(
-    contacts: xr.Dataset, shape: str | None = None, dim: str = "contact", *, say: bool = False
+    contacts: xr.Dataset,
+    shape: str | None = None,
+    dim: str = "contact",
+    *,
+    warn_if_unused: bool = False,
 ) -> Electrodes:
     """Return the contacts of a probe, as surfaces if their size and the normal of their surface are known.
 
@@ -84,7 +88,7 @@ def electrodes_of(
         One of `SHAPES`, for all contacts.
     dim : str
         The dim of the contacts.
-    say : bool
+    warn_if_unused : bool
         Whether to warn of contacts that have a size but no normal, and so are taken as points.
 
     Raises
@@ -110,7 +114,7 @@ def electrodes_of(
             remedy='jfx.linear_probe(16, radius="7.5 um", normal=(0, 1, 0)), or shape="point"',
         )
     if shape == "point" or missing:
-        if say and shape is None and sized:
+        if warn_if_unused and shape is None and sized:
             warn(
                 "contacts have a radius but no normal, so they are taken as points, not as surfaces: "
                 'jfx.linear_probe(..., normal=(0, 1, 0)), or shape="point" if points are meant.'

@@ -98,7 +98,7 @@ class OneSphere(Conductor):
         (site,) = self.extent(sites)
         raise_problems(self._outside(site, "site"))
         return lead_field_of(
-            self.electrodes(contacts, say=True),
+            self.electrodes(contacts, warn_if_unused=True),
             site,
             *self._numbers(),
             self.limit(sites),

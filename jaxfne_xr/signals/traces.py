@@ -25,7 +25,7 @@ from jaxfne_xr.core.errors import (
 )
 from jaxfne_xr.core.inputs import as_dataset
 from jaxfne_xr.core.lost_units import noted
-from jaxfne_xr.core.numeric import gathered, is_real, native
+from jaxfne_xr.core.numeric import gathered, is_real_type, native
 from jaxfne_xr.core.results import assemble, in_attrs, owned_data, with_unit
 from jaxfne_xr.core.time_axis import (
     TIME,
@@ -272,7 +272,7 @@ def to_jax(ds: Data) -> Data:
     changed, problems = {}, []
     for name, variable in ds.data_vars.items():
         data = native(bare(variable.variable.data), str(name))
-        if is_jax(data) or not (is_real(data.dtype) or data.dtype == bool):
+        if is_jax(data) or not (is_real_type(data.dtype) or data.dtype == bool):
             continue
         problem = _jax_problem(str(name), data)
         if problem:

@@ -176,7 +176,7 @@ def test_text_of_pandas_is_text_of_numpy(missing):
 
 
 def of_times(time, name="v", **more):
-    """Return Signals at some times, from a file of an earlier version or made anew."""
+    """Return Signals at some times, from a file of an earlier version or new."""
     v = np.random.default_rng(5).normal(-65, 30, (2, len(time)))
     return jfx.traces(v, ("unit", "time"), time=time, **more).jfne.to_signals()
 

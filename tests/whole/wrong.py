@@ -37,7 +37,7 @@ class Call:
         return self.function(**{**self.right, **other})
 
 
-#: Wrong for most parameters. Each is made anew for each call.
+#: Wrong for most parameters. Each call gets a new one.
 VALUES: dict[str, Callable[[], Any]] = {
     # types
     "None": lambda: None,
