@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import jaxfne_xr as jfx
-from jaxfne_xr.core import units
+from jaxfne_xr.core import units, values
 from jaxfne_xr.core.registries import standard, unsafe
 
 V = np.random.default_rng(1).normal(-0.04, 0.02, (2, 200))
@@ -70,9 +70,9 @@ def test_results_are_the_same_whichever_registry_is_set_and_when(application, tm
     before = run(tmp_path, old)
     for options in OPTIONS:
         application(pint.UnitRegistry(None) if options is None else pint.UnitRegistry(**options))
-        for (name, unit, values), (_, u, x) in zip(run(tmp_path, old), before, strict=True):
+        for (name, unit, made), (_, u, x) in zip(run(tmp_path, old), before, strict=True):
             assert unit == u, (options, name)
-            np.testing.assert_array_equal(values, x, err_msg=f"{options} {name}")
+            np.testing.assert_array_equal(made, x, err_msg=f"{options} {name}")
 
 
 def test_quantities_are_of_the_registry_that_is_set(application):
@@ -92,7 +92,7 @@ def test_a_unit_of_the_application_is_known_as_long_as_its_registry_is_set(appli
     ureg.define("spikelet = 2 * millivolt")
     application(ureg)
     assert units.factor("spikelet", "mV") == 2
-    assert units.scalar("3 spikelet", "mV", "x") == 6
+    assert values.scalar("3 spikelet", "mV", "x") == 6
     made = jfx.traces(V, ("unit", "time"), dt_ms=0.1, units="spikelet")
     np.testing.assert_allclose(made.v.data.magnitude, 2 * V)
     assert units.text_of(ureg.Unit("spikelet/s")) == "spikelet/s"
@@ -198,7 +198,7 @@ def test_units_that_would_hang_pint_are_refused_before_it_reads_them(text, refus
         units.factor(text, "mV")
     assert not units.same_dimension(text, "mV")
     with refused(jfx.UnitError, ""):
-        units.scalar(f"1 {text}", "ms", "dt_ms")
+        values.scalar(f"1 {text}", "ms", "dt_ms")
     ds = xr.Dataset({"v": (("unit", "time"), np.zeros((1, 3)), {"units": text})})
     assert not jfx.validate(ds)
     with refused(jfx.UnitError, "cannot read"):
